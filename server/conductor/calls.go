@@ -1,0 +1,33 @@
+package conductor
+
+import (
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Caller is who asks through the REST API.
+type Caller struct {
+	Name    string // user, or "noauth"
+	Request string // request id
+}
+
+// Provision is PUT states/provision in the domain's words.
+type Provision struct {
+	Verb        state.Event
+	CleanSteps  []step.Wanted
+	DeploySteps []step.Wanted
+	ConfigDrive *ConfigDrive
+	NoRamdisk   bool
+}
+
+// ConfigDrive is what an operator gives: Files from which the server makes an ISO, or a ready Image.
+type ConfigDrive struct {
+	Files map[string][]byte
+	Image []byte
+}
+
+// PowerRequest is PUT states/power: Target is Ironic's word.
+type PowerRequest struct {
+	Target  string // "power on", "power off", "rebooting", "soft power off", "soft rebooting"
+	Timeout int    // seconds; 0 is the server's default
+}

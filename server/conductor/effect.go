@@ -1,0 +1,38 @@
+package conductor
+
+import (
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// EffectKind is a kind of act upon the outside world.
+type EffectKind string
+
+// The effects. Each may be carried out again after a crash: acts are absolute, or fenced by run, generation and step.
+const (
+	EffectVerify   EffectKind = "verify"   // read the BMC: credentials, power, facts
+	EffectPlan     EffectKind = "plan"     // check that the BMC can do what the flow needs, before any act
+	EffectBoot     EffectKind = "boot"     // off, confirmed; medium in; boot device; on
+	EffectEject    EffectKind = "eject"    // medium out, after the lookup
+	EffectOffer    EffectKind = "offer"    // hand Step to the agent
+	EffectWithdraw EffectKind = "withdraw" // take Step back, or abort it
+	EffectRunStep  EffectKind = "run_step" // run Step out of band
+	EffectFinish   EffectKind = "finish"   // end the boot: medium out, boot device, power as Power says
+	EffectPower    EffectKind = "power"    // an operator's power act
+)
+
+// Effect is stored in the transaction that decided it and done after the commit.
+type Effect struct {
+	ID         int64         `json:"id"`
+	Node       NodeID        `json:"node"`
+	Kind       EffectKind    `json:"kind"`
+	Run        string        `json:"run,omitempty"`
+	Generation uint64        `json:"generation,omitempty"`
+	Step       step.ID       `json:"step,omitempty"`
+	Power      PowerAction   `json:"power,omitempty"`  // finish, power: the final state wanted
+	Reboot     bool          `json:"reboot,omitempty"` // power: off, confirmed, on; finish: the same
+	Disk       bool          `json:"disk,omitempty"`   // finish: boot from disk from now on
+	Timeout    time.Duration `json:"timeout,omitempty"`
+	Created    time.Time     `json:"created"`
+}

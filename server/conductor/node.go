@@ -1,0 +1,227 @@
+package conductor
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// NodeID is a node's UUID.
+type NodeID = api.NodeID
+
+// Node is one machine as the store keeps it. Secrets are not in it: a secret field of DriverInfo or InstanceInfo holds
+// Masked, its value is in the sealed secrets (Tx.Secret). A zero time means unset.
+type Node struct {
+	UUID    NodeID `json:"uuid"`
+	Name    string `json:"name"`
+	Version int64  `json:"-"` // compare-and-set: PutNode fails with state.changed_meanwhile on another one (I11)
+
+	Driver        string            `json:"driver"`
+	Interfaces    map[string]string `json:"interfaces,omitempty"` // "boot" to "redfish-virtual-media"
+	DriverInfo    map[string]any    `json:"driver_info"`
+	Properties    map[string]any    `json:"properties"`
+	InstanceInfo  map[string]any    `json:"instance_info"`
+	InstanceUUID  string            `json:"instance_uuid,omitempty"`
+	Extra         map[string]any    `json:"extra"`
+	NetworkData   map[string]any    `json:"network_data,omitempty"`
+	Description   string            `json:"description,omitempty"`
+	ResourceClass string            `json:"resource_class,omitempty"`
+	Group         string            `json:"conductor_group,omitempty"`
+	Owner         string            `json:"owner,omitempty"`
+	Lessee        string            `json:"lessee,omitempty"`
+	Shard         string            `json:"shard,omitempty"`
+	Traits        []string          `json:"traits,omitempty"`
+
+	State       state.State  `json:"provision_state"`
+	Target      state.State  `json:"target_provision_state,omitempty"`
+	StateSince  time.Time    `json:"provision_updated_at"`
+	Power       Power        `json:"power_state,omitempty"`
+	PowerTarget Power        `json:"target_power_state,omitempty"`
+	LastError   string       `json:"last_error,omitempty"`
+	LastReason  fault.Reason `json:"last_reason,omitempty"`
+	BootMode    string       `json:"boot_mode,omitempty"`
+	SecureBoot  *bool        `json:"secure_boot,omitempty"`
+	Health      string       `json:"health,omitempty"`
+	Vendor      string       `json:"vendor,omitempty"`
+	Model       string       `json:"model,omitempty"`
+	Fault       string       `json:"fault,omitempty"`
+
+	Maintenance       bool   `json:"maintenance"`
+	MaintenanceReason string `json:"maintenance_reason,omitempty"`
+	Protected         bool   `json:"protected"`
+	ProtectedReason   string `json:"protected_reason,omitempty"`
+	Retired           bool   `json:"retired"`
+	RetiredReason     string `json:"retired_reason,omitempty"`
+	AutomatedClean    *bool  `json:"automated_clean,omitempty"`
+	DisablePowerOff   bool   `json:"disable_power_off,omitempty"`
+
+	Flow *Flow `json:"flow,omitempty"` // the work in progress, or the last one's end
+	Boot *Boot `json:"boot,omitempty"` // the current boot generation
+	// Generation only grows; the current Boot has this number.
+	Generation uint64 `json:"generation"`
+
+	InspectionStarted  time.Time `json:"inspection_started_at"`
+	InspectionFinished time.Time `json:"inspection_finished_at"`
+	Created            time.Time `json:"created_at"`
+	Updated            time.Time `json:"updated_at"`
+}
+
+// Masked stands wherever a secret is stored elsewhere or not shown.
+const Masked = "******"
+
+// Power is a power state as Ironic spells it. Empty means unknown.
+type Power string
+
+// The power states.
+const (
+	PowerOn    Power = "power on"
+	PowerOff   Power = "power off"
+	PowerError Power = "error"
+)
+
+// Flow is a node's work in progress. Its steps are StepRecords of the same Run.
+type Flow struct {
+	Run       string       `json:"run"` // one flow's UUID: the key of its steps, history and logs
+	Flow      state.Flow   `json:"flow"`
+	Manual    bool         `json:"manual,omitempty"` // a manual clean: ends in manageable
+	Phase     Phase        `json:"phase"`
+	Wait      *Wait        `json:"wait,omitempty"`
+	Started   time.Time    `json:"started"`
+	Ended     time.Time    `json:"ended,omitzero"`
+	NoRamdisk bool         `json:"disable_ramdisk,omitempty"`
+	Aborting  bool         `json:"aborting,omitempty"`
+	Actor     string       `json:"actor,omitempty"`
+	Request   string       `json:"request,omitempty"` // request id
+	Next      state.Flow   `json:"next,omitempty"`    // delete goes on to clean
+	Fault     *fault.Fault `json:"-"`
+}
+
+// Phase is what a flow is doing now; Decide moves it on.
+type Phase string
+
+// The phases. Not every flow goes through all of them.
+const (
+	PhaseVerify Phase = "verify" // reading the BMC
+	PhaseSteps  Phase = "steps"  // running the next step of the plan
+	PhaseBoot   Phase = "boot"   // bringing the ramdisk up: medium, boot device, power
+	PhaseLookup Phase = "lookup" // powered on; the ramdisk has yet to look itself up
+	PhaseAgent  Phase = "agent"  // an agent is there; waiting for its step list
+	PhaseFinish Phase = "finish" // taking the ramdisk down, setting the boot disk, power
+	PhaseEnded  Phase = "ended"
+)
+
+// Wait says what a flow waits for: shown to operators as it is. Every wait has a deadline (I14).
+type Wait struct {
+	For      string       `json:"for"`   // "the ramdisk to look itself up"
+	Owner    string       `json:"owner"` // who is to act: "bmc", "agent", "server", "operator"
+	Since    time.Time    `json:"since"`
+	Deadline time.Time    `json:"deadline"`
+	Evidence string       `json:"evidence,omitempty"` // the last sign of life, in words
+	Seen     time.Time    `json:"seen,omitzero"`      // when it was
+	Reason   fault.Reason `json:"reason,omitempty"`   // the fault if the deadline passes
+}
+
+// Boot is one boot generation of the ramdisk (safety.md §2.2). The per-boot secret and the medium's token are not in
+// it: both are derived from the server's boot key and Salt, and only their hashes are compared.
+type Boot struct {
+	Generation   uint64      `json:"generation"`
+	Salt         []byte      `json:"salt"`
+	Opened       time.Time   `json:"opened"`
+	Closes       time.Time   `json:"closes"`               // end of the lookup window
+	Redeemed     time.Time   `json:"redeemed,omitzero"`    // when the first valid lookup closed it
+	MediumRead   time.Time   `json:"medium_read,omitzero"` // when the BMC first fetched the medium
+	Key          string      `json:"key,omitempty"`        // thumbprint of the client certificate it is bound to
+	BootID       string      `json:"boot_id,omitempty"`
+	Source       string      `json:"source,omitempty"` // address fixed at lookup
+	Level        api.Level   `json:"level"`
+	Contested    bool        `json:"contested,omitempty"`
+	Ended        bool        `json:"ended,omitempty"` // token withdrawn; nothing of this generation is accepted any more
+	SeqSeen      uint64      `json:"seq_seen"`
+	Steps        []step.Step `json:"steps,omitempty"` // what the ramdisk offers, from its first heartbeat
+	AgentVersion string      `json:"agent_version,omitempty"`
+}
+
+// StepState is where an attempt stands (safety.md §2.7).
+type StepState string
+
+// The states of an attempt. Only Started may lead to an outcome other than withdrawal.
+const (
+	StepPlanned     StepState = "planned"
+	StepOffered     StepState = "offered"
+	StepStarted     StepState = "started"
+	StepSucceeded   StepState = "succeeded"
+	StepFailed      StepState = "failed"
+	StepInterrupted StepState = "interrupted"
+	StepAborted     StepState = "aborted"
+)
+
+// StepRecord is one attempt of one step of a run, stored before anything runs.
+type StepRecord struct {
+	ID         step.ID        `json:"id"`
+	Node       NodeID         `json:"node"`
+	Run        string         `json:"run"`
+	Order      int            `json:"order"`
+	Attempt    int            `json:"attempt"`
+	Step       step.Step      `json:"step"`
+	Args       step.Args      `json:"args,omitempty"`
+	State      StepState      `json:"state"`
+	Generation uint64         `json:"generation,omitempty"` // the boot it was offered to; 0 out of band
+	Nonce      string         `json:"-"`
+	Command    *api.Command   `json:"command,omitempty"`
+	Progress   *step.Progress `json:"progress,omitempty"`
+	Result     *step.Result   `json:"result,omitempty"`
+	Fault      *fault.Fault   `json:"fault,omitempty"`
+	Offered    time.Time      `json:"offered,omitzero"`
+	Started    time.Time      `json:"started,omitzero"`
+	Ended      time.Time      `json:"ended,omitzero"`
+	Deadline   time.Time      `json:"deadline,omitzero"`
+}
+
+// Port is a network card known by its address.
+type Port struct {
+	UUID         string         `json:"uuid"`
+	Node         NodeID         `json:"node_uuid"`
+	Address      string         `json:"address"` // lower case, colons
+	Name         string         `json:"name,omitempty"`
+	PXE          bool           `json:"pxe_enabled"`
+	Link         map[string]any `json:"local_link_connection,omitempty"`
+	PhysicalNet  string         `json:"physical_network,omitempty"`
+	SmartNIC     bool           `json:"is_smartnic"`
+	Extra        map[string]any `json:"extra,omitempty"`
+	InternalInfo map[string]any `json:"internal_info,omitempty"`
+	Description  string         `json:"description,omitempty"`
+	Created      time.Time      `json:"created_at"`
+	Updated      time.Time      `json:"updated_at"`
+}
+
+// Entry is one line of a node's history (Ironic's, plus actor, request and reason).
+type Entry struct {
+	UUID     string        `json:"uuid"`
+	Node     NodeID        `json:"node"`
+	Time     time.Time     `json:"created_at"`
+	Severity string        `json:"severity"` // "INFO" or "ERROR"
+	Type     string        `json:"event_type"`
+	Event    string        `json:"event"`
+	State    state.State   `json:"state,omitempty"`
+	Target   state.State   `json:"target_provision_state,omitempty"`
+	Reason   fault.Reason  `json:"reason,omitempty"`
+	Run      string        `json:"run,omitempty"`
+	Step     string        `json:"step,omitempty"`
+	Actor    string        `json:"user,omitempty"`
+	Request  string        `json:"request,omitempty"`
+	Duration time.Duration `json:"duration,omitempty"`
+}
+
+// StoredInventory is the inventory a lookup or inspection left.
+type StoredInventory struct {
+	Node       NodeID          `json:"node"`
+	Generation uint64          `json:"generation"`
+	Taken      time.Time       `json:"taken"`
+	Accepted   bool            `json:"accepted"` // stored by an inspection, not only seen at a lookup
+	Inventory  json.RawMessage `json:"inventory"`
+	Plugin     map[string]any  `json:"plugin_data,omitempty"`
+}

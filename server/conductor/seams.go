@@ -1,0 +1,203 @@
+package conductor
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Store keeps everything that must survive. View sees one consistent state; Update is one write transaction that
+// commits all or nothing, durably, before it returns. fn may be called again after a busy store: it must have no
+// effect outside its Tx. Errors that fn returns roll back and come back unchanged; the store's own are
+// storage.unavailable.
+type Store interface {
+	View(ctx context.Context, fn func(Tx) error) error
+	Update(ctx context.Context, fn func(Tx) error) error
+}
+
+// Tx is one transaction. Getters give copies; a missing object is the not_found fault of its kind. Writers in a View
+// give an internal fault.
+type Tx interface {
+	Node(id NodeID) (Node, error)
+	NodeByName(name string) (Node, error)
+	NodeByAddress(mac string) (Node, error)
+	Nodes(f NodeFilter) ([]Node, error) // in order of creation
+	CreateNode(n *Node) error           // sets Version; node.exists when UUID, name or instance is taken
+	PutNode(n *Node) error              // compare-and-set on Version, then raises it (I11)
+	DeleteNode(id NodeID) error         // with all that belongs to it
+
+	Port(id string) (Port, error)
+	PortByAddress(mac string) (Port, error)
+	Ports(f PortFilter) ([]Port, error)
+	CreatePort(p *Port) error
+	PutPort(p *Port) error
+	DeletePort(id string) error
+
+	Step(id step.ID) (StepRecord, error)
+	Steps(node NodeID, run string) ([]StepRecord, error) // by order, then attempt; run "" means all
+	PutStep(r *StepRecord) error                         // insert or replace by ID
+	OpenSteps(node NodeID) ([]StepRecord, error)         // offered or started
+
+	Secret(node NodeID, field string) ([]byte, error)    // not_found when unset; opened by the store's Sealer
+	PutSecret(node NodeID, field string, v []byte) error // nil deletes
+	SecretFields(node NodeID) ([]string, error)
+
+	AppendHistory(e Entry) error
+	History(node NodeID, limit int, marker string) ([]Entry, error) // newest first
+	AppendAudit(a Audit) error                                      // hash-chained by the store (I27)
+
+	Inventory(node NodeID) (StoredInventory, error) // the accepted one
+	InventoryOf(node NodeID, generation uint64) (StoredInventory, error)
+	PutInventory(i StoredInventory) error
+
+	AddEffect(e *Effect) error  // sets ID
+	Effects() ([]Effect, error) // not done yet, oldest first
+	DoneEffect(id int64) error
+
+	Setting(key string) (string, error) // "" when unset
+	PutSetting(key, value string) error
+}
+
+// NodeFilter selects nodes; zero fields select all. After is the UUID of the last node of the page before.
+type NodeFilter struct {
+	State         string
+	Driver        string
+	ResourceClass string
+	Group         *string
+	Owner         string
+	InstanceUUID  string
+	Fault         string
+	Description   string // substring
+	Associated    *bool
+	Maintenance   *bool
+	Retired       *bool
+	After         NodeID
+	Limit         int
+	SortKey       string // "" is order of creation; a column of Ironic's list
+	Descending    bool
+}
+
+// PortFilter selects ports.
+type PortFilter struct {
+	Node    NodeID
+	Address string
+	After   string
+	Limit   int
+}
+
+// Audit is one entry of the append-only record of grants, destruction, level changes, power acts and log-ins.
+type Audit struct {
+	Time    time.Time      `json:"time"`
+	Actor   string         `json:"actor"`
+	Request string         `json:"request,omitempty"`
+	Node    NodeID         `json:"node,omitempty"`
+	Act     string         `json:"act"` // "power.off", "step.start", "secret.read", "lookup", "level.lower"
+	Detail  map[string]any `json:"detail,omitempty"`
+}
+
+// PowerAction is an absolute power act; there are no toggles (F25).
+type PowerAction string
+
+// The acts.
+const (
+	On               PowerAction = "On"
+	ForceOff         PowerAction = "ForceOff"
+	GracefulShutdown PowerAction = "GracefulShutdown"
+)
+
+// BootTarget is what a machine boots from next.
+type BootTarget struct {
+	Device string // "cdrom", "disk", "pxe", "uefihttp"
+	Always bool   // else the next boot only
+	UEFI   bool
+	URL    string // uefihttp only
+}
+
+// BMC is one machine's management controller. Every method keeps to the context's deadline and to the BMC's own
+// budget; it returns bmc.* faults. Acts are absolute and may be repeated.
+type BMC interface {
+	Facts(ctx context.Context) (Facts, error)
+	Power(ctx context.Context) (Power, error)
+	SetPower(ctx context.Context, a PowerAction) error // asks once; the caller re-reads to confirm
+	SetBoot(ctx context.Context, b BootTarget) error
+	Boot(ctx context.Context) (BootTarget, error)
+	SetMedia(ctx context.Context, url string) error // virtual CD in; "" takes it out
+	Steps(ctx context.Context) ([]step.Bound, error)
+}
+
+// Facts is what a BMC says of its machine.
+type Facts struct {
+	Power        Power
+	Vendor       string
+	Model        string
+	Serial       string
+	UUID         string
+	BMCModel     string
+	BMCFirmware  string
+	BIOSVersion  string
+	BootMode     string // "uefi" or "bios"; "" unknown
+	SecureBoot   *bool
+	Health       string // "OK", "Warning", "Critical", ""
+	BootDevices  []string
+	MACs         []string
+	VirtualMedia bool
+	BIOS         map[string]any // attributes; nil when the BMC has none
+}
+
+// Driver is a hardware type: how to reach machines of a kind.
+type Driver interface {
+	Name() string                       // "redfish"
+	Interfaces() map[string][]string    // interface to the implementations it supports, default first
+	Properties() map[string]string      // driver_info key to one sentence
+	SecretKeys() []string               // driver_info keys that are sealed: "redfish_password"
+	Validate(info map[string]any) error // driver.info_missing or request.invalid, naming the keys
+	Steps() []step.Step                 // out-of-band steps offered
+	Open(ctx context.Context, a Access) (BMC, error)
+	Address(info map[string]any) string // the BMC's host for source checks; "" when it has none
+}
+
+// Access is what a driver needs to open a BMC.
+type Access struct {
+	Node    NodeID
+	Info    map[string]any
+	Secrets map[string]string // by driver_info key
+}
+
+// Dispatcher carries commands to agents. Offer replaces an earlier offer to that node; both are idempotent. What
+// comes of an offer arrives through Conductor.Start and Conductor.Result.
+type Dispatcher interface {
+	Offer(node NodeID, generation uint64, c api.Command)
+	Withdraw(node NodeID, id step.ID)          // abort of a started step, or the offer is taken back
+	Drop(node NodeID)                          // the generation ended: held heartbeats end
+	Token(node NodeID, generation uint64) bool // whether an agent of this generation was heard within two intervals
+}
+
+// Logs keeps what agents say, by node and boot generation.
+type Logs interface {
+	Append(node NodeID, generation uint64, offset int64, data []byte) error // a repeat of known bytes is dropped
+	Open(node NodeID, generation uint64, offset int64) (io.ReadCloser, error)
+	Generations(node NodeID) ([]uint64, error)
+	Delete(node NodeID) error
+}
+
+// ConfigDriver makes a config drive's image from its files ("openstack/latest/meta_data.json").
+type ConfigDriver interface {
+	ConfigDrive(files map[string][]byte) ([]byte, error)
+}
+
+// Peer is who speaks on the agent channel: the client certificate's thumbprint and the source address.
+type Peer struct {
+	Key  string
+	Addr netip.Addr
+}
+
+// Session is an agent whose token was checked (safety.md §2.5): the token's signature, audience, lifetime and key are
+// verified; whether node and generation still stand is checked again inside each call.
+type Session struct {
+	Claims api.Claims
+	Peer   Peer
+}

@@ -1,0 +1,76 @@
+// Package catalog is the step registry's content: every step that Bessemer itself offers, in band and out of band,
+// as data. The managers and drivers bind code to these rows; plans, argument checks, the command's lists and the
+// reference page are read from them. A vendor's steps come with the ramdisk that holds them.
+package catalog
+
+import (
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// InBand is what the stock ramdisk's generic manager offers.
+var InBand = []step.Step{
+	{
+		Name: "deploy.erase_devices_metadata", Where: step.InBand,
+		Doc:      "Removes partition tables, file system and RAID signatures from every disk and partition that is not skipped.",
+		Priority: map[state.Flow]int{state.Clean: 99, state.Deploy: 0},
+		Touches:  step.AllDisks, Abortable: true, Repeat: step.Again, Timeout: 30 * time.Minute,
+	},
+	{
+		Name: "deploy.erase_devices", Where: step.InBand,
+		Doc:      "Erases every disk that is not skipped, by the best method it has, and verifies the result by reading it back.",
+		Priority: map[state.Flow]int{state.Clean: 10},
+		Args: []step.Arg{
+			{Name: "method", Type: step.String, Enum: []string{"auto", "overwrite"}, Default: "auto",
+				Doc: "auto takes the device's own erase where it has one, else overwriting with zeros; overwrite always overwrites"},
+			{Name: "verify", Type: step.String, Enum: []string{"sample", "full"}, Default: "sample",
+				Doc: "sample reads 10 % of each disk at places chosen anew each run, first and last block included; full reads all of it"},
+		},
+		Touches: step.AllDisks, Abortable: true, Repeat: step.Again, Timeout: 72 * time.Hour,
+	},
+	{
+		Name: "deploy.write_image", Where: step.InBand,
+		Doc:      "Writes a whole-disk image to the root disk, checks its digest, and only then makes the disk bootable; adds the config drive and the firmware's boot entry.",
+		Priority: map[state.Flow]int{state.Deploy: 80},
+		Args: []step.Arg{
+			{Name: "url", Type: step.String, Required: true, Doc: "http or https URL of the image"},
+			{Name: "format", Type: step.String, Enum: []string{"raw", "raw.zst"}, Doc: "what the URL serves; default: by the name's ending"},
+			{Name: "digest_algorithm", Type: step.String, Required: true, Enum: []string{"sha256", "sha512"}, Doc: "algorithm of digest"},
+			{Name: "digest", Type: step.String, Required: true, Doc: "hex digest of the file as the URL serves it"},
+			{Name: "configdrive", Type: step.Boolean, Default: false, Doc: "whether a config drive is stored for the node"},
+		},
+		Secrets: []string{"configdrive"}, Touches: step.RootDisk, Abortable: true, Repeat: step.Again, Timeout: 4 * time.Hour,
+	},
+}
+
+// Redfish is what the redfish hardware type offers out of band.
+var Redfish = []step.Step{
+	{
+		Name: "management.reset_bmc", Where: step.OutOfBand,
+		Doc:      "Restarts the BMC and waits until it answers again.",
+		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0, state.Verify: 0},
+		Repeat:   step.Again, Timeout: 15 * time.Minute,
+	},
+	{
+		Name: "management.clear_job_queue", Where: step.OutOfBand,
+		Doc:      "Removes waiting and stuck tasks from the BMC's queue.",
+		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0, state.Verify: 0},
+		Repeat:   step.Again, Timeout: 10 * time.Minute,
+	},
+	{
+		Name: "bios.apply_configuration", Where: step.OutOfBand,
+		Doc:      "Sets BIOS attributes, restarts the machine so that they take effect, and reads them back.",
+		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
+		Args: []step.Arg{{Name: "settings", Type: step.List, Required: true,
+			Doc: "list of objects with name and value"}},
+		Repeat: step.Again, Timeout: 30 * time.Minute,
+	},
+	{
+		Name: "bios.factory_reset", Where: step.OutOfBand,
+		Doc:      "Resets all BIOS attributes to the maker's defaults and restarts the machine.",
+		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
+		Repeat:   step.Again, Timeout: 30 * time.Minute,
+	},
+}

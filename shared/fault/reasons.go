@@ -1,0 +1,190 @@
+package fault
+
+// Row gives a reason its code, one sentence for the reference page and the general hint.
+type Row struct {
+	Reason Reason
+	Code   Code
+	Doc    string
+	Hint   string
+}
+
+// Reasons by area. A reason is never renamed or reused: operators' scripts and runbooks name it.
+const (
+	InternalError Reason = "internal.error"
+
+	RequestInvalid     Reason = "request.invalid"
+	RequestTooLarge    Reason = "request.too_large"
+	RequestAuth        Reason = "request.unauthenticated"
+	RequestForbidden   Reason = "request.forbidden"
+	RequestVersion     Reason = "request.version"
+	RequestRate        Reason = "request.rate_limited"
+	MethodNotAllowed   Reason = "request.method_not_allowed"
+	NodeNotFound       Reason = "node.not_found"
+	NodeExists         Reason = "node.exists"
+	NodeBusy           Reason = "node.busy"
+	NodeMaintenance    Reason = "node.maintenance"
+	NodeProtected      Reason = "node.protected"
+	NodeRetired        Reason = "node.retired"
+	NodeInUse          Reason = "node.in_use"
+	NodeContested      Reason = "node.contested"
+	NodeUnverified     Reason = "node.unverified"
+	PortNotFound       Reason = "port.not_found"
+	PortExists         Reason = "port.exists"
+	ImageNotFound      Reason = "image.not_found"
+	DriverUnknown      Reason = "driver.unknown"
+	DriverInfoMissing  Reason = "driver.info_missing"
+	StateVerb          Reason = "state.verb_not_possible"
+	StateConflict      Reason = "state.changed_meanwhile"
+	InventoryNotFound  Reason = "inventory.not_found"
+	StorageUnavailable Reason = "storage.unavailable"
+
+	StepUnknown      Reason = "step.unknown"
+	StepArgument     Reason = "step.argument"
+	StepNotOffered   Reason = "step.not_offered"
+	StepInterrupted  Reason = "step.interrupted"
+	StepTimeout      Reason = "step.timeout"
+	StepAborted      Reason = "step.aborted"
+	StepFailed       Reason = "step.failed"
+	StepPanic        Reason = "step.panic"
+	StepLevel        Reason = "step.level_too_low"
+	StepVersion      Reason = "step.not_in_ramdisk"
+	FlowAborted      Reason = "flow.aborted"
+	FlowMediaTimeout Reason = "boot.medium_not_read"
+	FlowLookup       Reason = "boot.no_lookup"
+	FlowSilent       Reason = "agent.silent"
+
+	BMCUnreachable   Reason = "bmc.unreachable"
+	BMCAuth          Reason = "bmc.credentials"
+	BMCError         Reason = "bmc.error"
+	BMCBusy          Reason = "bmc.busy"
+	BMCOrigin        Reason = "bmc.foreign_link"
+	BMCTooLarge      Reason = "bmc.answer_too_large"
+	BMCUnsupported   Reason = "bmc.unsupported"
+	BMCPower         Reason = "bmc.power_not_reached"
+	BMCTask          Reason = "bmc.task_failed"
+	OriginRefused    Reason = "origin.not_allowed"
+	ChannelProtocol  Reason = "channel.protocol_version"
+	ChannelClaim     Reason = "channel.claim_refused"
+	ChannelWindow    Reason = "channel.window_closed"
+	ChannelToken     Reason = "channel.token"
+	ChannelSource    Reason = "channel.source_refused"
+	ChannelStale     Reason = "channel.stale_message"
+	ChannelStartLost Reason = "channel.start_refused"
+
+	DiskNone         Reason = "disk.none"
+	DiskHint         Reason = "disk.hint_no_match"
+	DiskAmbiguous    Reason = "disk.hint_ambiguous"
+	DiskChanged      Reason = "disk.identity_changed"
+	DiskProtected    Reason = "disk.protected"
+	DiskRemote       Reason = "disk.not_local"
+	DiskBusy         Reason = "disk.in_use"
+	DiskMissing      Reason = "disk.missing"
+	DiskIO           Reason = "disk.io"
+	DiskNotErased    Reason = "disk.not_erased"
+	DiskTooSmall     Reason = "disk.too_small"
+	ImageUnreachable Reason = "image.unreachable"
+	ImageDigest      Reason = "image.digest_mismatch"
+	ImageSize        Reason = "image.size_mismatch"
+	ImageCorrupt     Reason = "image.corrupt"
+	ImageTruncated   Reason = "image.truncated"
+	ImageFormat      Reason = "image.format"
+	ImageReadBack    Reason = "image.read_back"
+	ConfigDrive      Reason = "configdrive.invalid"
+	BootEntry        Reason = "boot.entry"
+)
+
+// Reasons is the table behind New and the reference page, in the order of the page.
+var Reasons = []Row{
+	{InternalError, Internal, "Something Bessemer did not foresee.", "look in the server's log for this id and report it"},
+
+	{RequestInvalid, Invalid, "The request is malformed or names something unknown.", "compare the request with the reference page of the API"},
+	{RequestTooLarge, Invalid, "The request is larger than the server accepts.", "send less, or in pieces"},
+	{RequestAuth, Unauthenticated, "The request carries no valid credentials.", "give a user name and password of the server's user file"},
+	{RequestForbidden, Forbidden, "The caller may not do this.", "ask an administrator"},
+	{RequestVersion, Invalid, "The API version asked for is outside the range served.", "ask for a version inside the range named in the answer's headers"},
+	{RequestRate, Unavailable, "Too many requests from one address.", "wait and try again"},
+	{MethodNotAllowed, Invalid, "The method is not served at this path.", "compare the request with the reference page of the API"},
+	{NodeNotFound, NotFound, "No node has this name or UUID.", "bessemer node list shows the nodes"},
+	{NodeExists, Conflict, "A node with this UUID, name or instance exists.", "choose another name, or change the existing node"},
+	{NodeBusy, Busy, "Another piece of work holds the node.", "wait until it ends (bessemer node show NODE), or abort it"},
+	{NodeMaintenance, Invalid, "The node is in maintenance.", "bessemer node maintenance unset NODE ends it"},
+	{NodeProtected, Forbidden, "The node is protected.", "unset the node's protected flag first"},
+	{NodeRetired, Invalid, "The node is retired.", "unset the node's retired flag first"},
+	{NodeInUse, Conflict, "The node is in use.", "bring it to enroll, manageable or available, or set maintenance"},
+	{NodeContested, Conflict, "Two machines claimed to be this node; nothing secret or destructive is given to either.", "find the second machine, then power the node off with bessemer node power off NODE and repeat the verb"},
+	{NodeUnverified, Conflict, "The node's record may be older than the machine.", "confirm it with bessemer node manage NODE"},
+	{PortNotFound, NotFound, "No port has this UUID or address.", "bessemer port list shows the ports"},
+	{PortExists, Conflict, "A port with this address exists.", "a network card belongs to one node; delete the other port first"},
+	{ImageNotFound, NotFound, "No stored image has this name.", "bessemer image list shows the images"},
+	{DriverUnknown, Invalid, "The hardware type is not known here.", "GET /v1/drivers lists the hardware types"},
+	{DriverInfoMissing, Invalid, "driver_info lacks something that the hardware type needs.", "set it with bessemer node set NODE --driver-info KEY=VALUE"},
+	{StateVerb, Invalid, "The verb is not possible in the node's provision state.", "bessemer node show NODE names the state and what leads out of it"},
+	{StateConflict, Busy, "The node changed between reading and writing.", "read it again and repeat"},
+	{InventoryNotFound, NotFound, "No inspection has stored an inventory yet.", "bessemer node inspect NODE makes one"},
+	{StorageUnavailable, Unavailable, "The server's store can't be written; no work is granted until it can.", "look at the server's disk: space, permissions, health"},
+
+	{StepUnknown, Invalid, "No step of this name is offered for this node.", "bessemer node plan and the reference page of the steps list them"},
+	{StepArgument, Invalid, "A step's arguments are wrong.", "the reference page of the steps gives each argument's type"},
+	{StepNotOffered, Conflict, "The step is not offered to this agent, or no longer.", "nothing to do: the agent drops it"},
+	{StepInterrupted, Internal, "The step was cut off by a restart that nobody ordered; how far it came is unknown.", "look at the machine, then repeat the verb"},
+	{StepTimeout, Timeout, "The step did not end before its deadline.", "bessemer node logs NODE shows how far it came"},
+	{StepAborted, Conflict, "The step was aborted on request.", "repeat the verb when ready"},
+	{StepFailed, Internal, "The step failed.", "bessemer node logs NODE shows its last lines"},
+	{StepPanic, Internal, "The step's code crashed.", "report it with bessemer node logs NODE"},
+	{StepLevel, Forbidden, "The ramdisk's identity is less certain than this step needs.", "boot it by virtual media, or lower the node's minimum level"},
+	{StepVersion, Unsupported, "The booted ramdisk does not offer a step of the plan.", "build the ramdisk with the manager that offers it"},
+	{FlowAborted, Conflict, "The work was aborted by request.", "repeat the verb when ready"},
+	{FlowMediaTimeout, Timeout, "The BMC did not read the boot medium.", "check that the BMC reaches the server's boot address"},
+	{FlowLookup, Timeout, "The ramdisk was booted but did not report in time.", "look at the machine's console: the ramdisk says there what it lacks"},
+	{FlowSilent, Timeout, "The agent stopped reporting.", "look at the machine's console and at the network"},
+
+	{BMCUnreachable, Unavailable, "The BMC does not answer.", "check the address, the cable and that the BMC is up"},
+	{BMCAuth, Unauthenticated, "The BMC refuses the credentials; no further try is made, so that the account is not locked.", "correct redfish_username and redfish_password, then repeat the verb"},
+	{BMCError, Internal, "The BMC answered with an error.", "look at the BMC's own log; management.reset_bmc may help"},
+	{BMCBusy, Busy, "The BMC is busy.", "wait, or run management.clear_job_queue"},
+	{BMCOrigin, Forbidden, "The BMC's answer points to another host; it was not followed.", "check redfish_address and the BMC's firmware"},
+	{BMCTooLarge, Invalid, "The BMC's answer is larger than any sane one.", "check redfish_address and the BMC's firmware"},
+	{BMCUnsupported, Unsupported, "The BMC can't do what is asked.", "choose another boot mode, interface or step"},
+	{BMCPower, Timeout, "The machine did not reach the power state asked for.", "look at the machine; bessemer node power NODE shows what the BMC says"},
+	{BMCTask, Internal, "A task of the BMC failed.", "look at the BMC's job queue; management.clear_job_queue may help"},
+	{OriginRefused, Forbidden, "The address is loopback, link-local or one of the server's own networks, and not listed.", "start the server with --allow-origin CIDR if this is wanted"},
+	{ChannelProtocol, Unsupported, "Agent and server speak no common version of the channel.", "build the ramdisk with this server's release"},
+	{ChannelClaim, Unauthenticated, "The claim to be this node is refused.", "nothing to do here: a ramdisk of this boot proves itself by its medium"},
+	{ChannelWindow, Forbidden, "No ramdisk is expected from this node now.", "queue work for the node; the server opens the window when it boots it"},
+	{ChannelToken, Unauthenticated, "The token is missing, expired, revoked or of another node, boot or key.", "the agent looks itself up again"},
+	{ChannelSource, Forbidden, "The request comes from an address that may not speak for this node.", "list the network with --agent-network CIDR"},
+	{ChannelStale, Conflict, "A message older than the last one seen.", "nothing to do: it changes nothing"},
+	{ChannelStartLost, Conflict, "The server does not let this attempt start.", "nothing to do: the agent drops it"},
+
+	{DiskNone, Invalid, "The machine has no disk that may be used.", "check the controller's mode and the skip list"},
+	{DiskHint, Invalid, "No disk matches the root device hints.", "compare the hints with the disks listed here"},
+	{DiskAmbiguous, Invalid, "Which disk is meant is not certain.", "set root_device hints (serial or wwn) that fit exactly one disk"},
+	{DiskChanged, Conflict, "The disk is not the one the step was started for; nothing was written.", "inspect the node again and repeat"},
+	{DiskProtected, Forbidden, "The disk, or something on it, is protected.", "if it may be destroyed, say so by the override named here"},
+	{DiskRemote, Forbidden, "The disk is not provably local to the machine.", "list its class in properties.allow_device_classes if it is"},
+	{DiskBusy, Conflict, "The disk is mounted, used or held by something else.", "find out what holds it; the message names it"},
+	{DiskMissing, Conflict, "A disk of the accepted inventory is missing.", "inspect the node again, or skip the disk in skip_block_devices"},
+	{DiskIO, Internal, "The disk returned an error.", "replace the disk, or skip it in skip_block_devices"},
+	{DiskNotErased, Internal, "Old data was found after erasing.", "do not hand the machine on; erase by another method or replace the disk"},
+	{DiskTooSmall, Invalid, "The image does not fit on the disk.", "choose a larger disk by root_device hints, or a smaller image"},
+	{ImageUnreachable, Unavailable, "The image can't be fetched.", "check the URL from the provisioning network"},
+	{ImageDigest, Invalid, "The image's digest is not the one asked for; the disk was left not bootable.", "compare image_os_hash_value with the file the URL serves"},
+	{ImageSize, Invalid, "The image's size is not the one declared.", "publish the image again"},
+	{ImageCorrupt, Invalid, "The image can't be decoded.", "publish the image again"},
+	{ImageTruncated, Unavailable, "The image server ended the transfer too early.", "check the image server, then repeat the verb"},
+	{ImageFormat, Unsupported, "The image's format is not supported.", "use raw or zstd-compressed raw"},
+	{ImageReadBack, Internal, "What was read back from the disk differs from what was written.", "replace the disk"},
+	{ConfigDrive, Invalid, "The config drive can't be used.", "give an object with meta_data, network_data, user_data, or an ISO of at most 64 MiB"},
+	{BootEntry, Internal, "The firmware's boot entry could not be written or read back.", "check that the machine booted in UEFI mode"},
+}
+
+var byReason = func() map[Reason]Row {
+	m := make(map[Reason]Row, len(Reasons))
+	for _, r := range Reasons {
+		m[r.Reason] = r
+	}
+	return m
+}()
+
+// Lookup gives the row of a reason.
+func Lookup(r Reason) (Row, bool) { row, ok := byReason[r]; return row, ok }

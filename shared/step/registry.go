@@ -1,0 +1,128 @@
+package step
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// Registry is a set of steps by name. It is a value made once and read by many; adding returns a fault for a name
+// already there, so that nothing replaces a step unseen.
+type Registry struct {
+	byName map[string]Step
+	order  []string
+}
+
+// NewRegistry makes a registry of steps.
+func NewRegistry(steps ...Step) (*Registry, error) {
+	r := &Registry{byName: map[string]Step{}}
+	for _, s := range steps {
+		if err := r.add(s); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *Registry) add(s Step) error {
+	if i, n := Split(s.Name); i == "" || n == "" {
+		return fault.New(fault.StepUnknown, "step name %q is not of the form interface.step", s.Name)
+	}
+	if _, ok := r.byName[s.Name]; ok {
+		return fault.New(fault.StepArgument, "step %s is offered twice", s.Name)
+	}
+	r.byName[s.Name] = s
+	r.order = append(r.order, s.Name)
+	return nil
+}
+
+// Get finds a step by its full name.
+func (r *Registry) Get(name string) (Step, bool) { s, ok := r.byName[name]; return s, ok }
+
+// All lists the steps in the order they were added.
+func (r *Registry) All() []Step {
+	out := make([]Step, 0, len(r.order))
+	for _, n := range r.order {
+		out = append(out, r.byName[n])
+	}
+	return out
+}
+
+// Wanted is a step asked for, with its arguments: an entry of clean_steps or of a plan.
+type Wanted struct {
+	Name     string
+	Args     Args
+	Priority int // deploy only; 0 keeps the step's own
+}
+
+// Item is one checked entry of a plan.
+type Item struct {
+	Step Step
+	Args Args
+}
+
+// Manual checks an operator's list and keeps its order. Unknown steps and wrong arguments are told together.
+func (r *Registry) Manual(f state.Flow, wanted []Wanted) ([]Item, error) {
+	var out []Item
+	var bad []string
+	for _, w := range wanted {
+		s, ok := r.byName[w.Name]
+		if !ok {
+			bad = append(bad, "step "+w.Name+" is not known")
+			continue
+		}
+		if _, ok := s.Priority[f]; !ok {
+			bad = append(bad, "step "+w.Name+" is not offered for "+string(f))
+			continue
+		}
+		args, err := s.Check(w.Args)
+		if err != nil {
+			bad = append(bad, w.Name+": "+fault.From(err).Message)
+			continue
+		}
+		out = append(out, Item{s, args})
+	}
+	if len(bad) > 0 {
+		return nil, fault.New(fault.StepUnknown, "%s", strings.Join(bad, "; ")).
+			WithHint("the steps for %s are %s", f, strings.Join(r.names(f), ", "))
+	}
+	return out, nil
+}
+
+func (r *Registry) names(f state.Flow) []string {
+	var out []string
+	for _, n := range r.order {
+		if _, ok := r.byName[n].Priority[f]; ok {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// Automated lists the steps of a flow that have a priority above zero: all out-of-band steps first, then the in-band
+// ones, each by priority and, at equal priority, by interface (architecture.md §3.3).
+func (r *Registry) Automated(f state.Flow) []Step {
+	var out []Step
+	for _, n := range r.order {
+		if s := r.byName[n]; s.Priority[f] > 0 {
+			out = append(out, s)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Step) int {
+		return cmp.Or(
+			cmp.Compare(vector[a.Where], vector[b.Where]),
+			cmp.Compare(b.Priority[f], a.Priority[f]),
+			cmp.Compare(tie[b.Interface()], tie[a.Interface()]),
+			cmp.Compare(a.Name, b.Name),
+		)
+	})
+	return out
+}
+
+var vector = map[Where]int{OutOfBand: 0, InBand: 1}
+
+// tie orders interfaces at equal priority as Ironic does (server-api.md §7.2).
+var tie = map[string]int{"vendor": 7, "power": 6, "management": 5, "firmware": 4, "deploy": 3, "bios": 2, "raid": 1}

@@ -1,0 +1,123 @@
+// Package step is the one type for steps, in band or out of band, built in or a vendor's: what a step is, how its
+// arguments are checked, how steps are ordered and what a plan of them looks like. It runs nothing.
+//
+// Start at Step and Bound, then Registry and Automated.
+package step
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// Where says who runs a step.
+type Where string
+
+// In band: the agent in the ramdisk. Out of band: the server through the BMC.
+const (
+	InBand    Where = "in-band"
+	OutOfBand Where = "out-of-band"
+)
+
+// Repeat says what may happen after an interruption.
+type Repeat string
+
+// Again: a new attempt (with a new id) is safe without asking. Never: fail and ask the operator.
+const (
+	Again Repeat = "again"
+	Never Repeat = "never"
+)
+
+// Touch says what a step does to disks; it selects the checks that precede it (safety.md I1, I20).
+type Touch string
+
+// Nothing: no disk is written. AllDisks: every disk of the inventory but the skipped ones. RootDisk: the one that
+// the root device hints select.
+const (
+	Nothing  Touch = ""
+	AllDisks Touch = "all-disks"
+	RootDisk Touch = "root-disk"
+)
+
+// Step is one piece of work. Name is interface, dot, step ("deploy.erase_devices"); an attempt has its own ID.
+type Step struct {
+	Name      string             `json:"name"`
+	Doc       string             `json:"doc"` // one sentence: shown by the CLI, the API and the reference page
+	Where     Where              `json:"where"`
+	Priority  map[state.Flow]int `json:"priority"` // highest runs first; 0 runs only on request; absent is not offered
+	Args      []Arg              `json:"args,omitempty"`
+	Touches   Touch              `json:"touches,omitempty"`
+	Secrets   []string           `json:"secrets,omitempty"` // what it may fetch while started: "configdrive"
+	Abortable bool               `json:"abortable,omitempty"`
+	Repeat    Repeat             `json:"repeat"`
+	Reboot    bool               `json:"reboot,omitempty"` // the node is rebooted when the step succeeds
+	Timeout   time.Duration      `json:"timeout"`          // nanoseconds on the wire
+}
+
+// Interface is the part of the name before the dot, Short the part after it.
+func (s Step) Interface() string { i, _ := Split(s.Name); return i }
+
+// Short is the step's name without its interface.
+func (s Step) Short() string { _, n := Split(s.Name); return n }
+
+// Split cuts "deploy.erase_devices" at its first dot.
+func Split(name string) (iface, short string) {
+	for i := range len(name) {
+		if name[i] == '.' {
+			return name[:i], name[i+1:]
+		}
+	}
+	return "", name
+}
+
+// ID names one attempt of a step (a UUID; safety.md §2.7).
+type ID string
+
+// Progress is where a running step stands. Done and Total are in Unit ("bytes"); Total 0 means unknown. Rate is in
+// units per second. Percent is 0 to 100 over the whole step; it never goes back within one attempt.
+type Progress struct {
+	Percent float64          `json:"percent"`
+	Done    int64            `json:"done,omitempty"`
+	Total   int64            `json:"total,omitempty"`
+	Unit    string           `json:"unit,omitempty"`
+	Rate    float64          `json:"rate,omitempty"`
+	Left    time.Duration    `json:"left,omitempty"` // estimated, nanoseconds; 0 means unknown
+	Item    string           `json:"item,omitempty"` // what is being worked on, for people
+	Devices []DeviceProgress `json:"devices,omitempty"`
+}
+
+// DeviceProgress is the same for one disk.
+type DeviceProgress struct {
+	Device  string  `json:"device"` // stable identity as inventory.DeviceID.String
+	Percent float64 `json:"percent"`
+	Rate    float64 `json:"rate,omitempty"`
+	Stage   string  `json:"stage,omitempty"` // "format", "overwrite", "verify", "done", "failed"
+}
+
+// Result is what a successful step leaves. Data is stored with the step and must survive JSON.
+type Result struct {
+	Data   map[string]any `json:"data,omitempty"`
+	Reboot bool           `json:"reboot,omitempty"` // this run needs the reboot though the step does not always
+}
+
+// Call is one run of a step.
+type Call struct {
+	ID      ID
+	Flow    state.Flow
+	Args    Args                                          // validated, defaults filled in
+	Devices []inventory.DeviceID                          // the disks the started step may touch, and no others (safety.md I1)
+	Node    map[string]any                                // the node's properties, as far as steps need them: skip list, allowed classes
+	Report  func(Progress)                                // never nil; cheap; may be called from several goroutines
+	Log     *slog.Logger                                  // never nil
+	Secret  func(context.Context, string) ([]byte, error) // never nil; refuses names outside Step.Secrets
+}
+
+// Bound is a step with the code that runs it. Run returns when the step has ended; when ctx ends it stops at the
+// next safe point and returns ctx's error. It may be called again only with another Call.ID.
+type Bound struct {
+	Step
+	Run func(context.Context, Call) (Result, error)
+}
