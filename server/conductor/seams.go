@@ -171,9 +171,9 @@ type Access struct {
 // comes of an offer arrives through Conductor.Start and Conductor.Result.
 type Dispatcher interface {
 	Offer(node NodeID, generation uint64, c api.Command)
-	Withdraw(node NodeID, id step.ID)          // abort of a started step, or the offer is taken back
-	Drop(node NodeID)                          // the generation ended: held heartbeats end
-	Token(node NodeID, generation uint64) bool // whether an agent of this generation was heard within two intervals
+	Withdraw(node NodeID, id step.ID)               // abort of a started step, or the offer is taken back
+	Drop(node NodeID)                               // the generation ended: held heartbeats end
+	Heard(node NodeID, generation uint64) time.Time // when an agent of this generation was last heard; zero: never
 }
 
 // Logs keeps what agents say, by node and boot generation.
