@@ -1,0 +1,62 @@
+# Bessemer's few targets. CI and people use the same ones; every target but help and clean first makes sure, by
+# integration/scripts/setup, that what it needs is installed.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# A toolchain that setup had to fetch comes first; without one the directory does not exist and the path is harmless.
+# The sbin directories hold sfdisk, mke2fs and depmod, which need no root.
+export PATH := $(CURDIR)/build/toolchain/bin:$(PATH):/usr/sbin:/sbin
+export GOTOOLCHAIN := local
+
+GO       := go
+TOOLS    := -modfile=integration/tools/go.mod
+RECORD   := $(GO) run ./integration/safetyreport
+VM_LIMIT := 25m
+
+.PHONY: help setup build test check vm ramdisk demo bench docs nightly safety-report clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+setup: ## install what is missing (apt as root or with sudo), or name it
+	@integration/scripts/setup
+
+build: setup ## build the server, the agent and the Redfish emulator into build/
+	@mkdir -p build
+	$(GO) build -trimpath -o build/bessemer ./server
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o build/bessemer-agent ./agent
+	CGO_ENABLED=0 $(GO) build -trimpath -o build/redfish-emulator ./integration/cmd/redfish-emulator
+
+test: setup ## run everything: vet, unit and simulation tests with -race, then the virtual machines
+	$(GO) vet ./...
+	$(RECORD) -record build/test/unit.json -- -race ./...
+	@$(MAKE) --no-print-directory vm
+
+vm: setup ## run the tests that boot virtual machines
+	$(RECORD) -record build/test/vm.json -- -tags vm -count=1 -timeout $(VM_LIMIT) ./integration/...
+
+check: setup ## format, vet, linters, floors, generated pages, licences, vulnerabilities
+	@integration/scripts/check
+
+ramdisk: build ## build the ramdisk and the boot ISO into build/ramdisk
+	build/bessemer ramdisk build --output build/ramdisk
+
+demo: setup ## take two emulated servers from enroll to a booted operating system (KEEP=1 leaves the server running)
+	@$(GO) run ./integration/cmd/demo
+
+bench: setup ## run the benchmarks and write docs/benchmarks
+	$(GO) run ./integration/bench
+
+docs: setup ## write the generated reference pages anew
+	$(GO) run ./docs/gen
+
+nightly: setup ## the long jobs: every fuzz target for FUZZTIME (default 10m), then make check and make test
+	@integration/scripts/nightly
+
+safety-report: setup ## print each safety number, the tests that carry it and their last result
+	@$(RECORD)
+
+clean: ## remove everything that was built
+	@chmod -R u+w build 2>/dev/null || true
+	rm -rf build

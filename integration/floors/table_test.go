@@ -1,0 +1,67 @@
+package floors
+
+// floors is the table. Floor 0 is the lowest; what each package answers for stands in its package comment.
+var floors = map[string]int{
+	"shared/fault": 0,
+
+	"shared/state":     1,
+	"shared/inventory": 1,
+
+	"shared/step": 2,
+
+	"shared/api":      3,
+	"shared/hardware": 3,
+	"shared/catalog":  3,
+
+	"server/conductor":              4,
+	"server/client":                 4,
+	"server/config":                 4,
+	"server/logs":                   4,
+	"server/seal":                   4,
+	"agent/run":                     4,
+	"agent/managers":                4,
+	"agent/system":                  4,
+	"hardware-managers/managertest": 4,
+	"initramfs/media":               4,
+
+	"server/sqlite":   5,
+	"server/redfish":  5,
+	"server/channel":  5,
+	"server/rest":     5,
+	"server/token":    5,
+	"server/boot":     5,
+	"server/cli":      5,
+	"agent/channel":   5,
+	"agent/inventory": 5,
+	"agent/disk":      5,
+
+	"agent/image": 6,
+
+	"hardware-managers/generic": 7,
+
+	"hardware-managers/all": 8,
+	"initramfs":             8,
+
+	"agent":    9,
+	"server":   9,
+	"docs/gen": 9,
+
+	"integration/floors":       10,
+	"integration/lint":         10,
+	"integration/safetyreport": 10,
+	"integration/image":        10,
+	"integration/bench":        10,
+}
+
+// neverInAgent names the modules that the agent's program must not reach, and why.
+var neverInAgent = map[string]string{
+	"github.com/mattn/go-sqlite3":  "it needs cgo, and the agent keeps no database",
+	"github.com/stmcginnis/gofish": "the agent does not speak to BMCs over the network, and it costs megabytes",
+	"github.com/gorilla/mux":       "the agent has no listening socket, so nothing to route",
+}
+
+// exceptions lists the modules that several packages of one program may import, and why.
+var exceptions = map[string]struct {
+	by  []string
+	why string
+}{}
