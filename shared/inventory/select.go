@@ -1,0 +1,282 @@
+package inventory
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// Select lists the disks that meet all hints, in the order given. It returns a request.invalid fault for malformed
+// hints. It judges nothing else: Root and Targets decide what may be written.
+func Select(disks []Disk, hints map[string]any) ([]Disk, error) {
+	hs, err := ParseHints(hints)
+	if err != nil {
+		return nil, err
+	}
+	var out []Disk
+	for _, d := range disks {
+		if hs.Match(d) {
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+// Skipped parts the disks by properties.skip_block_devices, a list of hint objects; a disk is skipped when it meets
+// all hints of any one object. An object that fits no disk is told in warnings; a malformed list is a
+// request.invalid fault, because a disk to be kept might be meant by it.
+func Skipped(disks []Disk, skip []any) (kept, skipped []Disk, warnings []string, err error) {
+	if len(skip) > maxSkip {
+		return nil, nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices has %d entries, at most %d are read", len(skip), maxSkip)
+	}
+	out := make([]bool, len(disks))
+	for i, e := range skip {
+		m, ok := e.(map[string]any)
+		if !ok || len(m) == 0 {
+			return nil, nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d is not an object of hints", i+1).
+				WithHint(`write it like [{"serial": "S1"}, {"tran": "usb"}]`)
+		}
+		if _, ok := m["volume_name"]; ok {
+			return nil, nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d names a RAID volume, which can't be kept by name", i+1).
+				WithHint("name the volume's member disks by serial or wwn")
+		}
+		hs, err := ParseHints(m)
+		if err != nil {
+			f := fault.From(err)
+			return nil, nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d: %s", i+1, f.Message).WithHint("%s", f.Hint)
+		}
+		found := false
+		for j, d := range disks {
+			if hs.Match(d) {
+				out[j], found = true, true
+			}
+		}
+		if !found {
+			warnings = append(warnings, fmt.Sprintf("skip_block_devices entry %d (%s) fits no disk of this machine", i+1, hs))
+		}
+	}
+	for i, d := range disks {
+		if out[i] {
+			skipped = append(skipped, d)
+		} else {
+			kept = append(kept, d)
+		}
+	}
+	return kept, skipped, warnings, nil
+}
+
+// Allowed reads properties.allow_device_classes: the classes that an operator vouches for though they are not
+// provably local. A malformed list or an unknown class is a request.invalid fault.
+func Allowed(node map[string]any) ([]Class, error) {
+	list, err := List(node, "allow_device_classes")
+	if err != nil {
+		return nil, err
+	}
+	var out []Class
+	for _, v := range list {
+		s, _ := v.(string)
+		if !slices.Contains(classes, Class(s)) {
+			return nil, fault.New(fault.RequestInvalid, "allow_device_classes names %.64q, which is no device class", fmt.Sprint(v)).
+				WithHint("the classes are %s", joinClasses())
+		}
+		out = append(out, Class(s))
+	}
+	return out, nil
+}
+
+var classes = []Class{NVMePCIe, SATA, SAS, VirtIO, EMMC, USB, FC, ISCSI, NVMeOF, MDRAID, ClassUnknown}
+
+func joinClasses() string {
+	out := make([]string, len(classes))
+	for i, c := range classes {
+		out[i] = string(c)
+	}
+	return strings.Join(out, ", ")
+}
+
+// List reads a property that is a list; an absent or null one is empty, anything else a request.invalid fault.
+func List(node map[string]any, key string) ([]any, error) {
+	switch v := node[key].(type) {
+	case nil:
+		return nil, nil
+	case []any:
+		return v, nil
+	case []map[string]any: // the same list, made in Go rather than read from JSON
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = v[i]
+		}
+		return out, nil
+	case []string:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = v[i]
+		}
+		return out, nil
+	default:
+		return nil, fault.New(fault.RequestInvalid, "properties.%s must be a list, not %T", key, v)
+	}
+}
+
+// Root names the one disk that an image goes to. Skipped, read-only, boot and not provably local disks (but those of
+// the allowed classes) are no candidates. Exactly one candidate must meet the hints; without hints there must be
+// exactly one candidate (safety.md I4). Faults: request.invalid, disk.none, disk.hint_no_match, disk.hint_ambiguous;
+// the last two list the candidates with a hint that fits only that one.
+func Root(disks []Disk, hints map[string]any, skip []any, allow ...Class) (Disk, error) {
+	hs, err := ParseHints(hints)
+	if err != nil {
+		return Disk{}, err
+	}
+	kept, _, _, err := Skipped(disks, skip)
+	if err != nil {
+		return Disk{}, err
+	}
+	var candidates []Disk
+	var out []string
+	for _, d := range kept {
+		if why := unfit(d, allow); why != "" {
+			out = append(out, d.Name+" "+why)
+			continue
+		}
+		candidates = append(candidates, d)
+	}
+	if len(candidates) == 0 {
+		return Disk{}, fault.New(fault.DiskNone, "none of the machine's %d disks may hold an image%s", len(disks), because(out, len(disks)-len(kept)))
+	}
+	var fit []Disk
+	for _, d := range candidates {
+		if hs.Match(d) {
+			fit = append(fit, d)
+		}
+	}
+	switch {
+	case len(fit) == 0:
+		return Disk{}, fault.New(fault.DiskHint, "no disk meets the hints %s; the disks are %s", hs, describe(candidates, disks))
+	case len(fit) > 1 && len(hs) == 0:
+		return Disk{}, fault.New(fault.DiskAmbiguous, "there are no root device hints and %d disks: %s", len(fit), describe(fit, disks))
+	case len(fit) > 1:
+		return Disk{}, fault.New(fault.DiskAmbiguous, "%d disks meet the hints %s: %s", len(fit), hs, describe(fit, disks))
+	}
+	if err := nameable(fit[0], disks); err != nil {
+		return Disk{}, err
+	}
+	return fit[0], nil
+}
+
+// Targets lists every disk that an erase must cover: all but the skipped ones and the boot medium. A disk that can't
+// be erased though it is not skipped is a fault, never left out in silence (safety.md I5): disk.hint_ambiguous without
+// an identity of its own, disk.not_local, disk.protected when read-only. An empty set is disk.none.
+func Targets(inv Inventory, node map[string]any) ([]Disk, error) {
+	skip, err := List(node, "skip_block_devices")
+	if err != nil {
+		return nil, err
+	}
+	allow, err := Allowed(node)
+	if err != nil {
+		return nil, err
+	}
+	kept, skipped, _, err := Skipped(inv.Disks, skip)
+	if err != nil {
+		return nil, err
+	}
+	var out []Disk
+	for _, d := range kept {
+		if d.BootMedium {
+			continue
+		}
+		if err := nameable(d, inv.Disks); err != nil {
+			return nil, err
+		}
+		switch why := unfit(d, allow); {
+		case why == "":
+			out = append(out, d)
+		case !d.Class.Local() && !slices.Contains(allow, d.Class):
+			return nil, fault.New(fault.DiskRemote, "%s (%s) %s", d.Name, label(d), why).
+				WithHint("if it may be erased, list %q in properties.allow_device_classes; if not, skip it in properties.skip_block_devices", d.Class)
+		default:
+			return nil, fault.New(fault.DiskProtected, "%s (%s) %s, so it can't be erased", d.Name, label(d), why).
+				WithHint("skip it in properties.skip_block_devices if it may keep its data")
+		}
+	}
+	if len(out) == 0 {
+		return nil, fault.New(fault.DiskNone, "the machine has no disk to erase: it reports %d, %d of them skipped", len(inv.Disks), len(skipped))
+	}
+	return out, nil
+}
+
+// unfit says why a disk can't be written, or "".
+func unfit(d Disk, allow []Class) string {
+	switch {
+	case d.BootMedium:
+		return "is the medium this ramdisk was booted from"
+	case !d.Class.Local() && !slices.Contains(allow, d.Class):
+		return fmt.Sprintf("is of class %s, not provably inside the machine", d.Class)
+	case d.ReadOnly:
+		return "is read-only"
+	case d.Size <= 0:
+		return "reports no size"
+	}
+	return ""
+}
+
+// nameable refuses a disk that can't be told from another one by what survives a reboot.
+func nameable(d Disk, all []Disk) error {
+	id, ok := d.ID()
+	if !ok {
+		return fault.New(fault.DiskAmbiguous, "%s (%s) has neither serial nor WWN, so it can't be named beyond doubt", d.Name, label(d)).
+			WithHint("give the virtual disk a serial, or skip it in properties.skip_block_devices")
+	}
+	for _, o := range all {
+		if other, _ := o.ID(); other == id && o.Name != d.Name {
+			return fault.New(fault.DiskAmbiguous, "%s and %s have the same identity, %s", d.Name, o.Name, id).
+				WithHint("two disks, or two paths to one, that can't be told apart are never written; skip both or remove one")
+		}
+	}
+	return nil
+}
+
+func because(out []string, skipped int) string {
+	if skipped > 0 {
+		out = append(out, fmt.Sprintf("%d skipped by properties.skip_block_devices", skipped))
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(out, "; ")
+}
+
+// describe lists disks, each with a hint that fits it alone among all.
+func describe(disks, all []Disk) string {
+	out := make([]string, len(disks))
+	for i, d := range disks {
+		out[i] = fmt.Sprintf("%s (%s; %s)", d.Name, label(d), tell(d, all))
+	}
+	return strings.Join(out, ", ")
+}
+
+func label(d Disk) string {
+	if d.Model == "" {
+		return fmt.Sprintf("%s, %s", d.Class, Bytes(d.Size))
+	}
+	return fmt.Sprintf("%s, %s, %s", d.Model, d.Class, Bytes(d.Size))
+}
+
+func tell(d Disk, all []Disk) string {
+	for _, name := range []string{"serial", "wwn_with_extension", "wwn", "by_path", "hctl"} {
+		v := spellings(name, d)
+		if len(v) == 0 {
+			continue
+		}
+		h := Hint{Name: name, Args: v[:1]}
+		alone := true
+		for _, o := range all {
+			alone = alone && (o.Name == d.Name || !h.match(o))
+		}
+		if alone {
+			return name + "=" + v[0]
+		}
+	}
+	return "no hint but its name fits it alone"
+}
