@@ -58,13 +58,13 @@ type Reason string
 // Fault is an error an operator can act on. Message says what was found and what was expected; Hint what to do.
 // Cause never leaves the process.
 type Fault struct {
-	Code    Code
-	Reason  Reason
-	Message string
-	Hint    string
-	Node    string
-	Step    string
-	Cause   error
+	Code    Code   `json:"code"`
+	Reason  Reason `json:"reason"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Node    string `json:"node,omitempty"`
+	Step    string `json:"step,omitempty"`
+	Cause   error  `json:"-"`
 }
 
 // New makes a fault of the code that Reasons gives the reason; an unlisted reason is Internal.
