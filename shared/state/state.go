@@ -160,9 +160,9 @@ func Transitions() []Transition {
 		add(f.Waiting, Resume, f.Doing)
 		add(f.Waiting, Hold, f.Held)
 		add(f.Waiting, Fail, f.Failed)
-		add(f.Waiting, VerbAbort, abortEnd(f))
+		add(f.Waiting, VerbAbort, f.Failed)
 		add(f.Held, VerbUnhold, f.Waiting)
-		add(f.Held, VerbAbort, abortEnd(f))
+		add(f.Held, VerbAbort, f.Failed)
 	}
 	for _, v := range Verbs {
 		for _, from := range v.From {
@@ -170,14 +170,6 @@ func Transitions() []Transition {
 		}
 	}
 	return out
-}
-
-// abortEnd is where an abort leads: a service goes back to active, everything else to its failed state.
-func abortEnd(f FlowRow) State {
-	if f.Flow == Service {
-		return Active
-	}
-	return f.Failed
 }
 
 var moves = func() map[State]map[Event]State {
