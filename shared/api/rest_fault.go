@@ -1,0 +1,126 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// ErrorBody is the body of every error of the REST API. Message is Ironic's: one string that is itself JSON text.
+// Fault stands beside it for clients that know it.
+type ErrorBody struct {
+	Message string     `json:"error_message"`
+	Fault   *RESTFault `json:"fault,omitempty"`
+}
+
+// RESTFault is the channel's fault plus the request it answers.
+type RESTFault struct {
+	Fault
+	Node    string `json:"node,omitempty"`
+	Step    string `json:"step,omitempty"`
+	Request string `json:"request,omitempty"`
+}
+
+// clientError is what the error_message string holds, in either of Ironic's two forms.
+type clientError struct {
+	FaultCode   string  `json:"faultcode,omitempty"`
+	FaultString string  `json:"faultstring,omitempty"`
+	DebugInfo   *string `json:"debuginfo"`
+}
+
+type routerError struct {
+	Code        int    `json:"code"`
+	Title       string `json:"title"`
+	Description string `json:"description"`
+}
+
+// Status is the HTTP status of a fault on the REST API. A BMC's refusal of credentials is not the caller's: it is 500.
+func Status(f *fault.Fault) int {
+	switch f.Reason {
+	case fault.RequestVersion:
+		return http.StatusNotAcceptable
+	case fault.MethodNotAllowed:
+		return http.StatusMethodNotAllowed
+	case fault.RequestTooLarge:
+		return http.StatusRequestEntityTooLarge
+	}
+	if f.Code == fault.Unauthenticated && f.Reason != fault.RequestAuth {
+		return http.StatusInternalServerError
+	}
+	return f.Code.Status()
+}
+
+// NewErrorBody puts a fault into Ironic's form. The cause stays at home.
+func NewErrorBody(f *fault.Fault, request string) ErrorBody {
+	status := Status(f)
+	var inner any
+	switch status {
+	case http.StatusNotAcceptable, http.StatusMethodNotAllowed:
+		inner = routerError{Code: status, Title: http.StatusText(status), Description: f.Error()}
+	default:
+		code := "Client"
+		if status >= 500 {
+			code = "Server"
+		}
+		inner = clientError{FaultCode: code, FaultString: f.Error()}
+	}
+	text, err := json.Marshal(inner)
+	if err != nil { // strings and numbers only: can't happen
+		text = []byte(`{"faultcode": "Server", "faultstring": "the error could not be encoded", "debuginfo": null}`)
+	}
+	return ErrorBody{Message: string(text), Fault: &RESTFault{
+		Fault: Fault{Code: string(f.Code), Reason: string(f.Reason), Message: f.Message, Hint: f.Hint},
+		Node:  f.Node, Step: f.Step, Request: request,
+	}}
+}
+
+// ReadErrorBody makes a fault of an error answer, of this server or of another that speaks Ironic's API.
+func ReadErrorBody(status int, body []byte) *fault.Fault {
+	var e ErrorBody
+	if err := json.Unmarshal(body, &e); err == nil {
+		if f := e.Fault; f != nil && f.Message != "" {
+			return &fault.Fault{Code: fault.Code(f.Code), Reason: fault.Reason(f.Reason), Message: f.Message,
+				Hint: f.Hint, Node: f.Node, Step: f.Step}
+		}
+		var c struct {
+			clientError
+			routerError
+		}
+		if json.Unmarshal([]byte(e.Message), &c) == nil && c.FaultString+c.Description != "" {
+			return &fault.Fault{Code: codeOf(status), Message: c.FaultString + c.Description}
+		}
+	}
+	var basic struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &basic) == nil && basic.Error.Message != "" {
+		f := fault.New(fault.RequestAuth, "%s", basic.Error.Message)
+		f.Code = codeOf(status)
+		return f
+	}
+	return &fault.Fault{Code: codeOf(status), Message: "the server answered " + http.StatusText(status)}
+}
+
+func codeOf(status int) fault.Code {
+	switch status {
+	case http.StatusUnauthorized:
+		return fault.Unauthenticated
+	case http.StatusForbidden:
+		return fault.Forbidden
+	case http.StatusNotFound:
+		return fault.NotFound
+	case http.StatusConflict:
+		return fault.Conflict
+	case http.StatusServiceUnavailable, http.StatusBadGateway:
+		return fault.Unavailable
+	case http.StatusGatewayTimeout:
+		return fault.Timeout
+	}
+	if status >= 500 {
+		return fault.Internal
+	}
+	return fault.Invalid
+}
