@@ -70,8 +70,7 @@ func NewErrorBody(f *fault.Fault, request string) ErrorBody {
 		text = []byte(`{"faultcode": "Server", "faultstring": "the error could not be encoded", "debuginfo": null}`)
 	}
 	return ErrorBody{Message: string(text), Fault: &RESTFault{
-		Fault: Fault{Code: string(f.Code), Reason: string(f.Reason), Message: f.Message, Hint: f.Hint},
-		Node:  f.Node, Step: f.Step, Request: request,
+		Fault: FaultOf(f), Node: f.Node, Step: f.Step, Request: request,
 	}}
 }
 
@@ -80,8 +79,7 @@ func ReadErrorBody(status int, body []byte) *fault.Fault {
 	var e ErrorBody
 	if err := json.Unmarshal(body, &e); err == nil {
 		if f := e.Fault; f != nil && f.Message != "" {
-			return &fault.Fault{Code: fault.Code(f.Code), Reason: fault.Reason(f.Reason), Message: f.Message,
-				Hint: f.Hint, Node: f.Node, Step: f.Step}
+			return f.Err().At(f.Node, f.Step)
 		}
 		var c struct {
 			clientError

@@ -54,14 +54,14 @@ func ApplyPatch(doc map[string]any, ops []PatchOp, fields []Field, v Version) (m
 
 func applyOne(doc map[string]any, op PatchOp, fields []Field, v Version) (string, error) {
 	if op.Op != "add" && op.Op != "replace" && op.Op != "remove" {
-		return "", bad("op is %q, expected add, replace or remove", op.Op)
+		return "", invalid("op is %q, expected add, replace or remove", op.Op)
 	}
 	re := patchPath
 	if v >= 98 {
 		re = patchPath198
 	}
 	if !re.MatchString(op.Path) {
-		return "", bad("the path does not match %s", re)
+		return "", invalid("the path does not match %s", re)
 	}
 	keys := strings.Split(op.Path[1:], "/")
 	if v >= 98 {
@@ -71,7 +71,7 @@ func applyOne(doc map[string]any, op PatchOp, fields []Field, v Version) (string
 	}
 	at := slices.IndexFunc(fields, func(f Field) bool { return f.Name == keys[0] })
 	if at < 0 || !fields[at].Patch {
-		return "", bad("%s can't be changed; what can is %s", keys[0], strings.Join(patchable(fields, v), ", "))
+		return "", invalid("%s can't be changed; what can is %s", keys[0], strings.Join(patchable(fields, v), ", "))
 	}
 	field := fields[at]
 	if field.Since > v {
@@ -82,7 +82,7 @@ func applyOne(doc map[string]any, op PatchOp, fields []Field, v Version) (string
 		case op.Op != "remove":
 			doc[field.Name] = clone(op.Value)
 		case field.Need:
-			return "", bad("%s is required and can't be removed", field.Name)
+			return "", invalid("%s is required and can't be removed", field.Name)
 		default:
 			doc[field.Name] = field.Reset()
 		}
@@ -104,7 +104,7 @@ func descend(at any, keys []string, op PatchOp) (any, error) {
 		old, there := c[keys[0]]
 		switch {
 		case !last && !there, last && op.Op != "add" && !there:
-			return nil, bad("there is no key %s", keys[0])
+			return nil, invalid("there is no key %s", keys[0])
 		case !last:
 			next, err := descend(old, keys[1:], op)
 			if err != nil {
@@ -124,7 +124,7 @@ func descend(at any, keys []string, op PatchOp) (any, error) {
 			limit++
 		}
 		if err != nil || i < 0 || i >= limit {
-			return nil, bad("%s is no place in a list of %d", keys[0], len(c))
+			return nil, invalid("%s is no place in a list of %d", keys[0], len(c))
 		}
 		switch {
 		case !last:
@@ -142,7 +142,7 @@ func descend(at any, keys []string, op PatchOp) (any, error) {
 		}
 		return c, nil
 	}
-	return nil, bad("%s leads into something that is neither an object nor a list", keys[0])
+	return nil, invalid("%s leads into something that is neither an object nor a list", keys[0])
 }
 
 // Reset is the value of a field that was removed.
@@ -185,5 +185,3 @@ func clone(v any) any {
 	}
 	return v
 }
-
-func bad(format string, args ...any) error { return fault.New(fault.RequestInvalid, format, args...) }

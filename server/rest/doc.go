@@ -1,0 +1,91 @@
+// Package rest is the operators' API over HTTP: routes, authentication, Ironic's wire to the conductor's domain and
+// back. It decides nothing about nodes; what may happen to one is the conductor's to say.
+//
+// Start at the table in routes.go: what is not in it is not served (safety.md T16). Every request goes through
+// API.ServeHTTP (serve.go); fields are shown and accepted by the tables of shared/api alone, and secrets are masked in
+// mask.go.
+package rest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Backend is the part of the conductor that operators reach. Every ident is a UUID or a name; errors are faults.
+type Backend interface {
+	Node(ctx context.Context, ident string) (conductor.Node, error)
+	Nodes(ctx context.Context, f conductor.NodeFilter) ([]conductor.Node, error)
+	CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error)
+	UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error)
+	DeleteNode(ctx context.Context, who conductor.Caller, ident string) error
+	Provision(ctx context.Context, who conductor.Caller, ident string, p conductor.Provision) error
+	SetPower(ctx context.Context, who conductor.Caller, ident string, p conductor.PowerRequest) error
+	SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error
+	BootDevice(ctx context.Context, ident string) (conductor.BootTarget, error)
+	SetBootDevice(ctx context.Context, who conductor.Caller, ident string, b conductor.BootTarget) error
+	Validate(ctx context.Context, ident string) (map[string]string, error)
+	Inventory(ctx context.Context, ident string) (conductor.StoredInventory, error)
+	History(ctx context.Context, ident string, limit int, marker string) ([]conductor.Entry, error)
+	Steps(ctx context.Context, ident, run string) ([]conductor.StepRecord, error)
+	OpenLog(ctx context.Context, ident string, generation uint64, offset int64) (io.ReadCloser, []uint64, error)
+	Port(ctx context.Context, id string) (conductor.Port, error)
+	Ports(ctx context.Context, f conductor.PortFilter) ([]conductor.Port, error)
+	CreatePort(ctx context.Context, who conductor.Caller, p conductor.Port) (conductor.Port, error)
+	UpdatePort(ctx context.Context, who conductor.Caller, id string, change func(p *conductor.Port) error) (conductor.Port, error)
+	DeletePort(ctx context.Context, who conductor.Caller, id string) error
+	Drivers() []conductor.Driver
+	Catalog(driver string) *step.Registry
+	Watch(ctx context.Context, ident string) <-chan struct{}
+}
+
+// Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the
+// same name; a missing image is the image.not_found fault.
+type Images interface {
+	Put(ctx context.Context, name string, image io.Reader) (api.Image, error)
+	Image(ctx context.Context, name string) (api.Image, error)
+	List(ctx context.Context) ([]api.Image, error)
+	Delete(ctx context.Context, name string) error
+}
+
+// Config is what the API is made of.
+type Config struct {
+	Backend  Backend
+	Images   Images // nil: no image store, its routes answer 404
+	Auth     Authenticator
+	Hostname string           // shown as the conductor
+	Public   string           // base URL in links; "" takes scheme and host of each request
+	AnyHost  bool             // answer to any Host header also without authentication
+	Now      func() time.Time // wall time
+	Started  time.Time        // shown as the conductor's age
+	Log      *slog.Logger
+}
+
+// Limits of the requests.
+const (
+	maxBody      = 1 << 20
+	maxProvision = 64 << 20
+	maxDepth     = 25
+	maxPage      = 1000
+	maxTraits    = 50
+)
+
+// Server wraps the handler in a server whose time-outs end slow and idle clients (safety.md T6). Handlers that move
+// much data extend their own deadlines.
+func Server(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
