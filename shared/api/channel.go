@@ -54,6 +54,9 @@ const (
 	A3 Level = 3
 )
 
+// Known tells whether l is one of the levels.
+func (l Level) Known() bool { return l >= A0 && l <= A3 }
+
 // Claims is what a node token says (safety.md §2.5). Key is the SHA-256 thumbprint of the client certificate's
 // DER, base64url without padding, as RFC 8705 §3.1 has it.
 type Claims struct {
