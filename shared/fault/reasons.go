@@ -59,6 +59,7 @@ const (
 	BMCBusy          Reason = "bmc.busy"
 	BMCOrigin        Reason = "bmc.foreign_link"
 	BMCTooLarge      Reason = "bmc.answer_too_large"
+	BMCCertificate   Reason = "bmc.certificate"
 	BMCUnsupported   Reason = "bmc.unsupported"
 	BMCPower         Reason = "bmc.power_not_reached"
 	BMCTask          Reason = "bmc.task_failed"
@@ -144,6 +145,7 @@ var Reasons = []Row{
 	{BMCBusy, Busy, "The BMC is busy.", "wait, or run management.clear_job_queue"},
 	{BMCOrigin, Forbidden, "The BMC's answer points to another host; it was not followed.", "check redfish_address and the BMC's firmware"},
 	{BMCTooLarge, Invalid, "The BMC's answer is larger than any sane one.", "check redfish_address and the BMC's firmware"},
+	{BMCCertificate, Forbidden, "The BMC's certificate is not the one trusted; nothing was sent to it.", "set redfish_verify_ca to the BMC's CA file or to its pin"},
 	{BMCUnsupported, Unsupported, "The BMC can't do what is asked.", "choose another boot mode, interface or step"},
 	{BMCPower, Timeout, "The machine did not reach the power state asked for.", "look at the machine; bessemer node power NODE shows what the BMC says"},
 	{BMCTask, Internal, "A task of the BMC failed.", "look at the BMC's job queue; management.clear_job_queue may help"},

@@ -64,18 +64,20 @@ type Item struct {
 	Args Args
 }
 
-// Manual checks an operator's list and keeps its order. Unknown steps and wrong arguments are told together.
+// Manual checks an operator's list and keeps its order. Unknown steps and wrong arguments are told together, as
+// step.unknown, or as step.argument where all steps are known.
 func (r *Registry) Manual(f state.Flow, wanted []Wanted) ([]Item, error) {
 	var out []Item
 	var bad []string
+	reason := fault.StepArgument
 	for _, w := range wanted {
 		s, ok := r.byName[w.Name]
 		if !ok {
-			bad = append(bad, "step "+w.Name+" is not known")
+			reason, bad = fault.StepUnknown, append(bad, "step "+w.Name+" is not known")
 			continue
 		}
 		if _, ok := s.Priority[f]; !ok {
-			bad = append(bad, "step "+w.Name+" is not offered for "+string(f))
+			reason, bad = fault.StepUnknown, append(bad, "step "+w.Name+" is not offered for "+string(f))
 			continue
 		}
 		args, err := s.Check(w.Args)
@@ -86,7 +88,10 @@ func (r *Registry) Manual(f state.Flow, wanted []Wanted) ([]Item, error) {
 		out = append(out, Item{s, args})
 	}
 	if len(bad) > 0 {
-		return nil, fault.New(fault.StepUnknown, "%s", strings.Join(bad, "; ")).
+		if reason == fault.StepArgument {
+			return nil, fault.New(reason, "%s", strings.Join(bad, "; "))
+		}
+		return nil, fault.New(reason, "%s", strings.Join(bad, "; ")).
 			WithHint("the steps for %s are %s", f, strings.Join(r.names(f), ", "))
 	}
 	return out, nil
