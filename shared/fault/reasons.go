@@ -36,9 +36,12 @@ const (
 	StateVerb          Reason = "state.verb_not_possible"
 	StateConflict      Reason = "state.changed_meanwhile"
 	InventoryNotFound  Reason = "inventory.not_found"
+	SecretNotFound     Reason = "secret.not_found"
+	EntryNotFound      Reason = "history.not_found"
 	StorageUnavailable Reason = "storage.unavailable"
 
 	StepUnknown      Reason = "step.unknown"
+	StepNotFound     Reason = "step.not_found"
 	StepArgument     Reason = "step.argument"
 	StepNotOffered   Reason = "step.not_offered"
 	StepInterrupted  Reason = "step.interrupted"
@@ -122,9 +125,12 @@ var Reasons = []Row{
 	{StateVerb, Invalid, "The verb is not possible in the node's provision state.", "bessemer node show NODE names the state and what leads out of it"},
 	{StateConflict, Busy, "The node changed between reading and writing.", "read it again and repeat"},
 	{InventoryNotFound, NotFound, "No inspection has stored an inventory yet.", "bessemer node inspect NODE makes one"},
+	{SecretNotFound, NotFound, "The node has no such secret.", "set it with bessemer node set NODE --driver-info KEY=VALUE"},
+	{EntryNotFound, NotFound, "The node's history has no such entry.", "bessemer node history NODE shows the entries"},
 	{StorageUnavailable, Unavailable, "The server's store can't be written; no work is granted until it can.", "look at the server's disk: space, permissions, health"},
 
 	{StepUnknown, Invalid, "No step of this name is offered for this node.", "bessemer node plan and the reference page of the steps list them"},
+	{StepNotFound, NotFound, "No attempt of a step has this id.", "bessemer node show NODE names the steps of its work"},
 	{StepArgument, Invalid, "A step's arguments are wrong.", "the reference page of the steps gives each argument's type"},
 	{StepNotOffered, Conflict, "The step is not offered to this agent, or no longer.", "nothing to do: the agent drops it"},
 	{StepInterrupted, Internal, "The step was cut off by a restart that nobody ordered; how far it came is unknown.", "look at the machine, then repeat the verb"},
