@@ -19,6 +19,7 @@ const (
 	RequestVersion     Reason = "request.version"
 	RequestRate        Reason = "request.rate_limited"
 	MethodNotAllowed   Reason = "request.method_not_allowed"
+	RequestPath        Reason = "request.path_unknown"
 	NodeNotFound       Reason = "node.not_found"
 	NodeExists         Reason = "node.exists"
 	NodeBusy           Reason = "node.busy"
@@ -108,6 +109,7 @@ var Reasons = []Row{
 	{RequestVersion, Invalid, "The API version asked for is outside the range served.", "ask for a version inside the range named in the answer's headers"},
 	{RequestRate, Unavailable, "Too many requests from one address.", "wait and try again"},
 	{MethodNotAllowed, Invalid, "The method is not served at this path.", "compare the request with the reference page of the API"},
+	{RequestPath, NotFound, "Nothing is served at this path in the version asked for.", "compare the path and the version with the reference page of the API"},
 	{NodeNotFound, NotFound, "No node has this name or UUID.", "bessemer node list shows the nodes"},
 	{NodeExists, Conflict, "A node with this UUID, name or instance exists.", "choose another name, or change the existing node"},
 	{NodeBusy, Busy, "Another piece of work holds the node.", "wait until it ends (bessemer node show NODE), or abort it"},
