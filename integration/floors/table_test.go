@@ -21,6 +21,7 @@ var floors = map[string]int{
 	"agent/run":                     4,
 	"agent/managers":                4,
 	"agent/system":                  4,
+	"agent/block":                   4,
 	"hardware-managers/managertest": 4,
 	"initramfs/media":               4,
 
