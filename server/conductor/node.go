@@ -85,19 +85,19 @@ const (
 
 // Flow is a node's work in progress. Its steps are StepRecords of the same Run.
 type Flow struct {
-	Run       string       `json:"run"` // one flow's UUID: the key of its steps, history and logs
-	Flow      state.Flow   `json:"flow"`
-	Manual    bool         `json:"manual,omitempty"` // a manual clean: ends in manageable
-	Phase     Phase        `json:"phase"`
-	Wait      *Wait        `json:"wait,omitempty"`
-	Started   time.Time    `json:"started"`
-	Ended     time.Time    `json:"ended,omitzero"`
-	NoRamdisk bool         `json:"disable_ramdisk,omitempty"`
-	Aborting  bool         `json:"aborting,omitempty"`
-	Actor     string       `json:"actor,omitempty"`
-	Request   string       `json:"request,omitempty"` // request id
-	Next      state.Flow   `json:"next,omitempty"`    // delete goes on to clean
-	Fault     *fault.Fault `json:"-"`
+	Run       string     `json:"run"` // one flow's UUID: the key of its steps, history and logs
+	Flow      state.Flow `json:"flow"`
+	Manual    bool       `json:"manual,omitempty"` // a manual clean: ends in manageable
+	Phase     Phase      `json:"phase"`
+	Wait      *Wait      `json:"wait,omitempty"`
+	Started   time.Time  `json:"started"`
+	Ended     time.Time  `json:"ended,omitzero"`
+	NoRamdisk bool       `json:"disable_ramdisk,omitempty"`
+	Aborting  bool       `json:"aborting,omitempty"`
+	Actor     string     `json:"actor,omitempty"`
+	Request   string     `json:"request,omitempty"`   // request id
+	TearDown  bool       `json:"tear_down,omitempty"` // ends powered off even if no ramdisk was booted
+	Booted    bool       `json:"booted,omitempty"`    // a ramdisk was asked for in this run
 }
 
 // Phase is what a flow is doing now; Decide moves it on.
@@ -140,6 +140,7 @@ type Boot struct {
 	Level        api.Level   `json:"level"`
 	Contested    bool        `json:"contested,omitempty"`
 	Ended        bool        `json:"ended,omitempty"` // token withdrawn; nothing of this generation is accepted any more
+	Ready        time.Time   `json:"ready,omitzero"`  // when the agent told its steps
 	SeqSeen      uint64      `json:"seq_seen"`
 	Steps        []step.Step `json:"steps,omitempty"` // what the ramdisk offers, from its first heartbeat
 	AgentVersion string      `json:"agent_version,omitempty"`

@@ -1,0 +1,256 @@
+package conductor
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// presence is what is known of a node's agent or running step between writes: liveness and progress live in memory,
+// and their loss only extends deadlines (I29).
+type presence struct {
+	generation uint64
+	seq        uint64
+	step       step.ID
+	progress   *step.Progress
+}
+
+// Admission is the answer to a valid lookup.
+type Admission struct {
+	Node       NodeID
+	Name       string
+	Generation uint64
+	Level      api.Level
+	Interval   time.Duration
+}
+
+// Lookup answers an agent's claim. Faults: channel.claim_refused, channel.window_closed, node.contested.
+func (c *Conductor) Lookup(ctx context.Context, p Peer, r api.LookupRequest, inv inventory.Inventory) (Admission, error) {
+	if r.Node == "" || r.Secret == "" {
+		return Admission{}, fault.New(fault.ChannelClaim, "the claim names no node or carries no boot secret").
+			WithHint("boot the ramdisk by its medium; it carries both")
+	}
+	raw, err := json.Marshal(inv)
+	if err != nil {
+		return Admission{}, err
+	}
+	proven := false
+	var adm Admission
+	err = c.applyWith(ctx, r.Node, func(n Node) (Event, error) {
+		proven = c.proves(n, r.Secret)
+		return LookedUp{Peer: p, Ask: r, Proven: proven}, nil
+	}, func(tx Tx) error {
+		n, err := tx.Node(r.Node)
+		if err != nil || n.Boot == nil || n.Boot.Contested || !proven || n.Boot.Generation != r.Generation {
+			return err
+		}
+		adm = Admission{Node: n.UUID, Name: n.Name, Generation: n.Boot.Generation, Level: n.Boot.Level, Interval: c.cfg.Timeouts.Beat}
+		return c.keepInventory(tx, n, raw, inv)
+	})
+	if err != nil {
+		if fault.Is(err, fault.NotFound) {
+			// Which nodes exist is nobody's business here.
+			return Admission{}, fault.New(fault.ChannelClaim, "the claim does not prove this boot")
+		}
+		return Admission{}, err
+	}
+	c.mu.Lock()
+	if a := c.agents[r.Node]; a == nil || a.generation != adm.Generation {
+		c.agents[r.Node] = &presence{generation: adm.Generation, seq: r.Seq}
+	}
+	c.mu.Unlock()
+	return adm, nil
+}
+
+// keepInventory stores what a boot brought; an inspection's is the accepted one, and so is the first ever seen.
+func (c *Conductor) keepInventory(tx Tx, n Node, raw []byte, inv inventory.Inventory) error {
+	si := StoredInventory{Node: n.UUID, Generation: n.Boot.Generation, Taken: c.cfg.Now(), Inventory: raw, Plugin: map[string]any{}}
+	inspects := n.Flow != nil && n.Flow.Flow == state.Inspect
+	_, err := tx.Inventory(n.UUID)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	si.Accepted = inspects || err != nil
+	if root, err := RootDisk(n, inv); err == nil {
+		si.Plugin["root_disk"] = root
+	}
+	if err := tx.PutInventory(si); err != nil {
+		return err
+	}
+	if !inspects {
+		return nil
+	}
+	if n.Properties == nil {
+		n.Properties = map[string]any{}
+	}
+	n.Properties["cpu_arch"] = inv.CPU.Architecture
+	n.Properties["cpus"] = inv.CPU.Count
+	n.Properties["memory_mb"] = inv.Memory.PhysicalMB
+	if root, ok := si.Plugin["root_disk"].(inventory.Disk); ok {
+		n.Properties["local_gb"] = root.Size >> 30
+	}
+	return tx.PutNode(&n)
+}
+
+// session loads the node a token speaks for and checks that node, generation, key and source still stand (I18, T2).
+func (c *Conductor) session(tx Tx, s Session) (Node, error) {
+	n, err := tx.Node(s.Claims.Node)
+	if err != nil {
+		return n, fault.New(fault.ChannelToken, "the token's node does not exist")
+	}
+	return n, c.stands(n, s)
+}
+
+func (c *Conductor) stands(n Node, s Session) error {
+	b := n.Boot
+	switch {
+	case b == nil || b.Ended || b.Contested || b.Redeemed.IsZero() || s.Claims.Generation != b.Generation:
+		return fault.New(fault.ChannelToken, "the token belongs to a boot that has ended").At(string(n.UUID), "")
+	case subtle.ConstantTimeCompare([]byte(s.Claims.Key), []byte(b.Key)) != 1,
+		subtle.ConstantTimeCompare([]byte(s.Peer.Key), []byte(b.Key)) != 1:
+		return fault.New(fault.ChannelToken, "the token is bound to another client key").At(string(n.UUID), "")
+	case s.Peer.Addr.String() != b.Source:
+		return fault.New(fault.ChannelSource, "the request comes from %s; this boot looked itself up from %s", s.Peer.Addr, b.Source).At(string(n.UUID), "")
+	}
+	return nil
+}
+
+// Heartbeat takes a sign of life. A stale sequence number is channel.stale_message and changes nothing.
+func (c *Conductor) Heartbeat(ctx context.Context, s Session, r api.HeartbeatRequest) error {
+	id := s.Claims.Node
+	err := c.cfg.Store.View(ctx, func(tx Tx) error {
+		n, err := c.session(tx, s)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		a := c.agents[id]
+		if a == nil || a.generation != n.Boot.Generation {
+			a = &presence{generation: n.Boot.Generation, seq: n.Boot.SeqSeen}
+			c.agents[id] = a
+		}
+		if r.Seq <= a.seq {
+			return fault.New(fault.ChannelStale, "message %d after %d", r.Seq, a.seq)
+		}
+		a.seq = r.Seq
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if r.Running != "" && r.Progress != nil {
+		c.report(id, r.Running, *r.Progress)
+	}
+	if r.Steps == nil {
+		return nil
+	}
+	return c.applyAs(ctx, s, AgentReady{Steps: r.Steps})
+}
+
+// applyAs applies an agent's event, with the session checked again inside the transaction that acts on it.
+func (c *Conductor) applyAs(ctx context.Context, s Session, e Event) error {
+	return c.applyWith(ctx, s.Claims.Node, func(n Node) (Event, error) { return e, c.stands(n, s) }, nil)
+}
+
+// Start answers an agent's claim of a step; the answer is given after the commit (safety.md §2.7).
+func (c *Conductor) Start(ctx context.Context, s Session, r api.StartRequest) (api.StartAnswer, error) {
+	if len(r.Nonce) < 16 || len(r.Nonce) > 128 {
+		return api.StartAnswer{}, fault.New(fault.RequestInvalid, "nonce has %d characters, expected 16 to 128", len(r.Nonce))
+	}
+	if err := c.applyAs(ctx, s, StepClaimed{Ask: r}); err != nil {
+		return api.StartAnswer{}, err
+	}
+	return api.StartAnswer{Nonce: r.Nonce}, nil
+}
+
+// Result takes the end of a step; nil means it is stored and need not be sent again (I29).
+func (c *Conductor) Result(ctx context.Context, s Session, r api.ResultRequest) error {
+	e := StepEnded{ID: r.ID, Nonce: r.Nonce, Outcome: r.Outcome, Result: r.Result, Progress: r.Progress}
+	if r.Nonce == "" {
+		return fault.New(fault.RequestInvalid, "the result carries no nonce")
+	}
+	if r.Fault != nil {
+		e.Fault = fault.New(fault.Reason(r.Fault.Reason), "%s", r.Fault.Message)
+		if r.Fault.Hint != "" {
+			e.Fault.Hint = r.Fault.Hint
+		}
+	}
+	return c.applyAs(ctx, s, e)
+}
+
+// Secret gives a started step one of the secrets it lists (safety.md §2.8, I20).
+func (c *Conductor) Secret(ctx context.Context, s Session, r api.SecretRequest) ([]byte, error) {
+	var out []byte
+	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+		n, err := c.session(tx, s)
+		if err != nil {
+			return err
+		}
+		rec, err := tx.Step(r.ID)
+		if err != nil || rec.Node != n.UUID || rec.State != StepStarted || rec.Generation != n.Boot.Generation || !slices.Contains(rec.Step.Secrets, r.Name) {
+			return fault.New(fault.RequestForbidden, "no running step of this node may read %q", r.Name)
+		}
+		if n.Boot.Level < api.A1 {
+			return fault.New(fault.StepLevel, "the ramdisk proved level A%d, the secret needs A1", n.Boot.Level)
+		}
+		if out, err = tx.Secret(n.UUID, r.Name); err != nil {
+			return err
+		}
+		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: "agent", Node: n.UUID, Act: "secret.read", Detail: map[string]any{"name": r.Name, "step": rec.ID}})
+	})
+	return out, err
+}
+
+// Log keeps what the agent says. It never fails the agent's work: a full disk drops lines and counts them (F38).
+func (c *Conductor) Log(ctx context.Context, s Session, r api.LogRequest) error {
+	var gen uint64
+	err := c.cfg.Store.View(ctx, func(tx Tx) error {
+		n, err := c.session(tx, s)
+		if err == nil {
+			gen = n.Boot.Generation
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.cfg.Logs.Append(s.Claims.Node, gen, r.Offset, r.Data); err != nil {
+		return err
+	}
+	c.notify(s.Claims.Node)
+	return nil
+}
+
+// report takes progress; within one attempt it never goes back.
+func (c *Conductor) report(id NodeID, st step.ID, p step.Progress) {
+	c.mu.Lock()
+	a := c.agents[id]
+	if a == nil {
+		a = &presence{}
+		c.agents[id] = a
+	}
+	if a.step == st && a.progress != nil && p.Percent < a.progress.Percent {
+		p.Percent = a.progress.Percent
+	}
+	a.step, a.progress = st, &p
+	c.mu.Unlock()
+	c.notify(id)
+}
+
+func (c *Conductor) progress(id NodeID, st step.ID) *step.Progress {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a := c.agents[id]; a != nil && a.step == st {
+		return a.progress
+	}
+	return nil
+}

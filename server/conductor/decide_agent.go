@@ -1,0 +1,328 @@
+package conductor
+
+import (
+	"crypto/subtle"
+	"slices"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// attempts is how often a step that may be repeated is tried in one run.
+const attempts = 3
+
+func (d *decider) mediumFetched(e MediumFetched) {
+	if b := d.n.Boot; b != nil && b.Generation == e.Generation && b.MediumRead.IsZero() {
+		b.MediumRead = d.now
+		d.seen("the BMC reads the boot medium")
+		d.Changed = true
+	}
+}
+
+// lookedUp admits the first valid claim of a generation and binds it to the claimant's key. The same key again is the
+// same claim; another key that proves itself makes the node contested (safety.md §2.2, I17).
+func (d *decider) lookedUp(e LookedUp) {
+	b, id := d.n.Boot, string(d.n.UUID)
+	if b == nil || b.Ended {
+		d.Refuse = fault.New(fault.ChannelWindow, "no ramdisk is expected from this node now").At(id, "")
+		return
+	}
+	if !e.Proven || e.Ask.Generation != b.Generation {
+		d.Refuse = fault.New(fault.ChannelClaim, "the claim does not prove this boot").At(id, "")
+		d.audit("lookup.refused", map[string]any{"source": e.Peer.Addr.String(), "generation": e.Ask.Generation})
+		d.Changed = true
+		return
+	}
+	if !b.Redeemed.IsZero() && subtle.ConstantTimeCompare([]byte(b.Key), []byte(e.Peer.Key)) != 1 {
+		d.contest(e)
+		return
+	}
+	if b.Contested {
+		d.Refuse = fault.New(fault.NodeContested, "two machines claimed to be this node").At(id, "")
+		return
+	}
+	if b.Redeemed.IsZero() {
+		if d.now.After(b.Closes) {
+			d.Refuse = fault.New(fault.ChannelWindow, "the lookup window closed at %s", b.Closes.UTC().Format("15:04:05")).At(id, "")
+			return
+		}
+		b.Redeemed, b.Key, b.Level = d.now, e.Peer.Key, api.A1
+		d.effect(Effect{Kind: EffectEject, Generation: b.Generation})
+		d.audit("lookup", map[string]any{"generation": b.Generation, "level": b.Level, "source": e.Peer.Addr.String(), "key": e.Peer.Key})
+	}
+	b.BootID, b.Source, b.AgentVersion, b.SeqSeen = e.Ask.BootID, e.Peer.Addr.String(), e.Ask.AgentVersion, e.Ask.Seq
+	d.Changed = true
+	if f := d.open(); f != nil && (f.Phase == PhaseBoot || f.Phase == PhaseLookup) {
+		d.waiting()
+		d.awaitAgent()
+		d.seen("the agent looked itself up from %s", b.Source)
+	}
+}
+
+func (d *decider) contest(e LookedUp) {
+	b := d.n.Boot
+	b.Contested, d.Changed = true, true
+	f := fault.New(fault.NodeContested, "a second machine, at %s, proved the secret of boot %d; the first one is at %s", e.Peer.Addr, b.Generation, b.Source).
+		At(string(d.n.UUID), "")
+	d.audit("lookup.contested", map[string]any{"generation": b.Generation, "source": e.Peer.Addr.String(), "first": b.Source})
+	d.Refuse = fault.New(fault.NodeContested, "two machines claimed to be this node").At(string(d.n.UUID), "")
+	if d.open() != nil {
+		refuse := d.Refuse
+		d.fail(f)
+		d.Refuse = refuse
+		return
+	}
+	d.n.LastError, d.n.LastReason = f.Error(), f.Reason
+	d.note("ERROR", "identity", 0, "%s", f.Error())
+}
+
+// agentReady takes the list of steps of an agent process that has just started.
+func (d *decider) agentReady(e AgentReady) {
+	b, f := d.n.Boot, d.open()
+	if !d.live() {
+		return
+	}
+	b.Steps, b.Ready, d.Changed = e.Steps, d.now, true
+	if f == nil || f.Phase != PhaseAgent {
+		return
+	}
+	if r := d.running(); r != nil {
+		// A restarted process: it tells itself what became of a started step; an offer it may not have seen.
+		if r.State == StepOffered {
+			d.effect(Effect{Kind: EffectOffer, Step: r.ID, Generation: b.Generation})
+		}
+		return
+	}
+	if f.Flow == state.Inspect {
+		d.finish()
+		return
+	}
+	if !d.replan() {
+		return
+	}
+	d.next()
+}
+
+// replan meets the plan with what this ramdisk offers: a planned step it lacks fails the flow; in an automated flow
+// the steps of vendors' managers join by priority.
+func (d *decider) replan() bool {
+	offered, err := step.NewRegistry(d.n.Boot.Steps...)
+	if err != nil {
+		d.fail(fault.From(err))
+		return false
+	}
+	for _, r := range d.s.Steps {
+		if r.State != StepPlanned || r.Step.Where != step.InBand {
+			continue
+		}
+		if _, ok := offered.Get(r.Step.Name); !ok {
+			d.fail(fault.New(fault.StepVersion, "the booted ramdisk (agent %s) does not offer it", d.n.Boot.AgentVersion).At("", r.Step.Name))
+			return false
+		}
+	}
+	f := d.n.Flow
+	if f.Flow != state.Clean || f.Manual || d.planned("deploy.erase_devices") == nil {
+		return true
+	}
+	// Only what no step of this run has claimed yet is laid in order again.
+	var order []StepRecord
+	last := 0
+	for _, r := range d.s.Steps {
+		if r.State != StepPlanned {
+			last = max(last, r.Order+1)
+		}
+	}
+	for _, s := range offered.Automated(state.Clean) {
+		if s.Where != step.InBand {
+			continue // the agent does not speak for the BMC
+		}
+		if r := d.planned(s.Name); r != nil {
+			order = append(order, *r)
+			continue
+		}
+		if slices.ContainsFunc(d.s.Steps, func(r StepRecord) bool { return r.Step.Name == s.Name }) {
+			continue
+		}
+		if _, stock := d.s.Registry.Get(s.Name); stock {
+			continue // a row of ours is planned by our own priority
+		}
+		args, err := s.Check(nil)
+		if err != nil {
+			d.fail(fault.From(err).At("", s.Name))
+			return false
+		}
+		order = append(order, StepRecord{
+			ID: step.ID(d.s.NewID()), Node: d.n.UUID, Run: f.Run, Attempt: 1, Step: s, Args: args, State: StepPlanned,
+		})
+	}
+	for i, r := range order {
+		r.Order = last + i
+		d.put(r)
+	}
+	slices.SortStableFunc(d.s.Steps, func(a, b StepRecord) int { return a.Order - b.Order })
+	return true
+}
+
+func (d *decider) planned(name string) *StepRecord {
+	for i, r := range d.s.Steps {
+		if r.Step.Name == name && r.State == StepPlanned {
+			return &d.s.Steps[i]
+		}
+	}
+	return nil
+}
+
+func (d *decider) record(id step.ID) (StepRecord, bool) {
+	i := slices.IndexFunc(d.s.Steps, func(r StepRecord) bool { return r.ID == id })
+	if i < 0 {
+		return StepRecord{}, false
+	}
+	return d.s.Steps[i], true
+}
+
+// stepClaimed lets an agent start what is offered to it. The same nonce repeated is the same claim; anything else is
+// refused, so that an id runs at most once (I8).
+func (d *decider) stepClaimed(e StepClaimed) {
+	r, ok := d.record(e.Ask.ID)
+	refuse := func(format string, args ...any) {
+		d.Refuse = fault.New(fault.ChannelStartLost, format, args...).At(string(d.n.UUID), r.Step.Name)
+	}
+	switch f := d.open(); {
+	case !ok || f == nil:
+		refuse("no such step is offered")
+	case !d.live() || r.Generation != d.n.Boot.Generation:
+		refuse("the step belongs to another boot")
+	case r.State == StepStarted && same(r.Nonce, e.Ask.Nonce):
+		// The answer was lost; it is given again.
+	case r.State != StepOffered:
+		refuse("the step is %s", r.State)
+	case f.Aborting:
+		refuse("the work is being aborted")
+	default:
+		r.State, r.Nonce, r.Started, r.Deadline = StepStarted, e.Ask.Nonce, d.now, d.now.Add(r.Step.Timeout)
+		d.put(r)
+		d.wait("agent", "step "+r.Step.Name+" to end", r.Step.Timeout, fault.StepTimeout)
+		d.seen("the agent started it")
+		d.audit("step.start", map[string]any{"step": r.Step.Name, "id": r.ID, "devices": r.Command.Devices})
+	}
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// stepEnded takes the end of an attempt. Result and next transition are one decision, so they commit together
+// (safety.md §2.7). A repeat of an end already stored is acknowledged and changes nothing.
+func (d *decider) stepEnded(e StepEnded) {
+	r, ok := d.record(e.ID)
+	inBand := e.Nonce != ""
+	switch {
+	case !ok || inBand != (r.Step.Where == step.InBand):
+		d.Refuse = fault.New(fault.StepNotOffered, "no such step is running").At(string(d.n.UUID), "")
+		return
+	case inBand && r.State == StepOffered && e.Outcome == api.Interrupted:
+		// The agent died between its journal and our answer: it never ran.
+	case inBand && !same(r.Nonce, e.Nonce):
+		d.Refuse = fault.New(fault.StepNotOffered, "the step was started by another claim").At(string(d.n.UUID), r.Step.Name)
+		return
+	case r.State != StepStarted:
+		return // ended already: acknowledged again
+	case inBand && (!d.live() || r.Generation != d.n.Boot.Generation):
+		d.Refuse = fault.New(fault.StepNotOffered, "the step belongs to another boot").At(string(d.n.UUID), r.Step.Name)
+		return
+	}
+	r.Ended, r.Result, r.Fault = d.now, e.Result, e.Fault
+	if e.Progress != nil {
+		r.Progress = e.Progress
+	}
+	f := e.Fault
+	if f != nil {
+		f.Step = r.Step.Name
+	}
+	switch e.Outcome {
+	case api.Succeeded:
+		r.State = StepSucceeded
+		if r.Progress != nil {
+			p := *r.Progress
+			p.Percent, p.Left = 100, 0
+			r.Progress = &p
+		}
+	case api.Aborted:
+		r.State = StepAborted
+	case api.Interrupted:
+		r.State = StepInterrupted
+	default:
+		r.State = StepFailed
+		if f == nil {
+			f = fault.New(fault.StepFailed, "the step failed without saying why").At("", r.Step.Name)
+			r.Fault = f
+		}
+	}
+	d.put(r)
+	severity := "INFO"
+	if r.State != StepSucceeded {
+		severity = "ERROR"
+	}
+	d.note(severity, "step", d.now.Sub(earliest(r.Started, r.Offered)), "step %s %s", r.Step.Name, r.State)
+	if d.open() == nil {
+		return
+	}
+	switch {
+	case r.State == StepAborted, d.n.Flow.Aborting:
+		d.aborted()
+	case r.State == StepFailed:
+		d.fail(f)
+	case r.State == StepInterrupted:
+		d.again(r)
+	case inBand && (r.Step.Reboot || e.Result != nil && e.Result.Reboot):
+		d.n.Boot.Ended = true // the next in-band step boots anew
+		d.next()
+	default:
+		d.next()
+	}
+}
+
+// again makes a new attempt, with a new id, of a step that may be repeated; else the flow fails (I12).
+func (d *decider) again(r StepRecord) {
+	if r.Step.Repeat != step.Again || r.Attempt >= attempts {
+		f := fault.New(fault.StepInterrupted, "the step was cut off in attempt %d of %d", r.Attempt, attempts).At("", r.Step.Name)
+		if r.Step.Repeat != step.Again {
+			f.WithHint("this step is not repeated without being asked; look at the machine, then repeat the verb")
+		}
+		d.fail(f)
+		return
+	}
+	d.put(StepRecord{
+		ID: step.ID(d.s.NewID()), Node: r.Node, Run: r.Run, Order: r.Order, Attempt: r.Attempt + 1,
+		Step: r.Step, Args: r.Args, State: StepPlanned,
+	})
+	slices.SortStableFunc(d.s.Steps, func(a, b StepRecord) int {
+		if a.Order != b.Order {
+			return a.Order - b.Order
+		}
+		return a.Attempt - b.Attempt
+	})
+	d.next()
+}
+
+// silent fails a flow whose agent is gone; the power-off that follows fences whatever still runs there (F16).
+func (d *decider) silent(e AgentSilent) {
+	f := d.open()
+	if f == nil || f.Phase != PhaseAgent {
+		return
+	}
+	ft := fault.New(fault.FlowSilent, "the agent was last heard %s ago", d.now.Sub(e.Since).Round(1e9))
+	if r := d.running(); r != nil {
+		ft.Step = r.Step.Name
+	}
+	d.fail(ft)
+}
+
+// earliest is a, or b when a is unset.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() {
+		return b
+	}
+	return a
+}

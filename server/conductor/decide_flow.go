@@ -1,0 +1,486 @@
+package conductor
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// next goes on with the plan: the first planned step, or the end. The ramdisk is booted only when a step needs it.
+func (d *decider) next() {
+	f := d.open()
+	if f.Aborting {
+		d.aborted()
+		return
+	}
+	i := slices.IndexFunc(d.s.Steps, func(r StepRecord) bool { return r.State == StepPlanned })
+	if i < 0 {
+		d.finish()
+		return
+	}
+	switch r := d.s.Steps[i]; {
+	case r.Step.Where == step.OutOfBand:
+		d.runOutOfBand(r)
+	case d.live() && !d.n.Boot.Ready.IsZero():
+		d.offer(r)
+	case d.live() && !d.n.Boot.Redeemed.IsZero():
+		d.awaitAgent()
+	default:
+		d.boot()
+	}
+}
+
+// live tells whether the current boot generation is still good.
+func (d *decider) live() bool {
+	b := d.n.Boot
+	return b != nil && !b.Ended && !b.Contested
+}
+
+// doing takes the node from its wait state back to the busy one, because the server acts.
+func (d *decider) doing() {
+	if f, ok := state.FlowOf(d.n.State); ok && d.n.State == f.Waiting {
+		d.enter(state.Resume)
+	}
+}
+
+// waiting is the opposite: somebody else acts.
+func (d *decider) waiting() {
+	if f, ok := state.FlowOf(d.n.State); ok && d.n.State == f.Doing && f.Waiting != "" {
+		d.enter(state.Wait)
+	}
+}
+
+// runOutOfBand records the step as started in the same transaction as the effect that runs it.
+func (d *decider) runOutOfBand(r StepRecord) {
+	d.doing()
+	d.n.Flow.Phase = PhaseSteps
+	if r.Step.Reboot && d.live() {
+		d.n.Boot.Ended = true // the step restarts the machine under the ramdisk
+	}
+	r.State, r.Started, r.Deadline = StepStarted, d.now, d.now.Add(r.Step.Timeout)
+	d.put(r)
+	d.wait("bmc", "step "+r.Step.Name+" to end", r.Step.Timeout+d.s.Timeouts.Abort, fault.StepTimeout)
+	d.effect(Effect{Kind: EffectRunStep, Step: r.ID})
+	d.audit("step.start", map[string]any{"step": r.Step.Name, "id": r.ID})
+}
+
+// boot opens a new generation and asks for the ramdisk. The intent is recorded before any act (safety.md §2.2).
+func (d *decider) boot() {
+	d.doing()
+	t := d.s.Timeouts
+	d.n.Generation++
+	d.n.Boot = &Boot{
+		Generation: d.n.Generation, Salt: d.s.NewSalt(), Opened: d.now, Closes: d.now.Add(t.BMC + t.Lookup), Level: api.A1,
+	}
+	d.n.Flow.Phase, d.n.Flow.Booted = PhaseBoot, true
+	d.wait("bmc", "the BMC to start the machine from the ramdisk's medium", t.BMC+3*t.Power, fault.BMCUnreachable)
+	d.effect(Effect{Kind: EffectBoot, Generation: d.n.Generation})
+	d.audit("boot", map[string]any{"generation": d.n.Generation, "level": api.A1})
+}
+
+func (d *decider) awaitAgent() {
+	d.n.Flow.Phase = PhaseAgent
+	d.wait("agent", "the agent's list of steps", d.s.Timeouts.Ready, fault.FlowSilent)
+}
+
+// offer names the devices of the step and hands it to the agent (I1, I4, I20).
+func (d *decider) offer(r StepRecord) {
+	if r.Step.Touches != step.Nothing {
+		if d.n.Boot.Level < api.A1 {
+			d.fail(fault.New(fault.StepLevel, "the ramdisk proved level A%d, the step needs A1", d.n.Boot.Level).At("", r.Step.Name))
+			return
+		}
+		if !state.Destroys(d.n.State) {
+			d.fail(fault.New(fault.StepNotOffered, "state %q does not permit writing to disks", d.n.State).At("", r.Step.Name))
+			return
+		}
+	}
+	devices, err := d.devices(r.Step.Touches)
+	if err != nil {
+		d.fail(fault.From(err).At("", r.Step.Name))
+		return
+	}
+	d.waiting()
+	d.n.Flow.Phase = PhaseAgent
+	r.State, r.Offered, r.Generation, r.Deadline = StepOffered, d.now, d.n.Boot.Generation, d.now.Add(d.s.Timeouts.Start)
+	r.Command = &api.Command{
+		ID: r.ID, Step: r.Step.Name, Flow: d.n.Flow.Flow, Args: r.Args, Devices: devices, Node: d.n.Properties,
+		Timeout: r.Step.Timeout, Destroys: r.Step.Touches != step.Nothing,
+	}
+	d.put(r)
+	d.wait("agent", "the agent to start step "+r.Step.Name, d.s.Timeouts.Start, fault.FlowSilent)
+	d.effect(Effect{Kind: EffectOffer, Step: r.ID, Generation: d.n.Boot.Generation})
+}
+
+// devices are the disks a step may touch, from what this boot's lookup brought. A disk that the last inspection saw
+// and that is gone now is a failure (I5), not less work.
+func (d *decider) devices(t step.Touch) ([]inventory.DeviceID, error) {
+	if t == step.Nothing {
+		return nil, nil
+	}
+	if d.s.Seen == nil {
+		return nil, fault.New(fault.DiskNone, "the ramdisk brought no inventory")
+	}
+	if t == step.RootDisk {
+		disk, err := RootDisk(*d.n, *d.s.Seen)
+		if err != nil {
+			return nil, err
+		}
+		id, _ := disk.ID()
+		return []inventory.DeviceID{id}, nil
+	}
+	disks, err := inventory.Targets(*d.s.Seen, d.n.Properties)
+	if err != nil {
+		return nil, err
+	}
+	var out []inventory.DeviceID
+	for _, disk := range disks {
+		id, _ := disk.ID()
+		out = append(out, id)
+	}
+	if d.s.Accepted != nil {
+		before, err := inventory.Targets(*d.s.Accepted, d.n.Properties)
+		if err != nil {
+			return nil, err
+		}
+		for _, disk := range before {
+			if id, _ := disk.ID(); !slices.Contains(out, id) {
+				return nil, fault.New(fault.DiskMissing, "the disk with %s, seen by the last inspection, is not there now", id)
+			}
+		}
+	}
+	return out, nil
+}
+
+// finish ends the work on the machine: ramdisk down, medium out, and after a deployment the disk booted.
+func (d *decider) finish() {
+	f := d.n.Flow
+	if f.Flow == state.Clean && !f.Manual {
+		if err := d.erased(); err != nil {
+			d.fail(fault.From(err))
+			return
+		}
+	}
+	e := Effect{Kind: EffectFinish, Power: ForceOff, Generation: d.n.Generation}
+	what := "the machine to power off"
+	switch {
+	case f.Flow == state.Deploy:
+		e.Power, e.Disk, e.Reboot = On, true, true
+		what = "the machine to start from its disk"
+	case f.Booted, f.TearDown:
+	default:
+		d.complete()
+		return
+	}
+	d.doing()
+	if d.n.Boot != nil {
+		d.n.Boot.Ended = true
+	}
+	f.Phase = PhaseFinish
+	d.wait("bmc", what, d.s.Timeouts.BMC+3*d.s.Timeouts.Power, fault.BMCPower)
+	d.effect(e)
+}
+
+// EraseRecord is what deploy.erase_devices leaves for each device in Result.Data["devices"].
+type EraseRecord struct {
+	Device   inventory.DeviceID `json:"device"`
+	Method   string             `json:"method"`
+	Verified bool               `json:"verified"`
+}
+
+// erased checks that every device to be erased has a verified record of this run (I5). A run without the erase step
+// (automated cleaning switched off) was audited when it began.
+func (d *decider) erased() error {
+	i := slices.IndexFunc(d.s.Steps, func(r StepRecord) bool { return r.Step.Name == "deploy.erase_devices" && r.State == StepSucceeded })
+	if i < 0 {
+		if len(d.s.Steps) == 0 {
+			return nil
+		}
+		return fault.New(fault.DiskNotErased, "no step of this cleaning erased the disks")
+	}
+	want, err := d.devices(step.AllDisks)
+	if err != nil {
+		return err
+	}
+	var records []EraseRecord
+	if r := d.s.Steps[i].Result; r != nil {
+		raw, err := json.Marshal(r.Data["devices"])
+		if err == nil {
+			err = json.Unmarshal(raw, &records)
+		}
+		if err != nil {
+			return fault.New(fault.DiskNotErased, "the erase step's record can't be read").Because(err)
+		}
+	}
+	for _, id := range want {
+		if !slices.ContainsFunc(records, func(r EraseRecord) bool { return r.Device == id && r.Verified }) {
+			return fault.New(fault.DiskNotErased, "no verified erase record for the disk with %s", id)
+		}
+	}
+	return nil
+}
+
+// complete moves the node to the flow's end.
+func (d *decider) complete() {
+	f := d.n.Flow
+	d.doing()
+	via := state.Done
+	if f.Flow == state.Clean && (f.Manual || d.n.Retired) {
+		via = state.VerbManage // the end of a manual clean, and of a retired node's
+	}
+	if !d.enter(via) {
+		return
+	}
+	if f.Flow == state.Inspect {
+		d.n.InspectionFinished = d.now
+	}
+	if f.Flow == state.Clean && d.n.Fault == "clean failure" {
+		d.n.Maintenance, d.n.MaintenanceReason, d.n.Fault = false, "", ""
+	}
+	d.n.Target = ""
+	d.end()
+}
+
+func (d *decider) end() {
+	f := d.n.Flow
+	f.Phase, f.Wait, f.Ended = PhaseEnded, nil, d.now
+}
+
+// fail ends the flow in its failed state. The boot generation ends with it, and the machine is powered off so that
+// nothing goes on without an owner (F16).
+func (d *decider) fail(f *fault.Fault) {
+	flow := d.n.Flow
+	f.Node = string(d.n.UUID)
+	ran := slices.ContainsFunc(d.s.Steps, func(r StepRecord) bool { return !r.Started.IsZero() })
+	aborted := f.Reason == fault.FlowAborted
+	cut := StepInterrupted
+	if aborted {
+		cut = StepAborted
+	}
+	d.withdrawOffers(cut, f)
+	for _, r := range d.s.Steps {
+		if r.State == StepStarted {
+			r.State, r.Fault, r.Ended = cut, f, d.now
+			d.put(r)
+			d.effect(Effect{Kind: EffectWithdraw, Step: r.ID})
+		}
+	}
+	via := state.Fail
+	if _, ok := state.Next(d.n.State, via); !ok {
+		d.Refuse = fault.New(fault.StateVerb, "a failure in state %q leads nowhere: %s", d.n.State, f.Error())
+		return
+	}
+	d.enter(via)
+	d.n.LastError, d.n.LastReason = f.Error(), f.Reason
+	if flow.Flow == state.Clean && ran && !aborted {
+		d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, "clean failure", "cleaning failed: "+f.Message
+	}
+	d.History = append(d.History, Entry{
+		Node: d.n.UUID, Time: d.now, Severity: "ERROR", Type: "provisioning", Event: f.Error(), State: d.n.State, Target: d.n.Target,
+		Reason: f.Reason, Run: flow.Run, Step: f.Step, Actor: flow.Actor, Request: flow.Request, Duration: d.now.Sub(flow.Started),
+	})
+	d.end()
+	if b := d.n.Boot; b != nil && flow.Booted {
+		b.Ended = true
+		d.effect(Effect{Kind: EffectFinish, Power: ForceOff, Generation: b.Generation})
+	}
+}
+
+// withdrawOffers takes back what no agent has claimed yet: a later start of it is refused.
+func (d *decider) withdrawOffers(to StepState, f *fault.Fault) {
+	for _, r := range d.s.Steps {
+		if r.State == StepOffered {
+			r.State, r.Fault, r.Ended = to, f, d.now
+			d.put(r)
+			d.effect(Effect{Kind: EffectWithdraw, Step: r.ID})
+		}
+	}
+}
+
+// effectDone takes the end of an effect. An effect of an older run or generation only tells the power state.
+func (d *decider) effectDone(e EffectDone) {
+	if e.Power != "" && d.n.Power != e.Power {
+		d.n.Power, d.Changed = e.Power, true
+	}
+	f := d.open()
+	current := f != nil && f.Run == e.Effect.Run
+	switch k := e.Effect.Kind; {
+	case k == EffectPower:
+		d.powerDone(e)
+	case !current:
+		if e.Fault != nil && k == EffectFinish {
+			d.note("ERROR", "power", 0, "after the work ended: %s", e.Fault.Error())
+			d.Changed = true
+		}
+	case k == EffectVerify && f.Phase == PhaseVerify:
+		d.verified(e)
+	case k == EffectBoot && f.Phase == PhaseBoot && e.Effect.Generation == d.n.Generation:
+		if e.Fault != nil {
+			d.fail(e.Fault)
+			return
+		}
+		f.Phase = PhaseLookup
+		d.waiting()
+		d.wait("agent", "the ramdisk to look itself up", d.s.Timeouts.Lookup, fault.FlowLookup)
+		d.seen("powered on by the BMC")
+	case k == EffectFinish && f.Phase == PhaseFinish:
+		if e.Fault != nil {
+			d.fail(e.Fault)
+			return
+		}
+		d.complete()
+	case k == EffectEject && e.Fault != nil:
+		d.note("ERROR", "boot", 0, "the medium could not be taken out: %s", e.Fault.Error())
+		d.Changed = true
+	}
+}
+
+func (d *decider) verified(e EffectDone) {
+	if e.Fault != nil {
+		d.fail(e.Fault)
+		return
+	}
+	if v := e.Facts; v != nil {
+		d.n.Power, d.n.BootMode, d.n.SecureBoot, d.n.Health = v.Power, v.BootMode, v.SecureBoot, v.Health
+		d.n.Vendor, d.n.Model = v.Vendor, v.Model
+	}
+	d.complete()
+}
+
+func (d *decider) evidence(e EffectEvidence) {
+	if f := d.open(); f != nil && f.Run == e.Effect.Run {
+		d.seen("%s", e.Text)
+	}
+}
+
+// deadline ends a wait that took too long.
+func (d *decider) deadline() {
+	f := d.open()
+	if f == nil || f.Wait == nil || d.now.Before(f.Wait.Deadline) {
+		return
+	}
+	w := f.Wait
+	reason := w.Reason
+	if f.Phase == PhaseLookup && d.n.Boot != nil && d.n.Boot.MediumRead.IsZero() {
+		reason = fault.FlowMediaTimeout
+	}
+	ft := fault.New(reason, "waited %s for %s%s", d.now.Sub(w.Since).Round(time.Second), w.For, lastSeen(w))
+	if r := d.running(); r != nil {
+		ft.Step = r.Step.Name
+	}
+	d.fail(ft)
+}
+
+func lastSeen(w *Wait) string {
+	if w.Evidence == "" {
+		return "; nothing was heard meanwhile"
+	}
+	return fmt.Sprintf("; last sign: %s at %s", w.Evidence, w.Seen.UTC().Format(time.TimeOnly))
+}
+
+// running is the record of the step at work, or nil.
+func (d *decider) running() *StepRecord {
+	for i := range d.s.Steps {
+		if s := d.s.Steps[i].State; s == StepStarted || s == StepOffered {
+			return &d.s.Steps[i]
+		}
+	}
+	return nil
+}
+
+// shifted moves every open deadline by time that must not count: the server was away, or a clock was set (I14, F28).
+func (d *decider) shifted(by time.Duration) {
+	f := d.open()
+	if f == nil {
+		return
+	}
+	d.Changed = true
+	if f.Wait != nil {
+		f.Wait.Deadline = f.Wait.Deadline.Add(by)
+	}
+	if b := d.n.Boot; b != nil && !b.Ended {
+		b.Closes = b.Closes.Add(by)
+	}
+	for _, r := range d.s.Steps {
+		if r.State == StepOffered || r.State == StepStarted {
+			r.Deadline = r.Deadline.Add(by)
+			d.put(r)
+		}
+	}
+}
+
+// restarted goes on after the server was away: offers are made again; effects that were left are in the store.
+func (d *decider) restarted() {
+	for _, r := range d.s.Steps {
+		if r.State == StepOffered && d.open() != nil {
+			d.effect(Effect{Kind: EffectOffer, Step: r.ID, Generation: r.Generation})
+		}
+	}
+}
+
+// power takes an operator's power act. It never cuts a step off unseen: the step is fenced first.
+func (d *decider) power(e PowerAsked) {
+	id := string(d.n.UUID)
+	ef, target := Effect{Kind: EffectPower, Timeout: time.Duration(e.Ask.Timeout) * time.Second}, PowerOff
+	switch e.Ask.Target {
+	case "power on":
+		ef.Power, target = On, PowerOn
+	case "power off":
+		ef.Power = ForceOff
+	case "soft power off":
+		ef.Power = GracefulShutdown
+	case "rebooting":
+		ef.Power, ef.Reboot, target = ForceOff, true, PowerOn
+	case "soft rebooting":
+		ef.Power, ef.Reboot, target = GracefulShutdown, true, PowerOn
+	default:
+		d.Refuse = fault.New(fault.RequestInvalid, "power target %q is not known", e.Ask.Target).
+			WithHint("one of: power on, power off, rebooting, soft power off, soft rebooting")
+		return
+	}
+	flow, busy := state.FlowOf(d.n.State)
+	switch {
+	case busy && flow.Flow == state.Clean:
+		d.Refuse = fault.New(fault.StateVerb, "power can't be changed while the node is %s", d.n.State).
+			WithHint("abort the cleaning first: bessemer node abort %s", or(d.n.Name, id)).At(id, "")
+		return
+	case busy && d.n.State == flow.Doing, d.n.PowerTarget != "":
+		d.Refuse = fault.New(fault.NodeBusy, "the node is busy (%s)", cmp.Or(string(d.n.PowerTarget), string(d.n.State))).At(id, "")
+		return
+	case d.n.DisablePowerOff && target == PowerOff:
+		d.Refuse = fault.New(fault.NodeInUse, "power off is disabled for this node").
+			WithHint("clear disable_power_off first").At(id, "")
+		return
+	}
+	if d.open() != nil && (target == PowerOff || ef.Reboot) {
+		f := fault.New(fault.StepInterrupted, "the machine was powered off on request of %s", or(e.Caller.Name, "an operator"))
+		if r := d.running(); r != nil {
+			f.Step = r.Step.Name
+		}
+		d.fail(f)
+	}
+	d.n.PowerTarget, d.n.LastError, d.n.LastReason = target, "", ""
+	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, or(e.Caller.Name, "an operator"))
+	d.effect(ef)
+	d.Audit = append(d.Audit, Audit{Time: d.now, Actor: e.Caller.Name, Request: e.Caller.Request, Node: d.n.UUID, Act: "power." + strings.ReplaceAll(e.Ask.Target, " ", "_")})
+}
+
+func (d *decider) powerDone(e EffectDone) {
+	if d.n.PowerTarget != "" {
+		d.n.PowerTarget, d.Changed = "", true
+	}
+	if e.Fault == nil {
+		return
+	}
+	d.n.LastError, d.n.LastReason = e.Fault.Error(), e.Fault.Reason
+	d.note("ERROR", "power", 0, "%s", e.Fault.Error())
+}

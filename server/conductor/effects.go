@@ -1,0 +1,434 @@
+package conductor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// worker carries out one node's effects in order, so that acts upon one machine never overlap and a dead BMC delays
+// only its own node (I28).
+type worker struct {
+	queue   []Effect
+	current *Effect
+	cancel  context.CancelFunc
+}
+
+// start carries out an effect: orders to an agent at once, acts upon a BMC in the node's worker.
+func (c *Conductor) start(e Effect) {
+	if e.Kind == EffectOffer || e.Kind == EffectWithdraw {
+		c.order(e)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.run == nil {
+		return // it is in the store: Run starts it
+	}
+	w := c.workers[e.Node]
+	if w != nil {
+		w.queue = append(w.queue, e)
+		return
+	}
+	w = &worker{queue: []Effect{e}}
+	c.workers[e.Node] = w
+	run := c.run
+	c.wg.Go(func() { c.work(run, e.Node, w) })
+}
+
+func (c *Conductor) work(run context.Context, id NodeID, w *worker) {
+	for {
+		c.mu.Lock()
+		if len(w.queue) == 0 || run.Err() != nil {
+			delete(c.workers, id)
+			c.mu.Unlock()
+			return
+		}
+		e := w.queue[0]
+		w.queue = w.queue[1:]
+		ctx, cancel := context.WithCancel(run)
+		w.current, w.cancel = &e, cancel
+		c.mu.Unlock()
+
+		c.perform(ctx, run, e)
+
+		cancel()
+		c.mu.Lock()
+		w.current, w.cancel = nil, nil
+		c.mu.Unlock()
+	}
+}
+
+// recall cancels an effect under way that the node's record no longer wants.
+func (c *Conductor) recall(n Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.workers[n.UUID]
+	if w == nil || w.current == nil {
+		return
+	}
+	if !wanted(n, *w.current) {
+		w.cancel()
+	}
+}
+
+// wanted tells whether an effect still serves the node's work. Ending a boot and power acts are always carried out.
+func wanted(n Node, e Effect) bool {
+	switch e.Kind {
+	case EffectFinish:
+		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
+	case EffectPower:
+		return true
+	case EffectBoot, EffectEject:
+		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended
+	}
+	return n.Flow != nil && n.Flow.Run == e.Run && n.Flow.Phase != PhaseEnded
+}
+
+// order hands a command to the dispatcher or takes it back. The command is read from the store, which decides.
+func (c *Conductor) order(e Effect) {
+	ctx := context.Background()
+	var r StepRecord
+	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+		var err error
+		if r, err = tx.Step(e.Step); err != nil {
+			return err
+		}
+		return tx.DoneEffect(e.ID)
+	})
+	switch {
+	case err != nil:
+		c.cfg.Log.Error("hand over a command", "node", e.Node, "step", e.Step, "err", err)
+	case e.Kind == EffectWithdraw:
+		c.cfg.Dispatcher.Withdraw(e.Node, e.Step)
+	case r.State == StepOffered && r.Command != nil:
+		c.cfg.Dispatcher.Offer(e.Node, r.Generation, *r.Command)
+	}
+}
+
+// perform carries out one effect to its end and tells Decide. A retriable failure is tried again until Timeouts.BMC
+// has passed; meanwhile the wait shows what the BMC said. When run ends the effect stays in the store.
+func (c *Conductor) perform(ctx, run context.Context, e Effect) {
+	n, err := c.Node(ctx, string(e.Node))
+	if fault.Is(err, fault.NotFound) {
+		return // deleted with all that belonged to it
+	}
+	if err == nil && !wanted(n, e) {
+		c.done(run, EffectDone{Effect: e, Fault: fault.New(fault.FlowAborted, "not wanted any more")}, false)
+		return
+	}
+	if e.Kind == EffectRunStep {
+		c.runStep(ctx, run, e)
+		return
+	}
+	began := c.cfg.Now()
+	for try := 1; ; try++ {
+		out, err := c.act(ctx, n, e)
+		if run.Err() != nil {
+			return
+		}
+		f := fault.From(err)
+		if err == nil || !f.Code.Retriable() || f.Reason == fault.BMCPower || ctx.Err() != nil || c.cfg.Now().Sub(began) > c.cfg.Timeouts.BMC {
+			out.Effect, out.Fault = e, f
+			if f != nil && f.Cause != nil {
+				c.cfg.Log.Warn("effect failed", "node", n.Name, "effect", e.Kind, "err", f.Error(), "cause", f.Cause)
+			}
+			if ctx.Err() != nil {
+				out.Fault = fault.New(fault.FlowAborted, "not wanted any more")
+			}
+			c.done(run, out, ctx.Err() == nil)
+			return
+		}
+		text := fmt.Sprintf("try %d: %s", try, f.Message)
+		if err := c.apply(run, e.Node, EffectEvidence{Effect: e, Text: text}, nil); err != nil {
+			c.cfg.Log.Warn("note a BMC's answer", "node", n.Name, "err", err)
+		}
+		if !pause(ctx, backoff(try)) {
+			continue // the next try sees ctx and ends
+		}
+	}
+}
+
+// backoff grows from half a second to 30, with jitter, so that nodes behind one BMC do not march in step.
+func backoff(try int) time.Duration {
+	d := 500 * time.Millisecond << min(try-1, 6)
+	return min(d, 30*time.Second)/2 + rand.N(min(d, 30*time.Second)/2+1)
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// done commits the end of an effect together with what follows from it. decide false only clears the effect.
+func (c *Conductor) done(ctx context.Context, e EffectDone, decide bool) {
+	clear := func(tx Tx) error { return tx.DoneEffect(e.Effect.ID) }
+	for try := 1; ; try++ {
+		var err error
+		if decide {
+			err = c.apply(ctx, e.Effect.Node, e, clear)
+		} else {
+			err = c.cfg.Store.Update(ctx, clear)
+		}
+		if err == nil || ctx.Err() != nil || fault.Is(err, fault.NotFound) {
+			return
+		}
+		// The store is away: nothing is granted until it is back (I30).
+		c.cfg.Log.Error("store the end of an effect", "node", e.Effect.Node, "effect", e.Effect.Kind, "err", err)
+		if !pause(ctx, backoff(try)) {
+			return
+		}
+	}
+}
+
+// bmc opens the node's controller with its credentials.
+func (c *Conductor) bmc(ctx context.Context, n Node) (BMC, error) {
+	d, ok := c.drivers[n.Driver]
+	if !ok {
+		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
+	}
+	a := Access{Node: n.UUID, Info: n.DriverInfo, Secrets: map[string]string{}}
+	err := c.cfg.Store.View(ctx, func(tx Tx) error {
+		for _, k := range d.SecretKeys() {
+			v, err := tx.Secret(n.UUID, driverSecret(k))
+			if fault.Is(err, fault.NotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			a.Secrets[k] = string(v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.Open(ctx, a)
+}
+
+// driverSecret is the store's field for a secret of driver_info.
+func driverSecret(key string) string { return "driver_info." + key }
+
+// act does one try of an effect.
+func (c *Conductor) act(ctx context.Context, n Node, e Effect) (EffectDone, error) {
+	var out EffectDone
+	b, err := c.bmc(ctx, n)
+	if err != nil {
+		return out, err
+	}
+	switch e.Kind {
+	case EffectVerify:
+		f, err := b.Facts(ctx)
+		out.Facts, out.Power = &f, f.Power
+		return out, err
+	case EffectEject:
+		return out, b.SetMedia(ctx, "")
+	case EffectBoot:
+		out.Power, err = c.bootRamdisk(ctx, b, n)
+	case EffectFinish:
+		out.Power, err = c.endBoot(ctx, b, e)
+	case EffectPower:
+		out.Power, err = c.powerAct(ctx, b, e)
+	default:
+		err = fmt.Errorf("effect %q has no act", e.Kind)
+	}
+	return out, err
+}
+
+// bootRamdisk: off, confirmed; medium in; boot device for one boot; on, confirmed. A repeat starts from off again.
+func (c *Conductor) bootRamdisk(ctx context.Context, b BMC, n Node) (Power, error) {
+	if err := c.reach(ctx, b, ForceOff, c.cfg.Timeouts.Power); err != nil {
+		return "", err
+	}
+	if err := b.SetMedia(ctx, c.mediumURL(n)); err != nil {
+		return PowerOff, err
+	}
+	if err := b.SetBoot(ctx, BootTarget{Device: "cdrom", UEFI: true}); err != nil {
+		return PowerOff, err
+	}
+	if err := c.reach(ctx, b, On, c.cfg.Timeouts.Power); err != nil {
+		return PowerOff, err
+	}
+	return PowerOn, nil
+}
+
+// endBoot takes the ramdisk down. The machine is off before the medium goes, so that nothing runs on.
+func (c *Conductor) endBoot(ctx context.Context, b BMC, e Effect) (Power, error) {
+	if err := c.reach(ctx, b, ForceOff, c.cfg.Timeouts.Power); err != nil {
+		return "", err
+	}
+	if err := b.SetMedia(ctx, ""); err != nil {
+		return PowerOff, err
+	}
+	if e.Disk {
+		if err := b.SetBoot(ctx, BootTarget{Device: "disk", Always: true, UEFI: true}); err != nil {
+			return PowerOff, err
+		}
+	}
+	if e.Power != On {
+		return PowerOff, nil
+	}
+	if err := c.reach(ctx, b, On, c.cfg.Timeouts.Power); err != nil {
+		return PowerOff, err
+	}
+	return PowerOn, nil
+}
+
+// powerAct is an operator's act; a reboot is off, confirmed, on (F25).
+func (c *Conductor) powerAct(ctx context.Context, b BMC, e Effect) (Power, error) {
+	limit := c.cfg.Timeouts.Power
+	if e.Power == GracefulShutdown {
+		limit = c.cfg.Timeouts.Soft
+	}
+	if e.Timeout > 0 {
+		limit = e.Timeout
+	}
+	if err := c.reach(ctx, b, e.Power, limit); err != nil {
+		return "", err
+	}
+	if e.Reboot {
+		if err := c.reach(ctx, b, On, c.cfg.Timeouts.Power); err != nil {
+			return PowerOff, err
+		}
+		return PowerOn, nil
+	}
+	if e.Power == On {
+		return PowerOn, nil
+	}
+	return PowerOff, nil
+}
+
+// reach acts, re-reads and confirms. One reading is never trusted for a change: the state must be seen twice (F23).
+func (c *Conductor) reach(ctx context.Context, b BMC, a PowerAction, limit time.Duration) error {
+	want := PowerOff
+	if a == On {
+		want = PowerOn
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var last Power
+	var lastErr error
+	seen, asked := 0, time.Time{}
+	for {
+		got, err := b.Power(ctx)
+		if err == nil {
+			last = got
+			if got == want {
+				seen++
+				if seen == 2 {
+					return nil
+				}
+			} else {
+				seen = 0
+			}
+		} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil {
+			return err
+		}
+		// The act is asked for again only after a while, and only while the machine is seen in the other state.
+		if err == nil && got != want && (asked.IsZero() || c.cfg.Now().Sub(asked) > limit/3 && a != GracefulShutdown) {
+			asked = c.cfg.Now()
+			if err := b.SetPower(ctx, a); err != nil {
+				lastErr = err
+				if f := fault.From(err); !f.Code.Retriable() && ctx.Err() == nil {
+					return err
+				}
+			}
+		}
+		wait := time.Second
+		if seen == 1 {
+			wait = 200 * time.Millisecond
+		}
+		if !pause(ctx, wait) {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				if last == "" && lastErr != nil {
+					return lastErr
+				}
+				return fault.New(fault.BMCPower, "the machine should be %q, but the BMC says %q after %s", want, or(string(last), "nothing"), limit).Because(lastErr)
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// runStep runs an out-of-band step and commits its end with what follows.
+func (c *Conductor) runStep(ctx, run context.Context, e Effect) {
+	var r StepRecord
+	var n Node
+	err := c.cfg.Store.View(ctx, func(tx Tx) (err error) {
+		if n, err = tx.Node(e.Node); err != nil {
+			return err
+		}
+		r, err = tx.Step(e.Step)
+		return err
+	})
+	end := StepEnded{ID: e.Step, Outcome: api.Succeeded}
+	if err == nil {
+		var res step.Result
+		res, err = c.runBound(ctx, n, r)
+		end.Result = &res
+	}
+	if run.Err() != nil {
+		return // the server stops: what became of the step is unknown, and said so after the restart
+	}
+	if err != nil {
+		end.Outcome, end.Result, end.Fault = api.Failed, nil, fault.From(err)
+		if errors.Is(err, context.DeadlineExceeded) {
+			end.Fault = fault.New(fault.StepTimeout, "the step did not end within %s", r.Step.Timeout)
+		}
+		if end.Fault.Cause != nil {
+			c.cfg.Log.Warn("step failed", "node", n.Name, "step", r.Step.Name, "err", end.Fault.Cause)
+		}
+	}
+	if p := c.progress(e.Node, e.Step); p != nil {
+		end.Progress = p
+	}
+	for try := 1; ; try++ {
+		err := c.apply(run, e.Node, end, func(tx Tx) error { return tx.DoneEffect(e.ID) })
+		if err == nil || run.Err() != nil || fault.Is(err, fault.NotFound) || fault.Has(err, fault.StepNotOffered) {
+			return
+		}
+		c.cfg.Log.Error("store the end of a step", "node", e.Node, "step", e.Step, "err", err)
+		if !pause(run, backoff(try)) {
+			return
+		}
+	}
+}
+
+func (c *Conductor) runBound(ctx context.Context, n Node, r StepRecord) (step.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
+	defer cancel()
+	b, err := c.bmc(ctx, n)
+	if err != nil {
+		return step.Result{}, err
+	}
+	bound, err := b.Steps(ctx)
+	if err != nil {
+		return step.Result{}, err
+	}
+	i := slices.IndexFunc(bound, func(s step.Bound) bool { return s.Name == r.Step.Name })
+	if i < 0 {
+		return step.Result{}, fault.New(fault.StepUnknown, "the BMC offers no step %s", r.Step.Name)
+	}
+	return bound[i].Run(ctx, step.Call{
+		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties,
+		Report: func(p step.Progress) { c.report(n.UUID, r.ID, p) },
+		Log:    c.cfg.Log.With("node", n.Name, "step", r.Step.Name),
+		Secret: func(context.Context, string) ([]byte, error) {
+			return nil, fault.New(fault.RequestForbidden, "out-of-band steps have no secrets")
+		},
+	})
+}

@@ -1,0 +1,116 @@
+package conductor
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// Port finds a network card's record by UUID.
+func (c *Conductor) Port(ctx context.Context, id string) (p Port, err error) {
+	err = c.cfg.Store.View(ctx, func(tx Tx) error { p, err = tx.Port(id); return err })
+	return p, err
+}
+
+// Ports lists network cards.
+func (c *Conductor) Ports(ctx context.Context, f PortFilter) (out []Port, err error) {
+	err = c.cfg.Store.View(ctx, func(tx Tx) error { out, err = tx.Ports(f); return err })
+	return out, err
+}
+
+// CreatePort stores a network card; port.exists when the address is taken.
+func (c *Conductor) CreatePort(ctx context.Context, who Caller, p Port) (Port, error) {
+	if p.UUID == "" {
+		p.UUID = newID()
+	}
+	if uuid.Validate(p.UUID) != nil {
+		return p, fault.New(fault.RequestInvalid, "uuid %q is not a UUID", p.UUID)
+	}
+	if err := soundPort(&p); err != nil {
+		return p, err
+	}
+	p.Created = c.cfg.Now()
+	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+		if _, err := tx.Node(p.Node); err != nil {
+			if fault.Is(err, fault.NotFound) {
+				return fault.New(fault.RequestInvalid, "node %s could not be found", p.Node)
+			}
+			return err
+		}
+		if err := tx.CreatePort(&p); err != nil {
+			return err
+		}
+		return tx.AppendAudit(Audit{Time: p.Created, Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.create", Detail: map[string]any{"address": p.Address}})
+	})
+	return p, err
+}
+
+func soundPort(p *Port) error {
+	hw, err := net.ParseMAC(p.Address)
+	if err != nil || len(hw) != 6 {
+		return fault.New(fault.RequestInvalid, "address %q is not a MAC address", p.Address).
+			WithHint("six hex bytes with colons, as 52:54:00:12:34:56")
+	}
+	p.Address = strings.ToLower(hw.String())
+	return nil
+}
+
+// UpdatePort changes a network card's record; change edits a copy.
+func (c *Conductor) UpdatePort(ctx context.Context, who Caller, id string, change func(*Port) error) (out Port, err error) {
+	err = c.cfg.Store.Update(ctx, func(tx Tx) error {
+		p, err := tx.Port(id)
+		if err != nil {
+			return err
+		}
+		was := p
+		if err := change(&p); err != nil {
+			return err
+		}
+		p.UUID, p.Created, p.InternalInfo = was.UUID, was.Created, was.InternalInfo
+		if err := soundPort(&p); err != nil {
+			return err
+		}
+		n, err := tx.Node(was.Node)
+		if err != nil {
+			return err
+		}
+		if err := mayChange(n); err != nil {
+			return err
+		}
+		if p.Address != was.Address && n.InstanceUUID != "" && !n.Maintenance {
+			return fault.New(fault.NodeInUse, "the address of an instance's port changes only in maintenance").At(string(n.UUID), "")
+		}
+		p.Updated = c.cfg.Now()
+		if err := tx.PutPort(&p); err != nil {
+			return err
+		}
+		out = p
+		return tx.AppendAudit(Audit{Time: p.Updated, Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.update"})
+	})
+	return out, err
+}
+
+// DeletePort removes a network card's record.
+func (c *Conductor) DeletePort(ctx context.Context, who Caller, id string) error {
+	return c.cfg.Store.Update(ctx, func(tx Tx) error {
+		p, err := tx.Port(id)
+		if err != nil {
+			return err
+		}
+		n, err := tx.Node(p.Node)
+		if err != nil {
+			return err
+		}
+		if err := mayChange(n); err != nil {
+			return err
+		}
+		if err := tx.DeletePort(id); err != nil {
+			return err
+		}
+		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.delete", Detail: map[string]any{"address": p.Address}})
+	})
+}

@@ -1,0 +1,171 @@
+package conductor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+const (
+	tick       = time.Second      // between looks at the deadlines
+	stampEvery = 10 * time.Second // between liveness stamps
+	jump       = 3 * time.Second  // a tick longer or shorter than this is time that does not count
+	stampKey   = "conductor.alive"
+)
+
+// Run goes on with what the store holds, then carries out effects and watches deadlines until ctx ends; it returns
+// when all its goroutines have ended. An effect under way stays in the store for the next Run.
+func (c *Conductor) Run(ctx context.Context) error {
+	if err := c.recover(ctx); err != nil {
+		return fmt.Errorf("go on with stored work: %w", err)
+	}
+	c.watchDeadlines(ctx)
+	c.mu.Lock()
+	c.run = nil
+	c.mu.Unlock()
+	c.wg.Wait()
+	return nil
+}
+
+// recover makes every node whole after a stop at any point (I13): deadlines move by the time the server was away,
+// out-of-band steps that were cut off are interrupted, stored effects start, offers are made again.
+func (c *Conductor) recover(ctx context.Context) error {
+	var nodes []Node
+	var effects []Effect
+	var away time.Duration
+	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+		var err error
+		if nodes, err = tx.Nodes(NodeFilter{}); err != nil {
+			return err
+		}
+		if effects, err = tx.Effects(); err != nil {
+			return err
+		}
+		stamp, err := tx.Setting(stampKey)
+		if err != nil {
+			return err
+		}
+		now := c.cfg.Now()
+		if last, err := time.Parse(time.RFC3339Nano, stamp); err == nil {
+			away = now.Sub(last)
+		}
+		return tx.PutSetting(stampKey, now.UTC().Format(time.RFC3339Nano))
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.run = ctx
+	c.mu.Unlock()
+	for _, n := range nodes {
+		if n.Flow == nil || n.Flow.Phase == PhaseEnded {
+			continue
+		}
+		if away > jump || away < 0 {
+			if err := c.apply(ctx, n.UUID, ClockShifted{By: away}, nil); err != nil {
+				return err
+			}
+		}
+		if err := c.apply(ctx, n.UUID, ServerRestarted{}, nil); err != nil {
+			return err
+		}
+		if n, err = c.Node(ctx, string(n.UUID)); err != nil {
+			return err
+		}
+		c.index(n)
+	}
+	for _, e := range effects {
+		if e.Kind != EffectRunStep {
+			c.start(e)
+			continue
+		}
+		cut := StepEnded{ID: e.Step, Outcome: api.Interrupted}
+		err := c.apply(ctx, e.Node, cut, func(tx Tx) error { return tx.DoneEffect(e.ID) })
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// watchDeadlines looks once a second at the waits in memory. A tick that took too long, because the process stood
+// still or the clock was set, shifts all deadlines instead of letting them pass (I14, F28, F30).
+func (c *Conductor) watchDeadlines(ctx context.Context) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	last, stamped := c.cfg.Now(), time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := c.cfg.Now()
+		// Round(0) drops the monotonic reading: what counts is the wall clock the deadlines are written in.
+		gone := now.Round(0).Sub(last.Round(0))
+		odd := gone > jump || gone < 0
+		if odd || now.Round(0).Sub(stamped.Round(0)) >= stampEvery {
+			err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+				return tx.PutSetting(stampKey, now.UTC().Format(time.RFC3339Nano))
+			})
+			if err != nil {
+				// Time in which nothing can be written does not count: last stays where it is, and the first
+				// good tick shifts by all of it.
+				c.cfg.Log.Error("the store can't be written; deadlines stand still", "err", err)
+				stamped = time.Time{}
+				continue
+			}
+			stamped = now
+		}
+		if odd {
+			c.cfg.Log.Warn("time went on without the server; deadlines are moved", "by", gone)
+			c.shift(ctx, gone-tick)
+		}
+		last = now
+		c.due(ctx, now)
+	}
+}
+
+func (c *Conductor) shift(ctx context.Context, by time.Duration) {
+	c.mu.Lock()
+	var open []NodeID
+	for id := range c.waits {
+		open = append(open, id)
+	}
+	c.mu.Unlock()
+	for _, id := range open {
+		if err := c.apply(ctx, id, ClockShifted{By: by}, nil); err != nil {
+			c.cfg.Log.Error("move a deadline", "node", id, "err", err)
+		}
+	}
+}
+
+// due applies what has passed. Decide looks again at the stored deadline before it acts on it.
+func (c *Conductor) due(ctx context.Context, now time.Time) {
+	c.mu.Lock()
+	waits := maps.Clone(c.waits)
+	c.mu.Unlock()
+	for id, w := range waits {
+		var e Event = DeadlinePassed{}
+		if now.Before(w.deadline) {
+			if w.phase != PhaseAgent {
+				continue
+			}
+			heard := c.cfg.Dispatcher.Heard(id, w.generation)
+			if heard.Before(w.since) {
+				heard = w.since
+			}
+			if now.Sub(heard) <= c.cfg.Timeouts.Silent {
+				continue
+			}
+			e = AgentSilent{Since: heard}
+		}
+		if err := c.apply(ctx, id, e, nil); err != nil && ctx.Err() == nil {
+			c.cfg.Log.Error("end a wait that is over", "node", id, "err", err)
+		}
+	}
+}
