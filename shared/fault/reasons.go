@@ -40,6 +40,11 @@ const (
 	SecretNotFound     Reason = "secret.not_found"
 	EntryNotFound      Reason = "history.not_found"
 	StorageUnavailable Reason = "storage.unavailable"
+	TraitNotFound      Reason = "trait.not_found"
+	HistoryNotFound    Reason = "history.not_found"
+	DriverNotFound     Reason = "driver.not_found"
+	ConductorNotFound  Reason = "conductor.not_found"
+	LogNotFound        Reason = "log.not_found"
 
 	StepUnknown      Reason = "step.unknown"
 	StepNotFound     Reason = "step.not_found"
@@ -129,6 +134,11 @@ var Reasons = []Row{
 	{InventoryNotFound, NotFound, "No inspection has stored an inventory yet.", "bessemer node inspect NODE makes one"},
 	{SecretNotFound, NotFound, "The node has no such secret.", "set it with bessemer node set NODE --driver-info KEY=VALUE"},
 	{EntryNotFound, NotFound, "The node's history has no such entry.", "bessemer node history NODE shows the entries"},
+	{TraitNotFound, NotFound, "The node does not have this trait.", "bessemer node show NODE lists the node's traits"},
+	{HistoryNotFound, NotFound, "The node's history has no such entry.", "bessemer node history NODE lists the entries"},
+	{DriverNotFound, NotFound, "No hardware type has this name.", "GET /v1/drivers lists the hardware types"},
+	{ConductorNotFound, NotFound, "No conductor has this name.", "GET /v1/conductors lists the one there is"},
+	{LogNotFound, NotFound, "No agent has written a log in this boot of the node yet.", "bessemer node logs -f NODE waits for the first line"},
 	{StorageUnavailable, Unavailable, "The server's store can't be written; no work is granted until it can.", "look at the server's disk: space, permissions, health"},
 
 	{StepUnknown, Invalid, "No step of this name is offered for this node.", "bessemer node plan and the reference page of the steps list them"},
