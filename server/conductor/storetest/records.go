@@ -1,0 +1,332 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+func port(n int) *conductor.Port {
+	return &conductor.Port{UUID: fmt.Sprintf("port-%d", n), Node: ID(1), Address: fmt.Sprintf("02:00:00:00:00:a%d", n), PXE: true, Created: noon}
+}
+
+func record(n int) *conductor.StepRecord {
+	return &conductor.StepRecord{ID: step.ID(fmt.Sprintf("step-%d", n)), Node: ID(1), Run: "run-1", Order: n, Attempt: 1,
+		Step: step.Step{Name: "deploy.erase_devices"}, State: conductor.StepPlanned}
+}
+
+func entry(n int) conductor.Entry {
+	return conductor.Entry{UUID: fmt.Sprintf("entry-%d", n), Node: ID(1), Time: noon, Severity: "INFO", Event: "moved"}
+}
+
+func stored(generation uint64, accepted bool) conductor.StoredInventory {
+	return conductor.StoredInventory{Node: ID(1), Generation: generation, Accepted: accepted, Taken: noon, Inventory: json.RawMessage(`{"cpu":{"count":4}}`)}
+}
+
+func effect() *conductor.Effect {
+	return &conductor.Effect{Node: ID(1), Kind: conductor.EffectBoot, Run: "run-1", Generation: 1, Created: noon}
+}
+
+func testPorts(t *testing.T, s suite) {
+	s.create(Node(1), Node(2))
+	one, two, other := port(2), port(1), port(3)
+	other.Node = ID(2)
+	s.update(func(tx conductor.Tx) error {
+		return errors.Join(tx.CreatePort(one), tx.CreatePort(two), tx.CreatePort(other))
+	})
+	ids := func(f conductor.PortFilter) (out []string) {
+		t.Helper()
+		s.view(func(tx conductor.Tx) error {
+			ports, err := tx.Ports(f)
+			for _, p := range ports {
+				out = append(out, p.UUID)
+			}
+			return err
+		})
+		return out
+	}
+	for _, c := range []struct {
+		filter conductor.PortFilter
+		want   []string
+	}{
+		{conductor.PortFilter{}, []string{"port-2", "port-1", "port-3"}},
+		{conductor.PortFilter{Node: ID(1)}, []string{"port-2", "port-1"}},
+		{conductor.PortFilter{Address: "02:00:00:00:00:A3"}, []string{"port-3"}},
+		{conductor.PortFilter{After: "port-2", Limit: 1}, []string{"port-1"}},
+	} {
+		if got := ids(c.filter); !slices.Equal(got, c.want) {
+			t.Errorf("ports of %+v: got %v, want %v", c.filter, got, c.want)
+		}
+	}
+	same := port(4)
+	same.Address = one.Address
+	orphan := port(5)
+	orphan.Node = ID(9)
+	for _, c := range []struct {
+		do   func(tx conductor.Tx) error
+		want fault.Reason
+	}{
+		{func(tx conductor.Tx) error { return tx.CreatePort(one) }, fault.PortExists},
+		{func(tx conductor.Tx) error { return tx.CreatePort(same) }, fault.PortExists},
+		{func(tx conductor.Tx) error { return tx.CreatePort(orphan) }, fault.NodeNotFound},
+		{func(tx conductor.Tx) error { p := *two; p.Address = one.Address; return tx.PutPort(&p) }, fault.PortExists},
+		{func(tx conductor.Tx) error { return tx.PutPort(port(6)) }, fault.PortNotFound},
+		{func(tx conductor.Tx) error { return tx.DeletePort("nothing") }, fault.PortNotFound},
+		{func(tx conductor.Tx) error { return second(tx.Ports(conductor.PortFilter{After: "nothing"})) }, fault.PortNotFound},
+	} {
+		s.has(s.Update(t.Context(), c.do), c.want)
+	}
+	two.Extra = map[string]any{"switch": "s1"}
+	s.update(func(tx conductor.Tx) error { return tx.PutPort(two) })
+	s.update(func(tx conductor.Tx) error { return tx.DeletePort(one.UUID) })
+	s.view(func(tx conductor.Tx) error {
+		got, err := tx.PortByAddress(two.Address)
+		s.same(got, two)
+		s.has(second(tx.Port(one.UUID)), fault.PortNotFound)
+		return err
+	})
+}
+
+func testSteps(t *testing.T, s suite) {
+	s.create(Node(1))
+	first, retried, last, later := record(1), record(2), record(3), record(4)
+	retry := *retried
+	retry.ID, retry.Attempt, retry.State = "retry", 2, conductor.StepOffered
+	retry.Nonce = "n\x00once"
+	last.State = conductor.StepStarted
+	later.Run, later.Order = "run-0", 0 // a later run, though its name and order sort first
+	s.update(func(tx conductor.Tx) error {
+		return errors.Join(tx.PutStep(last), tx.PutStep(first), tx.PutStep(retried), tx.PutStep(later), tx.PutStep(&retry))
+	})
+	first.State, first.Result = conductor.StepSucceeded, &step.Result{Data: map[string]any{"erased": 2.0}}
+	retried.Fault = fault.New(fault.StepFailed, "no").Because(errUndo)
+	s.update(func(tx conductor.Tx) error { return errors.Join(tx.PutStep(first), tx.PutStep(retried)) })
+	order := func(get func(tx conductor.Tx) ([]conductor.StepRecord, error)) (ids []step.ID) {
+		t.Helper()
+		s.view(func(tx conductor.Tx) error {
+			got, err := get(tx)
+			for _, r := range got {
+				ids = append(ids, r.ID)
+			}
+			return err
+		})
+		return ids
+	}
+	for name, c := range map[string]struct {
+		get  func(tx conductor.Tx) ([]conductor.StepRecord, error)
+		want []step.ID
+	}{
+		"one run":  {func(tx conductor.Tx) ([]conductor.StepRecord, error) { return tx.Steps(ID(1), "run-1") }, []step.ID{"step-1", "step-2", "retry", "step-3"}},
+		"all runs": {func(tx conductor.Tx) ([]conductor.StepRecord, error) { return tx.Steps(ID(1), "") }, []step.ID{"step-1", "step-2", "retry", "step-3", "step-4"}},
+		"open":     {func(tx conductor.Tx) ([]conductor.StepRecord, error) { return tx.OpenSteps(ID(1)) }, []step.ID{"step-3", "retry"}},
+		"no run":   {func(tx conductor.Tx) ([]conductor.StepRecord, error) { return tx.Steps(ID(1), "none") }, nil},
+	} {
+		if got := order(c.get); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+	s.view(func(tx conductor.Tx) error {
+		got, err := tx.Step(first.ID)
+		s.same(got, first)
+		if r, err := tx.Step("retry"); err != nil || r.Nonce != retry.Nonce {
+			t.Errorf("nonce %q, %v; want %q", r.Nonce, err, retry.Nonce)
+		}
+		if r, err := tx.Step(retried.ID); err != nil || r.Fault == nil || r.Fault.Reason != fault.StepFailed || r.Fault.Cause != nil {
+			t.Errorf("stored fault %+v, %v; want the reason without its cause", r.Fault, err)
+		}
+		s.has(second(tx.Step("nothing")), fault.StepNotFound)
+		return err
+	})
+	orphan := record(5)
+	orphan.Node = ID(9)
+	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.PutStep(orphan) }), fault.NodeNotFound)
+}
+
+func testSecrets(t *testing.T, s suite) {
+	s.create(Node(1), Node(2))
+	value := []byte("\x00\xff'; DROP TABLE secrets;--")
+	s.update(func(tx conductor.Tx) error {
+		return errors.Join(tx.PutSecret(ID(1), "b", []byte("old")), tx.PutSecret(ID(1), "b", value), tx.PutSecret(ID(1), "a", []byte{}))
+	})
+	s.view(func(tx conductor.Tx) error {
+		got, err := tx.Secret(ID(1), "b")
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, value) {
+			t.Errorf("got %q, want %q", got, value)
+		}
+		if got, err := tx.Secret(ID(1), "a"); err != nil || len(got) != 0 {
+			t.Errorf("an empty secret came back as %q, %v", got, err)
+		}
+		if fields, err := tx.SecretFields(ID(1)); err != nil || !slices.Equal(fields, []string{"a", "b"}) {
+			t.Errorf("fields %v, %v", fields, err)
+		}
+		s.has(second(tx.Secret(ID(2), "b")), fault.SecretNotFound)
+		s.has(second(tx.Secret(ID(1), "c")), fault.SecretNotFound)
+		return nil
+	})
+	s.update(func(tx conductor.Tx) error {
+		return errors.Join(tx.PutSecret(ID(1), "b", nil), tx.PutSecret(ID(1), "never", nil))
+	})
+	s.has(s.View(t.Context(), func(tx conductor.Tx) error { return second(tx.Secret(ID(1), "b")) }), fault.SecretNotFound)
+	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.PutSecret(ID(9), "b", value) }), fault.NodeNotFound)
+}
+
+func testHistory(t *testing.T, s suite) {
+	s.create(Node(1), Node(2))
+	s.update(func(tx conductor.Tx) error {
+		for n := range 5 {
+			if err := tx.AppendHistory(entry(n)); err != nil { // all of one time: the order is that of writing
+				return err
+			}
+		}
+		foreign := entry(9)
+		foreign.Node = ID(2)
+		return tx.AppendHistory(foreign)
+	})
+	s.view(func(tx conductor.Tx) error {
+		for _, c := range []struct {
+			limit  int
+			marker string
+			want   []int
+		}{{0, "", []int{4, 3, 2, 1, 0}}, {2, "", []int{4, 3}}, {2, "entry-3", []int{2, 1}}, {9, "entry-0", nil}} {
+			got, err := tx.History(ID(1), c.limit, c.marker)
+			if err != nil {
+				return err
+			}
+			want := []conductor.Entry(nil)
+			for _, n := range c.want {
+				want = append(want, entry(n))
+			}
+			s.same(got, want)
+		}
+		s.has(second(tx.History(ID(1), 0, "entry-9")), fault.EntryNotFound) // another node's
+		return nil
+	})
+	orphan := entry(7)
+	orphan.Node = ID(9)
+	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.AppendHistory(orphan) }), fault.NodeNotFound)
+}
+
+// auditor is what a store can do besides, for those who check it: call each for every entry of a chain that verifies.
+type auditor interface {
+	Audited(ctx context.Context, each func(conductor.Audit) error) error
+}
+
+func testAudit(t *testing.T, s suite) {
+	s.create(Node(1))
+	act := func(name string, end error) error {
+		return s.Update(t.Context(), func(tx conductor.Tx) error {
+			if err := tx.AppendAudit(conductor.Audit{Time: noon, Actor: "ada", Node: ID(1), Act: name}); err != nil {
+				return err
+			}
+			return end
+		})
+	}
+	for i := range 3 {
+		if err := act(fmt.Sprintf("kept.%d", i), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := act("undone", errUndo); !errors.Is(err, errUndo) {
+			t.Fatal(err)
+		}
+	}
+	s.update(func(tx conductor.Tx) error { return tx.DeleteNode(ID(1)) }) // the audit outlives the node
+	var got []string
+	a, ok := s.Store.(auditor)
+	if !ok {
+		t.Fatal("the store has no Audited method, by which its audit is checked")
+	}
+	if err := a.Audited(t.Context(), func(a conductor.Audit) error { got = append(got, a.Act+" "+a.Actor); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"kept.0 ada", "kept.1 ada", "kept.2 ada"}; !slices.Equal(got, want) {
+		t.Errorf("audit %v, want %v", got, want)
+	}
+}
+
+func testInventories(t *testing.T, s suite) {
+	s.create(Node(1))
+	put := func(i conductor.StoredInventory) {
+		t.Helper()
+		s.update(func(tx conductor.Tx) error { return tx.PutInventory(i) })
+	}
+	put(stored(1, false))
+	s.has(s.View(t.Context(), func(tx conductor.Tx) error { return second(tx.Inventory(ID(1))) }), fault.InventoryNotFound)
+	put(stored(1, true)) // the inspection accepts what the lookup brought
+	put(stored(2, false))
+	s.view(func(tx conductor.Tx) error {
+		accepted, err := tx.Inventory(ID(1))
+		if err != nil {
+			return err
+		}
+		s.same(accepted, stored(1, true))
+		seen, err := tx.InventoryOf(ID(1), 2)
+		s.same(seen, stored(2, false))
+		return err
+	})
+	put(stored(3, true))
+	s.view(func(tx conductor.Tx) error {
+		accepted, err := tx.Inventory(ID(1))
+		s.same(accepted, stored(3, true))
+		s.has(second(tx.InventoryOf(ID(1), 7)), fault.InventoryNotFound)
+		return err
+	})
+	orphan := stored(1, false)
+	orphan.Node = ID(9)
+	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.PutInventory(orphan) }), fault.NodeNotFound)
+}
+
+func testEffects(t *testing.T, s suite) {
+	s.create(Node(1))
+	one, two := effect(), effect()
+	two.Kind = conductor.EffectEject
+	s.update(func(tx conductor.Tx) error { return errors.Join(tx.AddEffect(one), tx.AddEffect(two)) })
+	if one.ID == 0 || two.ID <= one.ID {
+		t.Fatalf("ids %d and %d: want them to grow", one.ID, two.ID)
+	}
+	s.view(func(tx conductor.Tx) error {
+		got, err := tx.Effects()
+		s.same(got, []*conductor.Effect{one, two})
+		return err
+	})
+	s.update(func(tx conductor.Tx) error { return errors.Join(tx.DoneEffect(two.ID), tx.DoneEffect(two.ID)) })
+	three := effect()
+	s.update(func(tx conductor.Tx) error { return tx.AddEffect(three) })
+	if three.ID <= two.ID {
+		t.Errorf("id %d was given again", three.ID)
+	}
+	s.view(func(tx conductor.Tx) error {
+		got, err := tx.Effects()
+		s.same(got, []*conductor.Effect{one, three})
+		return err
+	})
+}
+
+func testSettings(t *testing.T, s suite) {
+	s.update(func(tx conductor.Tx) error {
+		return errors.Join(tx.PutSetting("epoch", "1"), tx.PutSetting("epoch", "2' --"))
+	})
+	s.view(func(tx conductor.Tx) error {
+		v, err := tx.Setting("epoch")
+		if v != "2' --" {
+			t.Errorf("setting %q", v)
+		}
+		if v, err := tx.Setting("none"); v != "" || err != nil {
+			t.Errorf("an unset setting is %q, %v", v, err)
+		}
+		return err
+	})
+}

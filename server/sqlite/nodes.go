@@ -1,0 +1,195 @@
+package sqlite
+
+import (
+	"database/sql"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+func noNode(ident string) error { return fault.New(fault.NodeNotFound, "there is no node %q", ident) }
+
+func (t *tx) node(where, ident string) (conductor.Node, error) {
+	var n conductor.Node
+	var body []byte
+	err := t.row("SELECT version, body FROM nodes WHERE "+where, []any{text(ident)}, &n.Version, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return n, noNode(ident)
+	}
+	if err != nil {
+		return n, err
+	}
+	return n, decode("node "+ident, body, &n)
+}
+
+func (t *tx) Node(id conductor.NodeID) (conductor.Node, error) { return t.node("uuid = ?", string(id)) }
+
+func (t *tx) NodeByName(name string) (conductor.Node, error) { return t.node("name = ?", name) }
+
+func (t *tx) NodeByAddress(mac string) (conductor.Node, error) {
+	return t.node("uuid = (SELECT node FROM ports WHERE address = ?)", strings.ToLower(mac))
+}
+
+// sortable maps the sort keys of Ironic's list to what orders them. Times are compared as times: as text, a fraction
+// would sort before none.
+var sortable = func() map[string]string {
+	m := map[string]string{}
+	for _, c := range []string{"uuid", "name", "provision_state", "driver", "resource_class", "conductor_group", "owner", "instance_uuid", "fault", "description", "maintenance", "retired"} {
+		m[c] = "coalesce(" + c + ", '')"
+	}
+	for _, k := range []string{"lessee", "shard", "target_provision_state", "power_state", "target_power_state", "last_error", "boot_mode", "secure_boot", "health", "vendor", "model", "maintenance_reason", "protected", "protected_reason", "retired_reason", "automated_clean", "disable_power_off"} {
+		m[k] = "coalesce(body ->> '$." + k + "', '')"
+	}
+	for _, k := range []string{"created_at", "updated_at", "provision_updated_at", "inspection_started_at", "inspection_finished_at"} {
+		m[k] = "coalesce(julianday(body ->> '$." + k + "'), 0)"
+	}
+	return m
+}()
+
+func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
+	var where []string
+	var args []any
+	and := func(cond string, a ...any) { where, args = append(where, cond), append(args, a...) }
+	for _, c := range []struct{ column, value string }{
+		{"provision_state", f.State}, {"driver", f.Driver}, {"resource_class", f.ResourceClass}, {"owner", f.Owner},
+		{"instance_uuid", f.InstanceUUID}, {"fault", f.Fault},
+	} {
+		if c.value != "" {
+			and(c.column+" = ?", text(c.value))
+		}
+	}
+	if f.Group != nil {
+		and("conductor_group = ?", text(*f.Group))
+	}
+	if f.Description != "" {
+		and(`description LIKE ? ESCAPE '\'`, "%"+likeEscaper.Replace(text(f.Description))+"%")
+	}
+	if f.Associated != nil {
+		and("(instance_uuid IS NOT NULL) = ?", *f.Associated)
+	}
+	if f.Maintenance != nil {
+		and("maintenance = ?", *f.Maintenance)
+	}
+	if f.Retired != nil {
+		and("retired = ?", *f.Retired)
+	}
+
+	key, than, dir := "id", " > ", ""
+	if f.Descending {
+		than, dir = " < ", " DESC"
+	}
+	if f.SortKey != "" && f.SortKey != "id" {
+		var ok bool
+		if key, ok = sortable[f.SortKey]; !ok {
+			return nil, fault.New(fault.RequestInvalid, "nodes can't be sorted by %q", f.SortKey).
+				WithHint("sort by one of %s", strings.Join(slices.Sorted(maps.Keys(sortable)), ", "))
+		}
+	}
+	if f.After != "" {
+		var id int64
+		if err := t.row("SELECT id FROM nodes WHERE uuid = ?", []any{text(string(f.After))}, &id); errors.Is(err, sql.ErrNoRows) {
+			return nil, noNode(string(f.After))
+		} else if err != nil {
+			return nil, err
+		}
+		and("("+key+", id)"+than+"(SELECT "+key+", id FROM nodes WHERE id = ?)", id)
+	}
+	q := "SELECT version, body FROM nodes"
+	if len(where) > 0 {
+		q += " WHERE " + strings.Join(where, " AND ")
+	}
+	q += " ORDER BY " + key + dir + ", id" + dir
+	if f.Limit > 0 {
+		q += " LIMIT ?"
+		args = append(args, f.Limit)
+	}
+	var out []conductor.Node
+	err := t.rows(q, args, func(scan func(...any) error) error {
+		var n conductor.Node
+		var body sql.RawBytes
+		if err := scan(&n.Version, &body); err != nil {
+			return err
+		}
+		if err := decode("node", body, &n); err != nil {
+			return err
+		}
+		out = append(out, n)
+		return nil
+	})
+	return out, err
+}
+
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// columns gives the values of a node's columns, in the order that both writers name them.
+func columns(n *conductor.Node) ([]any, error) {
+	body, err := encode("node "+string(n.UUID), n)
+	return []any{
+		null(n.Name), text(string(n.State)), text(n.Driver), text(n.ResourceClass), text(n.Group), text(n.Owner),
+		null(n.InstanceUUID), text(n.Fault), text(n.Description), n.Maintenance, n.Retired, body,
+	}, err
+}
+
+func (t *tx) CreateNode(n *conductor.Node) error {
+	values, err := columns(n)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO nodes (uuid, version, name, provision_state, driver, resource_class, conductor_group, owner,
+		instance_uuid, fault, description, maintenance, retired, body) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		append([]any{text(string(n.UUID))}, values...)...)
+	if err != nil {
+		return taken(n, err)
+	}
+	n.Version = 1
+	return nil
+}
+
+func (t *tx) PutNode(n *conductor.Node) error {
+	values, err := columns(n)
+	if err != nil {
+		return err
+	}
+	changed, err := t.exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
+		instance_uuid = ?, fault = ?, description = ?, maintenance = ?, retired = ?, body = ?, version = version + 1
+		WHERE uuid = ? AND version = ?`, append(values, text(string(n.UUID)), n.Version)...)
+	if err != nil {
+		return taken(n, err)
+	}
+	if changed == 0 {
+		var now int64
+		if err := t.row("SELECT version FROM nodes WHERE uuid = ?", []any{text(string(n.UUID))}, &now); errors.Is(err, sql.ErrNoRows) {
+			return noNode(string(n.UUID))
+		} else if err != nil {
+			return err
+		}
+		return fault.New(fault.StateConflict, "node %s was changed meanwhile: version %d was read, the stored one is %d", n.UUID, n.Version, now)
+	}
+	n.Version++
+	return nil
+}
+
+// taken names what of a node is another node's already.
+func taken(n *conductor.Node, err error) error {
+	switch unique(err) {
+	case "nodes.uuid":
+		return fault.New(fault.NodeExists, "a node with UUID %s exists", n.UUID)
+	case "nodes.name":
+		return fault.New(fault.NodeExists, "a node named %q exists", n.Name)
+	case "nodes.instance_uuid":
+		return fault.New(fault.NodeExists, "instance %s is on another node", n.InstanceUUID)
+	}
+	return err
+}
+
+func (t *tx) DeleteNode(id conductor.NodeID) error {
+	changed, err := t.exec("DELETE FROM nodes WHERE uuid = ?", text(string(id)))
+	if err == nil && changed == 0 {
+		err = noNode(string(id))
+	}
+	return err
+}

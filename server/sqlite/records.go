@@ -1,0 +1,142 @@
+package sqlite
+
+import (
+	"database/sql"
+	"errors"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+func (t *tx) Secret(node conductor.NodeID, field string) ([]byte, error) {
+	var key string
+	var sealed []byte
+	err := t.row("SELECT key_id, sealed FROM secrets WHERE node = ? AND field = ?", []any{text(string(node)), text(field)}, &key, &sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fault.New(fault.SecretNotFound, "node %s has no secret %q", node, field)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.sealer.Open(text(string(node)), text(field), key, sealed)
+}
+
+func (t *tx) PutSecret(node conductor.NodeID, field string, v []byte) error {
+	id, name := text(string(node)), text(field)
+	if v == nil {
+		_, err := t.exec("DELETE FROM secrets WHERE node = ? AND field = ?", id, name)
+		return err
+	}
+	if _, err := t.open(true, "SELECT 1"); err != nil {
+		return err
+	}
+	key, sealed, err := t.sealer.Seal(id, name, v)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO secrets (node, field, key_id, sealed) VALUES (?, ?, ?, ?)
+		ON CONFLICT (node, field) DO UPDATE SET key_id = excluded.key_id, sealed = excluded.sealed`, id, name, key, sealed)
+	if dangling(err) {
+		return noNode(string(node))
+	}
+	return err
+}
+
+// SecretFields gives the names in their order.
+func (t *tx) SecretFields(node conductor.NodeID) ([]string, error) {
+	var out []string
+	err := t.rows("SELECT field FROM secrets WHERE node = ? ORDER BY field", []any{text(string(node))}, func(scan func(...any) error) error {
+		var f string
+		err := scan(&f)
+		out = append(out, f)
+		return err
+	})
+	return out, err
+}
+
+func (t *tx) AppendHistory(e conductor.Entry) error {
+	body, err := encode("history entry", e)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("INSERT INTO history (uuid, node, body) VALUES (?, ?, ?)", text(e.UUID), text(string(e.Node)), body)
+	if dangling(err) {
+		return noNode(string(e.Node))
+	}
+	return err
+}
+
+// History gives at most limit entries older than the marker's; no limit means all, no marker from the newest on.
+func (t *tx) History(node conductor.NodeID, limit int, marker string) ([]conductor.Entry, error) {
+	q, args := "SELECT body FROM history WHERE node = ?", []any{text(string(node))}
+	if marker != "" {
+		var seq int64
+		err := t.row("SELECT seq FROM history WHERE node = ? AND uuid = ?", []any{text(string(node)), text(marker)}, &seq)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil, fault.New(fault.EntryNotFound, "the history of node %s has no entry %q", node, marker)
+		}
+		if err != nil {
+			return nil, err
+		}
+		q, args = q+" AND seq < ?", append(args, seq)
+	}
+	q += " ORDER BY seq DESC"
+	if limit > 0 {
+		q, args = q+" LIMIT ?", append(args, limit)
+	}
+	return list[conductor.Entry](t, "history entry", q, args...)
+}
+
+func (t *tx) Inventory(node conductor.NodeID) (conductor.StoredInventory, error) {
+	return t.inventory("accepted = 1", node)
+}
+
+func (t *tx) InventoryOf(node conductor.NodeID, generation uint64) (conductor.StoredInventory, error) {
+	return t.inventory("generation = ?", node, int64(generation))
+}
+
+func (t *tx) inventory(which string, node conductor.NodeID, args ...any) (conductor.StoredInventory, error) {
+	var i conductor.StoredInventory
+	var body []byte
+	err := t.row("SELECT body FROM inventories WHERE node = ? AND "+which, append([]any{text(string(node))}, args...), &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return i, fault.New(fault.InventoryNotFound, "node %s has no such inventory", node)
+	}
+	if err != nil {
+		return i, err
+	}
+	return i, decode("inventory", body, &i)
+}
+
+// PutInventory replaces the one of the same generation, an accepted one also the one accepted before. Of the rest the
+// store keeps none older than this: at most two remain.
+func (t *tx) PutInventory(i conductor.StoredInventory) error {
+	body, err := encode("inventory", i)
+	if err != nil {
+		return err
+	}
+	node, generation := text(string(i.Node)), int64(i.Generation)
+	if _, err := t.exec("DELETE FROM inventories WHERE node = ? AND (generation = ? OR (generation < ? AND accepted = 0) OR (accepted = 1 AND ?))",
+		node, generation, generation, i.Accepted); err != nil {
+		return err
+	}
+	_, err = t.exec("INSERT INTO inventories (node, generation, accepted, body) VALUES (?, ?, ?, ?)", node, generation, i.Accepted, body)
+	if dangling(err) {
+		return noNode(string(i.Node))
+	}
+	return err
+}
+
+func (t *tx) Setting(key string) (string, error) {
+	var v string
+	err := t.row("SELECT value FROM settings WHERE key = ?", []any{key}, &v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return v, err
+}
+
+func (t *tx) PutSetting(key, value string) error {
+	_, err := t.exec("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
+	return err
+}

@@ -1,0 +1,249 @@
+// Package sqlite is conductor.Store on one SQLite file: the schema, its numbered migrations, the transactions and the
+// sealed columns. It decides nothing about nodes, and no other package knows SQL.
+//
+// Start at Open, then Update (update.go), which commits concurrent callers together, and tx in tx.go; the objects are
+// in nodes.go, ports.go, steps.go, records.go and audit.go, the schema in migrations.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+)
+
+// Sealer seals what must not be read from a stolen file or backup (safety.md §2.9). Node and field are authenticated
+// with the value: what was sealed for one field opens for no other. Open fails for a key it does not have.
+type Sealer interface {
+	Seal(node, field string, plain []byte) (keyID string, blob []byte, err error)
+	Open(node, field, keyID string, blob []byte) ([]byte, error)
+}
+
+// Config is what Open needs; every field is.
+type Config struct {
+	Path   string // of the database; its directory exists
+	Sealer Sealer
+	Log    *slog.Logger
+}
+
+const (
+	readers     = 4               // read connections: the server's cores are few and views short
+	busyTimeout = 2 * time.Second // SQLite's own wait for a lock that another process holds
+	tries       = 3               // times a transaction is tried on a busy database
+	maxBatch    = 256             // transactions committed together at most (safety.md §7)
+)
+
+// Store is an open database. It is safe for concurrent use. Close ends it.
+type Store struct {
+	cfg     Config
+	lock    *os.File
+	pools   [2]*sql.DB // writer's, readers'
+	readers chan *session
+	pooled  int // sessions made for readers
+	closing chan struct{}
+	failed  chan struct{}
+	fail    sync.Once
+
+	waiting atomic.Int64 // callers of Update that wait for mu
+	mu      sync.Mutex   // guards what follows: who holds it has the write connection
+	writer  *session
+	batch   *batch
+	closed  bool
+}
+
+var _ conductor.Store = (*Store)(nil)
+
+// Open opens the database, makes it on the first start, migrates it and checks it. It refuses a database that
+// another server holds (F9), that is newer than this program, damaged or not Bessemer's (F8), and one whose secrets
+// the Sealer can't open (F37); the error says what to do.
+func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	s := &Store{
+		cfg: cfg, readers: make(chan *session, readers),
+		closing: make(chan struct{}), failed: make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open the database %s: %w", cfg.Path, errors.Join(err, s.Close()))
+		}
+	}()
+	if s.lock, err = lockFile(cfg.Path + ".lock"); err != nil {
+		return nil, err
+	}
+	// Made here so that nobody else may read it: the files beside it take over its mode.
+	f, err := os.OpenFile(cfg.Path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	if s.writer, err = s.connect(ctx, 0, "_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_txlock=immediate"); err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
+	}
+	for range readers {
+		r, err := s.connect(ctx, 1, "mode=ro&_query_only=1")
+		if err != nil {
+			return nil, err
+		}
+		s.readers <- r
+		s.pooled++
+	}
+	return s, nil
+}
+
+// connect opens one connection of a pool; it is never given back, so that its statements stay prepared.
+func (s *Store) connect(ctx context.Context, pool int, params string) (*session, error) {
+	if s.pools[pool] == nil {
+		name := "file:" + (&url.URL{Path: s.cfg.Path}).EscapedPath() + fmt.Sprintf("?_busy_timeout=%d&", busyTimeout.Milliseconds()) + params
+		db, err := sql.Open("sqlite3", name)
+		if err != nil {
+			return nil, err
+		}
+		s.pools[pool] = db
+	}
+	conn, err := s.pools[pool].Conn(ctx)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return &session{conn: conn, stmts: map[string]*sql.Stmt{}}, nil
+}
+
+// prepare makes the database fit to be used: size limits, schema, checks.
+func (s *Store) prepare(ctx context.Context) error {
+	conn := s.writer.conn
+	for _, q := range []string{"PRAGMA journal_size_limit = 16777216", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"} {
+		if _, err := conn.ExecContext(ctx, q); err != nil {
+			return explain(err)
+		}
+	}
+	all, err := readMigrations(migrations)
+	if err != nil {
+		return err
+	}
+	from, err := migrate(ctx, conn, all)
+	if err != nil {
+		return explain(err)
+	}
+	if err := check(ctx, conn); err != nil {
+		return err
+	}
+	if err := s.checkKeys(ctx, conn); err != nil {
+		return err
+	}
+	s.cfg.Log.Info("database open", "path", s.cfg.Path, "schema", len(all), "migrated_from", from)
+	return nil
+}
+
+// check looks for damage in the tables that decisions rest on. History, audit and inventories only grow and decide
+// nothing; reading all of them would make a large server's start slow.
+func check(ctx context.Context, conn *sql.Conn) error {
+	for _, table := range []string{"nodes", "ports", "steps", "secrets", "effects", "settings"} {
+		var found string
+		if err := conn.QueryRowContext(ctx, "PRAGMA quick_check('"+table+"')").Scan(&found); err != nil {
+			return explain(err)
+		}
+		if found != "ok" {
+			return fmt.Errorf("table %s is damaged: %s; restore the last backup and confirm each node", table, strings.ReplaceAll(found, "\n", ", "))
+		}
+	}
+	return nil
+}
+
+// checkKeys opens one secret of each key, so that a missing master key is found at the start and not when a BMC is
+// needed at night.
+func (s *Store) checkKeys(ctx context.Context, conn *sql.Conn) error {
+	rows, err := conn.QueryContext(ctx, "SELECT node, field, key_id, sealed FROM secrets GROUP BY key_id")
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var node, field, key string
+		var sealed []byte
+		if err := rows.Scan(&node, &field, &key, &sealed); err != nil {
+			return explain(err)
+		}
+		if _, err := s.cfg.Sealer.Open(node, field, key, sealed); err != nil {
+			return fmt.Errorf("its secrets can't be opened: they are sealed with key %s; put the master key file back that this database was used with: %w", key, err)
+		}
+	}
+	return explain(rows.Err())
+}
+
+// Failed is closed when the disk refused to make a write durable (F6). What the file holds then is not known to this
+// process: every Update fails, and the program should end and be started again.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+// Close waits for what runs, and closes the file. Later calls give storage.unavailable.
+func (s *Store) Close() error {
+	s.waiting.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting.Add(-1)
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.batch != nil {
+		s.settle()
+	}
+	close(s.closing)
+	var errs []error
+	for range s.pooled { // a View in progress gives its connection back first
+		errs = append(errs, (<-s.readers).close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	// The writer last: the last connection moves the log into the file, and a reader may not.
+	for _, db := range []*sql.DB{s.pools[1], s.pools[0]} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// lockFile holds a file for this process; the kernel lets it go when the process ends, however it ends.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder := make([]byte, 32)
+		n, _ := f.Read(holder) // best effort: it only makes the message better
+		_ = f.Close()
+		return nil, fmt.Errorf("another server (process %s) holds it; stop that one, or name another data directory", strings.TrimSpace(string(holder[:n])))
+	}
+	if err := note(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func note(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt([]byte(fmt.Sprintln(os.Getpid())), 0)
+	return err
+}

@@ -1,0 +1,160 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// batch is one database transaction that several callers of Update share, each in a savepoint of its own. It is
+// committed by the last of them that nobody waits behind, so that while one commit reaches the disk the next batch
+// gathers; a lone caller never waits for company.
+type batch struct {
+	n      int
+	broken error         // the transaction is lost: no member's work may stay
+	done   chan struct{} // closed once err is set
+	err    error         // nil: committed, durably
+}
+
+// Update implements conductor.Store.
+func (s *Store) Update(ctx context.Context, fn func(conductor.Tx) error) error {
+	for try := 1; ; try++ {
+		b, err := s.join(ctx, fn)
+		if b != nil {
+			<-b.done
+			if b.err != nil {
+				err = b.err
+			}
+		}
+		if try == tries || !busy(err) {
+			return err
+		}
+	}
+}
+
+// join runs fn as a member of the open batch, or of a new one; a nil batch means that fn did not run.
+func (s *Store) join(ctx context.Context, fn func(conductor.Tx) error) (*batch, error) {
+	s.waiting.Add(1)
+	s.mu.Lock()
+	s.waiting.Add(-1)
+	defer s.leave() // also when fn panics: the others' work is theirs
+	if s.closed {
+		return nil, fault.New(fault.StorageUnavailable, "the database is closed: the server is stopping")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.failed:
+		return nil, fault.New(fault.StorageUnavailable, "the disk failed to store an earlier write").WithHint("start the server again once the disk is healthy")
+	default:
+	}
+	if s.batch == nil {
+		if err := s.writer.run("BEGIN IMMEDIATE"); err != nil {
+			return nil, s.unavailable(err)
+		}
+		s.batch = &batch{done: make(chan struct{})}
+	}
+	s.batch.n++
+	return s.batch, s.savepoint(s.batch, fn)
+}
+
+// leave commits the batch unless somebody waits to join it: they hold no lock yet, and come for it.
+func (s *Store) leave() {
+	if b := s.batch; b != nil && (b.broken != nil || b.n >= maxBatch || s.waiting.Load() == 0) {
+		s.settle()
+	}
+	s.mu.Unlock()
+}
+
+// savepoint runs fn so that its writes are undone unless it returns nil.
+func (s *Store) savepoint(b *batch, fn func(conductor.Tx) error) error {
+	if err := s.writer.run("SAVEPOINT member"); err != nil {
+		b.broken = err
+		return s.unavailable(err)
+	}
+	t := &tx{session: s.writer, sealer: s.cfg.Sealer, writes: true}
+	keep := false
+	defer func() {
+		t.ended = true
+		err := t.broken
+		if err == nil && !keep {
+			err = s.writer.run("ROLLBACK TO member")
+		}
+		if err == nil {
+			err = s.writer.run("RELEASE member")
+		}
+		if err != nil && b.broken == nil {
+			b.broken = err
+		}
+	}()
+	err := fn(t)
+	keep = err == nil
+	return err
+}
+
+// settle ends the open batch and tells its members.
+func (s *Store) settle() {
+	b := s.batch
+	s.batch = nil
+	if b.broken == nil {
+		b.broken = s.writer.run("COMMIT")
+	}
+	if b.broken != nil {
+		_ = s.writer.run("ROLLBACK") // fails when SQLite has rolled back by itself
+		b.err = s.unavailable(b.broken)
+	}
+	close(b.done)
+}
+
+// unavailable explains a failure of the database; one that leaves the file in doubt ends all writing.
+func (s *Store) unavailable(err error) error {
+	if unsynced(err) {
+		s.fail.Do(func() { close(s.failed) })
+	}
+	return explain(err)
+}
+
+// View implements conductor.Store.
+func (s *Store) View(ctx context.Context, fn func(conductor.Tx) error) error {
+	for try := 1; ; try++ {
+		err := s.view(ctx, fn)
+		if try == tries || !busy(err) {
+			return err
+		}
+	}
+}
+
+func (s *Store) view(ctx context.Context, fn func(conductor.Tx) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var r *session
+	select {
+	case <-s.closing:
+		return fault.New(fault.StorageUnavailable, "the database is closed: the server is stopping")
+	case <-ctx.Done():
+		return ctx.Err()
+	case r = <-s.readers:
+	}
+	defer func() { s.readers <- r }()
+	if err := r.run("BEGIN"); err != nil {
+		return explain(err)
+	}
+	t := &tx{session: r, sealer: s.cfg.Sealer}
+	defer func() {
+		t.ended = true
+		if end := r.run("ROLLBACK"); end != nil {
+			err = errors.Join(err, explain(end))
+		}
+	}()
+	if err := fn(t); err != nil {
+		return err
+	}
+	if t.broken != nil {
+		return explain(t.broken)
+	}
+	return nil
+}
