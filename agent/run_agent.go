@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/agent/system"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+// runAgent brings the machine's hardware and network up, reads the boot configuration and works for the server named
+// there until ctx ends.
+func runAgent(ctx context.Context, root string) error {
+	log, closeLog, err := openLog(root)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	console := system.OpenConsole(root)
+	defer console.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+
+	modules, changed := loadModules(ctx, root, console, log, &wg)
+	if err := system.MountEFI(root); err != nil {
+		log.Warn("firmware", "err", err)
+	}
+	config, err := bootConfig(ctx, root, console, changed)
+	if err != nil {
+		return err
+	}
+	if moved, err := system.ClockFloor(config.NotBefore, time.Now); err != nil || moved {
+		log.Info("clock", "moved", moved, "floor", config.NotBefore, "err", err)
+	}
+	network := system.NewNetwork(root, console, modules, log)
+	wg.Go(func() {
+		if err := network.Run(ctx, config.Network); err != nil && ctx.Err() == nil {
+			console.Say("network", "the network can't be brought up: %v", err)
+		}
+	})
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-network.Ready():
+	}
+	return work(ctx, session{root: root, console: console, log: log, modules: modules, network: network, config: config})
+}
+
+// session is what the agent found out before it talks to its server.
+type session struct {
+	root    string
+	console *system.Console
+	log     *slog.Logger
+	modules *system.Modules
+	network *system.Network
+	config  api.BootConfig
+}
+
+// work tells what was found and waits.
+func work(ctx context.Context, s session) error {
+	s.console.Say("server", "ready for %s", s.config)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// openLog makes the agent's log: JSON lines in tmpfs, from the first second on.
+func openLog(root string) (*slog.Logger, func(), error) {
+	file := filepath.Join(root, system.RunDir, "agent.log")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("open the agent's log: %w", err)
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the agent's log: %w", err)
+	}
+	log := slog.New(slog.NewJSONHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	slog.SetDefault(log) // libraries that log by themselves end up in the same place
+	return log, func() { f.Close() }, nil
+}
+
+// loadModules loads what the hardware asks for and goes on doing so as devices appear. changed gets a value, at most
+// one waiting, when block devices changed.
+func loadModules(ctx context.Context, root string, console *system.Console, log *slog.Logger, wg *sync.WaitGroup) (*system.Modules, <-chan struct{}) {
+	changed := make(chan struct{}, 1)
+	release, err := system.KernelRelease()
+	var m *system.Modules
+	if err == nil {
+		m, err = system.OpenModules(root, release, log)
+	}
+	if err != nil {
+		console.Say("modules", "this ramdisk can't load drivers: %v; only what the kernel has built in will work", err)
+		return nil, changed
+	}
+	wg.Go(func() {
+		err := system.Events(ctx, func(e system.Event) {
+			if e == (system.Event{}) {
+				log.Info("modules", "loaded", m.Coldplug(ctx))
+			} else if e.Action == "add" {
+				m.Want(e.Modalias)
+			}
+			if e.Subsystem == "block" || e == (system.Event{}) {
+				select {
+				case changed <- struct{}{}:
+				default:
+				}
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			console.Say("modules", "%v; devices that appear late will be missed", err)
+		}
+	})
+	return m, changed
+}
+
+// bootConfig waits for the boot medium and reads it; a later process of the same boot takes what the first one kept.
+func bootConfig(ctx context.Context, root string, console *system.Console, changed <-chan struct{}) (api.BootConfig, error) {
+	if c, err := system.KeptConfig(root); err == nil {
+		return c, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		console.Say("medium", "%v; reading the boot medium again", err)
+	}
+	const patience = 5 * time.Second
+	begin := time.Now()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		m, err := system.FindMedium(root)
+		if err == nil {
+			if err := system.KeepConfig(root, m.Config); err != nil {
+				return m.Config, err
+			}
+			console.Say("medium", "boot medium %s: %s", m.Name, m.Config)
+			return m.Config, nil
+		}
+		switch {
+		case !errors.Is(err, system.ErrNoMedium):
+			console.Say("medium", "%v; still looking", err)
+		case time.Since(begin) > patience:
+			console.Say("medium", "no boot medium found: attach the server's boot ISO by the BMC's virtual media; still looking")
+		}
+		select {
+		case <-ctx.Done():
+			return api.BootConfig{}, ctx.Err()
+		case <-changed:
+		case <-tick.C:
+		}
+	}
+}
