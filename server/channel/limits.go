@@ -1,0 +1,183 @@
+package channel
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limits bound what one address, one node and all together may take (safety.md T6, I25).
+type Limits struct {
+	AddressRate  float64 // requests a second of one address
+	AddressBurst float64
+	NodeRate     float64 // requests a second of one node, after its token was checked
+	NodeBurst    float64
+	Conns        int     // connections, all together
+	AddressConns int     // connections of one address
+	DialRate     float64 // new connections a second of one address: each costs a handshake
+	DialBurst    float64
+}
+
+// DefaultLimits suit a node per address with room for some behind one router.
+func DefaultLimits() Limits {
+	return Limits{AddressRate: 100, AddressBurst: 200, NodeRate: 30, NodeBurst: 90, Conns: 32768, AddressConns: 64, DialRate: 10, DialBurst: 100}
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	for _, f := range []struct{ got, def *float64 }{
+		{&l.AddressRate, &d.AddressRate}, {&l.AddressBurst, &d.AddressBurst}, {&l.NodeRate, &d.NodeRate},
+		{&l.NodeBurst, &d.NodeBurst}, {&l.DialRate, &d.DialRate}, {&l.DialBurst, &d.DialBurst},
+	} {
+		if *f.got == 0 {
+			*f.got = *f.def
+		}
+	}
+	if l.Conns == 0 {
+		l.Conns = d.Conns
+	}
+	if l.AddressConns == 0 {
+		l.AddressConns = d.AddressConns
+	}
+	return l
+}
+
+// maxBuckets bounds the memory of one set of buckets, whatever the number of sources.
+const maxBuckets = 65536
+
+// buckets is a token bucket per key. When there are too many keys at once, the newcomers share one bucket.
+type buckets[K comparable] struct {
+	rate, burst float64
+	now         func() time.Time
+
+	mu    sync.Mutex
+	m     map[K]*bucket
+	rest  bucket
+	swept time.Time
+}
+
+type bucket struct {
+	level float64
+	at    time.Time
+}
+
+func newBuckets[K comparable](rate, burst float64, now func() time.Time) *buckets[K] {
+	return &buckets[K]{rate: rate, burst: burst, now: now, m: map[K]*bucket{}, rest: bucket{level: burst, at: now()}}
+}
+
+// take tells whether k has budget left, and uses some of it.
+func (b *buckets[K]) take(k K) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	one := b.m[k]
+	if one == nil {
+		if len(b.m) >= maxBuckets {
+			b.sweep(now)
+		}
+		if len(b.m) >= maxBuckets {
+			one = &b.rest
+		} else {
+			one = &bucket{level: b.burst, at: now}
+			b.m[k] = one
+		}
+	}
+	b.fill(one, now)
+	if one.level < 1 {
+		return false
+	}
+	one.level--
+	return true
+}
+
+func (b *buckets[K]) fill(one *bucket, now time.Time) {
+	if passed := now.Sub(one.at).Seconds(); passed > 0 {
+		one.level = min(b.burst, one.level+passed*b.rate)
+	}
+	one.at = now
+}
+
+// sweep forgets full buckets, at most once a second: a new one would be full as well.
+func (b *buckets[K]) sweep(now time.Time) {
+	if d := now.Sub(b.swept); d >= 0 && d < time.Second {
+		return
+	}
+	b.swept = now
+	for k, one := range b.m {
+		if b.fill(one, now); one.level >= b.burst {
+			delete(b.m, k)
+		}
+	}
+}
+
+// listener closes at once what exceeds the limits on connections, before a handshake is spent on it.
+type listener struct {
+	net.Listener
+	limits Limits
+	dials  *buckets[netip.Addr]
+
+	mu   sync.Mutex
+	all  int
+	each map[netip.Addr]int
+}
+
+func limit(ln net.Listener, l Limits, now func() time.Time) *listener {
+	return &listener{Listener: ln, limits: l, dials: newBuckets[netip.Addr](l.DialRate, l.DialBurst, now), each: map[netip.Addr]int{}}
+}
+
+// Accept gives the next connection that is inside the limits.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		addr, err := address(conn)
+		if err == nil && l.admit(addr) {
+			return &counted{Conn: conn, release: sync.OnceFunc(func() { l.release(addr) })}, nil
+		}
+		// The peer is beyond its budget: whether it hears of the close does not matter.
+		_ = conn.Close()
+	}
+}
+
+func (l *listener) admit(addr netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all >= l.limits.Conns || l.each[addr] >= l.limits.AddressConns || !l.dials.take(addr) {
+		return false
+	}
+	l.all++
+	l.each[addr]++
+	return true
+}
+
+func (l *listener) release(addr netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all--
+	if l.each[addr]--; l.each[addr] == 0 {
+		delete(l.each, addr)
+	}
+}
+
+func address(conn net.Conn) (netip.Addr, error) {
+	p, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("address of a connection: %w", err)
+	}
+	return network(p.Addr().Unmap().WithZone("")), nil
+}
+
+// counted gives its place back when it is closed.
+type counted struct {
+	net.Conn
+	release func()
+}
+
+func (c *counted) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
