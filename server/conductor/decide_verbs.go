@@ -104,7 +104,6 @@ func (d *decider) manage(e VerbAsked) {
 	if d.n.State != state.Enroll {
 		if d.enter(state.VerbManage) {
 			d.n.Target, d.n.LastError, d.n.LastReason = "", "", ""
-			d.n.Flow = nil
 		}
 		return
 	}

@@ -275,6 +275,9 @@ func tell(d Disk, all []Disk) string {
 			alone = alone && (o.Name == d.Name || !h.match(o))
 		}
 		if alone {
+			if name == "serial" {
+				return "serial=" + strings.TrimSpace(d.Serial) // as its label has it
+			}
 			return name + "=" + v[0]
 		}
 	}

@@ -1,0 +1,589 @@
+package conductor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// life drives Decide as the conductor does, without a store: what a decision says becomes the next snapshot.
+type life struct {
+	t       *testing.T
+	s       Snapshot
+	now     time.Time
+	effects []Effect
+	history []Entry
+	ids     int
+}
+
+var (
+	agentA = Peer{Key: "key-a", Addr: netip.MustParseAddr("192.0.2.10")}
+	agentB = Peer{Key: "key-b", Addr: netip.MustParseAddr("192.0.2.66")}
+	disk0  = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe, Model: "m"}
+	disk1  = inventory.Disk{Name: "/dev/nvme1n1", Serial: "S1", Size: 9 << 30, Class: inventory.NVMePCIe, Model: "m"}
+)
+
+func newLife(t *testing.T, disks ...inventory.Disk) *life {
+	t.Helper()
+	reg, err := step.NewRegistry(append(slices.Clone(catalog.Redfish), catalog.InBand...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if disks == nil {
+		disks = []inventory.Disk{disk0}
+	}
+	l := &life{t: t, now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	l.s = Snapshot{
+		Node: Node{
+			UUID: "11111111-1111-4111-8111-111111111111", Name: "n1", State: state.Enroll, Driver: "redfish",
+			InstanceInfo: map[string]any{"image_source": "http://images/os.raw", "image_os_hash_algo": "sha256", "image_os_hash_value": strings.Repeat("a", 64)},
+			Properties:   map[string]any{},
+		},
+		Registry: reg, Timeouts: DefaultTimeouts(), Accepted: &inventory.Inventory{Disks: disks}, Seen: &inventory.Inventory{Disks: disks},
+		NewID:   func() string { l.ids++; return fmt.Sprintf("id-%d", l.ids) },
+		NewSalt: func() []byte { return []byte("salt") },
+	}
+	return l
+}
+
+// do applies an event and returns the refusal.
+func (l *life) do(e Event) error {
+	l.t.Helper()
+	before := l.s.Node
+	d := Decide(l.s, e, l.now)
+	if !d.Changed {
+		return d.Refuse
+	}
+	if from, to := before.State, d.Node.State; from != to && !reachable(from, to) {
+		l.t.Fatalf("%T moved the node from %s to %s, which no row of the table allows", e, from, to)
+	}
+	if before.Flow == nil || d.Node.Flow == nil || before.Flow.Run != d.Node.Flow.Run {
+		l.s.Steps = nil
+	}
+	l.s.Node = d.Node
+	for _, r := range d.Steps {
+		l.s.Steps = replace(l.s.Steps, r)
+	}
+	slices.SortStableFunc(l.s.Steps, func(a, b StepRecord) int {
+		if a.Order != b.Order {
+			return a.Order - b.Order
+		}
+		return a.Attempt - b.Attempt
+	})
+	l.effects = append(l.effects, d.Effects...)
+	l.history = append(l.history, d.History...)
+	if f := l.s.Node.Flow; f != nil && f.Phase != PhaseEnded && (f.Wait == nil || !f.Wait.Deadline.After(l.now) || f.Wait.For == "" || f.Wait.Owner == "") {
+		l.t.Fatalf("TestI14: %T leaves the node %s in phase %s waiting for nobody: %+v", e, l.s.Node.State, f.Phase, f.Wait)
+	}
+	return d.Refuse
+}
+
+// reachable allows several legal moves in one decision (deleting passes on to cleaning).
+func reachable(from, to state.State) bool {
+	seen, todo := map[state.State]bool{from: true}, []state.State{from}
+	for range 3 {
+		var next []state.State
+		for _, s := range todo {
+			for _, e := range state.Legal(s) {
+				n, _ := state.Next(s, e)
+				if n == to {
+					return true
+				}
+				if !seen[n] {
+					seen[n] = true
+					next = append(next, n)
+				}
+			}
+		}
+		todo = next
+	}
+	return false
+}
+
+func (l *life) ok(e Event) {
+	l.t.Helper()
+	if err := l.do(e); err != nil {
+		l.t.Fatalf("%T: %v", e, err)
+	}
+}
+
+func (l *life) verb(v state.Event) { l.t.Helper(); l.ok(VerbAsked{Ask: Provision{Verb: v}}) }
+
+func (l *life) want(s state.State) {
+	l.t.Helper()
+	if l.s.Node.State != s {
+		l.t.Fatalf("state is %q (%s), want %q", l.s.Node.State, l.s.Node.LastError, s)
+	}
+}
+
+// take removes the oldest effect of a kind; there must be one.
+func (l *life) take(k EffectKind) Effect {
+	l.t.Helper()
+	i := slices.IndexFunc(l.effects, func(e Effect) bool { return e.Kind == k })
+	if i < 0 {
+		l.t.Fatalf("no effect %s in %v", k, l.kinds())
+	}
+	e := l.effects[i]
+	l.effects = slices.Delete(l.effects, i, i+1)
+	return e
+}
+
+func (l *life) kinds() (out []EffectKind) {
+	for _, e := range l.effects {
+		out = append(out, e.Kind)
+	}
+	return out
+}
+
+func (l *life) lookup(p Peer) error {
+	return l.do(LookedUp{Peer: p, Proven: true, Ask: api.LookupRequest{Generation: l.s.Node.Generation, BootID: "b", Seq: 1}})
+}
+
+// boot brings the ramdisk up to its first heartbeat.
+func (l *life) boot() {
+	l.t.Helper()
+	e := l.take(EffectBoot)
+	l.ok(EffectDone{Effect: e, Power: PowerOn})
+	if err := l.lookup(agentA); err != nil {
+		l.t.Fatal(err)
+	}
+	l.take(EffectEject)
+	l.ok(AgentReady{Steps: catalog.InBand})
+}
+
+// runStep claims the offered step and reports success with data.
+func (l *life) runStep(name string, data map[string]any) {
+	l.t.Helper()
+	l.take(EffectOffer)
+	r := l.running()
+	if r.Step.Name != name {
+		l.t.Fatalf("offered %s, want %s", r.Step.Name, name)
+	}
+	l.ok(StepClaimed{api.StartRequest{ID: r.ID, Nonce: "nonce-" + string(r.ID)}})
+	l.ok(StepEnded{ID: r.ID, Nonce: "nonce-" + string(r.ID), Outcome: api.Succeeded, Result: &step.Result{Data: data}})
+}
+
+func (l *life) running() StepRecord {
+	l.t.Helper()
+	for _, r := range l.s.Steps {
+		if r.State == StepOffered || r.State == StepStarted {
+			return r
+		}
+	}
+	l.t.Fatalf("no step is open: %+v", l.s.Steps)
+	return StepRecord{}
+}
+
+func records(disks ...inventory.Disk) map[string]any {
+	var out []any
+	for _, d := range disks {
+		id, _ := d.ID()
+		out = append(out, EraseRecord{Device: id, Method: "overwrite", Verified: true})
+	}
+	return map[string]any{"devices": out}
+}
+
+// manageable takes a new node there.
+func (l *life) manageable() {
+	l.t.Helper()
+	l.verb(state.VerbManage)
+	l.want(state.Verifying)
+	l.ok(EffectDone{Effect: l.take(EffectVerify), Facts: &Facts{Power: PowerOff, Vendor: "v"}})
+	l.want(state.Manageable)
+}
+
+// available cleans it.
+func (l *life) available() {
+	l.t.Helper()
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.boot()
+	l.runStep("deploy.erase_devices_metadata", nil)
+	l.runStep("deploy.erase_devices", records(l.s.Seen.Disks...))
+	l.ok(EffectDone{Effect: l.take(EffectFinish), Power: PowerOff})
+	l.want(state.Available)
+}
+
+func TestLife(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbInspect)
+	l.want(state.Inspecting)
+	e := l.take(EffectBoot)
+	l.ok(EffectDone{Effect: e, Power: PowerOn})
+	l.want(state.InspectWait)
+	if err := l.lookup(agentA); err != nil {
+		t.Fatal(err)
+	}
+	l.take(EffectEject)
+	l.ok(AgentReady{Steps: catalog.InBand})
+	l.want(state.Inspecting)
+	fin := l.take(EffectFinish)
+	if fin.Power != ForceOff || fin.Disk {
+		t.Fatalf("an inspection ends with %+v", fin)
+	}
+	l.ok(EffectDone{Effect: fin, Power: PowerOff})
+	l.want(state.Manageable)
+
+	l.verb(state.VerbProvide)
+	l.want(state.Cleaning)
+	l.boot()
+	l.want(state.CleanWait)
+	l.runStep("deploy.erase_devices_metadata", nil)
+	l.runStep("deploy.erase_devices", records(disk0))
+	l.want(state.Cleaning)
+	l.ok(EffectDone{Effect: l.take(EffectFinish), Power: PowerOff})
+	l.want(state.Available)
+
+	l.verb(state.VerbDeploy)
+	l.boot()
+	l.want(state.DeployWait)
+	r := l.running()
+	if id, _ := disk0.ID(); len(r.Command.Devices) != 1 || r.Command.Devices[0] != id {
+		t.Fatalf("write_image names %v, want only %v", r.Command.Devices, id)
+	}
+	l.runStep("deploy.write_image", nil)
+	fin = l.take(EffectFinish)
+	if fin.Power != On || !fin.Disk {
+		t.Fatalf("a deployment ends with %+v", fin)
+	}
+	l.ok(EffectDone{Effect: fin, Power: PowerOn})
+	l.want(state.Active)
+	if l.s.Node.Target != "" || l.s.Node.Power != PowerOn {
+		t.Fatalf("target %q power %q", l.s.Node.Target, l.s.Node.Power)
+	}
+
+	l.verb(state.VerbDelete)
+	l.want(state.Cleaning)
+	if len(l.s.Node.InstanceInfo) != 0 {
+		t.Fatal("the instance is not forgotten")
+	}
+	if len(l.effects) != 1 {
+		t.Fatalf("effects left over: %v", l.kinds())
+	}
+}
+
+func TestI05_CleanNeedsARecordOfEveryDisk(t *testing.T) {
+	for name, data := range map[string]map[string]any{
+		"no record":        nil,
+		"one of two":       records(disk0),
+		"not verified":     {"devices": []any{EraseRecord{Device: mustID(disk0), Verified: true}, EraseRecord{Device: mustID(disk1)}}},
+		"another disk":     records(disk0, inventory.Disk{Serial: "S1", Size: 1, Class: inventory.NVMePCIe}),
+		"a wrong document": {"devices": "all of them"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t, disk0, disk1)
+			l.manageable()
+			l.verb(state.VerbProvide)
+			l.boot()
+			l.runStep("deploy.erase_devices_metadata", nil)
+			l.runStep("deploy.erase_devices", data)
+			l.want(state.CleanFail)
+			if l.s.Node.LastReason != fault.DiskNotErased || !l.s.Node.Maintenance || l.s.Node.Fault != "clean failure" {
+				t.Fatalf("reason %s maintenance %v fault %q", l.s.Node.LastReason, l.s.Node.Maintenance, l.s.Node.Fault)
+			}
+		})
+	}
+}
+
+func mustID(d inventory.Disk) inventory.DeviceID { id, _ := d.ID(); return id }
+
+func TestI05_MissingDiskFailsBeforeAnythingIsErased(t *testing.T) {
+	l := newLife(t, disk0, disk1)
+	l.s.Seen = &inventory.Inventory{Disks: []inventory.Disk{disk0}}
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.boot()
+	l.want(state.CleanFail)
+	if l.s.Node.LastReason != fault.DiskMissing || !strings.Contains(l.s.Node.LastError, "S1") {
+		t.Fatalf("%s: %s", l.s.Node.LastReason, l.s.Node.LastError)
+	}
+	if slices.Contains(l.kinds(), EffectOffer) {
+		t.Fatal("a step was offered")
+	}
+}
+
+func TestI08_StartOnlyOnce(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.boot()
+	r := l.running()
+	claim := func(nonce string) error { return l.do(StepClaimed{api.StartRequest{ID: r.ID, Nonce: nonce}}) }
+	if err := claim("first"); err != nil {
+		t.Fatal(err)
+	}
+	if err := claim("first"); err != nil {
+		t.Fatalf("the same nonce again is the same claim: %v", err)
+	}
+	if err := claim("second"); !fault.Has(err, fault.ChannelStartLost) {
+		t.Fatalf("a second claim was let through: %v", err)
+	}
+	l.ok(StepEnded{ID: r.ID, Nonce: "first", Outcome: api.Succeeded})
+	if err := claim("first"); !fault.Has(err, fault.ChannelStartLost) {
+		t.Fatalf("an ended step was started again: %v", err)
+	}
+}
+
+func TestI09_ResultOnlyFromTheClaimant(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.boot()
+	r := l.running()
+	if err := l.do(StepEnded{ID: r.ID, Nonce: "x", Outcome: api.Succeeded}); !fault.Has(err, fault.StepNotOffered) {
+		t.Fatalf("a result without a start: %v", err)
+	}
+	l.ok(StepClaimed{api.StartRequest{ID: r.ID, Nonce: "mine"}})
+	if err := l.do(StepEnded{ID: r.ID, Nonce: "theirs", Outcome: api.Succeeded}); !fault.Has(err, fault.StepNotOffered) {
+		t.Fatalf("another claimant's result: %v", err)
+	}
+	if err := l.do(StepEnded{ID: r.ID, Outcome: api.Succeeded}); !fault.Has(err, fault.StepNotOffered) {
+		t.Fatalf("an in-band result without a nonce: %v", err)
+	}
+	l.ok(StepEnded{ID: r.ID, Nonce: "mine", Outcome: api.Succeeded})
+	before := len(l.history)
+	l.ok(StepEnded{ID: r.ID, Nonce: "mine", Outcome: api.Succeeded})
+	if len(l.history) != before {
+		t.Fatal("a repeated result changed something")
+	}
+}
+
+func TestI12_UnorderedRestartIsNeverProgress(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.boot()
+	first := l.running()
+	l.ok(StepClaimed{api.StartRequest{ID: first.ID, Nonce: "a"}})
+	l.ok(StepEnded{ID: first.ID, Nonce: "a", Outcome: api.Interrupted})
+	second := l.running()
+	if second.ID == first.ID || second.Step.Name != first.Step.Name || second.Attempt != 2 {
+		t.Fatalf("retry is %+v", second)
+	}
+	for range attempts - 1 {
+		r := l.running()
+		l.ok(StepClaimed{api.StartRequest{ID: r.ID, Nonce: "n"}})
+		l.ok(StepEnded{ID: r.ID, Nonce: "n", Outcome: api.Interrupted})
+	}
+	l.want(state.CleanFail)
+	if l.s.Node.LastReason != fault.StepInterrupted {
+		t.Fatal(l.s.Node.LastError)
+	}
+}
+
+func TestI17_SecondKeyIsContestedSameKeyIsNot(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.ok(EffectDone{Effect: l.take(EffectBoot), Power: PowerOn})
+	if err := l.do(LookedUp{Peer: agentB, Ask: api.LookupRequest{Generation: l.s.Node.Generation}}); !fault.Has(err, fault.ChannelClaim) {
+		t.Fatalf("an unproven claim: %v", err)
+	}
+	if !l.s.Node.Boot.Redeemed.IsZero() || l.s.Node.Boot.Contested {
+		t.Fatal("a wrong secret changed the boot")
+	}
+	if err := l.lookup(agentA); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.lookup(agentA); err != nil {
+		t.Fatalf("the same key again: %v", err)
+	}
+	if err := l.lookup(agentB); !fault.Has(err, fault.NodeContested) {
+		t.Fatalf("a second key: %v", err)
+	}
+	l.want(state.CleanFail)
+	if err := l.lookup(agentA); err == nil {
+		t.Fatal("the first agent goes on in a contested boot")
+	}
+	if !slices.Contains(l.kinds(), EffectFinish) || slices.Contains(l.kinds(), EffectOffer) {
+		t.Fatalf("effects %v", l.kinds())
+	}
+}
+
+func TestI17_WindowCloses(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbInspect)
+	l.ok(EffectDone{Effect: l.take(EffectBoot), Power: PowerOn})
+	l.now = l.s.Node.Boot.Closes.Add(time.Second)
+	if err := l.lookup(agentA); !fault.Has(err, fault.ChannelWindow) {
+		t.Fatalf("after the window: %v", err)
+	}
+	l.ok(DeadlinePassed{})
+	l.want(state.InspectFail)
+	if l.s.Node.LastReason != fault.FlowMediaTimeout {
+		t.Fatalf("reason %s: the medium was never read", l.s.Node.LastReason)
+	}
+}
+
+func TestI20_LevelBelowA1GetsNoDestructiveStep(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.ok(EffectDone{Effect: l.take(EffectBoot), Power: PowerOn})
+	if err := l.lookup(agentA); err != nil {
+		t.Fatal(err)
+	}
+	b := *l.s.Node.Boot
+	b.Level = api.A0
+	l.s.Node.Boot = &b
+	l.ok(AgentReady{Steps: catalog.InBand})
+	l.want(state.CleanFail)
+	if l.s.Node.LastReason != fault.StepLevel || slices.Contains(l.kinds(), EffectOffer) {
+		t.Fatal(l.s.Node.LastError)
+	}
+}
+
+func TestOutOfBandOnlyListNeverBoots(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.ok(VerbAsked{Ask: Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}, {Name: "management.clear_job_queue"}}}})
+	for range 2 {
+		e := l.take(EffectRunStep)
+		l.ok(StepEnded{ID: e.Step, Outcome: api.Succeeded})
+	}
+	l.want(state.Manageable)
+	if len(l.effects) != 0 || l.s.Node.Generation != 0 {
+		t.Fatalf("effects %v, generation %d", l.kinds(), l.s.Node.Generation)
+	}
+}
+
+func TestOutOfBandRunsBeforeTheBoot(t *testing.T) {
+	l := newLife(t)
+	l.available()
+	gen := l.s.Node.Generation
+	l.ok(VerbAsked{Ask: Provision{Verb: state.VerbDeploy, DeploySteps: []step.Wanted{{Name: "bios.factory_reset", Priority: 10}}}})
+	if l.s.Node.Generation != gen {
+		t.Fatal("the ramdisk was asked for before the out-of-band step ended")
+	}
+	l.ok(StepEnded{ID: l.take(EffectRunStep).Step, Outcome: api.Succeeded})
+	l.boot()
+	l.runStep("deploy.write_image", nil)
+}
+
+func TestUnknownStepFailsWithoutABoot(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.ok(VerbAsked{Ask: Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "deploy.format_c"}}}})
+	l.want(state.CleanFail)
+	if l.s.Node.LastReason != fault.StepUnknown || len(l.effects) != 0 || l.s.Node.Maintenance {
+		t.Fatalf("%s %v", l.s.Node.LastReason, l.kinds())
+	}
+	l.verb(state.VerbManage)
+	l.want(state.Manageable)
+}
+
+func TestF40_AbortDeletePowerWhileAStepRuns(t *testing.T) {
+	start := func(t *testing.T) (*life, StepRecord) {
+		l := newLife(t)
+		l.available()
+		l.verb(state.VerbDeploy)
+		l.boot()
+		r := l.running()
+		l.ok(StepClaimed{api.StartRequest{ID: r.ID, Nonce: "n"}})
+		return l, r
+	}
+	t.Run("delete is refused", func(t *testing.T) {
+		l, _ := start(t)
+		if err := l.do(VerbAsked{Ask: Provision{Verb: state.VerbDelete}}); !fault.Has(err, fault.NodeBusy) {
+			t.Fatal(err)
+		}
+		l.want(state.DeployWait)
+	})
+	t.Run("abort stops it and fails", func(t *testing.T) {
+		l, r := start(t)
+		l.verb(state.VerbAbort)
+		l.want(state.DeployWait)
+		if e := l.take(EffectWithdraw); e.Step != r.ID {
+			t.Fatalf("withdrawn %s", e.Step)
+		}
+		l.ok(StepEnded{ID: r.ID, Nonce: "n", Outcome: api.Aborted})
+		l.want(state.DeployFail)
+		if !strings.Contains(l.s.Node.LastError, "aborted") {
+			t.Fatal(l.s.Node.LastError)
+		}
+		l.take(EffectFinish)
+	})
+	t.Run("power off fences it", func(t *testing.T) {
+		l, _ := start(t)
+		l.ok(PowerAsked{Ask: PowerRequest{Target: "power off"}})
+		l.want(state.DeployFail)
+		if l.s.Steps[len(l.s.Steps)-1].State != StepInterrupted {
+			t.Fatalf("%+v", l.s.Steps)
+		}
+	})
+	t.Run("silence fences it", func(t *testing.T) {
+		l, r := start(t)
+		l.now = l.now.Add(time.Hour)
+		l.ok(AgentSilent{Since: l.now.Add(-10 * time.Minute)})
+		l.want(state.DeployFail)
+		l.take(EffectFinish)
+		if err := l.do(StepEnded{ID: r.ID, Nonce: "n", Outcome: api.Succeeded}); err != nil {
+			t.Fatal(err) // acknowledged, so that the agent stops repeating it
+		}
+		l.want(state.DeployFail)
+	})
+}
+
+func TestF28_ShiftedTimeDoesNotCount(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbInspect)
+	l.ok(EffectDone{Effect: l.take(EffectBoot), Power: PowerOn})
+	l.now = l.now.Add(10 * time.Hour)
+	l.ok(ClockShifted{By: 10 * time.Hour})
+	if err := l.do(DeadlinePassed{}); err != nil {
+		t.Fatal(err)
+	}
+	l.want(state.InspectWait)
+	if err := l.lookup(agentA); err != nil {
+		t.Fatalf("the window did not move: %v", err)
+	}
+}
+
+func TestDeployRefusals(t *testing.T) {
+	for name, change := range map[string]func(*Node){
+		"no image":       func(n *Node) { n.InstanceInfo = map[string]any{} },
+		"no digest":      func(n *Node) { delete(n.InstanceInfo, "image_os_hash_value") },
+		"md5":            func(n *Node) { n.InstanceInfo["image_os_hash_algo"] = "md5" },
+		"short digest":   func(n *Node) { n.InstanceInfo["image_os_hash_value"] = "abc" },
+		"qcow2":          func(n *Node) { n.InstanceInfo["image_disk_format"] = "qcow2" },
+		"hint without a": func(n *Node) { n.Properties["root_device"] = map[string]any{"serial": "nope"} },
+		"maintenance":    func(n *Node) { n.Maintenance = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t)
+			l.available()
+			change(&l.s.Node)
+			if err := l.do(VerbAsked{Ask: Provision{Verb: state.VerbDeploy}}); err == nil {
+				t.Fatal("accepted")
+			} else if fault.From(err).Hint == "" {
+				t.Errorf("no hint: %v", err)
+			}
+			l.want(state.Available)
+			if len(l.effects) != 0 {
+				t.Fatal(l.kinds())
+			}
+		})
+	}
+}
+
+func TestTwoDisksWithoutHintsIsRefused(t *testing.T) {
+	l := newLife(t, disk0, disk1)
+	l.available()
+	err := l.do(VerbAsked{Ask: Provision{Verb: state.VerbDeploy}})
+	if !fault.Has(err, fault.DiskAmbiguous) || !strings.Contains(err.Error(), "S0") || !strings.Contains(err.Error(), "S1") {
+		t.Fatal(err)
+	}
+}
