@@ -1,0 +1,178 @@
+package redfish
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// wrongTries is how often credentials are tried that a BMC refuses. BMCs lock accounts after three to five.
+const wrongTries = 2
+
+// account is one log-in: a session, or basic authentication that was seen to work. The credentials never change;
+// other ones are another account.
+type account struct {
+	endpoint  *endpoint
+	transport *http.Transport
+	root      string
+	username  string
+	password  string
+	auth      string
+
+	lock    chan struct{} // holds one token; guards what follows, over requests
+	pass    *pass
+	refused int // log-ins in a row that the BMC refused
+}
+
+// pass is what opens the BMC's door now.
+type pass struct {
+	basic   bool
+	token   string
+	session string // path, to log out
+}
+
+func (a *account) acquire(ctx context.Context) error {
+	select {
+	case a.lock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *account) release() { <-a.lock }
+
+// current gives a pass, logging in when there is none or when the one given has been refused.
+func (a *account) current(o *operation, refused *pass) (*pass, error) {
+	if err := a.acquire(o.ctx); err != nil {
+		return nil, err
+	}
+	defer a.release()
+	if a.pass != nil && a.pass != refused {
+		return a.pass, nil
+	}
+	a.pass = nil
+	if a.refused >= wrongTries {
+		return nil, a.refusal()
+	}
+	p, err := a.login(o)
+	if err != nil {
+		return nil, err
+	}
+	a.pass, a.refused = p, 0
+	return p, nil
+}
+
+func (a *account) refusal() *fault.Fault {
+	return fault.New(fault.BMCAuth, "the BMC at %s refused user %q and the password given, %d of at most %d tries", a.endpoint.origin, a.username, a.refused, wrongTries)
+}
+
+// login tries a session, basic authentication, or one after the other. Each refusal counts.
+func (a *account) login(o *operation) (*pass, error) {
+	if a.auth != "basic" {
+		p, err := a.newSession(o)
+		if err == nil {
+			return p, nil
+		}
+		status := statusOf(err)
+		if isRefusal(status) {
+			a.count(o)
+			if a.auth == "session" || a.refused >= wrongTries {
+				return nil, a.refusal()
+			}
+		}
+		// Without sessions (404, 405, 501) or with none left (other statuses) auto goes on with basic.
+		if a.auth == "session" || status == 0 {
+			return nil, err
+		}
+	}
+	// The service root is open to everybody; the list of systems is not.
+	root, err := o.root()
+	if err != nil {
+		return nil, err
+	}
+	p := &pass{basic: true}
+	r := request{method: http.MethodGet, path: root.systems, pass: p}
+	resp, err := o.exchange(r)
+	if err != nil {
+		return nil, err
+	}
+	if isRefusal(resp.StatusCode) {
+		a.count(o)
+		return nil, a.refusal()
+	}
+	if resp.StatusCode >= 300 {
+		return nil, o.bad(r, resp)
+	}
+	return p, nil
+}
+
+// count counts a refusal; not of a BMC that is waited for: it may be starting still, and its caller counts.
+func (a *account) count(o *operation) {
+	if !o.patient {
+		a.refused++
+	}
+}
+
+func isRefusal(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
+}
+
+// newSession logs in. The answer's body is not used in errors: it may repeat what was sent.
+func (a *account) newSession(o *operation) (*pass, error) {
+	root, err := o.root()
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(map[string]string{"UserName": a.username, "Password": a.password})
+	if err != nil {
+		return nil, err
+	}
+	r := request{method: http.MethodPost, path: root.sessions, body: body}
+	resp, err := o.exchange(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 300 {
+		resp.Body = http.NoBody
+		return nil, o.bad(r, resp)
+	}
+	p := &pass{token: resp.Header.Get("X-Auth-Token")}
+	if p.token == "" {
+		return nil, &statusError{status: http.StatusNotImplemented, fault: fault.New(fault.BMCError, "the BMC at %s made a session without a token", a.endpoint.origin)}
+	}
+	if link := resp.Header.Get("Location"); link != "" {
+		if p.session, err = o.resolve(link); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// logout ends the session, if there is one: BMCs have few. Failure is of no consequence, sessions end by themselves.
+func (a *account) logout(ctx context.Context) {
+	if a.acquire(ctx) != nil {
+		return
+	}
+	p := a.pass
+	a.pass = nil
+	a.release()
+	if p == nil || p.session == "" {
+		return
+	}
+	o := newOperation(ctx, a, false)
+	if _, err := o.exchange(request{method: http.MethodDelete, path: p.session, pass: p}); err != nil {
+		a.endpoint.log.Debug("the session could not be ended", "err", err)
+	}
+}
+
+// held is the pass held now; nil before a log-in.
+func (a *account) held(ctx context.Context) (*pass, error) {
+	if err := a.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer a.release()
+	return a.pass, nil
+}

@@ -1,0 +1,145 @@
+package redfish
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/stmcginnis/gofish/schemas"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// Boot reads what the machine boots from next; without an override, Device is empty.
+func (b *bmc) Boot(ctx context.Context) (conductor.BootTarget, error) {
+	var t conductor.BootTarget
+	err := b.run(ctx, false, func(o *operation) error {
+		m, err := b.machine(o)
+		if err != nil {
+			return err
+		}
+		t = bootOf(m.Boot)
+		return nil
+	})
+	return t, err
+}
+
+func bootOf(s schemas.Boot) conductor.BootTarget {
+	t := conductor.BootTarget{
+		Always: s.BootSourceOverrideEnabled == schemas.ContinuousBootSourceOverrideEnabled,
+		UEFI:   s.BootSourceOverrideMode == schemas.UEFIBootSourceOverrideMode,
+	}
+	if s.BootSourceOverrideEnabled == schemas.DisabledBootSourceOverrideEnabled {
+		return t
+	}
+	for _, d := range devices {
+		if slices.Contains(d.sources, s.BootSourceOverrideTarget) {
+			t.Device = d.device
+		}
+	}
+	if t.Device == "uefihttp" {
+		t.URL = clean(s.HTTPBootURI, 2000)
+	}
+	return t
+}
+
+// SetBoot overrides the boot device and reads it back: some BMCs accept it and do nothing. UEFI asks for that boot
+// mode; without it the mode stays as it is.
+func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
+	var sources []schemas.BootSource
+	for _, d := range devices {
+		if d.device == t.Device {
+			sources = d.sources
+		}
+	}
+	if sources == nil {
+		return fault.New(fault.BMCUnsupported, "boot device %q is not known; cdrom, disk, pxe and uefihttp are", t.Device)
+	}
+	return b.run(ctx, false, func(o *operation) error {
+		o.hide(t.URL)
+		m, err := b.machine(o)
+		if err != nil {
+			return err
+		}
+		source := sources[0]
+		if allowed := m.Boot.AllowableBootSourceOverrideTargetValues; len(allowed) > 0 {
+			i := slices.IndexFunc(sources, func(s schemas.BootSource) bool { return slices.Contains(allowed, s) })
+			if i < 0 {
+				return fault.New(fault.BMCUnsupported, "the BMC at %s can't boot the machine from %s; it offers %s", b.target.origin, t.Device, join(allowed))
+			}
+			source = sources[i]
+		}
+		want := map[string]any{"BootSourceOverrideTarget": source, "BootSourceOverrideEnabled": schemas.OnceBootSourceOverrideEnabled}
+		if t.Always {
+			want["BootSourceOverrideEnabled"] = schemas.ContinuousBootSourceOverrideEnabled
+		}
+		if mode := m.Boot.BootSourceOverrideMode; t.UEFI && mode != "" && mode != schemas.UEFIBootSourceOverrideMode {
+			want["BootSourceOverrideMode"] = schemas.UEFIBootSourceOverrideMode
+		}
+		if t.Device == "uefihttp" {
+			want["HttpBootUri"] = t.URL
+		}
+		reached := func() (bool, error) {
+			now, err := b.machine(o)
+			if err != nil {
+				return false, err
+			}
+			m = now
+			got := bootOf(now.Boot)
+			return got.Device == t.Device && got.Always == t.Always && (!t.UEFI || now.Boot.BootSourceOverrideMode == "" || got.UEFI) &&
+				(t.Device != "uefihttp" || got.URL == t.URL), nil
+		}
+		if err := act(o, func() error { return patchBoot(o, m, want) }, reached); err != nil {
+			return err
+		}
+		ok, err := settle(o, reached)
+		if err != nil || ok {
+			return err
+		}
+		return fault.New(fault.BMCError, "the BMC at %s accepted to boot from %s (%s), but still says %s, %s", b.target.origin,
+			source, want["BootSourceOverrideEnabled"], orNone(m.Boot.BootSourceOverrideTarget), orNone(m.Boot.BootSourceOverrideEnabled))
+	})
+}
+
+// patchBoot writes to the system, or, where that is read-only, to its settings object.
+func patchBoot(o *operation, m machine, want map[string]any) error {
+	payload := map[string]any{"Boot": want}
+	err := m.Patch(m.ODataID, payload)
+	settings := m.links.Settings.SettingsObject.String()
+	switch statusOf(err) {
+	case http.StatusPreconditionFailed:
+		// The tag was read moments ago: this BMC's tags are of no use.
+		_, err = o.Patch(m.ODataID, payload)
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed:
+		if settings == "" || settings == m.ODataID {
+			return err
+		}
+		_, err = patchTagged(o, settings, payload)
+	}
+	return err
+}
+
+// patchTagged reads an object's tag and patches under it; where the tag fails though it is fresh, without it.
+func patchTagged(o *operation, link string, payload any) (*http.Response, error) {
+	resp, err := o.Get(link)
+	if err != nil {
+		return nil, err
+	}
+	header := map[string]string{}
+	if tag := resp.Header.Get("ETag"); tag != "" {
+		header["If-Match"] = tag
+	}
+	resp, err = o.PatchWithHeaders(link, payload, header)
+	if statusOf(err) == http.StatusPreconditionFailed {
+		return o.Patch(link, payload)
+	}
+	return resp, err
+}
+
+func orNone[T ~string](s T) string {
+	if s == "" {
+		return "nothing"
+	}
+	return clean(string(s), 60)
+}

@@ -1,0 +1,163 @@
+// Package redfish is the hardware type "redfish": it reads and drives machines through their BMCs, and binds the
+// out-of-band steps of shared/catalog. A BMC is not trusted: every connection goes through the Dialer handed in, to
+// the one origin that redfish_address names; links elsewhere are refused, bodies, requests and time are bounded, and a
+// BMC that does not answer costs only its own nodes. It decides nothing about nodes and stores nothing but the pins of
+// certificates, through Pins.
+//
+// Start at Driver and BMC (bmc.go). An operation (operation.go) is the unit that has a budget; endpoint.go holds what
+// all operations on one BMC share.
+package redfish
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Dialer makes the connections. It is where the policy for origins is: it resolves, checks and dials in one act.
+type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Pins keeps the public key that a BMC showed first, by origin ("https://10.0.0.7:443"). Pin answers "" when there is
+// none. A pin is "sha256:" and the hex digest of the key.
+type Pins interface {
+	Pin(ctx context.Context, origin string) (string, error)
+	PutPin(ctx context.Context, origin, pin string) error
+}
+
+// Config is what a Driver needs. Dial and Log must be set. Without Pins, pins last as long as the Driver.
+type Config struct {
+	Dial Dialer
+	Pins Pins
+	Log  *slog.Logger
+	Now  func() time.Time // wall time, for certificates; nil is time.Now
+}
+
+// Driver is the hardware type. It may be used by many goroutines.
+type Driver struct {
+	cfg       Config
+	mu        sync.Mutex
+	endpoints map[string]*endpoint // by origin
+}
+
+var _ conductor.Driver = (*Driver)(nil)
+
+// New makes the driver. Close ends its sessions.
+func New(cfg Config) *Driver {
+	if cfg.Pins == nil {
+		cfg.Pins = &memoryPins{pins: map[string]string{}}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Driver{cfg: cfg, endpoints: map[string]*endpoint{}}
+}
+
+// Close logs out of every BMC, as far as ctx leaves time, and closes idle connections.
+func (d *Driver) Close(ctx context.Context) {
+	d.mu.Lock()
+	all := make([]*endpoint, 0, len(d.endpoints))
+	for _, e := range d.endpoints {
+		all = append(all, e)
+	}
+	d.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, e := range all {
+		wg.Go(func() { e.close(ctx) })
+	}
+	wg.Wait()
+}
+
+// Name is the hardware type's name.
+func (d *Driver) Name() string { return "redfish" }
+
+// Interfaces lists what of the hardware type works here, the default first.
+func (d *Driver) Interfaces() map[string][]string {
+	return map[string][]string{
+		"power":      {"redfish"},
+		"management": {"redfish"},
+		"boot":       {"redfish-virtual-media"},
+		"deploy":     {"direct"},
+		"inspect":    {"agent"},
+		"bios":       {"redfish", "no-bios"},
+		"raid":       {"no-raid"},
+		"firmware":   {"no-firmware"},
+		"vendor":     {"no-vendor"},
+		"console":    {"no-console"},
+		"rescue":     {"no-rescue"},
+		"storage":    {"noop"},
+		"network":    {"noop"},
+	}
+}
+
+// Steps lists the out-of-band steps. Which of them a machine can run shows when it runs them: asking the BMC first
+// would keep management.reset_bmc from the BMCs that need it.
+func (d *Driver) Steps() []step.Step { return catalog.Redfish }
+
+// SecretKeys lists what is sealed.
+func (d *Driver) SecretKeys() []string { return []string{keyPassword} }
+
+// Address is the host of redfish_address, without its port; "" when there is none.
+func (d *Driver) Address(info map[string]any) string {
+	u, err := parseAddress(text(info, keyAddress))
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// Validate checks driver_info: driver.info_missing names all that is missing, request.invalid all that is wrong.
+func (d *Driver) Validate(info map[string]any) error {
+	_, err := parse(info, nil)
+	return err
+}
+
+// Open prepares access to one machine. It makes no connection; the faults are those of Validate.
+func (d *Driver) Open(_ context.Context, a conductor.Access) (conductor.BMC, error) {
+	t, err := parse(a.Info, a.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	e := d.endpoint(t)
+	acct, err := e.account(t)
+	if err != nil {
+		return nil, err
+	}
+	return &bmc{target: t, endpoint: e, account: acct, node: a.Node, log: d.cfg.Log.With("node", a.Node)}, nil
+}
+
+// endpoint is the BMC's shared part, made at first use.
+func (d *Driver) endpoint(t target) *endpoint {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, ok := d.endpoints[t.origin]
+	if !ok {
+		e = newEndpoint(t, d.cfg)
+		d.endpoints[t.origin] = e
+	}
+	return e
+}
+
+// memoryPins is Pins for as long as the process runs.
+type memoryPins struct {
+	mu   sync.Mutex
+	pins map[string]string
+}
+
+func (m *memoryPins) Pin(_ context.Context, origin string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.pins[origin], nil
+}
+
+func (m *memoryPins) PutPin(_ context.Context, origin, pin string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pins[origin] = pin
+	return nil
+}

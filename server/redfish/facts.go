@@ -1,0 +1,140 @@
+package redfish
+
+import (
+	"context"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/stmcginnis/gofish/schemas"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+)
+
+// devices is how Redfish names what a machine boots from, the usual name first.
+var devices = []struct {
+	device  string
+	sources []schemas.BootSource
+}{
+	{"cdrom", []schemas.BootSource{schemas.CdBootSource, "UsbCd"}},
+	{"disk", []schemas.BootSource{schemas.HddBootSource}},
+	{"pxe", []schemas.BootSource{schemas.PxeBootSource}},
+	{"uefihttp", []schemas.BootSource{schemas.UefiHTTPBootSource}},
+}
+
+// Facts reads what the BMC says of its machine. Parts that the BMC does not have stay empty.
+func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
+	var f conductor.Facts
+	err := b.run(ctx, false, func(o *operation) error {
+		m, err := b.machine(o)
+		if err != nil {
+			return err
+		}
+		f = conductor.Facts{
+			Power:       powerOf(m.PowerState),
+			Vendor:      clean(m.Manufacturer, 100),
+			Model:       clean(m.Model, 100),
+			Serial:      clean(m.SerialNumber, 100),
+			UUID:        clean(strings.ToLower(m.UUID), 64),
+			BIOSVersion: clean(m.BiosVersion, 100),
+			BootMode:    bootModes[m.Boot.BootSourceOverrideMode],
+			Health:      healthOf(m.Status),
+			BootDevices: bootDevices(m.Boot.AllowableBootSourceOverrideTargetValues),
+		}
+		parts := []struct {
+			name string
+			read func() error
+		}{
+			{"manager", func() error {
+				mgr, err := b.manager(o, m)
+				if err == nil && mgr != nil {
+					f.BMCModel, f.BMCFirmware = clean(mgr.Model, 100), clean(mgr.FirmwareVersion, 100)
+				}
+				return err
+			}},
+			{"virtual media", func() error {
+				drives, err := b.drives(o, m)
+				f.VirtualMedia = len(drives) > 0
+				return err
+			}},
+			{"network cards", func() (err error) { f.MACs, err = macs(o, m); return err }},
+			{"secure boot", func() error {
+				if m.links.SecureBoot == "" {
+					return nil
+				}
+				s, err := read[schemas.SecureBoot](o, m.links.SecureBoot.String())
+				if err == nil {
+					on := s.SecureBootCurrentBoot == schemas.EnabledSecureBootCurrentBootType
+					f.SecureBoot = &on
+				}
+				return err
+			}},
+			{"BIOS", func() error {
+				bios, err := readBIOS(o, m)
+				if err == nil && bios != nil {
+					f.BIOS = maps.Clone(map[string]any(bios.Attributes))
+				}
+				return err
+			}},
+		}
+		for _, p := range parts {
+			if err := b.optional(o, p.name, p.read()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return f, err
+}
+
+var bootModes = map[schemas.BootSourceOverrideMode]string{
+	schemas.UEFIBootSourceOverrideMode:   "uefi",
+	schemas.LegacyBootSourceOverrideMode: "bios",
+}
+
+func healthOf(s schemas.Status) string {
+	h := s.HealthRollup
+	if h == "" {
+		h = s.Health
+	}
+	switch h {
+	case schemas.OKHealth, schemas.WarningHealth, schemas.CriticalHealth:
+		return string(h)
+	}
+	return ""
+}
+
+func bootDevices(allowed []schemas.BootSource) []string {
+	var out []string
+	for _, d := range devices {
+		if slices.ContainsFunc(d.sources, func(s schemas.BootSource) bool { return slices.Contains(allowed, s) }) {
+			out = append(out, d.device)
+		}
+	}
+	return out
+}
+
+// macs lists the cards' addresses, lower case, in the BMC's order, each once. What is no address is left out.
+func macs(o *operation, m machine) ([]string, error) {
+	links, err := o.members(m.links.EthernetInterfaces.String())
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, l := range links {
+		card, err := read[schemas.EthernetInterface](o, l)
+		if err != nil {
+			return out, err
+		}
+		for _, s := range []string{card.PermanentMACAddress, card.MACAddress} {
+			if a, err := net.ParseMAC(s); err == nil && len(a) == 6 {
+				if s = a.String(); !slices.Contains(out, s) {
+					out = append(out, s)
+				}
+				break
+			}
+		}
+	}
+	return out, nil
+}

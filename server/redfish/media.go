@@ -1,0 +1,186 @@
+package redfish
+
+import (
+	"context"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/stmcginnis/gofish/schemas"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// drives lists the virtual CD drives of a machine, in a lasting order. Newer BMCs keep them at the system, most at the
+// manager.
+func (b *bmc) drives(o *operation, m machine) ([]*schemas.VirtualMedia, error) {
+	lists := []string{m.links.VirtualMedia.String()}
+	mgr, err := b.manager(o, m)
+	if err != nil {
+		return nil, err
+	}
+	if mgr != nil {
+		lists = append(lists, mgr.links.VirtualMedia.String())
+	}
+	for _, list := range lists {
+		var out []*schemas.VirtualMedia
+		links, err := o.members(list)
+		if statusOf(err) == http.StatusNotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		slices.Sort(links)
+		for _, l := range links {
+			v, err := read[schemas.VirtualMedia](o, l)
+			if err != nil {
+				return nil, err
+			}
+			if v.ODataID == "" {
+				v.ODataID = l
+			}
+			if slices.Contains(v.MediaTypes, schemas.CDVirtualMediaType) || slices.Contains(v.MediaTypes, schemas.DVDVirtualMediaType) {
+				out = append(out, v)
+			}
+		}
+		if len(out) > 0 {
+			return out, nil
+		}
+	}
+	return nil, nil
+}
+
+// SetMedia puts the image at url into the virtual CD drive, in place of what is in it, and reads that back. "" empties
+// every virtual CD drive. It may be called again.
+func (b *bmc) SetMedia(ctx context.Context, url string) error {
+	return b.run(ctx, false, func(o *operation) error {
+		o.hide(url) // the address is what opens the medium
+		m, err := b.machine(o)
+		if err != nil {
+			return err
+		}
+		drives, err := b.drives(o, m)
+		if err != nil {
+			return err
+		}
+		if len(drives) == 0 {
+			if url == "" {
+				return nil
+			}
+			return fault.New(fault.BMCUnsupported, "the BMC at %s has no virtual CD drive", b.target.origin)
+		}
+		if url == "" {
+			for _, d := range drives {
+				if err := b.eject(o, d); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		drive := drives[0]
+		for _, d := range drives {
+			if holds(d, url) {
+				return nil
+			}
+		}
+		if err := b.eject(o, drive); err != nil {
+			return err
+		}
+		return b.insert(o, drive, url)
+	})
+}
+
+func inserted(v *schemas.VirtualMedia) bool { return v.Inserted != nil && *v.Inserted }
+
+// holds tells whether the medium is in. Some BMCs show only its name.
+func holds(v *schemas.VirtualMedia, url string) bool {
+	return inserted(v) && (v.Image == url || v.Image == "" && v.ImageName == path.Base(url) && strings.Contains(url, "/"))
+}
+
+// eject empties a drive and reads that back. An empty drive is left alone: some BMCs answer an eject with an error.
+func (b *bmc) eject(o *operation, v *schemas.VirtualMedia) error {
+	if !inserted(v) && v.Image == "" {
+		return nil
+	}
+	reached := func() (bool, error) {
+		now, err := read[schemas.VirtualMedia](o, v.ODataID)
+		return err == nil && !inserted(now), err
+	}
+	err := act(o, func() error {
+		if !v.SupportsMediaEject {
+			_, err := patchTagged(o, v.ODataID, map[string]any{"Image": nil, "Inserted": false})
+			return err
+		}
+		task, err := v.EjectMedia()
+		if err != nil || task == nil {
+			return err
+		}
+		return b.follow(o, task.TaskMonitor, reached)
+	}, reached)
+	if err != nil {
+		return err
+	}
+	ok, err := settle(o, reached)
+	if err != nil || ok {
+		return err
+	}
+	return fault.New(fault.BMCError, "the BMC at %s accepted to eject the medium of drive %s, but it is still in", b.target.origin, v.ID)
+}
+
+// forms are what InsertMedia is sent, until one is not refused as malformed: what the standard says first; then with
+// what some demand beyond it; then with nothing but the address.
+func forms(url string) []*schemas.VirtualMediaInsertMediaParameters {
+	yes := true
+	stream, http := schemas.StreamTransferMethod, schemas.HTTPTransferProtocolType
+	if strings.HasPrefix(url, "https:") {
+		http = schemas.HTTPSTransferProtocolType
+	}
+	return []*schemas.VirtualMediaInsertMediaParameters{
+		{Image: url, Inserted: &yes, WriteProtected: &yes},
+		{Image: url, Inserted: &yes, WriteProtected: &yes, TransferMethod: &stream, TransferProtocolType: &http},
+		{Image: url},
+	}
+}
+
+func (b *bmc) insert(o *operation, v *schemas.VirtualMedia, url string) error {
+	var image string
+	reached := func() (bool, error) {
+		now, err := read[schemas.VirtualMedia](o, v.ODataID)
+		if err != nil {
+			return false, err
+		}
+		image = now.Image
+		return holds(now, url), nil
+	}
+	err := act(o, func() error {
+		if !v.SupportsMediaInsert {
+			_, err := patchTagged(o, v.ODataID, map[string]any{"Image": url, "Inserted": true, "WriteProtected": true})
+			return err
+		}
+		var err error
+		for _, f := range forms(url) {
+			var task *schemas.TaskMonitorInfo
+			if task, err = v.InsertMedia(f); err == nil && task != nil {
+				err = b.follow(o, task.TaskMonitor, reached)
+			}
+			if statusOf(err) != http.StatusBadRequest {
+				break
+			}
+		}
+		return err
+	}, reached)
+	if err != nil {
+		return err
+	}
+	ok, err := settle(o, reached)
+	if err != nil || ok {
+		return err
+	}
+	if image == "" {
+		return fault.New(fault.BMCError, "the BMC at %s accepted the medium, but its drive %s is empty", b.target.origin, v.ID).
+			WithHint("check that the BMC reaches the server's boot address")
+	}
+	return fault.New(fault.BMCError, "the BMC at %s accepted the medium, but its drive %s holds another one", b.target.origin, v.ID)
+}

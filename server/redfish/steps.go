@@ -1,0 +1,125 @@
+package redfish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Steps binds the rows of catalog.Redfish. It asks the BMC nothing; a machine without what a step needs answers
+// bmc.unsupported when the step starts, before anything is changed.
+func (b *bmc) Steps(context.Context) ([]step.Bound, error) {
+	runs := map[string]func(context.Context, *work) (step.Result, error){
+		"management.reset_bmc":       b.resetBMC,
+		"management.clear_job_queue": b.clearJobs,
+		"bios.apply_configuration":   b.applyBIOS,
+		"bios.factory_reset":         b.resetBIOS,
+	}
+	out := make([]step.Bound, 0, len(catalog.Redfish))
+	for _, s := range catalog.Redfish {
+		run, ok := runs[s.Name]
+		if !ok {
+			return nil, fmt.Errorf("step %s is in the catalog but has no code", s.Name)
+		}
+		out = append(out, step.Bound{Step: s, Run: withDeadline(s, run)})
+	}
+	return out, nil
+}
+
+// withDeadline gives a step its own deadline, whose fault says what was waited for.
+func withDeadline(s step.Step, run func(context.Context, *work) (step.Result, error)) func(context.Context, step.Call) (step.Result, error) {
+	return func(parent context.Context, c step.Call) (step.Result, error) {
+		ctx, cancel := context.WithTimeout(parent, s.Timeout)
+		defer cancel()
+		w := &work{Call: c}
+		res, err := run(ctx, w)
+		if err != nil && parent.Err() == nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return res, fault.New(fault.StepTimeout, "%s did not end within %s; the last it did: %s", s.Name, s.Timeout, w.item).Because(err)
+		}
+		return res, err
+	}
+}
+
+// work is one run of a step: its call, and where it stands.
+type work struct {
+	step.Call
+	percent float64
+	item    string
+}
+
+// at reports where the work stands; percent never goes back.
+func (w *work) at(percent float64, format string, args ...any) {
+	w.percent, w.item = max(w.percent, percent), fmt.Sprintf(format, args...)
+	w.Report(step.Progress{Percent: w.percent, Item: w.item})
+}
+
+const (
+	powerTime    = 5 * time.Minute // until a power state is reached
+	powerAgain   = 45 * time.Second
+	powerPause   = 2 * time.Second
+	gracefulTime = 3 * time.Minute
+)
+
+// reach brings the machine to a power state and confirms it: two readings in a row must agree, since one may be
+// stale or a lie. It asks again now and then; the acts are absolute. bmc.power_not_reached after powerTime.
+func (b *bmc) reach(ctx context.Context, a conductor.PowerAction, within time.Duration) error {
+	want := resets[a].leads
+	var asked time.Time
+	agreed, seen := 0, conductor.Power("")
+	end := time.Now().Add(within)
+	for time.Now().Before(end) {
+		if time.Since(asked) > powerAgain {
+			if err := b.SetPower(ctx, a); err != nil && !passing(ctx, err) {
+				return err
+			}
+			asked = time.Now()
+		}
+		p, err := b.Power(ctx)
+		switch {
+		case err != nil && !passing(ctx, err):
+			return err
+		case err == nil && p == want:
+			if agreed++; agreed == 2 {
+				return nil
+			}
+		default:
+			agreed = 0
+		}
+		if err == nil {
+			seen = p
+		}
+		if err := sleep(ctx, powerPause); err != nil {
+			return err
+		}
+	}
+	return fault.New(fault.BMCPower, "asked for %s, the BMC at %s still says %q after %s", a, b.target.origin, orNone(seen), within)
+}
+
+// cycle restarts the machine: off, confirmed, on, confirmed. A machine at work (service) is asked to shut down first.
+func (b *bmc) cycle(ctx context.Context, w *work) error {
+	if w.Flow == state.Service {
+		w.at(20, "asking the operating system to shut down")
+		err := b.reach(ctx, conductor.GracefulShutdown, gracefulTime)
+		if err != nil && !fault.Has(err, fault.BMCPower) && !fault.Has(err, fault.BMCUnsupported) {
+			return err
+		}
+	}
+	w.at(30, "switching the machine off")
+	if err := b.reach(ctx, conductor.ForceOff, powerTime); err != nil {
+		return err
+	}
+	w.at(40, "switching the machine on")
+	return b.reach(ctx, conductor.On, powerTime)
+}
+
+// passing tells trouble that may go away by itself from an answer.
+func passing(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && fault.From(err).Code.Retriable()
+}
