@@ -82,7 +82,7 @@ func (l *life) do(e Event) error {
 	})
 	l.effects = append(l.effects, d.Effects...)
 	l.history = append(l.history, d.History...)
-	if f := l.s.Node.Flow; f != nil && f.Phase != PhaseEnded && (f.Wait == nil || !f.Wait.Deadline.After(l.now) || f.Wait.For == "" || f.Wait.Owner == "") {
+	if f := l.s.Node.Flow; f != nil && f.Phase != PhaseEnded && (f.Wait == nil || f.Wait.Since.Equal(l.now) && !f.Wait.Deadline.After(l.now) || f.Wait.For == "" || f.Wait.Owner == "") {
 		l.t.Fatalf("TestI14: %T leaves the node %s in phase %s waiting for nobody: %+v", e, l.s.Node.State, f.Phase, f.Wait)
 	}
 	return d.Refuse

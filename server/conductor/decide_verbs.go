@@ -15,7 +15,10 @@ import (
 // verb answers a caller's verb: refuse it, or start what it asks for.
 func (d *decider) verb(e VerbAsked) {
 	ask := e.Ask
-	if _, ok := state.Next(d.n.State, ask.Verb); !ok {
+	// Two rows lead out of a busy state (the end of a manual clean, the clean after a deletion): they are the
+	// server's own, no caller's.
+	f, busy := state.FlowOf(d.n.State)
+	if _, ok := state.Next(d.n.State, ask.Verb); !ok || busy && d.n.State == f.Doing {
 		d.Refuse = d.notHere(ask.Verb)
 		return
 	}
