@@ -171,7 +171,7 @@ func TestGoexitInsideUpdate(t *testing.T) {
 	}
 }
 
-func TestI30_TestF05_FullDiskIsToldAndOvercome(t *testing.T) {
+func TestF05_I30_FullDiskIsToldAndOvercome(t *testing.T) {
 	s := open(t, config(t, t.TempDir()))
 	if err := s.Update(t.Context(), create(storetest.Node(1))); err != nil {
 		t.Fatal(err)
