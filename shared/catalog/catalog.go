@@ -4,6 +4,7 @@
 package catalog
 
 import (
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -73,4 +74,23 @@ var Redfish = []step.Step{
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
 		Repeat:   step.Again, Timeout: 30 * time.Minute,
 	},
+}
+
+// Fake is what the fake-hardware type offers: the BIOS steps of redfish on a BIOS in memory, and a line for the log.
+var Fake = append(named(Redfish, "bios."), step.Step{
+	Name: "vendor.log_passthrough", Where: step.OutOfBand,
+	Doc:      "Writes a line to the server's log.",
+	Priority: map[state.Flow]int{state.Clean: 0, state.Service: 0},
+	Repeat:   step.Again, Timeout: time.Minute,
+})
+
+// named gives the steps whose name begins with a prefix.
+func named(all []step.Step, prefix string) []step.Step {
+	var out []step.Step
+	for _, s := range all {
+		if strings.HasPrefix(s.Name, prefix) {
+			out = append(out, s)
+		}
+	}
+	return out
 }

@@ -1,0 +1,155 @@
+// Package fake is the hardware type "fake-hardware": machines in memory on which everything succeeds at once, for
+// trying out the server and its clients without hardware. It reaches nothing outside the process. Start at Driver.
+package fake
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Driver keeps the machines, by node, for as long as it lives. It may be used by many goroutines.
+type Driver struct {
+	mu       sync.Mutex
+	machines map[conductor.NodeID]*machine
+}
+
+// machine is what a node's fake hardware remembers. Power starts unknown.
+type machine struct {
+	mu    sync.Mutex
+	power conductor.Power
+	boot  conductor.BootTarget
+	media string
+	bios  map[string]any
+}
+
+var (
+	_ conductor.Driver = (*Driver)(nil)
+	_ conductor.BMC    = (*machine)(nil)
+)
+
+// New makes the driver, without machines; each comes to be when it is opened first.
+func New() *Driver { return &Driver{machines: map[conductor.NodeID]*machine{}} }
+
+// Name is the hardware type's name.
+func (d *Driver) Name() string { return "fake-hardware" }
+
+// Interfaces lists the implementations, the default first.
+func (d *Driver) Interfaces() map[string][]string {
+	return map[string][]string{
+		"power":      {"fake"},
+		"management": {"fake"},
+		"boot":       {"fake"},
+		"deploy":     {"fake", "direct"},
+		"inspect":    {"fake", "agent", "no-inspect"},
+		"bios":       {"fake", "no-bios"},
+		"raid":       {"fake", "no-raid"},
+		"firmware":   {"fake", "no-firmware"},
+		"vendor":     {"fake", "no-vendor"},
+		"console":    {"fake", "no-console"},
+		"rescue":     {"fake", "no-rescue"},
+		"storage":    {"fake", "noop"},
+		"network":    {"noop"},
+	}
+}
+
+// Properties is empty: any driver_info will do.
+func (d *Driver) Properties() map[string]string { return map[string]string{} }
+
+// SecretKeys is empty.
+func (d *Driver) SecretKeys() []string { return nil }
+
+// Validate accepts everything.
+func (d *Driver) Validate(map[string]any) error { return nil }
+
+// Steps lists the out-of-band steps.
+func (d *Driver) Steps() []step.Step { return catalog.Fake }
+
+// Address is empty: there is no BMC on a network.
+func (d *Driver) Address(map[string]any) string { return "" }
+
+// Open gives the node's machine, which is the same each time.
+func (d *Driver) Open(_ context.Context, a conductor.Access) (conductor.BMC, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m, ok := d.machines[a.Node]
+	if !ok {
+		m = &machine{bios: map[string]any{}}
+		d.machines[a.Node] = m
+	}
+	return m, nil
+}
+
+// Facts tells what was set; the rest is empty.
+func (m *machine) Facts(ctx context.Context) (conductor.Facts, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return conductor.Facts{
+		Power: m.power, Vendor: "Bessemer", Model: "fake", BootMode: "uefi", Health: "OK",
+		BootDevices: []string{"pxe"}, VirtualMedia: true, BIOS: maps.Clone(m.bios),
+	}, ctx.Err()
+}
+
+// Power is what was asked for last; empty before.
+func (m *machine) Power(ctx context.Context) (conductor.Power, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.power, ctx.Err()
+}
+
+// SetPower succeeds at once.
+func (m *machine) SetPower(ctx context.Context, a conductor.PowerAction) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch a {
+	case conductor.On:
+		m.power = conductor.PowerOn
+	case conductor.ForceOff, conductor.GracefulShutdown:
+		m.power = conductor.PowerOff
+	default:
+		return fault.New(fault.BMCUnsupported, "power action %q is not known; On, ForceOff and GracefulShutdown are", a)
+	}
+	return nil
+}
+
+// SetBoot remembers the device.
+func (m *machine) SetBoot(ctx context.Context, t conductor.BootTarget) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	switch t.Device {
+	case "cdrom", "disk", "pxe", "uefihttp":
+	default:
+		return fault.New(fault.BMCUnsupported, "boot device %q is not known; cdrom, disk, pxe and uefihttp are", t.Device)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.boot = t
+	return nil
+}
+
+// Boot is what SetBoot was given last.
+func (m *machine) Boot(ctx context.Context) (conductor.BootTarget, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.boot, ctx.Err()
+}
+
+// SetMedia remembers the medium; nothing reads it.
+func (m *machine) SetMedia(ctx context.Context, url string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.media = url
+	return nil
+}

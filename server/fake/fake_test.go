@@ -1,0 +1,100 @@
+package fake
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/bmctest"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+func open(t *testing.T) conductor.BMC {
+	t.Helper()
+	b, err := New().Open(t.Context(), conductor.Access{Node: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestContract(t *testing.T) {
+	bmctest.Run(t, open)
+	bmctest.RunDriver(t, New(), map[string]any{}, nil)
+}
+
+func TestPowerStartsUnknownAndIsKeptByNode(t *testing.T) {
+	d := New()
+	first, _ := d.Open(t.Context(), conductor.Access{Node: "n1"})
+	second, _ := d.Open(t.Context(), conductor.Access{Node: "n2"})
+	if p, _ := first.Power(t.Context()); p != "" {
+		t.Errorf("power starts as %q, expected unknown", p)
+	}
+	if err := first.SetPower(t.Context(), conductor.On); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := d.Open(t.Context(), conductor.Access{Node: "n1"})
+	if p, _ := again.Power(t.Context()); p != conductor.PowerOn {
+		t.Errorf("power of the node opened again is %q, expected %q", p, conductor.PowerOn)
+	}
+	if p, _ := second.Power(t.Context()); p != "" {
+		t.Errorf("the other node's power is %q, expected unknown", p)
+	}
+}
+
+// run runs one step as the conductor does, arguments checked.
+func run(t *testing.T, b conductor.BMC, name string, args step.Args, log *slog.Logger) error {
+	t.Helper()
+	all, err := b.Steps(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Name == name {
+			checked, err := s.Check(args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Run(t.Context(), step.Call{Args: checked, Report: func(step.Progress) {}, Log: log})
+			return err
+		}
+	}
+	t.Fatalf("no step %s", name)
+	return nil
+}
+
+func TestStepsChangeTheSettings(t *testing.T) {
+	b := open(t)
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	set := func(entries ...any) error {
+		return run(t, b, "bios.apply_configuration", step.Args{"settings": entries}, logger)
+	}
+	if err := set(map[string]any{"name": "BootMode", "value": "Uefi"}); err != nil {
+		t.Fatal(err)
+	}
+	if f, _ := b.Facts(t.Context()); f.BIOS["BootMode"] != "Uefi" {
+		t.Errorf("BIOS is %v after setting BootMode", f.BIOS)
+	}
+	if err := set(map[string]any{"name": "A", "value": 1}, map[string]any{"value": "Uefi"}); !fault.Has(err, fault.StepArgument) {
+		t.Errorf("an entry without a name gives %v", err)
+	}
+	if f, _ := b.Facts(t.Context()); f.BIOS["A"] != nil {
+		t.Error("half of a refused list was set")
+	}
+	if err := run(t, b, "bios.factory_reset", nil, logger); err != nil {
+		t.Fatal(err)
+	}
+	if f, _ := b.Facts(t.Context()); len(f.BIOS) != 0 {
+		t.Errorf("BIOS is %v after the reset", f.BIOS)
+	}
+	if err := run(t, b, "vendor.log_passthrough", nil, logger); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "log_passthrough") {
+		t.Errorf("the log says %q", log.String())
+	}
+}

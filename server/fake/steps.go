@@ -1,0 +1,73 @@
+package fake
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Steps binds the rows of catalog.Fake.
+func (m *machine) Steps(context.Context) ([]step.Bound, error) {
+	runs := map[string]func(step.Call) (map[string]any, error){
+		"bios.apply_configuration": m.applyBIOS,
+		"bios.factory_reset":       m.resetBIOS,
+		"vendor.log_passthrough":   logPassthrough,
+	}
+	out := make([]step.Bound, 0, len(catalog.Fake))
+	for _, s := range catalog.Fake {
+		run, ok := runs[s.Name]
+		if !ok {
+			return nil, fmt.Errorf("step %s is in the catalog but has no code", s.Name)
+		}
+		out = append(out, step.Bound{Step: s, Run: func(ctx context.Context, c step.Call) (step.Result, error) {
+			if err := ctx.Err(); err != nil {
+				return step.Result{}, err
+			}
+			data, err := run(c)
+			if err != nil {
+				return step.Result{}, err
+			}
+			c.Report(step.Progress{Percent: 100})
+			return step.Result{Data: data}, nil
+		}})
+	}
+	return out, nil
+}
+
+// applyBIOS sets the attributes that settings names; all entries are checked before one is set.
+func (m *machine) applyBIOS(c step.Call) (map[string]any, error) {
+	list, _ := c.Args["settings"].([]any)
+	wanted := map[string]any{}
+	for i, e := range list {
+		entry, _ := e.(map[string]any)
+		name, _ := entry["name"].(string)
+		value, ok := entry["value"]
+		if name == "" || !ok || len(entry) != 2 {
+			return nil, fault.New(fault.StepArgument, "entry %d of settings must have name and value and nothing else", i+1)
+		}
+		wanted[name] = value
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, value := range wanted {
+		m.bios[name] = value
+	}
+	return map[string]any{"changed": len(wanted)}, nil
+}
+
+// resetBIOS forgets all attributes: a fake machine's maker set none.
+func (m *machine) resetBIOS(step.Call) (map[string]any, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.bios)
+	return nil, nil
+}
+
+// logPassthrough writes a line to the log.
+func logPassthrough(c step.Call) (map[string]any, error) {
+	c.Log.Info("fake-hardware: log_passthrough ran", "step", c.ID)
+	return nil, nil
+}
