@@ -107,7 +107,7 @@ func withConfigDrive(t *testing.T, img Image, metadata string) string {
 		t.Fatal(err)
 	}
 	table := "start=" + itoa(start/512) + ", size=8192, name=config-2\n"
-	if _, err := runWith(t.Context(), strings.NewReader(table), "sfdisk", "--quiet", "--append", disk); err != nil {
+	if _, err := (program{stdin: strings.NewReader(table)}).run(t.Context(), "sfdisk", "--quiet", "--append", disk); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.OpenFile(disk, os.O_WRONLY, 0)
@@ -132,4 +132,24 @@ func TestDebianBoots(t *testing.T) {
 	}
 	t.Logf("raw %d MB, zstd %d MB", img.Size/1e6, img.Zstd.Size/1e6)
 	boots(t, withConfigDrive(t, img, `{"uuid": "1", "hostname": "node-7", "name": "x"}`), "node-7 login:", 3*time.Minute)
+}
+
+func TestSmallBoots(t *testing.T) {
+	start := time.Now()
+	img, err := SmallMarked(t.Context(), cache, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("raw %d MB, zstd %d MB, made in %s", img.Size/1e6, img.Zstd.Size/1e6, time.Since(start).Round(100*time.Millisecond))
+	boots(t, withConfigDrive(t, img, `{"hostname": "node-8"}`), "bessemer-test-os: booted host=node-8 marker=test", 2*time.Minute)
+}
+
+func TestSmallBootsWithoutConfigDrive(t *testing.T) {
+	img, err := Small(t.Context(), cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := filepath.Join(t.TempDir(), "disk")
+	copyFile(t, img.Path, disk)
+	boots(t, disk, "bessemer-test-os: booted host=none marker=small", 2*time.Minute)
 }

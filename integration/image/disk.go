@@ -44,7 +44,7 @@ func assemble(ctx context.Context, raw string, parts ...partition) (err error) {
 	if err := disk.Truncate(at + mib); err != nil { // the second copy of the table
 		return err
 	}
-	_, err = runWith(ctx, strings.NewReader(table.String()), "sfdisk", "--quiet", raw)
+	_, err = program{stdin: strings.NewReader(table.String())}.run(ctx, "sfdisk", "--quiet", raw)
 	return err
 }
 

@@ -119,21 +119,27 @@ func lock(path string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// run starts a program and gives what it printed; the error has the last of what it complained about.
-func run(ctx context.Context, program string, args ...string) ([]byte, error) {
-	return runWith(ctx, nil, program, args...)
+// program is one to run: where, with what environment besides ours, and with what on its standard input.
+type program struct {
+	dir   string
+	env   []string
+	stdin io.Reader
 }
 
-func runWith(ctx context.Context, stdin io.Reader, program string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
+// run starts a program and gives what it printed; the error has the last of what it complained about.
+func run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	return program{}.run(ctx, name, args...)
+}
+
+func (p program) run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
 	var told bytes.Buffer
-	cmd.Stdin, cmd.Stderr = stdin, &told
-	// mke2fs, sfdisk and mmdebstrap need what is in the sbin directories, which a user's PATH lacks.
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "LC_ALL=C")
+	cmd.Dir, cmd.Stdin, cmd.Stderr = p.dir, p.stdin, &told
+	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), p.env...)
 	out, err := cmd.Output()
 	if err != nil {
 		text := strings.TrimSpace(told.String())
-		return out, fmt.Errorf("%s: %w: %s", program, err, text[max(0, len(text)-2000):])
+		return out, fmt.Errorf("%s: %w: %s", name, err, text[max(0, len(text)-2000):])
 	}
 	return out, nil
 }
