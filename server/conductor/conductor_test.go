@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,8 +55,16 @@ func (b *board) call(act string) error {
 	return nil
 }
 
+// answer makes every later call fail with err; nil ends that.
+func (b *board) answer(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}
+
 func (b *board) Facts(context.Context) (conductor.Facts, error) {
-	return conductor.Facts{Power: b.power, Vendor: "V", BootMode: "uefi"}, b.call("")
+	p, err := b.Power(context.Background())
+	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi"}, err
 }
 func (b *board) Power(context.Context) (conductor.Power, error) {
 	if err := b.call(""); err != nil {
@@ -171,7 +180,7 @@ type site struct {
 	mail  *mailbox
 	stop  func()
 	now   func() time.Time
-	skew  time.Duration
+	skew  atomic.Int64 // nanoseconds the wall clock is off
 	seq   uint64
 }
 
@@ -180,7 +189,7 @@ var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Cla
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), board: &board{power: conductor.PowerOff, booted: make(chan string, 10)}}
-	s.now = func() time.Time { return time.Now().Add(s.skew) }
+	s.now = func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
 	s.mail = &mailbox{offers: make(chan api.Command, 10), now: s.now}
 	s.start()
 	t.Cleanup(func() { s.stop() })
@@ -450,16 +459,14 @@ func TestI17_MediumIsGoneAfterTheLookupAndForOthers(t *testing.T) {
 func TestF22_BusyBMCIsTriedAgainAndShownMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.board.err = fault.New(fault.BMCBusy, "the BMC answered 503")
+		s.board.answer(fault.New(fault.BMCBusy, "the BMC answered 503"))
 		s.provision(conductor.Provision{Verb: state.VerbManage})
 		time.Sleep(90 * time.Second)
 		n := s.node()
 		if n.State != state.Verifying || !strings.Contains(n.Flow.Wait.Evidence, "503") || !strings.HasPrefix(n.Flow.Wait.Evidence, "try ") {
 			t.Fatalf("state %q wait %+v", n.State, n.Flow.Wait)
 		}
-		s.board.mu.Lock()
-		s.board.err = nil
-		s.board.mu.Unlock()
+		s.board.answer(nil)
 		s.until(state.Manageable)
 	})
 }
@@ -467,7 +474,7 @@ func TestF22_BusyBMCIsTriedAgainAndShownMeanwhile(t *testing.T) {
 func TestF27_WrongCredentialsAreNotTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.board.err = fault.New(fault.BMCAuth, "the BMC refuses user admin")
+		s.board.answer(fault.New(fault.BMCAuth, "the BMC refuses user admin"))
 		s.provision(conductor.Provision{Verb: state.VerbManage})
 		began := time.Now()
 		n := s.until(state.Enroll)
@@ -483,9 +490,7 @@ func TestF21_DeadBMCFailsTheFlowWithinItsDeadline(t *testing.T) {
 		s.available()
 		s.provision(conductor.Provision{Verb: state.VerbManage})
 		s.until(state.Manageable)
-		s.board.mu.Lock()
-		s.board.err = fault.New(fault.BMCUnreachable, "the BMC at 192.0.2.1 does not answer")
-		s.board.mu.Unlock()
+		s.board.answer(fault.New(fault.BMCUnreachable, "the BMC at 192.0.2.1 does not answer"))
 		s.provision(conductor.Provision{Verb: state.VerbInspect})
 		n := s.until(state.InspectFail)
 		if n.LastReason != fault.BMCUnreachable {
@@ -552,7 +557,7 @@ func TestF28_ClockJumpCausesNoTimeout(t *testing.T) {
 		url := <-s.board.booted
 		s.until(state.InspectWait)
 		time.Sleep(5 * time.Second)
-		s.skew = 10 * 365 * 24 * time.Hour
+		s.skew.Store(int64(10 * 365 * 24 * time.Hour))
 		time.Sleep(5 * time.Second)
 		if n := s.node(); n.State != state.InspectWait {
 			t.Fatalf("the jump ended the wait: %s", n.LastError)
