@@ -1,0 +1,204 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// json answers with a body.
+func (c *call) json(status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Type", "application/json")
+	c.sent = true
+	c.w.WriteHeader(status)
+	_, err = c.w.Write(body)
+	return c.late(err)
+}
+
+// empty answers without one.
+func (c *call) empty(status int) error {
+	c.sent = true
+	c.w.WriteHeader(status)
+	return nil
+}
+
+// late notes an error after the status line: nothing can be told to the client any more.
+func (c *call) late(err error) error {
+	if err != nil {
+		c.api.cfg.Log.Debug("answer not sent", "request", c.who.Request, "error", err)
+	}
+	return nil
+}
+
+// fail answers with an error in Ironic's form and logs what an operator of the server should know of.
+func (c *call) fail(err error) {
+	f := fault.From(err)
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		f = fault.New(fault.RequestTooLarge, "the body is larger than the %d bytes taken here", tooLarge.Limit)
+	}
+	status := api.Status(f)
+	if status >= 500 {
+		c.api.cfg.Log.Error("request failed", "request", c.who.Request, "method", c.r.Method, "path", c.r.URL.Path,
+			"reason", f.Reason, "error", err, "cause", f.Cause)
+	}
+	if c.sent {
+		return
+	}
+	if f.Code.Retriable() {
+		c.w.Header().Set("Retry-After", "5")
+	}
+	_ = c.json(status, api.NewErrorBody(f, c.who.Request))
+}
+
+// unauthenticated answers in the form that Ironic's HTTP basic has.
+func (c *call) unauthenticated(err error, realm string) {
+	f := fault.From(err)
+	status := http.StatusBadRequest
+	if f.Code == fault.Unauthenticated {
+		status = http.StatusUnauthorized
+		c.w.Header().Set("WWW-Authenticate", "Basic realm="+strconv.Quote(realm))
+	}
+	if f.Code == fault.Unavailable {
+		status = http.StatusServiceUnavailable
+	}
+	_ = c.json(status, map[string]any{"error": map[string]any{"message": f.Message, "code": status}})
+}
+
+// node is the identifier in the path; characters that no name or UUID has are refused.
+func (c *call) node() (string, error) { return ident(mux.Vars(c.r)["node"]) }
+
+func ident(s string) (string, error) {
+	if !isName(s) {
+		return "", fault.New(fault.RequestInvalid, "Expected a logical name or UUID, received %q.", s)
+	}
+	return s, nil
+}
+
+func isName(s string) bool {
+	if s == "" || len(s) > 255 {
+		return false
+	}
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._~", r) {
+			return false
+		}
+	}
+	return true
+}
+
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, r := range s {
+		switch i {
+		case 8, 13, 18, 23:
+			if r != '-' {
+				return false
+			}
+		default:
+			if !strings.ContainsRune("0123456789abcdefABCDEF", r) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// query gives the arguments when each is known and given once.
+func (c *call) query(known ...string) (url.Values, error) {
+	q, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return nil, fault.New(fault.RequestInvalid, "the query is malformed")
+	}
+	var unknown []string
+	for name, values := range q {
+		if !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		} else if len(values) > 1 {
+			return nil, fault.New(fault.RequestInvalid, "the query argument %s is given %d times", name, len(values))
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return nil, fault.New(fault.RequestInvalid, "Unexpected arguments: %s", strings.Join(unknown, ", "))
+	}
+	return q, nil
+}
+
+// body decodes a JSON object of known keys. With optional an empty body is an empty object.
+func (c *call) body(optional bool, known ...string) (map[string]any, error) {
+	v, err := c.decode()
+	if err != nil {
+		if optional && errors.Is(err, io.EOF) {
+			return map[string]any{}, nil
+		}
+		return nil, err
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, fault.New(fault.RequestInvalid, "the body must be a JSON object")
+	}
+	for _, k := range sortedKeys(m) {
+		if len(known) > 0 && !slices.Contains(known, k) {
+			return nil, fault.New(fault.RequestInvalid, "%q is not known here; known are %s", k, strings.Join(known, ", "))
+		}
+	}
+	return m, nil
+}
+
+// decode reads a bounded JSON value.
+func (c *call) decode() (any, error) {
+	var v any
+	if err := api.Decode(c.r.Body, maxProvision, &v); err != nil {
+		return nil, err
+	}
+	if deeper(v, maxDepth) {
+		return nil, fault.New(fault.RequestInvalid, "the body is nested deeper than %d levels", maxDepth)
+	}
+	return v, nil
+}
+
+func deeper(v any, levels int) bool {
+	switch t := v.(type) {
+	case map[string]any:
+		for _, x := range t {
+			if levels == 0 || deeper(x, levels-1) {
+				return true
+			}
+		}
+		return levels == 0
+	case []any:
+		for _, x := range t {
+			if levels == 0 || deeper(x, levels-1) {
+				return true
+			}
+		}
+		return levels == 0
+	}
+	return false
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

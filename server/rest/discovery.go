@@ -1,0 +1,189 @@
+package rest
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+func (c *call) v1Version() map[string]any {
+	return map[string]any{
+		"id": "v1", "status": "CURRENT", "min_version": api.MinVersion.String(), "version": api.MaxVersion.String(),
+		"links": []api.Link{{Href: c.base + "/v1/", Rel: "self"}},
+	}
+}
+
+func (c *call) root() error {
+	v := c.v1Version()
+	return c.json(http.StatusOK, map[string]any{
+		"name":            "OpenStack Ironic API",
+		"description":     "Bessemer serves the Ironic API: it takes machines from enrolled to deployed and back.",
+		"default_version": v, "versions": []any{v},
+	})
+}
+
+// v1 names the resources that are served; a client finds here what there is.
+func (c *call) v1() error {
+	answer := map[string]any{
+		"id": "v1",
+		"links": []api.Link{{Href: c.base + "/v1/", Rel: "self"},
+			{Href: "https://docs.openstack.org/ironic/latest/contributor/webapi.html", Rel: "describedby", Type: "text/html"}},
+		"media_types": []any{map[string]any{"base": "application/json", "type": "application/vnd.openstack.ironic.v1+json"}},
+		"version":     c.v1Version(),
+	}
+	resources := []string{"nodes", "ports", "drivers"}
+	if c.version >= 49 {
+		resources = append(resources, "conductors")
+	}
+	for _, r := range resources {
+		answer[r] = []api.Link{{Href: c.base + "/v1/" + r + "/", Rel: "self"}, {Href: c.base + "/" + r + "/", Rel: "bookmark"}}
+	}
+	return c.json(http.StatusOK, answer)
+}
+
+// driverFields is what fields= may name (1.77).
+var driverFields = []string{"name", "hosts", "type", "links", "properties"}
+
+func (c *call) drivers() error {
+	q, err := c.query("type", "detail", "fields")
+	if err != nil {
+		return err
+	}
+	detail := false
+	for _, name := range []string{"type", "detail"} {
+		if q.Has(name) && c.version < 30 {
+			return fault.New(fault.RequestVersion, "%s is there from version 1.30 on, %s was asked for", name, c.version)
+		}
+	}
+	if q.Has("detail") {
+		if detail, err = api.Bool(q.Get("detail")); err != nil {
+			return fault.New(fault.RequestInvalid, "detail: %v", err)
+		}
+	}
+	if t := q.Get("type"); t != "" && t != "dynamic" && t != "classic" {
+		return fault.New(fault.RequestInvalid, "type is %q, expected dynamic or classic", t)
+	}
+	keep := driverFields
+	if list := q.Get("fields"); list != "" {
+		if c.version < 77 {
+			return fault.New(fault.RequestVersion, "fields of drivers is there from version 1.77 on, %s was asked for", c.version)
+		}
+		keep = strings.Split(list, ",")
+		for _, name := range keep {
+			if detail || !slices.Contains(driverFields, name) {
+				return fault.New(fault.RequestInvalid, "fields may name %s, without detail", strings.Join(driverFields, ", "))
+			}
+		}
+	}
+	list := []any{}
+	if q.Get("type") != "classic" {
+		for _, d := range c.api.cfg.Backend.Drivers() {
+			view := c.driverView(d, detail)
+			maps.DeleteFunc(view, func(k string, _ any) bool { return !detail && k != "links" && !slices.Contains(keep, k) })
+			list = append(list, view)
+		}
+	}
+	return c.json(http.StatusOK, map[string]any{"drivers": list})
+}
+
+// driverView is a driver on the wire.
+func (c *call) driverView(d conductor.Driver, detail bool) map[string]any {
+	path := "drivers/" + d.Name()
+	out := map[string]any{"name": d.Name(), "hosts": []string{c.api.cfg.Hostname}, "links": api.LinkPair(c.base, path)}
+	if c.version >= 14 {
+		out["properties"] = api.LinkPair(c.base, path+"/properties")
+	}
+	if c.version >= 30 {
+		out["type"] = "dynamic"
+		if detail {
+			all := d.Interfaces()
+			for _, i := range api.Interfaces() {
+				out["default_"+i+"_interface"] = nil
+				if len(all[i]) > 0 {
+					out["default_"+i+"_interface"] = all[i][0]
+				}
+				out["enabled_"+i+"_interfaces"] = append([]string{}, all[i]...)
+			}
+		}
+	}
+	return out
+}
+
+func (c *call) pathDriver() (conductor.Driver, error) {
+	name := mux.Vars(c.r)["driver"]
+	if d := c.api.driver(name); d != nil {
+		return d, nil
+	}
+	return nil, fault.New(fault.DriverNotFound, "Driver %q could not be found.", name)
+}
+
+func (c *call) showDriver() error {
+	d, err := c.pathDriver()
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, c.driverView(d, true))
+}
+
+func (c *call) driverProperties() error {
+	d, err := c.pathDriver()
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, d.Properties())
+}
+
+// conductorView is this server; there is no other.
+func (c *call) conductorView(detail bool) map[string]any {
+	host := c.api.cfg.Hostname
+	out := map[string]any{"hostname": host, "conductor_group": "", "alive": true, "links": api.LinkPair(c.base, "conductors/"+host)}
+	if detail {
+		var names []string
+		for _, d := range c.api.cfg.Backend.Drivers() {
+			names = append(names, d.Name())
+		}
+		slices.Sort(names)
+		out["drivers"] = append([]string{}, names...)
+		out["created_at"], out["updated_at"] = api.Time{Time: c.api.cfg.Started}, api.Time{Time: c.api.cfg.Now()}
+	}
+	return out
+}
+
+func (c *call) conductors() error {
+	q, err := c.query("detail", "limit", "marker")
+	if err != nil {
+		return err
+	}
+	if _, err := limitOf(q); err != nil {
+		return err
+	}
+	detail := false
+	if q.Has("detail") {
+		if detail, err = api.Bool(q.Get("detail")); err != nil {
+			return fault.New(fault.RequestInvalid, "detail: %v", err)
+		}
+	}
+	list := []any{c.conductorView(detail)}
+	switch q.Get("marker") {
+	case "":
+	case c.api.cfg.Hostname:
+		list = []any{}
+	default:
+		return fault.New(fault.ConductorNotFound, "Conductor %q could not be found.", q.Get("marker"))
+	}
+	return c.json(http.StatusOK, map[string]any{"conductors": list})
+}
+
+func (c *call) showConductor() error {
+	if host := mux.Vars(c.r)["host"]; host != c.api.cfg.Hostname {
+		return fault.New(fault.ConductorNotFound, "Conductor %q could not be found.", host)
+	}
+	return c.json(http.StatusOK, c.conductorView(true))
+}

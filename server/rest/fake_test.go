@@ -1,0 +1,270 @@
+package rest_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// backend is a conductor without a store: it keeps what it is given and notes what it is asked.
+type backend struct {
+	mu        sync.Mutex
+	nodes     []conductor.Node
+	secrets   map[string]string
+	ports     []conductor.Port
+	provision []conductor.Provision
+	power     []conductor.PowerRequest
+	records   []conductor.StepRecord
+	entries   []conductor.Entry
+	filter    conductor.NodeFilter
+	inventory *conductor.StoredInventory
+	boot      conductor.BootTarget
+	logs      map[uint64]string
+	changed   chan struct{}
+}
+
+func newBackend() *backend {
+	return &backend{secrets: map[string]string{}, logs: map[uint64]string{}, changed: make(chan struct{}, 1)}
+}
+
+var now = time.Date(2026, 11, 20, 14, 39, 8, 0, time.UTC)
+
+func (b *backend) at(ident string) int {
+	return slices.IndexFunc(b.nodes, func(n conductor.Node) bool { return string(n.UUID) == ident || n.Name == ident })
+}
+
+func (b *backend) Node(_ context.Context, ident string) (conductor.Node, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := b.at(ident); i >= 0 {
+		return b.nodes[i], nil
+	}
+	return conductor.Node{}, fault.New(fault.NodeNotFound, "Node %s could not be found.", ident)
+}
+
+func (b *backend) Nodes(_ context.Context, f conductor.NodeFilter) ([]conductor.Node, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.filter = f
+	from := 0
+	if f.After != "" {
+		if from = b.at(string(f.After)) + 1; from == 0 {
+			return nil, fault.New(fault.NodeNotFound, "Node %s could not be found.", f.After)
+		}
+	}
+	return slices.Clone(b.nodes[from:min(len(b.nodes), from+f.Limit)]), nil
+}
+
+func (b *backend) CreateNode(_ context.Context, _ conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n.UUID == "" {
+		n.UUID = conductor.NodeID(fmt.Sprintf("00000000-0000-4000-8000-%012d", len(b.nodes)+1))
+	}
+	if n.Name != "" && b.at(n.Name) >= 0 {
+		return n, fault.New(fault.NodeExists, "A node with name %s already exists.", n.Name)
+	}
+	n.State, n.Created, n.Updated, n.StateSince = state.Enroll, now, now, now
+	maps.Copy(b.secrets, secrets)
+	b.nodes = append(b.nodes, n)
+	return n, nil
+}
+
+func (b *backend) UpdateNode(_ context.Context, _ conductor.Caller, ident string, change func(*conductor.Node, map[string]string) error) (conductor.Node, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := b.at(ident)
+	if i < 0 {
+		return conductor.Node{}, fault.New(fault.NodeNotFound, "Node %s could not be found.", ident)
+	}
+	n, secrets := b.nodes[i], map[string]string{}
+	if err := change(&n, secrets); err != nil {
+		return n, err
+	}
+	n.Updated = now.Add(time.Minute)
+	maps.Copy(b.secrets, secrets)
+	b.nodes[i] = n
+	return n, nil
+}
+
+func (b *backend) DeleteNode(_ context.Context, _ conductor.Caller, ident string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := b.at(ident)
+	if i < 0 {
+		return fault.New(fault.NodeNotFound, "Node %s could not be found.", ident)
+	}
+	b.nodes = slices.Delete(b.nodes, i, i+1)
+	return nil
+}
+
+func (b *backend) Provision(_ context.Context, _ conductor.Caller, _ string, p conductor.Provision) error {
+	b.provision = append(b.provision, p)
+	return nil
+}
+
+func (b *backend) SetPower(_ context.Context, _ conductor.Caller, _ string, p conductor.PowerRequest) error {
+	b.power = append(b.power, p)
+	return nil
+}
+
+func (b *backend) SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error {
+	_, err := b.UpdateNode(ctx, who, ident, func(n *conductor.Node, _ map[string]string) error {
+		n.Maintenance, n.MaintenanceReason = on, reason
+		return nil
+	})
+	return err
+}
+
+func (b *backend) BootDevice(context.Context, string) (conductor.BootTarget, error) {
+	return b.boot, nil
+}
+
+func (b *backend) SetBootDevice(_ context.Context, _ conductor.Caller, _ string, t conductor.BootTarget) error {
+	b.boot = t
+	return nil
+}
+
+func (b *backend) Validate(context.Context, string) (map[string]string, error) {
+	return map[string]string{"boot": "", "deploy": "image_source is missing", "power": "", "management": ""}, nil
+}
+
+func (b *backend) Inventory(context.Context, string) (conductor.StoredInventory, error) {
+	if b.inventory == nil {
+		return conductor.StoredInventory{}, fault.New(fault.InventoryNotFound, "no inventory")
+	}
+	return *b.inventory, nil
+}
+
+func (b *backend) History(_ context.Context, _ string, limit int, marker string) ([]conductor.Entry, error) {
+	from := slices.IndexFunc(b.entries, func(e conductor.Entry) bool { return e.UUID == marker }) + 1
+	return b.entries[from:min(len(b.entries), from+limit)], nil
+}
+
+func (b *backend) Steps(context.Context, string, string) ([]conductor.StepRecord, error) {
+	return b.records, nil
+}
+
+func (b *backend) OpenLog(_ context.Context, _ string, generation uint64, offset int64) (io.ReadCloser, []uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := slices.Sorted(maps.Keys(b.logs))
+	if generation == 0 && len(all) > 0 {
+		generation = slices.Max(all)
+	}
+	text, ok := b.logs[generation]
+	if !ok {
+		return nil, all, fault.New(fault.LogNotFound, "no log")
+	}
+	return io.NopCloser(strings.NewReader(text[min(int(offset), len(text)):])), all, nil
+}
+
+func (b *backend) Port(_ context.Context, id string) (conductor.Port, error) {
+	for _, p := range b.ports {
+		if p.UUID == id {
+			return p, nil
+		}
+	}
+	return conductor.Port{}, fault.New(fault.PortNotFound, "Port %s could not be found.", id)
+}
+
+func (b *backend) Ports(_ context.Context, f conductor.PortFilter) ([]conductor.Port, error) {
+	var out []conductor.Port
+	for _, p := range b.ports {
+		if (f.Node == "" || p.Node == f.Node) && (f.Address == "" || p.Address == f.Address) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+func (b *backend) CreatePort(_ context.Context, _ conductor.Caller, p conductor.Port) (conductor.Port, error) {
+	p.UUID = fmt.Sprintf("00000000-0000-4000-9000-%012d", len(b.ports)+1)
+	p.Created = now
+	b.ports = append(b.ports, p)
+	return p, nil
+}
+
+func (b *backend) UpdatePort(_ context.Context, _ conductor.Caller, id string, change func(*conductor.Port) error) (conductor.Port, error) {
+	for i := range b.ports {
+		if b.ports[i].UUID == id {
+			p := b.ports[i]
+			if err := change(&p); err != nil {
+				return p, err
+			}
+			b.ports[i] = p
+			return p, nil
+		}
+	}
+	return conductor.Port{}, fault.New(fault.PortNotFound, "Port %s could not be found.", id)
+}
+
+func (b *backend) DeletePort(_ context.Context, _ conductor.Caller, id string) error {
+	b.ports = slices.DeleteFunc(b.ports, func(p conductor.Port) bool { return p.UUID == id })
+	return nil
+}
+
+func (b *backend) Drivers() []conductor.Driver { return []conductor.Driver{redfish{}} }
+
+func (b *backend) Catalog(string) *step.Registry {
+	r, _ := step.NewRegistry(append(slices.Clone(catalog.InBand), catalog.Redfish...)...)
+	return r
+}
+
+// Watch gives a token for each change the test makes.
+func (b *backend) Watch(ctx context.Context, _ string) <-chan struct{} { return b.changed }
+
+// redfish is a driver's outside; it opens nothing.
+type redfish struct{ conductor.Driver }
+
+func (redfish) Name() string { return "redfish" }
+func (redfish) Interfaces() map[string][]string {
+	return map[string][]string{"power": {"redfish"}, "management": {"redfish"}, "boot": {"redfish-virtual-media"},
+		"deploy": {"direct"}, "inspect": {"agent", "no-inspect"}}
+}
+func (redfish) Properties() map[string]string {
+	return map[string]string{"redfish_address": "URL of the BMC", "redfish_username": "user", "redfish_password": "password"}
+}
+func (redfish) SecretKeys() []string { return []string{"redfish_password"} }
+
+// store is an image store in memory.
+type store struct{ images map[string]string }
+
+func (s *store) Put(_ context.Context, name string, r io.Reader) (api.Image, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return api.Image{}, err
+	}
+	s.images[name] = string(text)
+	return api.Image{Name: name, Size: int64(len(text))}, nil
+}
+
+func (s *store) Image(_ context.Context, name string) (api.Image, error) {
+	text, ok := s.images[name]
+	if !ok {
+		return api.Image{}, fault.New(fault.ImageNotFound, "no image %s", name)
+	}
+	return api.Image{Name: name, Size: int64(len(text))}, nil
+}
+
+func (s *store) List(context.Context) ([]api.Image, error) {
+	var out []api.Image
+	for _, n := range slices.Sorted(maps.Keys(s.images)) {
+		out = append(out, api.Image{Name: n, Size: int64(len(s.images[n]))})
+	}
+	return out, nil
+}
+
+func (s *store) Delete(_ context.Context, name string) error { delete(s.images, name); return nil }

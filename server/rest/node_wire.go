@@ -1,0 +1,277 @@
+package rest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// ptr is nil for the zero value: what Ironic shows as null.
+func ptr[T ~string](v T) *string {
+	if v == "" {
+		return nil
+	}
+	s := string(v)
+	return &s
+}
+
+func object(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
+	return m
+}
+
+// show is a node as the wire has it, secrets masked.
+func (c *call) show(n conductor.Node) api.Node {
+	out := c.api.plain(n)
+	out.DriverInfo = c.api.maskInfo(n.Driver, n.DriverInfo)
+	out.InstanceInfo = maskInstance(n.InstanceInfo)
+	out.ProvisionState = stateName(n.State, c.version)
+	out.TargetProvisionState = stateName(n.Target, c.version)
+	out.ConsoleEnabled = false
+	if b := n.Boot; b != nil && b.AgentVersion != "" {
+		out.DriverInternalInfo = map[string]any{"agent_version": b.AgentVersion}
+	}
+	if busy(n) {
+		out.Reservation = ptr(c.api.cfg.Hostname)
+	}
+	out.Conductor = ptr(c.api.cfg.Hostname)
+	path := "nodes/" + string(n.UUID)
+	out.Links = api.LinkPair(c.base, path)
+	out.Ports = api.LinkPair(c.base, path+"/ports")
+	out.States = api.LinkPair(c.base, path+"/states")
+	return out
+}
+
+// plain is the node without what depends on the request; nothing in it is masked but what the store itself keeps
+// apart.
+func (a *API) plain(n conductor.Node) api.Node {
+	displayName, _ := n.InstanceInfo["display_name"].(string)
+	powerOff := n.DisablePowerOff
+	out := api.Node{
+		UUID: string(n.UUID), Name: ptr(n.Name), Driver: n.Driver, DriverInfo: object(n.DriverInfo),
+		DriverInternalInfo: map[string]any{}, Properties: object(n.Properties), InstanceInfo: object(n.InstanceInfo),
+		InstanceUUID: ptr(n.InstanceUUID), InstanceName: ptr(displayName), Extra: object(n.Extra),
+		Description: ptr(n.Description), ResourceClass: ptr(n.ResourceClass), ConductorGroup: n.Group,
+		Owner: ptr(n.Owner), Lessee: ptr(n.Lessee), AutomatedClean: n.AutomatedClean,
+		Protected: n.Protected, ProtectedReason: ptr(n.ProtectedReason), Retired: n.Retired, RetiredReason: ptr(n.RetiredReason),
+		Maintenance: n.Maintenance, MaintenanceReason: ptr(n.MaintenanceReason), Fault: ptr(n.Fault),
+		NetworkData: object(n.NetworkData), BootMode: ptr(n.BootMode), SecureBoot: n.SecureBoot,
+		PowerState: ptr(n.Power), TargetPowerState: ptr(n.PowerTarget), ProvisionUpdatedAt: api.Time{Time: n.StateSince},
+		LastError: ptr(n.LastError), CleanStep: map[string]any{}, DeployStep: map[string]any{}, ServiceStep: map[string]any{},
+		RAIDConfig: map[string]any{}, TargetRAIDConfig: map[string]any{},
+		InspectionStartedAt: api.Time{Time: n.InspectionStarted}, InspectionFinishedAt: api.Time{Time: n.InspectionFinished},
+		Traits: append([]string{}, n.Traits...), Shard: ptr(n.Shard), DisablePowerOff: &powerOff, Health: ptr(n.Health),
+		CreatedAt: api.Time{Time: n.Created},
+	}
+	if n.Updated.After(n.Created) {
+		out.UpdatedAt = api.Time{Time: n.Updated}
+	}
+	for i, p := range interfaceFields(&out) {
+		*p = ptr(a.implementation(n, i))
+	}
+	return out
+}
+
+// interfaceFields names the fields of the interfaces.
+func interfaceFields(n *api.Node) map[string]**string {
+	return map[string]**string{
+		"bios": &n.BIOSInterface, "boot": &n.BootInterface, "console": &n.ConsoleInterface, "deploy": &n.DeployInterface,
+		"firmware": &n.FirmwareInterface, "inspect": &n.InspectInterface, "management": &n.ManagementInterface,
+		"network": &n.NetworkInterface, "power": &n.PowerInterface, "raid": &n.RAIDInterface, "rescue": &n.RescueInterface,
+		"storage": &n.StorageInterface, "vendor": &n.VendorInterface,
+	}
+}
+
+// implementation is what a node uses for an interface: its own choice, or the driver's default.
+func (a *API) implementation(n conductor.Node, iface string) string {
+	if i := n.Interfaces[iface]; i != "" {
+		return i
+	}
+	if d := a.driver(n.Driver); d != nil {
+		if all := d.Interfaces()[iface]; len(all) > 0 {
+			return all[0]
+		}
+	}
+	return ""
+}
+
+func (a *API) driver(name string) conductor.Driver {
+	for _, d := range a.cfg.Backend.Drivers() {
+		if d.Name() == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// stateName is a provision state as a version knows it.
+func stateName(s state.State, v api.Version) *string {
+	switch {
+	case s == state.Available && v < 2:
+		return nil
+	case s == state.InspectWait && v < 39:
+		s = state.Inspecting
+	}
+	return ptr(s)
+}
+
+// busy tells whether the server itself is at work on the node, as Ironic's reservation does.
+func busy(n conductor.Node) bool {
+	f, ok := state.FlowOf(n.State)
+	return ok && n.State == f.Doing || n.PowerTarget != ""
+}
+
+// addStep fills in the step in progress of a node in a flow.
+func (c *call) addStep(ctx context.Context, n conductor.Node, out *api.Node) error {
+	f, ok := state.FlowOf(n.State)
+	if !ok || f.Flow != state.Clean && f.Flow != state.Deploy {
+		return nil
+	}
+	records, err := c.api.cfg.Backend.Steps(ctx, string(n.UUID), "")
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if r.State != conductor.StepStarted && r.State != conductor.StepOffered {
+			continue
+		}
+		current := map[string]any{"interface": r.Step.Interface(), "step": r.Step.Short(), "args": maskArgs(r.Step, r.Args),
+			"priority": r.Step.Priority[f.Flow], "abortable": r.Step.Abortable}
+		if f.Flow == state.Clean {
+			out.CleanStep = current
+		} else {
+			out.DeployStep = current
+		}
+	}
+	return nil
+}
+
+// assign puts the named fields of a checked document into a node.
+func (a *API) assign(n *conductor.Node, doc map[string]any, names []string, secrets map[string]string) error {
+	text := func(name string) string { s, _ := doc[name].(string); return s }
+	flag := func(name string) bool { b, _ := doc[name].(bool); return b }
+	fields := func(name string) map[string]any { m, _ := doc[name].(map[string]any); return m }
+	// The driver comes first: it decides which keys of driver_info are secret.
+	if slices.Contains(names, "driver") {
+		n.Driver = text("driver")
+	}
+	for _, name := range names {
+		switch name {
+		case "uuid":
+			n.UUID = conductor.NodeID(text(name))
+		case "name":
+			if s := text(name); s != "" && !isNodeName(s) {
+				return fault.New(fault.RequestInvalid, "%q is no name for a node", s).
+					WithHint("a name is 1 to 255 letters, digits and - . _ ~, not a UUID and not one of %s", strings.Join(reservedNames, ", "))
+			}
+			n.Name = text(name)
+		case "driver":
+		case "driver_info":
+			info, err := a.sealInfo(n.Driver, fields(name), n.DriverInfo, secrets)
+			if err != nil {
+				return err
+			}
+			n.DriverInfo = info
+		case "properties":
+			n.Properties = fields(name)
+		case "instance_info":
+			if err := checkInstance(fields(name)); err != nil {
+				return err
+			}
+			n.InstanceInfo = fields(name)
+		case "instance_uuid":
+			if id := text(name); id != "" && n.InstanceUUID != "" && id != n.InstanceUUID {
+				return fault.New(fault.NodeExists, "the node has instance %s and can't be given %s", n.InstanceUUID, id).
+					WithHint("remove /instance_uuid first")
+			}
+			n.InstanceUUID = text(name)
+		case "extra":
+			n.Extra = fields(name)
+		case "description":
+			n.Description = text(name)
+		case "resource_class":
+			n.ResourceClass = text(name)
+		case "conductor_group":
+			n.Group = strings.ToLower(text(name))
+		case "owner":
+			n.Owner = text(name)
+		case "lessee":
+			n.Lessee = text(name)
+		case "automated_clean":
+			n.AutomatedClean = nil
+			if b, ok := doc[name].(bool); ok {
+				n.AutomatedClean = &b
+			}
+		case "protected":
+			if n.Protected = flag(name); !n.Protected {
+				n.ProtectedReason = ""
+			}
+		case "protected_reason":
+			if text(name) != "" && !flag("protected") {
+				return fault.New(fault.RequestInvalid, "protected_reason is given, but the node is not protected")
+			}
+			n.ProtectedReason = text(name)
+		case "retired":
+			if n.Retired = flag(name); !n.Retired {
+				n.RetiredReason = ""
+			}
+		case "retired_reason":
+			if text(name) != "" && !flag("retired") {
+				return fault.New(fault.RequestInvalid, "retired_reason is given, but the node is not retired")
+			}
+			n.RetiredReason = text(name)
+		case "maintenance":
+			if n.Maintenance = flag(name); !n.Maintenance {
+				n.MaintenanceReason, n.Fault = "", ""
+			}
+		case "network_data":
+			n.NetworkData = fields(name)
+		case "shard":
+			n.Shard = text(name)
+		case "disable_power_off":
+			n.DisablePowerOff = flag(name)
+		default:
+			iface, ok := strings.CutSuffix(name, "_interface")
+			if !ok {
+				return fault.New(fault.RequestInvalid, "%s can't be set", name)
+			}
+			if err := a.setInterface(n, iface, text(name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// setInterface chooses an implementation; "" goes back to the driver's default.
+func (a *API) setInterface(n *conductor.Node, iface, name string) error {
+	n.Interfaces = maps.Clone(n.Interfaces)
+	if name == "" {
+		delete(n.Interfaces, iface)
+		return nil
+	}
+	d := a.driver(n.Driver)
+	if d == nil {
+		return fault.New(fault.DriverUnknown, "there is no driver %q", n.Driver)
+	}
+	if all := d.Interfaces()[iface]; !slices.Contains(all, name) {
+		return fault.New(fault.RequestInvalid, "driver %s has no %s interface %q; it has %s", n.Driver, iface, name, strings.Join(all, ", "))
+	}
+	if n.Interfaces == nil {
+		n.Interfaces = map[string]string{}
+	}
+	n.Interfaces[iface] = name
+	return nil
+}
+
+var reservedNames = []string{"detail", "validate", "states", "management", "maintenance", "vendor_passthru"}
+
+func isNodeName(s string) bool { return isName(s) && !isUUID(s) && !slices.Contains(reservedNames, s) }

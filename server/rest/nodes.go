@@ -1,0 +1,362 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// nodeFilters is the arguments of the list that select nodes.
+var nodeFilters = []struct {
+	name  string
+	since api.Version
+	set   func(f *conductor.NodeFilter, value string) error
+}{
+	{"instance_uuid", 1, func(f *conductor.NodeFilter, v string) error { f.InstanceUUID = v; return wantUUID("instance_uuid", v) }},
+	{"associated", 1, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Associated, "associated", v) }},
+	{"maintenance", 1, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Maintenance, "maintenance", v) }},
+	{"provision_state", 9, func(f *conductor.NodeFilter, v string) error {
+		if !slices.Contains(state.All(), state.State(v)) {
+			return fault.New(fault.RequestInvalid, "%q is no provision state", v)
+		}
+		f.State = v
+		return nil
+	}},
+	{"driver", 16, func(f *conductor.NodeFilter, v string) error { f.Driver = v; return nil }},
+	{"resource_class", 21, func(f *conductor.NodeFilter, v string) error { f.ResourceClass = v; return nil }},
+	{"fault", 42, func(f *conductor.NodeFilter, v string) error {
+		if !slices.Contains([]string{"power failure", "clean failure", "rescue abort failure", "service failure"}, v) {
+			return fault.New(fault.RequestInvalid, "%q is no fault", v)
+		}
+		f.Fault = v
+		return nil
+	}},
+	{"conductor_group", 46, func(f *conductor.NodeFilter, v string) error { f.Group = &v; return nil }},
+	{"owner", 50, func(f *conductor.NodeFilter, v string) error { f.Owner = v; return nil }},
+	{"description_contains", 51, func(f *conductor.NodeFilter, v string) error { f.Description = v; return nil }},
+	{"retired", 61, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Retired, "retired", v) }},
+}
+
+func setFlag(to **bool, name, text string) error {
+	b, err := api.Bool(text)
+	if err != nil {
+		return fault.New(fault.RequestInvalid, "%s: %v", name, err)
+	}
+	*to = &b
+	return nil
+}
+
+func wantUUID(name, v string) error {
+	if !isUUID(v) {
+		return fault.New(fault.RequestInvalid, "%s: expected a UUID, received %q", name, v)
+	}
+	return nil
+}
+
+// page is what every list takes: limit, marker, sort_key, sort_dir, fields, detail.
+type page struct {
+	limit  int
+	marker string
+	key    string
+	down   bool
+	sel    selection
+	query  url.Values // to repeat in next
+}
+
+func pageArguments(more ...string) []string {
+	return append([]string{"limit", "marker", "sort_key", "sort_dir", "fields", "detail"}, more...)
+}
+
+// pageOf reads the arguments of a list; detail is what the path says.
+func (c *call) pageOf(q url.Values, s *shape, detail bool) (page, error) {
+	p := page{limit: maxPage, marker: q.Get("marker"), query: q}
+	var err error
+	if p.limit, err = limitOf(q); err != nil {
+		return p, err
+	}
+	if p.marker != "" {
+		if err := wantUUID("marker", p.marker); err != nil {
+			return p, err
+		}
+	}
+	switch q.Get("sort_dir") {
+	case "", "asc":
+	case "desc":
+		p.down = true
+	default:
+		return p, fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", q.Get("sort_dir"))
+	}
+	if key := q.Get("sort_key"); key != "" {
+		if err := s.sortable(key, c.version); err != nil {
+			return p, err
+		}
+		if key != "id" {
+			p.key = key
+		}
+	}
+	if q.Has("detail") {
+		if c.version < 43 {
+			return p, fault.New(fault.RequestVersion, "detail is there from version 1.43 on, %s was asked for", c.version)
+		}
+		asked, err := api.Bool(q.Get("detail"))
+		if err != nil {
+			return p, fault.New(fault.RequestInvalid, "detail: %v", err)
+		}
+		detail = detail || asked
+	}
+	if list := q.Get("fields"); list != "" {
+		if detail {
+			return p, fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
+		}
+		p.sel, err = s.wanted(list, c.version)
+		return p, err
+	}
+	p.sel = s.all(c.version, !detail)
+	return p, nil
+}
+
+func limitOf(q url.Values) (int, error) {
+	text := q.Get("limit")
+	if text == "" {
+		return maxPage, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fault.New(fault.RequestInvalid, "Limit must be a positive number, received %q", text)
+	}
+	return min(n, maxPage), nil
+}
+
+// next is the URL of the page after one that is full and ends with marker.
+func (c *call) next(p page, count int, marker string) string {
+	if count < p.limit {
+		return ""
+	}
+	q := url.Values{}
+	for k, v := range p.query {
+		q[k] = v
+	}
+	q.Set("limit", strconv.Itoa(p.limit))
+	q.Set("marker", marker)
+	return c.base + c.r.URL.Path + "?" + q.Encode()
+}
+
+func (c *call) listNodes(detail bool) error {
+	known := pageArguments()
+	for _, f := range nodeFilters {
+		known = append(known, f.name)
+	}
+	q, err := c.query(known...)
+	if err != nil {
+		return err
+	}
+	p, err := c.pageOf(q, c.api.node, detail)
+	if err != nil {
+		return err
+	}
+	filter := conductor.NodeFilter{Limit: p.limit, After: conductor.NodeID(p.marker), SortKey: p.key, Descending: p.down}
+	for _, f := range nodeFilters {
+		if !q.Has(f.name) {
+			continue
+		}
+		if f.since > c.version {
+			return fault.New(fault.RequestVersion, "filter %s is there from version %s on, %s was asked for", f.name, f.since, c.version)
+		}
+		if err := f.set(&filter, q.Get(f.name)); err != nil {
+			return err
+		}
+	}
+	nodes, err := c.api.cfg.Backend.Nodes(c.r.Context(), filter)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Nodes []json.RawMessage `json:"nodes"`
+		Next  string            `json:"next,omitempty"`
+	}{Nodes: []json.RawMessage{}}
+	for _, n := range nodes {
+		text, err := c.encodeNode(n, p.sel)
+		if err != nil {
+			return err
+		}
+		answer.Nodes = append(answer.Nodes, text)
+	}
+	if len(nodes) > 0 {
+		answer.Next = c.next(p, len(nodes), string(nodes[len(nodes)-1].UUID))
+	}
+	return c.json(http.StatusOK, answer)
+}
+
+func (c *call) encodeNode(n conductor.Node, sel selection) (json.RawMessage, error) {
+	out := c.show(n)
+	if slices.Contains(sel.names, "clean_step") || slices.Contains(sel.names, "deploy_step") {
+		if err := c.addStep(c.r.Context(), n, &out); err != nil {
+			return nil, err
+		}
+	}
+	return c.api.node.encode(out, sel)
+}
+
+func (c *call) sendNode(status int, n conductor.Node, sel selection) error {
+	text, err := c.encodeNode(n, sel)
+	if err != nil {
+		return err
+	}
+	return c.json(status, text)
+}
+
+func (c *call) showNode() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	q, err := c.query("fields")
+	if err != nil {
+		return err
+	}
+	sel := c.api.node.all(c.version, false)
+	if list := q.Get("fields"); list != "" {
+		if sel, err = c.api.node.wanted(list, c.version); err != nil {
+			return err
+		}
+	}
+	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return c.sendNode(http.StatusOK, n, sel)
+}
+
+func (c *call) createNode() error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	doc, err := c.body(false)
+	if err != nil {
+		return err
+	}
+	names, err := c.api.node.created(doc, c.version)
+	if err != nil {
+		return err
+	}
+	n := conductor.Node{DriverInfo: map[string]any{}, Properties: map[string]any{}, InstanceInfo: map[string]any{}, Extra: map[string]any{}}
+	secrets := map[string]string{}
+	if err := c.api.assign(&n, doc, names, secrets); err != nil {
+		return err
+	}
+	n, err = c.api.cfg.Backend.CreateNode(c.r.Context(), c.who, n, secrets)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Location", c.base+"/v1/nodes/"+string(n.UUID))
+	return c.sendNode(http.StatusCreated, n, c.api.node.all(c.version, false))
+}
+
+func (c *call) patchNode() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	q, err := c.query("reset_interfaces")
+	if err != nil {
+		return err
+	}
+	reset := false
+	if q.Has("reset_interfaces") {
+		if c.version < 45 {
+			return fault.New(fault.RequestVersion, "reset_interfaces is there from version 1.45 on, %s was asked for", c.version)
+		}
+		if reset, err = api.Bool(q.Get("reset_interfaces")); err != nil {
+			return fault.New(fault.RequestInvalid, "reset_interfaces: %v", err)
+		}
+	}
+	ops, err := c.patch()
+	if err != nil {
+		return err
+	}
+	if reset && !slices.ContainsFunc(ops, func(o api.PatchOp) bool { return o.Path == "/driver" }) {
+		return fault.New(fault.RequestInvalid, "reset_interfaces is possible only together with a change of /driver")
+	}
+	n, err := c.api.cfg.Backend.UpdateNode(c.r.Context(), c.who, id, func(n *conductor.Node, secrets map[string]string) error {
+		return c.api.patchNode(n, secrets, ops, reset, c.version)
+	})
+	if err != nil {
+		return err
+	}
+	return c.sendNode(http.StatusOK, n, c.api.node.all(c.version, false))
+}
+
+// patchNode applies a PATCH to a node.
+func (a *API) patchNode(n *conductor.Node, secrets map[string]string, ops []api.PatchOp, reset bool, v api.Version) error {
+	if reset {
+		n.Interfaces = nil
+	}
+	shown := a.plain(*n)
+	for i, p := range interfaceFields(&shown) {
+		*p = ptr(n.Interfaces[i]) // the choice, not the default
+	}
+	doc, err := a.node.document(shown)
+	if err != nil {
+		return err
+	}
+	doc, touched, err := api.ApplyPatch(doc, ops, a.node.fields, v)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(touched, "driver") && !slices.Contains(touched, "driver_info") {
+		touched = append(touched, "driver_info") // another driver has other secrets
+	}
+	// A flag and its reason are judged together, the flag first.
+	slices.SortStableFunc(touched, func(x, y string) int { return len(x) - len(y) })
+	if err := a.node.check(doc, touched); err != nil {
+		return err
+	}
+	return a.assign(n, doc, touched, secrets)
+}
+
+// patch decodes a PATCH body: a list of operations without extra keys.
+func (c *call) patch() ([]api.PatchOp, error) {
+	v, err := c.decode()
+	if err != nil {
+		return nil, err
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return nil, fault.New(fault.RequestInvalid, "the body must be a list of operations")
+	}
+	ops := make([]api.PatchOp, 0, len(list))
+	for i, x := range list {
+		m, _ := x.(map[string]any)
+		op := api.PatchOp{Value: m["value"]}
+		var okOp, okPath bool
+		op.Op, okOp = m["op"].(string)
+		op.Path, okPath = m["path"].(string)
+		extra := len(m) - 2
+		if _, there := m["value"]; there {
+			extra--
+		}
+		if !okOp || !okPath || extra != 0 {
+			return nil, fault.New(fault.RequestInvalid, "operation %d must be an object of op, path and value", i+1)
+		}
+		ops = append(ops, op)
+	}
+	return ops, nil
+}
+
+func (c *call) deleteNode() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	if err := c.api.cfg.Backend.DeleteNode(c.r.Context(), c.who, id); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}

@@ -1,0 +1,299 @@
+package rest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+func (c *call) states() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	s := c.show(n)
+	answer := api.States{
+		ConsoleEnabled: s.ConsoleEnabled, LastError: s.LastError, PowerState: s.PowerState, ProvisionState: s.ProvisionState,
+		TargetPowerState: s.TargetPowerState, TargetProvisionState: s.TargetProvisionState, ProvisionUpdatedAt: s.ProvisionUpdatedAt,
+		RAIDConfig: s.RAIDConfig, TargetRAIDConfig: s.TargetRAIDConfig, BootMode: s.BootMode, SecureBoot: s.SecureBoot,
+	}
+	return c.json(http.StatusOK, answer)
+}
+
+// accepted answers 202 with the place where the outcome is to be seen.
+func (c *call) accepted(id string) error {
+	c.w.Header().Set("Location", c.base+"/v1/nodes/"+id+"/states")
+	return c.empty(http.StatusAccepted)
+}
+
+var powerTargets = []string{"power on", "power off", "rebooting", "soft power off", "soft rebooting"}
+
+func (c *call) setPower() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	body, err := c.body(false, "target", "timeout")
+	if err != nil {
+		return err
+	}
+	p := conductor.PowerRequest{}
+	p.Target, _ = body["target"].(string)
+	if !slices.Contains(powerTargets, p.Target) {
+		return fault.New(fault.RequestInvalid, "target is %q, expected one of %s", p.Target, strings.Join(powerTargets, ", "))
+	}
+	if c.version < 27 && (strings.HasPrefix(p.Target, "soft") || body["timeout"] != nil) {
+		return fault.New(fault.RequestVersion, "soft power acts and timeout are there from version 1.27 on, %s was asked for", c.version)
+	}
+	if v := body["timeout"]; v != nil {
+		seconds, ok := v.(float64)
+		if !ok || seconds < 1 || seconds > 24*3600 || seconds != float64(int(seconds)) {
+			return fault.New(fault.RequestInvalid, "timeout must be a whole number of seconds from 1 on, at most a day")
+		}
+		p.Timeout = int(seconds)
+	}
+	if err := c.api.cfg.Backend.SetPower(c.r.Context(), c.who, id, p); err != nil {
+		return err
+	}
+	return c.accepted(id)
+}
+
+func (c *call) setMaintenance() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	body, err := c.body(true, "reason")
+	if err != nil {
+		return err
+	}
+	reason, ok := body["reason"].(string)
+	if !ok && body["reason"] != nil {
+		return fault.New(fault.RequestInvalid, "reason must be a string")
+	}
+	if err := c.api.cfg.Backend.SetMaintenance(c.r.Context(), c.who, id, true, reason); err != nil {
+		return err
+	}
+	return c.empty(http.StatusAccepted)
+}
+
+func (c *call) unsetMaintenance() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	if err := c.api.cfg.Backend.SetMaintenance(c.r.Context(), c.who, id, false, ""); err != nil {
+		return err
+	}
+	return c.empty(http.StatusAccepted)
+}
+
+// events maps the targets of states/provision to the state table's verbs.
+var verbEvents = map[string]state.Event{
+	"manage": state.VerbManage, "provide": state.VerbProvide, "inspect": state.VerbInspect, "clean": state.VerbClean,
+	"active": state.VerbDeploy, "deploy": state.VerbDeploy, "rebuild": state.VerbRebuild,
+	"deleted": state.VerbDelete, "undeploy": state.VerbDelete, "abort": state.VerbAbort,
+}
+
+func (c *call) provision() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	body, err := c.body(false, "target", "configdrive", "clean_steps", "deploy_steps", "service_steps", "rescue_password",
+		"disable_ramdisk", "runbook")
+	if err != nil {
+		return err
+	}
+	target, _ := body["target"].(string)
+	verb, err := c.verb(target)
+	if err != nil {
+		return err
+	}
+	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if verb == state.VerbAbort {
+		if since := abortSince(n.State); since > c.version {
+			return fault.New(fault.RequestVersion, "abort in %s is there from version %s on, %s was asked for", n.State, since, c.version)
+		}
+	}
+	p := conductor.Provision{Verb: verb}
+	if err := c.provisionArguments(&p, target, body, n); err != nil {
+		return err
+	}
+	if err := c.api.cfg.Backend.Provision(c.r.Context(), c.who, id, p); err != nil {
+		return err
+	}
+	return c.accepted(id)
+}
+
+func (c *call) verb(target string) (state.Event, error) {
+	var known []string
+	for _, v := range api.Verbs() {
+		if v.Target == target {
+			if v.Since > c.version {
+				return "", fault.New(fault.RequestVersion, "the verb %s is there from version %s on, %s was asked for", target, v.Since, c.version)
+			}
+			return verbEvents[target], nil
+		}
+		if v.Since <= c.version {
+			known = append(known, v.Target)
+		}
+	}
+	return "", fault.New(fault.RequestInvalid, "the target %q is not served; served are %s", target, strings.Join(known, ", "))
+}
+
+// abortSince is the first version in which a flow in this state can be aborted.
+func abortSince(s state.State) api.Version {
+	switch s {
+	case state.InspectWait:
+		return 41
+	case state.RescueWait:
+		return 38
+	case state.DeployWait, state.Deploying:
+		return 110
+	case state.ServiceWait, state.ServiceHold, state.ServiceFail:
+		return 87
+	}
+	return 13
+}
+
+// provisionArguments reads what goes with a verb and refuses what does not.
+func (c *call) provisionArguments(p *conductor.Provision, target string, body map[string]any, n conductor.Node) error {
+	only := func(name string, since api.Version, verbs ...state.Event) (any, error) {
+		v, given := body[name]
+		if !given || v == nil {
+			return nil, nil
+		}
+		if since > c.version {
+			return nil, fault.New(fault.RequestVersion, "%s is there from version %s on, %s was asked for", name, since, c.version)
+		}
+		if !slices.Contains(verbs, p.Verb) {
+			return nil, fault.New(fault.RequestInvalid, "%s is not possible with the target %s", name, target)
+		}
+		return v, nil
+	}
+	for _, name := range []string{"service_steps", "rescue_password", "runbook"} {
+		if _, err := only(name, 1); err != nil {
+			return err
+		}
+	}
+	drive, err := only("configdrive", 1, state.VerbDeploy, state.VerbRebuild)
+	if err != nil {
+		return err
+	}
+	if drive != nil {
+		if p.Verb == state.VerbRebuild && c.version < 35 {
+			return fault.New(fault.RequestVersion, "configdrive with rebuild is there from version 1.35 on, %s was asked for", c.version)
+		}
+		if p.ConfigDrive, err = configDrive(drive, n, c.version); err != nil {
+			return err
+		}
+	}
+	clean, err := only("clean_steps", 15, state.VerbClean)
+	if err != nil {
+		return err
+	}
+	if p.Verb == state.VerbClean {
+		if p.CleanSteps, err = wantedSteps("clean_steps", clean); err != nil {
+			return err
+		}
+		if len(p.CleanSteps) == 0 {
+			return fault.New(fault.RequestInvalid, "clean_steps are required with the target clean").
+				WithHint("give a list of objects with interface, step and args; GET /v1/nodes/%s/steps and the reference page of the steps name them", n.UUID)
+		}
+	}
+	deploy, err := only("deploy_steps", 69, state.VerbDeploy, state.VerbRebuild)
+	if err != nil {
+		return err
+	}
+	if deploy != nil {
+		if p.DeploySteps, err = wantedSteps("deploy_steps", deploy); err != nil {
+			return err
+		}
+	}
+	without, err := only("disable_ramdisk", 70, state.VerbClean)
+	if err != nil {
+		return err
+	}
+	if without != nil {
+		if p.NoRamdisk, err = api.Bool(without); err != nil {
+			return fault.New(fault.RequestInvalid, "disable_ramdisk: %v", err)
+		}
+	}
+	return nil
+}
+
+var stepInterfaces = []string{"bios", "deploy", "firmware", "management", "power", "raid", "vendor"}
+
+// wantedSteps checks the form of a list of steps; whether the steps exist is the conductor's question.
+func wantedSteps(name string, v any) ([]step.Wanted, error) {
+	list, ok := v.([]any)
+	if v != nil && !ok {
+		return nil, fault.New(fault.RequestInvalid, "%s must be a list", name)
+	}
+	known := []string{"interface", "step", "args"}
+	if name == "deploy_steps" {
+		known = append(known, "priority")
+	}
+	var out []step.Wanted
+	seen := map[string]bool{}
+	for i, x := range list {
+		wrong := func(format string, args ...any) error {
+			f := fault.New(fault.RequestInvalid, format, args...)
+			f.Message = name + ": entry " + digits(i+1) + ": " + f.Message
+			return f
+		}
+		m, ok := x.(map[string]any)
+		if !ok {
+			return nil, wrong("expected an object")
+		}
+		for _, k := range sortedKeys(m) {
+			if !slices.Contains(known, k) {
+				return nil, wrong("%q is not known; known are %s", k, strings.Join(known, ", "))
+			}
+		}
+		iface, _ := m["interface"].(string)
+		short, _ := m["step"].(string)
+		if !slices.Contains(stepInterfaces, iface) {
+			return nil, wrong("interface is %q, expected one of %s", iface, strings.Join(stepInterfaces, ", "))
+		}
+		if short == "" {
+			return nil, wrong("step is required")
+		}
+		w := step.Wanted{Name: iface + "." + short}
+		args, isMap := m["args"].(map[string]any)
+		if m["args"] != nil && !isMap {
+			return nil, wrong("args must be an object")
+		}
+		w.Args = args
+		if name == "deploy_steps" {
+			if !isMap {
+				return nil, wrong("args is required")
+			}
+			n, ok := m["priority"].(float64)
+			if !ok || n < 0 || n != float64(int(n)) {
+				return nil, wrong("priority must be a whole number from 0 on")
+			}
+			w.Priority = int(n)
+			if seen[w.Name] {
+				return nil, wrong("step %s is there twice", w.Name)
+			}
+			seen[w.Name] = true
+		}
+		out = append(out, w)
+	}
+	return out, nil
+}
