@@ -40,6 +40,7 @@ const (
 	SecretNotFound     Reason = "secret.not_found"
 	EntryNotFound      Reason = "history.not_found"
 	StorageUnavailable Reason = "storage.unavailable"
+	ServerUnreachable  Reason = "server.unreachable"
 	TraitNotFound      Reason = "trait.not_found"
 	HistoryNotFound    Reason = "history.not_found"
 	DriverNotFound     Reason = "driver.not_found"
@@ -134,6 +135,7 @@ var Reasons = []Row{
 	{InventoryNotFound, NotFound, "No inspection has stored an inventory yet.", "bessemer node inspect NODE makes one"},
 	{SecretNotFound, NotFound, "The node has no such secret.", "set it with bessemer node set NODE --driver-info KEY=VALUE"},
 	{EntryNotFound, NotFound, "The node's history has no such entry.", "bessemer node history NODE shows the entries"},
+	{ServerUnreachable, Unavailable, "The server does not answer.", "is it running (bessemer serve), and is the address right? --server URL or BESSEMER_SERVER names it"},
 	{TraitNotFound, NotFound, "The node does not have this trait.", "bessemer node show NODE lists the node's traits"},
 	{HistoryNotFound, NotFound, "The node's history has no such entry.", "bessemer node history NODE lists the entries"},
 	{DriverNotFound, NotFound, "No hardware type has this name.", "GET /v1/drivers lists the hardware types"},
