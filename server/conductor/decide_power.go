@@ -1,0 +1,68 @@
+package conductor
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// power takes an operator's power act. It never cuts a step off unseen: the step is fenced first.
+func (d *decider) power(e PowerAsked) {
+	id := string(d.n.UUID)
+	ef, target := Effect{Kind: EffectPower, Timeout: time.Duration(e.Ask.Timeout) * time.Second}, PowerOff
+	switch e.Ask.Target {
+	case "power on":
+		ef.Power, target = On, PowerOn
+	case "power off":
+		ef.Power = ForceOff
+	case "soft power off":
+		ef.Power = GracefulShutdown
+	case "rebooting":
+		ef.Power, ef.Reboot, target = ForceOff, true, PowerOn
+	case "soft rebooting":
+		ef.Power, ef.Reboot, target = GracefulShutdown, true, PowerOn
+	default:
+		d.Refuse = fault.New(fault.RequestInvalid, "power target %q is not known", e.Ask.Target).
+			WithHint("one of: power on, power off, rebooting, soft power off, soft rebooting")
+		return
+	}
+	flow, busy := state.FlowOf(d.n.State)
+	switch {
+	case busy && flow.Flow == state.Clean:
+		d.Refuse = fault.New(fault.StateVerb, "power can't be changed while the node is %s", d.n.State).
+			WithHint("abort the cleaning first: bessemer node abort %s", or(d.n.Name, id)).At(id, "")
+		return
+	case busy && d.n.State == flow.Doing, d.n.PowerTarget != "":
+		d.Refuse = fault.New(fault.NodeBusy, "the node is busy (%s)", cmp.Or(string(d.n.PowerTarget), string(d.n.State))).At(id, "")
+		return
+	case d.n.DisablePowerOff && target == PowerOff:
+		d.Refuse = fault.New(fault.NodeInUse, "power off is disabled for this node").
+			WithHint("clear disable_power_off first").At(id, "")
+		return
+	}
+	if d.open() != nil && (target == PowerOff || ef.Reboot) {
+		f := fault.New(fault.StepInterrupted, "the machine was powered off on request of %s", or(e.Caller.Name, "an operator"))
+		if r := d.running(); r != nil {
+			f.Step = r.Step.Name
+		}
+		d.fail(f)
+	}
+	d.n.PowerTarget, d.n.LastError, d.n.LastReason = target, "", ""
+	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, or(e.Caller.Name, "an operator"))
+	d.effect(ef)
+	d.Audit = append(d.Audit, Audit{Time: d.now, Actor: e.Caller.Name, Request: e.Caller.Request, Node: d.n.UUID, Act: "power." + strings.ReplaceAll(e.Ask.Target, " ", "_")})
+}
+
+func (d *decider) powerDone(e EffectDone) {
+	if d.n.PowerTarget != "" {
+		d.n.PowerTarget, d.Changed = "", true
+	}
+	if e.Fault == nil {
+		return
+	}
+	d.n.LastError, d.n.LastReason = e.Fault.Error(), e.Fault.Reason
+	d.note("ERROR", "power", 0, "%s", e.Fault.Error())
+}

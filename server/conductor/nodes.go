@@ -1,0 +1,297 @@
+package conductor
+
+import (
+	"context"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,255}$`)
+
+// reserved are names that would be read as something else in a path (server-api.md §1.8).
+var reserved = []string{"detail", "validate", "states", "management", "maintenance", "vendor_passthru"}
+
+// find loads a node by UUID or name.
+func find(tx Tx, ident string) (Node, error) {
+	if uuid.Validate(ident) == nil {
+		return tx.Node(NodeID(strings.ToLower(ident)))
+	}
+	if !nameForm.MatchString(ident) {
+		return Node{}, fault.New(fault.RequestInvalid, "%q is neither a UUID nor a node name", ident)
+	}
+	return tx.NodeByName(ident)
+}
+
+// Node finds a node by UUID or name.
+func (c *Conductor) Node(ctx context.Context, ident string) (n Node, err error) {
+	err = c.cfg.Store.View(ctx, func(tx Tx) error { n, err = find(tx, ident); return err })
+	return n, err
+}
+
+// Nodes lists nodes.
+func (c *Conductor) Nodes(ctx context.Context, f NodeFilter) (out []Node, err error) {
+	err = c.cfg.Store.View(ctx, func(tx Tx) error { out, err = tx.Nodes(f); return err })
+	return out, err
+}
+
+// CreateNode stores a new node in enroll. secrets are driver_info values that are sealed; the node's DriverInfo
+// shows Masked in their place.
+func (c *Conductor) CreateNode(ctx context.Context, who Caller, n Node, secrets map[string]string) (Node, error) {
+	if n.UUID == "" {
+		n.UUID = NodeID(newID())
+	}
+	if uuid.Validate(string(n.UUID)) != nil {
+		return n, fault.New(fault.RequestInvalid, "uuid %q is not a UUID", n.UUID)
+	}
+	n.UUID = NodeID(strings.ToLower(string(n.UUID)))
+	now := c.cfg.Now()
+	n.State, n.StateSince, n.Created = state.Enroll, now, now
+	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+		n := n
+		if err := c.sound(&n); err != nil {
+			return err
+		}
+		if err := tx.CreateNode(&n); err != nil {
+			return err
+		}
+		if err := keepSecrets(tx, n.UUID, secrets); err != nil {
+			return err
+		}
+		if err := tx.AppendHistory(Entry{UUID: newID(), Node: n.UUID, Time: now, Severity: "INFO", Type: "enroll", Event: "enrolled by " + or(who.Name, "an operator"), State: n.State, Actor: who.Name, Request: who.Request}); err != nil {
+			return err
+		}
+		return tx.AppendAudit(Audit{Time: now, Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.create"})
+	})
+	if err != nil {
+		return n, err
+	}
+	c.notify(n.UUID)
+	return c.Node(ctx, string(n.UUID))
+}
+
+func keepSecrets(tx Tx, id NodeID, secrets map[string]string) error {
+	for k, v := range secrets {
+		var raw []byte
+		if v != "" {
+			raw = []byte(v)
+		}
+		if err := tx.PutSecret(id, driverSecret(k), raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sound checks a whole node: names, hardware type, hints, the skip list.
+func (c *Conductor) sound(n *Node) error {
+	if n.Name != "" && (!nameForm.MatchString(n.Name) || uuid.Validate(n.Name) == nil || slices.Contains(reserved, n.Name)) {
+		return fault.New(fault.RequestInvalid, "%q can't be a node's name", n.Name).
+			WithHint("1 to 255 letters, digits and - . _ ~; not a UUID, not one of %s", strings.Join(reserved, ", "))
+	}
+	d, ok := c.drivers[n.Driver]
+	if !ok {
+		return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
+	}
+	for kind, impl := range n.Interfaces {
+		have, ok := d.Interfaces()[kind]
+		if !ok || !slices.Contains(have, impl) {
+			return fault.New(fault.RequestInvalid, "%s_interface %q does not fit hardware type %s", kind, impl, n.Driver).
+				WithHint("it supports %s", or(strings.Join(have, ", "), "none"))
+		}
+	}
+	for _, where := range []map[string]any{n.Properties, n.InstanceInfo} {
+		if v, ok := where["root_device"]; ok && v != nil {
+			hints, ok := v.(map[string]any)
+			if !ok {
+				return fault.New(fault.RequestInvalid, "root_device must be an object of hints")
+			}
+			if _, err := inventory.ParseHints(hints); err != nil {
+				return err
+			}
+		}
+	}
+	skip, err := inventory.List(n.Properties, "skip_block_devices")
+	if err != nil {
+		return err
+	}
+	if _, _, _, err := inventory.Skipped(nil, skip); err != nil {
+		return err
+	}
+	if _, err := inventory.Allowed(n.Properties); err != nil {
+		return err
+	}
+	for _, m := range []*map[string]any{&n.DriverInfo, &n.Properties, &n.InstanceInfo, &n.Extra} {
+		if *m == nil {
+			*m = map[string]any{}
+		}
+	}
+	return nil
+}
+
+// UpdateNode changes what an operator may change: change edits a copy, and puts new values of sealed driver_info keys
+// into the map ("" forgets one). What belongs to the server (state, flow, boot) is not taken over.
+func (c *Conductor) UpdateNode(ctx context.Context, who Caller, ident string, change func(n *Node, secrets map[string]string) error) (Node, error) {
+	var out Node
+	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+		n, err := find(tx, ident)
+		if err != nil {
+			return err
+		}
+		if err := mayChange(n); err != nil {
+			return err
+		}
+		was, err := deepCopy(n)
+		if err != nil {
+			return err
+		}
+		secrets := map[string]string{}
+		if err := change(&n, secrets); err != nil {
+			return err
+		}
+		n.UUID, n.Version, n.Flow, n.Boot, n.Generation = was.UUID, was.Version, was.Flow, was.Boot, was.Generation
+		n.State, n.Target, n.StateSince, n.Power, n.PowerTarget = was.State, was.Target, was.StateSince, was.Power, was.PowerTarget
+		n.Created, n.LastError, n.LastReason, n.Fault = was.Created, was.LastError, was.LastReason, was.Fault
+		if err := c.sound(&n); err != nil {
+			return err
+		}
+		if err := coherent(was, &n); err != nil {
+			return err
+		}
+		n.Updated = c.cfg.Now()
+		if err := tx.PutNode(&n); err != nil {
+			return err
+		}
+		out = n
+		if err := keepSecrets(tx, n.UUID, secrets); err != nil {
+			return err
+		}
+		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.update"})
+	})
+	if err == nil {
+		c.notify(out.UUID)
+	}
+	return out, err
+}
+
+func deepCopy(n Node) (Node, error) {
+	raw, err := json.Marshal(n)
+	if err != nil {
+		return Node{}, err
+	}
+	var out Node
+	err = json.Unmarshal(raw, &out)
+	out.Version = n.Version
+	return out, err
+}
+
+// mayChange keeps a node as it is while a flow reads it (server-api.md §2.4).
+func mayChange(n Node) error {
+	if f, ok := state.FlowOf(n.State); ok && n.State != f.Held && f.Flow != state.Inspect && f.Flow != state.Verify {
+		return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", n.State).At(string(n.UUID), "")
+	}
+	return nil
+}
+
+// coherent checks the rules between fields (server-api.md §2.1).
+func coherent(was Node, n *Node) error {
+	id := string(n.UUID)
+	if n.Protected && !was.Protected && n.State != state.Active && n.State != state.Rescue {
+		return fault.New(fault.NodeInUse, "only an active node can be protected; this one is %s", n.State).At(id, "")
+	}
+	if n.Retired && !was.Retired && n.State == state.Available {
+		return fault.New(fault.NodeInUse, "an available node can't be retired").WithHint("bessemer node manage %s first", or(n.Name, id)).At(id, "")
+	}
+	if n.InstanceUUID != "" && was.InstanceUUID != "" && n.InstanceUUID != was.InstanceUUID {
+		return fault.New(fault.NodeInUse, "the node already belongs to instance %s", was.InstanceUUID).At(id, "")
+	}
+	if !n.Protected {
+		n.ProtectedReason = ""
+	}
+	if !n.Retired {
+		n.RetiredReason = ""
+	}
+	if n.Driver != was.Driver || !mapsEqual(n.Interfaces, was.Interfaces) {
+		switch n.State {
+		case state.Enroll, state.Manageable, state.Available, state.Inspecting, state.InspectWait:
+		default:
+			if !n.Maintenance {
+				return fault.New(fault.NodeInUse, "driver and interfaces can't change in state %s", n.State).
+					WithHint("set maintenance first").At(id, "")
+			}
+		}
+	}
+	return nil
+}
+
+func mapsEqual(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if b[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// DeleteNode removes a node with all that belongs to it (server-api.md §2.2). While a step is started it is refused,
+// also in maintenance: a running eraser keeps its owner (F40).
+func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) error {
+	var id NodeID
+	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+		n, err := find(tx, ident)
+		if err != nil {
+			return err
+		}
+		id = n.UUID
+		open, err := tx.OpenSteps(n.UUID)
+		if err != nil {
+			return err
+		}
+		for _, r := range open {
+			if r.State == StepStarted {
+				return fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
+					WithHint("abort it or power the node off first").At(string(id), r.Step.Name)
+			}
+		}
+		switch {
+		case n.Protected:
+			return fault.New(fault.NodeProtected, "the node is protected (%s)", or(n.ProtectedReason, "no reason given")).At(string(id), "")
+		case n.Maintenance:
+		case n.InstanceUUID != "":
+			return fault.New(fault.NodeInUse, "the node belongs to instance %s", n.InstanceUUID).At(string(id), "")
+		case !slices.Contains([]state.State{state.Enroll, state.Manageable, state.AdoptFail, state.Available}, n.State):
+			return fault.New(fault.NodeInUse, "a node that is %q can't be deleted", n.State).At(string(id), "")
+		}
+		if err := tx.DeleteNode(n.UUID); err != nil {
+			return err
+		}
+		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.delete", Detail: map[string]any{"name": n.Name, "state": n.State}})
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	delete(c.waits, id)
+	delete(c.agents, id)
+	if w := c.workers[id]; w != nil && w.cancel != nil {
+		w.cancel()
+	}
+	c.mu.Unlock()
+	c.cfg.Dispatcher.Drop(id)
+	if err := c.cfg.Logs.Delete(id); err != nil {
+		c.cfg.Log.Warn("delete a node's logs", "node", id, "err", err)
+	}
+	c.notify(id)
+	return nil
+}
+
