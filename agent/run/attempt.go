@@ -83,7 +83,7 @@ func (e *Executor) run(ctx context.Context, a *attempt) *Ended {
 		defer cancel()
 	}
 	a.log.Info("step starts", "timeout", a.command.Timeout)
-	began := time.Now()
+	began := e.Now()
 	done := make(chan outcome, 1) // one slot: a step that was given up can still end
 	go func() { done <- e.call(limited, a) }()
 	var o outcome
@@ -107,7 +107,7 @@ func (e *Executor) run(ctx context.Context, a *attempt) *Ended {
 			return a.failed(o.err)
 		}
 	}
-	a.log.Info("step ended", "duration", time.Since(began), "err", o.err)
+	a.log.Info("step ended", "duration", e.Now().Sub(began), "err", o.err)
 	switch {
 	case o.err == nil:
 		return a.succeeded(o.result)

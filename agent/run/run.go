@@ -51,6 +51,7 @@ type Config struct {
 	Server  Server
 	Manager Manager
 	Journal *Journal
+	Now     func() time.Time
 	Log     *slog.Logger
 	// Grace is how long a step may take to stop after it was told to; 0 is a minute. A step that takes longer is
 	// given up: its end is told, and nothing else runs until the machine is booted again.

@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 const (
@@ -124,7 +126,7 @@ func certify(key *ecdsa.PrivateKey, now time.Time) ([]byte, error) {
 	cert := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "bessemer agent listener"},
-		DNSNames:     []string{"bessemer"},
+		DNSNames:     []string{api.ServerName},
 		// A day back, so that a medium made by a server whose clock was then set back still fits.
 		NotBefore:             now.Add(-24 * time.Hour),
 		NotAfter:              now.Add(lifetime),

@@ -40,6 +40,10 @@ const (
 	TokenLife    = 15 * time.Minute
 )
 
+// ServerName is the name in the certificate of every agent listener. It says nothing of the address: the pin says
+// whose the key is.
+const ServerName = "bessemer"
+
 // NodeID is a node's UUID.
 type NodeID string
 
