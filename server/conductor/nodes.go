@@ -294,4 +294,3 @@ func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) er
 	c.notify(id)
 	return nil
 }
-
