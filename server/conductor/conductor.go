@@ -24,10 +24,10 @@ type Config struct {
 	Dispatcher   Dispatcher
 	Logs         Logs
 	ConfigDrives ConfigDriver
-	BootKey      []byte        // 32 bytes: per-boot secrets and media tokens are derived from it
-	AgentURL     func() string // https://address:6386 as agents reach it
-	BootURL      func() string // http://address:6387 as BMCs reach it
-	Pins         []string      // of the agent listener's key, for the boot configuration
+	BootKey      []byte                    // 32 bytes: per-boot secrets and media tokens are derived from it
+	AgentURL     func() string             // https://address:6386 as agents reach it
+	MediumURL    func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
+	Pins         []string                  // of the agent listener's key, for the boot configuration
 	Now          func() time.Time
 	Log          *slog.Logger
 	Timeouts     Timeouts

@@ -212,7 +212,7 @@ func (s *site) start() {
 	s.c, err = conductor.New(conductor.Config{
 		Store: store, Drivers: []conductor.Driver{rack{s.board}}, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
-		BootURL: func() string { return "http://192.0.2.9:6387" }, Pins: []string{"pin"}, Now: s.now,
+		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token + "/bessemer.iso" }, Pins: []string{"pin"}, Now: s.now,
 		Log: slog.New(slog.NewTextHandler(testWriter{s.t}, nil)), Timeouts: conductor.DefaultTimeouts(),
 	})
 	if err != nil {

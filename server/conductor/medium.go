@@ -44,7 +44,7 @@ func (c *Conductor) proves(n Node, secret string) bool {
 
 // mediumURL is where the BMC fetches this generation's medium: node id and an unguessable value of this generation.
 func (c *Conductor) mediumURL(n Node) string {
-	return strings.TrimSuffix(c.cfg.BootURL(), "/") + "/boot/" + c.mediumToken(n) + "/bessemer.iso"
+	return c.cfg.MediumURL(c.mediumToken(n))
 }
 
 func (c *Conductor) mediumToken(n Node) string {
