@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -18,10 +17,8 @@ import (
 // maxDrive bounds the image of a config drive after decompression.
 const maxDrive = 64 << 20
 
-func digits(n int) string { return strconv.Itoa(n) }
-
 // configDrive reads a config drive as given: a gzipped base64 ISO, or an object from which the files are made.
-func configDrive(v any, n conductor.Node, version api.Version) (*conductor.ConfigDrive, error) {
+func configDrive(v any, version api.Version) (*conductor.ConfigDrive, error) {
 	switch t := v.(type) {
 	case string:
 		if strings.Contains(t, "://") {
@@ -37,7 +34,7 @@ func configDrive(v any, n conductor.Node, version api.Version) (*conductor.Confi
 		if version < 56 {
 			return nil, fault.New(fault.RequestVersion, "configdrive as an object is there from version 1.56 on, %s was asked for", version)
 		}
-		files, err := driveFiles(t, n, version)
+		files, err := driveFiles(t, version)
 		if err != nil {
 			return nil, err
 		}
@@ -68,10 +65,11 @@ func driveImage(text string) ([]byte, error) {
 	return image, nil
 }
 
-// driveFiles makes the files of a config-2 drive.
-func driveFiles(given map[string]any, n conductor.Node, version api.Version) (map[string][]byte, error) {
+var driveNames = map[string]string{"meta_data": "meta_data.json", "network_data": "network_data.json", "vendor_data": "vendor_data2.json"}
+
+// driveFiles names the files of a config-2 drive; the conductor adds what meta_data lacks.
+func driveFiles(given map[string]any, version api.Version) (map[string][]byte, error) {
 	const dir = "openstack/latest/"
-	meta := map[string]any{}
 	files := map[string][]byte{}
 	for _, k := range sortedKeys(given) {
 		v := given[k]
@@ -84,15 +82,11 @@ func driveFiles(given map[string]any, n conductor.Node, version api.Version) (ma
 			if k == "vendor_data" && version < 59 {
 				return nil, fault.New(fault.RequestVersion, "vendor_data is there from version 1.59 on, %s was asked for", version)
 			}
-			if k == "meta_data" {
-				meta = m
-				continue
-			}
 			text, err := json.Marshal(m)
 			if err != nil {
 				return nil, fmt.Errorf("encode %s: %w", k, err)
 			}
-			files[dir+map[string]string{"network_data": "network_data.json", "vendor_data": "vendor_data2.json"}[k]] = text
+			files[dir+driveNames[k]] = text
 		case "user_data":
 			text, err := userData(v)
 			if err != nil {
@@ -105,18 +99,6 @@ func driveFiles(given map[string]any, n conductor.Node, version api.Version) (ma
 			return nil, fault.New(fault.ConfigDrive, "configdrive.%s is not known; known are meta_data, network_data, user_data, vendor_data", k)
 		}
 	}
-	whole := map[string]any{"uuid": string(n.UUID)}
-	if n.Name != "" {
-		whole["name"] = n.Name
-	}
-	for k, v := range meta {
-		whole[k] = v
-	}
-	text, err := json.Marshal(whole)
-	if err != nil {
-		return nil, fmt.Errorf("encode meta_data: %w", err)
-	}
-	files[dir+"meta_data.json"] = text
 	return files, nil
 }
 

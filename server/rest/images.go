@@ -76,7 +76,7 @@ type movingReader struct {
 }
 
 func (m movingReader) Read(b []byte) (int, error) {
-	_ = m.rc.SetReadDeadline(time.Now().Add(uploadSlow)) //nolint:forbidigo // a socket's deadline is in the system's time
+	_ = m.rc.SetReadDeadline(m.c.api.cfg.Now().Add(uploadSlow))
 	n, err := m.c.r.Body.Read(b)
 	if err != nil && err != io.EOF {
 		return n, fault.New(fault.RequestInvalid, "the upload broke off").Because(err)

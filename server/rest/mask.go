@@ -10,7 +10,7 @@ import (
 
 // Secrets (safety.md I22). A text in driver_info is shown only under a key that is known to be harmless: one that the
 // driver describes and does not name as secret, or one of commonInfo. Everything else is handed to the conductor as a
-// secret, sealed there, and shown as ******.
+// secret, sealed there, and shown as ******. An empty text forgets it.
 
 // commonInfo are the keys of driver_info that all drivers share (server-api.md §9.3).
 var commonInfo = []string{
@@ -125,12 +125,19 @@ func (a *API) sealInfo(driver string, given, old map[string]any, secrets map[str
 					WithHint("give them in their own keys, where they are kept sealed")
 			}
 			out[k] = text
+		case text == "":
+			out[k], secrets[k] = "", ""
 		case text != conductor.Masked:
 			secrets[k], out[k] = text, conductor.Masked
 		case old[k] == nil:
 			return nil, fault.New(fault.RequestInvalid, "driver_info.%s is %s, which stands for a secret kept here, but none is", k, conductor.Masked)
 		default:
 			out[k] = conductor.Masked
+		}
+	}
+	for k, v := range old {
+		if _, kept := out[k]; !kept && v == conductor.Masked {
+			secrets[k] = "" // forget it
 		}
 	}
 	return out, nil

@@ -286,7 +286,7 @@ func (c *call) historyEntry() error {
 			marker = e.UUID
 		}
 		if len(entries) < maxPage {
-			return fault.New(fault.HistoryNotFound, "The node's history has no entry %s.", want)
+			return fault.New(fault.EntryNotFound, "The node's history has no entry %s.", want)
 		}
 	}
 }

@@ -300,7 +300,7 @@ func TestProvision(t *testing.T) {
 	}
 	s.want(s.do("PUT", path, `{"target": "active", "configdrive": {"meta_data": {"hostname": "h"}, "user_data": "#cloud-config", "network_data": {"links": []}, "vendor_data": {"a": 1}}}`), 202)
 	files := s.provision[len(s.provision)-1].ConfigDrive.Files
-	if got := string(files["openstack/latest/meta_data.json"]); got != `{"hostname":"h","name":"n1","uuid":"00000000-0000-4000-8000-000000000001"}` {
+	if got := string(files["openstack/latest/meta_data.json"]); got != `{"hostname":"h"}` {
 		t.Errorf("meta_data.json is %s", got)
 	}
 	for name, want := range map[string]string{"user_data": "#cloud-config", "network_data.json": `{"links":[]}`, "vendor_data2.json": `{"a":1}`} {

@@ -3,6 +3,7 @@ package rest
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -198,7 +199,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		if p.Verb == state.VerbRebuild && c.version < 35 {
 			return fault.New(fault.RequestVersion, "configdrive with rebuild is there from version 1.35 on, %s was asked for", c.version)
 		}
-		if p.ConfigDrive, err = configDrive(drive, n, c.version); err != nil {
+		if p.ConfigDrive, err = configDrive(drive, c.version); err != nil {
 			return err
 		}
 	}
@@ -253,7 +254,7 @@ func wantedSteps(name string, v any) ([]step.Wanted, error) {
 	for i, x := range list {
 		wrong := func(format string, args ...any) error {
 			f := fault.New(fault.RequestInvalid, format, args...)
-			f.Message = name + ": entry " + digits(i+1) + ": " + f.Message
+			f.Message = name + ": entry " + strconv.Itoa(i+1) + ": " + f.Message
 			return f
 		}
 		m, ok := x.(map[string]any)

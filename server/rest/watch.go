@@ -119,7 +119,7 @@ func maskArgs(s step.Step, args step.Args) map[string]any {
 // answer.
 func (c *call) patience() {
 	rc := http.NewResponseController(c.w)
-	_ = rc.SetWriteDeadline(time.Now().Add(streamSlow)) //nolint:forbidigo // a socket's deadline is in the system's time
+	_ = rc.SetWriteDeadline(c.api.cfg.Now().Add(streamSlow))
 }
 
 func (c *call) logs() error {
@@ -187,23 +187,24 @@ type tail struct {
 	generation uint64
 	offset     int64
 	latest     bool
-	found      bool
 }
 
 // copy sends what there is beyond offset.
 func (t *tail) copy(ctx context.Context, follow bool) error {
 	for {
 		log, all, err := t.api.cfg.Backend.OpenLog(ctx, t.node, t.generation, t.offset)
-		if fault.Is(err, fault.NotFound) && (follow || t.found) {
-			return t.begin(all) // no line yet
-		}
 		if err != nil {
 			return err
 		}
 		if t.generation == 0 && len(all) > 0 {
 			t.generation = slices.Max(all)
 		}
-		t.found = true
+		if !slices.Contains(all, t.generation) { // no line yet
+			if err := log.Close(); err != nil || follow {
+				return errors.Join(err, t.begin(all))
+			}
+			return fault.New(fault.LogNotFound, "no log of this boot is kept here").At(t.node, "")
+		}
 		err = t.begin(all)
 		n := int64(0)
 		if err == nil {

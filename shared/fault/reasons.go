@@ -42,7 +42,6 @@ const (
 	StorageUnavailable Reason = "storage.unavailable"
 	ServerUnreachable  Reason = "server.unreachable"
 	TraitNotFound      Reason = "trait.not_found"
-	HistoryNotFound    Reason = "history.not_found"
 	DriverNotFound     Reason = "driver.not_found"
 	ConductorNotFound  Reason = "conductor.not_found"
 	LogNotFound        Reason = "log.not_found"
@@ -137,7 +136,6 @@ var Reasons = []Row{
 	{EntryNotFound, NotFound, "The node's history has no such entry.", "bessemer node history NODE shows the entries"},
 	{ServerUnreachable, Unavailable, "The server does not answer.", "is it running (bessemer serve), and is the address right? --server URL or BESSEMER_SERVER names it"},
 	{TraitNotFound, NotFound, "The node does not have this trait.", "bessemer node show NODE lists the node's traits"},
-	{HistoryNotFound, NotFound, "The node's history has no such entry.", "bessemer node history NODE lists the entries"},
 	{DriverNotFound, NotFound, "No hardware type has this name.", "GET /v1/drivers lists the hardware types"},
 	{ConductorNotFound, NotFound, "No conductor has this name.", "GET /v1/conductors lists the one there is"},
 	{LogNotFound, NotFound, "No agent has written a log in this boot of the node yet.", "bessemer node logs -f NODE waits for the first line"},
