@@ -50,9 +50,15 @@ func open(t testing.TB, cfg Config) *Store {
 	return s
 }
 
-func TestContract(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) conductor.Store { return open(t, config(t, t.TempDir())) })
-}
+func fresh(t *testing.T) conductor.Store { return open(t, config(t, t.TempDir())) }
+
+func TestContract(t *testing.T) { storetest.Run(t, fresh) }
+
+func TestI11_CompareAndSet(t *testing.T) { storetest.Run(t, fresh, "I11") }
+
+func TestI27_AuditCommitsWithItsAct(t *testing.T) { storetest.Run(t, fresh, "I27") }
+
+func TestI29_CommitsAllOrNothing(t *testing.T) { storetest.Run(t, fresh, "I29") }
 
 func create(n *conductor.Node) func(conductor.Tx) error {
 	return func(tx conductor.Tx) error { return tx.CreateNode(n) }

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,8 +19,10 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-// Run runs the suite. open gives an empty store, closed by its own t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) conductor.Store) {
+// Run runs the suite, or only the tests of the safety numbers named ("I11"). open gives an empty store, closed by its
+// own t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...string) {
+	ran := 0
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, suite)
@@ -27,9 +31,9 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store) {
 		{"NodeIsUnique", testNodeUnique},
 		{"NodesFilterAndPages", testNodes},
 		{"NodeDeletedWithAll", testDeleteNode},
-		{"TestI11_CompareAndSetOnVersion", testCompareAndSet},
-		{"TestI11_CompareAndSetUnderConcurrency", testConcurrentCompareAndSet},
-		{"TestI29_CommitsAllOrNothing", testAtomic},
+		{"I11_CompareAndSetOnVersion", testCompareAndSet},
+		{"I11_CompareAndSetUnderConcurrency", testConcurrentCompareAndSet},
+		{"I29_CommitsAllOrNothing", testAtomic},
 		{"PanicUndoesOnlyItsOwn", testPanic},
 		{"ViewIsOneState", testViewIsOneState},
 		{"ViewCantWrite", testViewCantWrite},
@@ -39,12 +43,20 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store) {
 		{"Steps", testSteps},
 		{"Secrets", testSecrets},
 		{"History", testHistory},
-		{"TestI27_AuditCommitsWithItsAct", testAudit},
+		{"I27_AuditCommitsWithItsAct", testAudit},
 		{"Inventories", testInventories},
 		{"Effects", testEffects},
 		{"Settings", testSettings},
 	} {
+		number, _, _ := strings.Cut(c.name, "_")
+		if len(numbers) > 0 && !slices.Contains(numbers, number) {
+			continue
+		}
+		ran++
 		t.Run(c.name, func(t *testing.T) { c.test(t, suite{t, open(t)}) })
+	}
+	if ran == 0 {
+		t.Errorf("the suite has no test of %v", numbers)
 	}
 }
 
