@@ -85,7 +85,8 @@ func (c *Conductor) Drivers() []Driver { return c.cfg.Drivers }
 // Catalog is every step a node of this hardware type may be asked for; nil for an unknown type.
 func (c *Conductor) Catalog(driver string) *step.Registry { return c.catalogs[driver] }
 
-func newID() string { return uuid.NewString() }
+// NewID makes a UUID, as nodes, ports, steps and runs have one.
+func NewID() string { return uuid.NewString() }
 
 func newSalt() []byte {
 	b := make([]byte, 32)
@@ -95,7 +96,7 @@ func newSalt() []byte {
 
 // snapshot reads all that Decide needs of a node.
 func (c *Conductor) snapshot(tx Tx, n Node) (Snapshot, error) {
-	s := Snapshot{Node: n, Registry: c.catalogs[n.Driver], Timeouts: c.cfg.Timeouts, NewID: newID, NewSalt: newSalt}
+	s := Snapshot{Node: n, Registry: c.catalogs[n.Driver], Timeouts: c.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
 	if s.Registry == nil {
 		return s, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
 	}
@@ -194,7 +195,7 @@ func commit(tx Tx, d *Decision, now time.Time) error {
 		return err
 	}
 	for _, h := range d.History {
-		h.UUID = newID()
+		h.UUID = NewID()
 		if err := tx.AppendHistory(h); err != nil {
 			return err
 		}

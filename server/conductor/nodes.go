@@ -46,7 +46,7 @@ func (c *Conductor) Nodes(ctx context.Context, f NodeFilter) (out []Node, err er
 // shows Masked in their place.
 func (c *Conductor) CreateNode(ctx context.Context, who Caller, n Node, secrets map[string]string) (Node, error) {
 	if n.UUID == "" {
-		n.UUID = NodeID(newID())
+		n.UUID = NodeID(NewID())
 	}
 	if uuid.Validate(string(n.UUID)) != nil {
 		return n, fault.New(fault.RequestInvalid, "uuid %q is not a UUID", n.UUID)
@@ -65,7 +65,7 @@ func (c *Conductor) CreateNode(ctx context.Context, who Caller, n Node, secrets 
 		if err := keepSecrets(tx, n.UUID, secrets); err != nil {
 			return err
 		}
-		if err := tx.AppendHistory(Entry{UUID: newID(), Node: n.UUID, Time: now, Severity: "INFO", Type: "enroll", Event: "enrolled by " + or(who.Name, "an operator"), State: n.State, Actor: who.Name, Request: who.Request}); err != nil {
+		if err := tx.AppendHistory(Entry{UUID: NewID(), Node: n.UUID, Time: now, Severity: "INFO", Type: "enroll", Event: "enrolled by " + or(who.Name, "an operator"), State: n.State, Actor: who.Name, Request: who.Request}); err != nil {
 			return err
 		}
 		return tx.AppendAudit(Audit{Time: now, Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.create"})

@@ -25,7 +25,7 @@ func (c *Conductor) Ports(ctx context.Context, f PortFilter) (out []Port, err er
 // CreatePort stores a network card; port.exists when the address is taken.
 func (c *Conductor) CreatePort(ctx context.Context, who Caller, p Port) (Port, error) {
 	if p.UUID == "" {
-		p.UUID = newID()
+		p.UUID = NewID()
 	}
 	if uuid.Validate(p.UUID) != nil {
 		return p, fault.New(fault.RequestInvalid, "uuid %q is not a UUID", p.UUID)
