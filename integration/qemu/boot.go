@@ -23,6 +23,7 @@ const (
 type Boot struct {
 	Target Target
 	URI    string // for UEFIHTTP: what to load; "" leaves it to DHCP
+	Due    bool   // the boot after this one is to be asked for too: see Machine.Arm
 }
 
 // prepare writes the source of the next boot into the NVRAM.

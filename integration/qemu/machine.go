@@ -95,7 +95,12 @@ func (m *Machine) start(ctx context.Context, cause string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(m.cfg.prepare(s, m.hooks.NextBoot()), s.Save(m.vars())); err != nil {
+	boot := m.hooks.NextBoot()
+	m.armed = boot.Due
+	if err := m.cfg.prepare(s, boot); err != nil {
+		m.log.Warn("boot override is not possible; the firmware's own order applies", "target", boot.Target, "err", err)
+	}
+	if err := s.Save(m.vars()); err != nil {
 		return err
 	}
 	args := append(m.cfg.args(m.host.Accelerator(ctx), m.vars()), "-S",

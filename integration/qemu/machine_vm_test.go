@@ -188,7 +188,7 @@ func TestOverrideAtReset(t *testing.T) {
 		t.Run(bus, func(t *testing.T) {
 			m, b := newMachine(t, Config{MemoryMB: 256, Disks: []Disk{{Path: disk, Bus: bus}}})
 			ctx := context.Background()
-			b.boots = []Boot{{Target: Disk0}, {Target: CD}, {Target: CD}}
+			b.boots = []Boot{{Target: Disk0, Due: true}, {Target: CD, Due: true}, {Target: CD}}
 			if err := m.Insert(ctx, open(t, first)); err != nil {
 				t.Fatal(err)
 			}
