@@ -78,27 +78,38 @@ func Spawn(argv, env []string, console *os.File) (pid int, err error) {
 	return p.Pid, p.Release()
 }
 
-// Reap waits for any child to end, also for those that PID 1 inherited, and says which it was and how it ended. With no
-// children at all it returns unix.ECHILD.
-func Reap() (pid int, how string, err error) {
+// Ended is a child that is no more.
+type Ended struct {
+	PID int
+	How string // "exit status 1", "killed by …"
+}
+
+// Reap collects every child that has ended, also those that PID 1 inherited. It does not wait.
+func Reap() []Ended {
+	var out []Ended
 	for {
 		var ws unix.WaitStatus
-		pid, err := unix.Wait4(-1, &ws, 0, nil)
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return 0, "", err
+			continue
+		case err != nil || pid == 0: // no child, or none that ended
+			return out
 		case ws.Signaled():
-			return pid, "killed by " + ws.Signal().String(), nil
-		default:
-			return pid, fmt.Sprintf("exit status %d", ws.ExitStatus()), nil
+			out = append(out, Ended{pid, "killed by " + ws.Signal().String()})
+		case ws.Exited():
+			out = append(out, Ended{pid, fmt.Sprintf("exit status %d", ws.ExitStatus())})
 		}
 	}
 }
 
-// IgnoreSignals keeps PID 1 from acting on signals that a stray program may send it.
-func IgnoreSignals() {
+// InitSignals keeps PID 1 from acting on signals that a stray program may send it, and gives the one it waits for:
+// that a child has ended.
+func InitSignals() <-chan os.Signal {
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGPIPE, unix.SIGQUIT)
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SIGCHLD)
+	return c
 }
 
 // Reboot restarts the machine, after writing what the kernel still holds. It returns only on failure.

@@ -21,11 +21,11 @@ const efiVars = "sys/firmware/efi/efivars"
 // globalVariable is the vendor GUID of the boot manager's variables (UEFI 2.10 §3.3).
 var globalVariable = uuid.MustParse("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 
-// Partition is where a boot loader lies: the partition's number, its unique GUID, and first block and length in
-// logical blocks of its disk.
+// Partition is where a boot loader lies: the partition's number in its GPT, its unique GUID as text, and first block
+// and length in logical blocks of its disk.
 type Partition struct {
 	Number       uint32
-	GUID         uuid.UUID
+	GUID         string // "0fc63daf-8483-4772-8e79-3d69d8477de4"
 	Start, Count uint64
 }
 
@@ -156,11 +156,12 @@ func loadOption(label string, p Partition, loader string) ([]byte, error) {
 	if label == "" || strings.ContainsRune(label, 0) || !strings.HasPrefix(loader, "/") || strings.ContainsRune(loader, 0) {
 		return nil, fmt.Errorf("boot entry %q with loader %q makes no sense", label, loader)
 	}
-	if p.Number == 0 || p.Count == 0 || p.GUID == uuid.Nil {
+	guid, err := uuid.Parse(p.GUID)
+	if err != nil || p.Number == 0 || p.Count == 0 || guid == uuid.Nil {
 		return nil, fmt.Errorf("boot entry %q: partition %d (%s) of %d blocks makes no sense", label, p.Number, p.GUID, p.Count)
 	}
 	const active = 1
-	path := append(hardDrive(p), filePath(loader)...)
+	path := append(hardDrive(p, guid), filePath(loader)...)
 	path = append(path, 0x7f, 0xff, 4, 0) // the end
 	out := binary.LittleEndian.AppendUint32(nil, active)
 	out = binary.LittleEndian.AppendUint16(out, uint16(len(path)))
@@ -169,12 +170,12 @@ func loadOption(label string, p Partition, loader string) ([]byte, error) {
 }
 
 // hardDrive is a Hard Drive media device path node (§10.3.5.1): GPT, named by the partition's GUID.
-func hardDrive(p Partition) []byte {
+func hardDrive(p Partition, guid uuid.UUID) []byte {
 	b := []byte{4, 1, 42, 0}
 	b = binary.LittleEndian.AppendUint32(b, p.Number)
 	b = binary.LittleEndian.AppendUint64(b, p.Start)
 	b = binary.LittleEndian.AppendUint64(b, p.Count)
-	b = append(b, mixed(p.GUID)...)
+	b = append(b, mixed(guid)...)
 	const gpt, byGUID = 2, 2
 	return append(b, gpt, byGUID)
 }

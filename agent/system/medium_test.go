@@ -1,0 +1,142 @@
+package system
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+func bootConfig(node string) api.BootConfig {
+	return api.BootConfig{Version: 1, Server: "https://192.0.2.1:6386", Node: api.NodeID(node),
+		Pins:   []string{base64.StdEncoding.EncodeToString(make([]byte, 32))},
+		Secret: base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{5}, 32))}
+}
+
+// medium is the content of a boot medium for a node; "" gives one that was never spliced.
+func medium(t *testing.T, node string) string {
+	t.Helper()
+	region := make([]byte, api.RegionSize)
+	if node != "" {
+		var err error
+		if region, err = api.EncodeBootConfig(bootConfig(node), api.RegionSize); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const at = 20 * 2048
+	b := make([]byte, at, at+len(region))
+	copy(b[16*2048:], "\x01CD001")
+	b[16*2048+80] = 20 + api.RegionSize/2048
+	copy(b[api.RegionRecordAt:], api.RegionRecord(at, api.RegionSize))
+	return string(append(b, region...))
+}
+
+// device adds a block device to a tree: kind is cd, stick, bigstick, fixedusb or disk.
+func device(files map[string]string, name, kind, content string) {
+	bus := map[string]string{"disk": "ata1"}[kind]
+	if bus == "" {
+		bus = "usb1"
+	}
+	dir := "sys/devices/pci0000:00/" + bus + "/block/" + name + "/"
+	files["sys/block/"+name+"->"] = "../devices/pci0000:00/" + bus + "/block/" + name
+	typ, removable, size := "0", "1", "100000"
+	switch kind {
+	case "cd":
+		typ = "5"
+	case "bigstick":
+		size = "8388608" // 4 GiB
+	case "fixedusb", "disk":
+		removable = "0"
+	}
+	files[dir+"device/type"], files[dir+"removable"], files[dir+"size"] = typ+"\n", removable+"\n", size+"\n"
+	if content != "" {
+		files["dev/"+name] = content
+	}
+}
+
+func find(t *testing.T, devices ...[3]string) (Medium, error) {
+	t.Helper()
+	files := map[string]string{"sys/block/.keep": ""}
+	for _, d := range devices {
+		device(files, d[0], d[1], d[2])
+	}
+	root := tree(t, files)
+	if err := os.Remove(filepath.Join(root, "sys/block/.keep")); err != nil {
+		t.Fatal(err)
+	}
+	return FindMedium(root)
+}
+
+func TestT13_OnlyTheMediumBootedIsRead(t *testing.T) {
+	decoy := medium(t, "decoy")
+	for name, d := range map[string][3]string{
+		"hard disk":            {"sda", "disk", decoy},
+		"removable SATA":       {"sdb", "disk", decoy},
+		"USB disk, fixed":      {"sdc", "fixedusb", decoy},
+		"USB stick, too large": {"sdd", "bigstick", decoy},
+	} {
+		if m, err := find(t, d); !errors.Is(err, ErrNoMedium) {
+			t.Errorf("%s alone: %v, %v", name, m, err)
+		}
+		m, err := find(t, d, [3]string{"sr0", "cd", medium(t, "real")})
+		if err != nil || m.Config.Node != "real" || m.Name != "sr0" {
+			t.Errorf("%s beside the CD: %v, %v", name, m, err)
+		}
+	}
+	if m, err := find(t, [3]string{"sda", "stick", medium(t, "real")}); err != nil || m.Config.Node != "real" {
+		t.Errorf("USB stick: %v, %v", m, err)
+	}
+}
+
+func TestT13_TwoMediaAreNone(t *testing.T) {
+	var two *AmbiguousError
+	_, err := find(t, [3]string{"sr1", "cd", medium(t, "b")}, [3]string{"sr0", "cd", medium(t, "a")})
+	if !errors.As(err, &two) || !strings.Contains(err.Error(), "sr0, sr1") {
+		t.Errorf("two media: %v", err)
+	}
+	// A damaged one beside a good one is as doubtful: which of the two was booted is not known.
+	broken := []byte(medium(t, "a"))
+	broken[20*2048+100] ^= 1
+	if _, err := find(t, [3]string{"sr1", "cd", medium(t, "b")}, [3]string{"sr0", "cd", string(broken)}); !errors.As(err, &two) {
+		t.Errorf("a damaged medium beside a good one: %v", err)
+	}
+}
+
+func TestMediumTrouble(t *testing.T) {
+	if _, err := find(t); !errors.Is(err, ErrNoMedium) {
+		t.Errorf("no device at all: %v", err)
+	}
+	if _, err := find(t, [3]string{"sr0", "cd", ""}); !errors.Is(err, ErrNoMedium) {
+		t.Errorf("an empty drive: %v", err)
+	}
+	if _, err := find(t, [3]string{"sr0", "cd", strings.Repeat("x", 100_000)}); !errors.Is(err, ErrNoMedium) {
+		t.Errorf("a CD of somebody else: %v", err)
+	}
+	if _, err := find(t, [3]string{"sr0", "cd", medium(t, "")}); err == nil || !strings.Contains(err.Error(), "carries no configuration") {
+		t.Errorf("a medium not served: %v", err)
+	}
+}
+
+func TestKeptConfig(t *testing.T) {
+	root := t.TempDir()
+	if _, err := KeptConfig(root); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("nothing kept: %v", err)
+	}
+	want := bootConfig("n")
+	if err := KeepConfig(root, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := KeptConfig(root)
+	if err != nil || got.Secret != want.Secret {
+		t.Errorf("%v, %v", got, err)
+	}
+	fi, err := os.Stat(filepath.Join(root, keptConfig))
+	if err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", fi.Mode(), err)
+	}
+}

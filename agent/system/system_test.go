@@ -1,0 +1,164 @@
+package system
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/u-root/u-root/pkg/libinit"
+	"github.com/vishvananda/netlink"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/hardware"
+)
+
+type screen struct{ bytes.Buffer }
+
+func (*screen) Close() error { return nil }
+
+func TestConsoleTellsChangesOnce(t *testing.T) {
+	var s screen
+	c := NewConsole(&s)
+	for range 3 {
+		c.Say("eth0", "no link")
+		c.Say("eth1", "no link")
+	}
+	c.Say("eth0", "up\x1b[2J\r\nand \u009bgone")
+	c.Say("eth0", "no link")
+	want := "bessemer: no link\nbessemer: no link\nbessemer: up [2J  and  gone\nbessemer: no link\n"
+	if s.String() != want {
+		t.Errorf("told %q, expected %q", s.String(), want)
+	}
+}
+
+func TestConsoleReachesEveryConsole(t *testing.T) {
+	root := tree(t, map[string]string{"sys/class/tty/console/active": "tty0 ttyS0\n", "dev/tty0": "", "dev/ttyS0": "", "dev/kmsg": ""})
+	c := OpenConsole(root)
+	c.Say("x", "hello")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for dev, want := range map[string]string{"tty0": "bessemer: hello\n", "ttyS0": "bessemer: hello\n", "kmsg": "<6>bessemer: hello\n"} {
+		b, err := os.ReadFile(filepath.Join(root, "dev", dev))
+		if err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", dev, b, err)
+		}
+	}
+}
+
+// What is mounted must have its folder made before, and nothing may lie outside the root.
+func TestNamespaceIsInOrder(t *testing.T) {
+	made := map[string]bool{}
+	for _, c := range Namespace("/r") {
+		switch c := c.(type) {
+		case libinit.Dir:
+			made[c.Name] = true
+			if !strings.HasPrefix(c.Name, "/r/") {
+				t.Errorf("%v outside the root", c)
+			}
+		case libinit.Mount:
+			if !made[c.Target] {
+				t.Errorf("%v before its folder", c)
+			}
+		default:
+			t.Errorf("%v is unexpected", c)
+		}
+	}
+	for _, want := range []string{"/r/proc", "/r/sys", "/r/dev", "/r/run", "/r/tmp", "/r/" + RunDir} {
+		if !made[want] {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}
+
+func TestF29_ClockIsNeverMovedBack(t *testing.T) {
+	now := func() time.Time { return time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC) }
+	for _, floor := range []time.Time{{}, now(), now().Add(-time.Hour)} {
+		if moved, err := ClockFloor(floor, now); moved || err != nil {
+			t.Errorf("floor %v: moved %v, %v", floor, moved, err)
+		}
+	}
+}
+
+var _ hardware.Runner = Runner{}
+
+// program writes an executable; the tests' only interpreter is the shell of the machine that runs them.
+func program(t *testing.T, root, text string) {
+	t.Helper()
+	dir := filepath.Join(root, "usr/sbin")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tool"), []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunner(t *testing.T) {
+	root := t.TempDir()
+	r := NewRunner(root)
+	ctx := context.Background()
+	if _, err := r.Run(ctx, "tool"); !IsMissing(err) || !strings.Contains(err.Error(), "tool") {
+		t.Errorf("a missing program: %v", err)
+	}
+	program(t, root, `echo "$1|$2"; env | grep -c SECRET`)
+	t.Setenv("SECRET", "x")
+	if out, err := r.Run(ctx, "tool", "a b", "$(id)"); string(out) != "a b|$(id)\n0\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	program(t, root, `echo some; echo "bad disk" >&2; exit 3`)
+	out, err := r.Run(ctx, "tool")
+	if err == nil || !strings.Contains(err.Error(), "tool") || !strings.Contains(err.Error(), "exit status 3: bad disk") || string(out) != "some\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	program(t, root, `head -c 3000000 /dev/zero`)
+	if out, err := r.Run(ctx, "tool"); err == nil || len(out) != OutputMax {
+		t.Errorf("%d bytes, %v", len(out), err)
+	}
+	program(t, root, `sleep 100 & wait`)
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.Run(short, "tool"); err == nil || !strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
+		t.Errorf("a program that does not end: %v", err)
+	}
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Errorf("these tests need a shell: %v", err)
+	}
+}
+
+func TestWhatTheNetworkLacks(t *testing.T) {
+	files := moduleTree()
+	files["sys/bus/pci/devices/0000:00:03.0/class"] = "0x020000\n"
+	files["sys/bus/pci/devices/0000:00:03.0/vendor"] = "0x8086\n"
+	files["sys/bus/pci/devices/0000:00:03.0/device"] = "0x1533\n"
+	undriven, _ := open(t, tree(t, files))
+	none, _ := open(t, tree(t, moduleTree()))
+	card := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "eth0", HardwareAddr: []byte{2, 0, 0, 0, 0, 1}}}
+	for name, c := range map[string]struct {
+		modules *Modules
+		links   []netlink.Link
+		static  *api.Network
+		says    string
+	}{
+		"no driver":      {undriven, nil, nil, "8086:1533 at 0000:00:03.0; build the ramdisk with the driver bundle"},
+		"no card":        {none, nil, nil, "enabled in the firmware"},
+		"another's card": {none, []netlink.Link{card}, &api.Network{MAC: "52:54:00:00:00:01"}, "names the card 52:54:00:00:00:01, this machine has eth0 02:00:00:00:00:01"},
+	} {
+		var s screen
+		n := NewNetwork(t.TempDir(), NewConsole(&s), c.modules, nil)
+		n.tellLack(c.links, map[string]bool{}, c.static)
+		if !strings.Contains(s.String(), c.says) || strings.Count(s.String(), "\n") != 1 {
+			t.Errorf("%s: %q, expected %q", name, s.String(), c.says)
+		}
+	}
+	var s screen
+	NewNetwork(t.TempDir(), NewConsole(&s), nil, nil).tellLack([]netlink.Link{card}, map[string]bool{"eth0": true}, nil)
+	if s.Len() != 0 {
+		t.Errorf("with a card: %q", s.String())
+	}
+}
