@@ -23,7 +23,7 @@ const (
 )
 
 // Block is an open block device. Reads and writes at several places may run at once; Close ends them all. With
-// Direct, offsets, lengths and buffers (see AlignedBuffer) are multiples of the logical sector size.
+// Direct, offsets, lengths and the buffers' addresses are multiples of the logical sector size.
 type Block struct {
 	f    *os.File
 	path string
@@ -312,15 +312,3 @@ func senseKey(sense []byte) byte {
 	}
 	return sense[2] & 0x0f
 }
-
-// AlignedBuffer gives n bytes that begin on a page, outside the Go heap: fit for direct I/O. Free gives them back.
-func AlignedBuffer(n int) ([]byte, error) {
-	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return nil, fmt.Errorf("map a buffer of %d bytes: %w", n, err)
-	}
-	return b, nil
-}
-
-// Free gives back a buffer of AlignedBuffer.
-func Free(b []byte) error { return unix.Munmap(b) }

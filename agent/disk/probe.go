@@ -1,0 +1,229 @@
+package disk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/agent/block"
+)
+
+// found is what the probes see on a disk and on each of its partitions.
+type found struct {
+	shared  []string // signatures of storage that several machines use at once: "VMFS on partition 3"
+	members []member // parts of volumes that may reach over several disks
+}
+
+// member is a part of a volume over several disks. Group is the same on all its disks; "" means it could not be told.
+type member struct {
+	kind, group, where string
+}
+
+func (m member) String() string { return m.kind + " " + m.group }
+
+// span is a disk or a partition.
+type span struct {
+	name        string
+	start, size int64
+}
+
+// probe looks for signatures on the whole disk and on every partition that the kernel or the disk's own table knows.
+// An unreadable place is an error: a failed probe counts as protected (safety.md I2).
+func probe(read reader, info block.Disk, size int64, sector int) (found, error) {
+	var out found
+	spans := []span{{"the disk", 0, size}}
+	for _, p := range info.Partitions {
+		spans = append(spans, span{p.Kernel, p.Start, p.Size})
+	}
+	t, err := ReadTable(read, size, sector)
+	var damaged *damagedError
+	switch {
+	case errors.Is(err, ErrNoTable), errors.As(err, &damaged): // the kernel's list stands alone
+	case err != nil:
+		return out, fmt.Errorf("read the partition table: %w", err)
+	}
+	for _, p := range t.Partitions {
+		if what := sharedType(p); what != "" {
+			out.shared = append(out.shared, fmt.Sprintf("%s (type of partition %d)", what, p.Index))
+		}
+		if !slices.ContainsFunc(spans, func(s span) bool { return s.start == p.Start && s.size == p.Size }) {
+			spans = append(spans, span{fmt.Sprintf("partition %d", p.Index), p.Start, p.Size})
+		}
+	}
+	for _, s := range spans {
+		if err := out.look(read, s, size); err != nil {
+			return out, fmt.Errorf("probe %s: %w", s.name, err)
+		}
+	}
+	return out, nil
+}
+
+var (
+	gpfsType = guid("37AFFC90-EF7D-4E96-91C3-2D7AE055B174")
+	vmfsType = guid("AA31E02A-400F-11DB-9590-000C2911D1B8")
+)
+
+// sharedType recognises partition types of cluster file systems. Some tools wrote GUIDs in the order of their text, so
+// both orders count.
+func sharedType(p Part) string {
+	switch {
+	case p.GUID == gpfsType, p.GUID == mixed(gpfsType):
+		return "GPFS"
+	case p.GUID == vmfsType, p.GUID == mixed(vmfsType), p.Type == 0xfb:
+		return "VMFS"
+	}
+	return ""
+}
+
+// magic is a signature at a fixed place.
+type magic struct {
+	what string
+	at   int64
+	want []byte
+}
+
+var sharedMagics = []magic{
+	{"VMFS", 1 << 20, []byte{0x0d, 0xd0, 0x01, 0xc0}},
+	{"VMFS", 2 << 20, []byte{0x5e, 0xf1, 0xab, 0x2f}},
+	{"GFS2", 64 << 10, []byte{0x01, 0x16, 0x19, 0x70, 0, 0, 0, 1}},
+	{"OCFS2", 2 * 512, []byte("OCFSV2")},
+	{"OCFS2", 2 * 1024, []byte("OCFSV2")},
+	{"OCFS2", 2 * 2048, []byte("OCFSV2")},
+	{"OCFS2", 2 * 4096, []byte("OCFSV2")},
+	{"sanlock lease", 0, []byte{0x10, 0x20, 0x21, 0x12}},
+}
+
+func (f *found) look(read reader, s span, disk int64) error {
+	// Kernel and table may both be wrong about a span's end; nothing beyond the disk is there to be read.
+	if s.start >= disk {
+		return nil
+	}
+	s.size = min(s.size, disk-s.start)
+	at := func(off int64, n int) ([]byte, error) {
+		if off < 0 || off+int64(n) > s.size {
+			return make([]byte, n), nil
+		}
+		return read(s.start+off, n)
+	}
+	for _, m := range sharedMagics {
+		b, err := at(m.at, len(m.want))
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(b, m.want) {
+			f.shared = append(f.shared, m.what+" on "+s.name)
+		}
+	}
+	for _, p := range []func(reader, int64) (kind, group string, shared bool, err error){probeMD, probeLVM, probeBtrfs} {
+		kind, group, shared, err := p(at, s.size)
+		if err != nil {
+			return err
+		}
+		if shared {
+			f.shared = append(f.shared, "LVM volume group shared by several machines on "+s.name)
+		}
+		if kind != "" {
+			f.members = append(f.members, member{kind, group, s.name})
+		}
+	}
+	return nil
+}
+
+// probeMD finds superblocks of Linux software RAID: formats 1.0 to 1.2 and 0.90 in both byte orders.
+func probeMD(at reader, size int64) (kind, group string, shared bool, err error) {
+	sectors := size >> 9
+	for _, off := range []int64{0, 4096, ((sectors - 16) &^ 7) << 9} {
+		b, err := at(off, 64)
+		if err != nil {
+			return "", "", false, err
+		}
+		if binary.LittleEndian.Uint32(b) == 0xa92b4efc && binary.LittleEndian.Uint32(b[4:]) == 1 {
+			return "RAID array", hex.EncodeToString(b[16:32]), false, nil
+		}
+	}
+	b, err := at(size&^65535-65536, 64)
+	if err != nil {
+		return "", "", false, err
+	}
+	if binary.LittleEndian.Uint32(b) == 0xa92b4efc || binary.BigEndian.Uint32(b) == 0xa92b4efc {
+		return "RAID array", hex.EncodeToString(append(bytes.Clone(b[20:24]), b[52:64]...)), false, nil
+	}
+	return "", "", false, nil
+}
+
+var (
+	vgID       = regexp.MustCompile(`(?s)^[A-Za-z0-9+_.-]+ \{\s*id = "([A-Za-z0-9-]{38})"`)
+	vgLockType = regexp.MustCompile(`lock_type = "(sanlock|dlm)"|status = \[[^\]]*"CLUSTERED"`)
+)
+
+// probeLVM finds an LVM physical volume and the volume group it belongs to.
+func probeLVM(at reader, size int64) (kind, group string, shared bool, err error) {
+	head, err := at(0, 4*512)
+	if err != nil {
+		return "", "", false, err
+	}
+	le := binary.LittleEndian
+	for i := range 4 {
+		label := head[i*512:][:512]
+		if !bytes.Equal(label[:8], []byte("LABELONE")) || !bytes.Equal(label[24:32], []byte("LVM2 001")) {
+			continue
+		}
+		h := int(le.Uint32(label[20:]))
+		if h < 32 || h > 512-40 {
+			return "LVM volume group", "", false, nil
+		}
+		areas, ends := label[h+40:], 0 // offset and size pairs: data areas, a zero pair, metadata areas, a zero pair
+		for ; len(areas) >= 16 && ends < 2; areas = areas[16:] {
+			off, n := le.Uint64(areas), le.Uint64(areas[8:])
+			switch {
+			case off == 0:
+				ends++
+			case ends == 1 && off < uint64(size) && n > 0:
+				group, shared, err := volumeGroup(at, int64(off), size)
+				if err != nil || group != "" {
+					return "LVM volume group", group, shared, err
+				}
+			}
+		}
+		return "LVM volume group", "", false, nil
+	}
+	return "", "", false, nil
+}
+
+func volumeGroup(at reader, area, size int64) (id string, shared bool, err error) {
+	h, err := at(area, 512)
+	if err != nil {
+		return "", false, err
+	}
+	if !bytes.Equal(h[4:20], []byte(" LVM2 x[5A%r0N*>")) {
+		return "", false, nil
+	}
+	off, n := binary.LittleEndian.Uint64(h[40:]), binary.LittleEndian.Uint64(h[48:])
+	if off == 0 || n == 0 || off > uint64(size) {
+		return "", false, nil
+	}
+	text, err := at(area+int64(off), int(min(n, 256<<10)))
+	if err != nil {
+		return "", false, err
+	}
+	if m := vgID.FindSubmatch(text); m != nil {
+		return string(m[1]), vgLockType.Match(text), nil
+	}
+	return "", false, nil
+}
+
+// probeBtrfs finds a btrfs that reaches over several devices.
+func probeBtrfs(at reader, _ int64) (kind, group string, shared bool, err error) {
+	b, err := at(64<<10, 512)
+	if err != nil {
+		return "", "", false, err
+	}
+	if !bytes.Equal(b[0x40:0x48], []byte("_BHRfS_M")) || binary.LittleEndian.Uint64(b[0x88:]) < 2 {
+		return "", "", false, nil
+	}
+	return "btrfs", hex.EncodeToString(b[0x20:0x30]), false, nil
+}
