@@ -35,13 +35,15 @@ type Server struct {
 	AllowOrigins   []netip.Prefix // networks otherwise refused as BMC or image origin
 	AgentNetworks  []netip.Prefix // networks agents may call from; empty: any
 	AdvertiseAgent string         // host or host:port by which agents reach AgentListen; "" finds it out
-	AdvertiseBoot  string         // the same of BootListen, for BMCs and agents
-	PublicURL      string         // base of links in answers; "" takes each request's own
-	BaseISO        string         // the ramdisk's boot ISO
-	AnyBootSource  bool           // serve media to any address, not only the BMC's
-	TLSCert        string         // certificate of the API off loopback; "" makes one
-	TLSKey         string
-	LogLevel       string // debug, info, warn, error
+	AdvertiseBoot  string         // the same of BootListen, for BMCs
+	// AdvertiseImages is the same of BootListen, for agents; "" is AdvertiseBoot.
+	AdvertiseImages string
+	PublicURL       string // base of links in answers; "" takes each request's own
+	BaseISO         string // the ramdisk's boot ISO
+	AnyBootSource   bool   // serve media to any address, not only the BMC's
+	TLSCert         string // certificate of the API off loopback; "" makes one
+	TLSKey          string
+	LogLevel        string // debug, info, warn, error
 }
 
 // Kind is how a setting's value is written.
@@ -82,8 +84,9 @@ func Settings(e Environment) []Setting {
 		{"force_no_auth", Flag, "false", "serve without credentials also beyond loopback"},
 		{"allow_origin", List, "", "network (CIDR) in which BMCs and image servers may be although it is loopback, link-local or the server's own"},
 		{"agent_network", List, "", "network (CIDR) from which agents may call; none given: any"},
-		{"advertise_agent", Text, "", "host[:port] by which agents reach the agent channel (default: found out per machine)"},
-		{"advertise_boot", Text, "", "host[:port] by which BMCs and agents reach the boot listener (default: found out per machine)"},
+		{"advertise_agent", Text, "", "host[:port] by which agents reach the agent channel (default: the address of the default route)"},
+		{"advertise_boot", Text, "", "host[:port] by which BMCs reach the boot listener (default: the address of the default route)"},
+		{"advertise_images", Text, "", "host[:port] by which agents reach the boot listener for images (default: as advertise_boot)"},
 		{"public_url", Text, "", "base URL of links in answers (default: that of each request)"},
 		{"base_iso", Text, "", "the ramdisk's boot ISO (default: ramdisk/bessemer.iso in the data directory)"},
 		{"any_boot_source", Flag, "false", "serve a boot medium to any address, not only to the BMC's"},
@@ -315,7 +318,8 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 		DataDir: k.String("data_dir"), Listen: address("listen"), AgentListen: address("agent_listen"), BootListen: address("boot_listen"),
 		Auth: k.String("auth"), Users: k.String("users"), ForceNoAuth: k.Bool("force_no_auth"),
 		AllowOrigins: prefixes("allow_origin"), AgentNetworks: prefixes("agent_network"),
-		AdvertiseAgent: k.String("advertise_agent"), AdvertiseBoot: k.String("advertise_boot"), PublicURL: k.String("public_url"),
+		AdvertiseAgent: k.String("advertise_agent"), AdvertiseBoot: k.String("advertise_boot"),
+		AdvertiseImages: k.String("advertise_images"), PublicURL: k.String("public_url"),
 		BaseISO: k.String("base_iso"), AnyBootSource: k.Bool("any_boot_source"),
 		TLSCert: k.String("tls_cert"), TLSKey: k.String("tls_key"), LogLevel: k.String("log_level"),
 	}
@@ -340,7 +344,7 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	if u, err := url.Parse(s.PublicURL); s.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		wrong("public_url", "%q is no URL", s.PublicURL)
 	}
-	for key, text := range map[string]string{"advertise_agent": s.AdvertiseAgent, "advertise_boot": s.AdvertiseBoot} {
+	for key, text := range map[string]string{"advertise_agent": s.AdvertiseAgent, "advertise_boot": s.AdvertiseBoot, "advertise_images": s.AdvertiseImages} {
 		if strings.ContainsAny(text, "/@ ") {
 			wrong(key, "%q, expected HOST or HOST:PORT", text)
 		}
