@@ -45,10 +45,10 @@ type Backend interface {
 	Watch(ctx context.Context, ident string) <-chan struct{}
 }
 
-// Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the
-// same name; a missing image is the image.not_found fault.
+// Images is the image store. Put reads the image to its end, keeps it only when it is whole and of the format ("raw" or
+// "raw.zst"), and replaces one of the same name; a missing image is the image.not_found fault.
 type Images interface {
-	Put(ctx context.Context, name string, image io.Reader) (api.Image, error)
+	Put(ctx context.Context, name, format string, image io.Reader) (api.Image, error)
 	Image(ctx context.Context, name string) (api.Image, error)
 	List(ctx context.Context) ([]api.Image, error)
 	Delete(ctx context.Context, name string) error
@@ -74,16 +74,16 @@ const (
 	maxDepth     = 25
 	maxPage      = 1000
 	maxTraits    = 50
+	answerTime   = 2 * time.Minute
 )
 
-// Server wraps the handler in a server whose time-outs end slow and idle clients (safety.md T6). Handlers that move
-// much data extend their own deadlines.
+// Server wraps a handler in a server whose time-outs end slow and idle clients (safety.md T6). How long an answer may
+// take is the handler's to say: the API gives each one answerTime, and what moves much data more as long as it moves.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -43,13 +44,24 @@ func (c *call) showImage() error {
 	return c.json(http.StatusOK, i)
 }
 
-// putImage takes an upload of any length; it may take as long as it moves.
+// putImage takes an upload of any length, as long as it moves. Without format= the name's ending says what it is.
 func (c *call) putImage() error {
 	name, err := c.imageName()
 	if err != nil {
 		return err
 	}
-	i, err := c.api.cfg.Images.Put(c.r.Context(), name, movingReader{c, http.NewResponseController(c.w)})
+	q, err := c.query("format")
+	if err != nil {
+		return err
+	}
+	format := q.Get("format")
+	if format == "" {
+		format = "raw"
+		if strings.HasSuffix(name, ".zst") {
+			format = "raw.zst"
+		}
+	}
+	i, err := c.api.cfg.Images.Put(c.r.Context(), name, format, movingReader{c, http.NewResponseController(c.w)})
 	if err != nil {
 		return err
 	}
@@ -76,7 +88,8 @@ type movingReader struct {
 }
 
 func (m movingReader) Read(b []byte) (int, error) {
-	_ = m.rc.SetReadDeadline(m.c.api.cfg.Now().Add(uploadSlow))
+	until := m.c.api.cfg.Now().Add(uploadSlow)
+	_ = errors.Join(m.rc.SetReadDeadline(until), m.rc.SetWriteDeadline(until.Add(answerTime)))
 	n, err := m.c.r.Body.Read(b)
 	if err != nil && err != io.EOF {
 		return n, fault.New(fault.RequestInvalid, "the upload broke off").Because(err)

@@ -82,6 +82,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	defer c.recover()
+	_ = http.NewResponseController(w).SetWriteDeadline(a.cfg.Now().Add(answerTime)) // not there in tests without a socket
 
 	version, parsed, err := api.Negotiate(r.Header)
 	if parsed {

@@ -115,11 +115,11 @@ func maskArgs(s step.Step, args step.Args) map[string]any {
 	return out
 }
 
-// patience gives the client some time for the next piece of a stream, in place of the server's time-out for a whole
-// answer.
+// patience gives the client of a stream some time for its next piece, in place of the time for a whole answer. The
+// server's time-out for reading the request is lifted: it would end the stream.
 func (c *call) patience() {
 	rc := http.NewResponseController(c.w)
-	_ = rc.SetWriteDeadline(c.api.cfg.Now().Add(streamSlow))
+	_ = errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(c.api.cfg.Now().Add(streamSlow)))
 }
 
 func (c *call) logs() error {
