@@ -39,8 +39,8 @@ type Server struct {
 	// AdvertiseImages is the same of BootListen, for agents; "" is AdvertiseBoot.
 	AdvertiseImages string
 	PublicURL       string // base of links in answers; "" takes each request's own
-	ISO             string // the ramdisk's boot ISO
-	MediaAnySource  bool   // serve media to any address, not only the BMC's
+	BaseISO         string // the ramdisk's boot ISO
+	AnyBootSource   bool   // serve media to any address, not only the BMC's
 	TLSCert         string // certificate of the API off loopback; "" makes one
 	TLSKey          string
 	LogLevel        string // debug, info, warn, error
@@ -88,8 +88,8 @@ func Settings(e Environment) []Setting {
 		{"advertise_boot", Text, "", "host[:port] by which BMCs reach the boot listener (default: the address of the default route)"},
 		{"advertise_images", Text, "", "host[:port] by which agents reach the boot listener for images (default: as advertise_boot)"},
 		{"public_url", Text, "", "base URL of links in answers (default: that of each request)"},
-		{"iso", Text, "", "the ramdisk's boot ISO (default: ramdisk/bessemer.iso in the data directory)"},
-		{"media_any_source", Flag, "false", "serve a boot medium to any address, not only to the BMC's"},
+		{"base_iso", Text, "", "the ramdisk's boot ISO (default: ramdisk/bessemer.iso in the data directory)"},
+		{"any_boot_source", Flag, "false", "serve a boot medium to any address, not only to the BMC's"},
 		{"tls_cert", Text, "", "certificate file of the API (default: made on the first start)"},
 		{"tls_key", Text, "", "key file of tls_cert"},
 		{"log_level", Text, "info", "debug, info, warn or error"},
@@ -318,9 +318,9 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 		DataDir: k.String("data_dir"), Listen: address("listen"), AgentListen: address("agent_listen"), BootListen: address("boot_listen"),
 		Auth: k.String("auth"), Users: k.String("users"), ForceNoAuth: k.Bool("force_no_auth"),
 		AllowOrigins: prefixes("allow_origin"), AgentNetworks: prefixes("agent_network"),
-		AdvertiseAgent: k.String("advertise_agent"), AdvertiseBoot: k.String("advertise_boot"), AdvertiseImages: k.String("advertise_images"),
+		AdvertiseAgent: k.String("advertise_agent"), AdvertiseBoot: k.String("advertise_boot"),
 		AdvertiseImages: k.String("advertise_images"), PublicURL: k.String("public_url"),
-		ISO: k.String("iso"), MediaAnySource: k.Bool("media_any_source"),
+		BaseISO: k.String("base_iso"), AnyBootSource: k.Bool("any_boot_source"),
 		TLSCert: k.String("tls_cert"), TLSKey: k.String("tls_key"), LogLevel: k.String("log_level"),
 	}
 	if s.DataDir == "" {
@@ -332,8 +332,8 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	if s.Users == "" {
 		s.Users = filepath.Join(s.DataDir, "users")
 	}
-	if s.ISO == "" {
-		s.ISO = filepath.Join(s.DataDir, "ramdisk", "bessemer.iso")
+	if s.BaseISO == "" {
+		s.BaseISO = filepath.Join(s.DataDir, "ramdisk", "bessemer.iso")
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		wrong("tls_cert", "it goes together with tls_key")
@@ -341,11 +341,8 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
 		wrong("log_level", "%q, expected debug, info, warn or error", s.LogLevel)
 	}
-	for key, text := range map[string]string{"advertise_agent": s.AdvertiseAgent, "advertise_boot": s.AdvertiseBoot,
-		"advertise_images": s.AdvertiseImages, "public_url": s.PublicURL} {
-		if u, err := url.Parse(text); text != "" && (err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https") {
-			wrong(key, "%q is no base URL, expected a form like https://192.0.2.1:6386", text)
-		}
+	if u, err := url.Parse(s.PublicURL); s.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		wrong("public_url", "%q is no URL", s.PublicURL)
 	}
 	for key, text := range map[string]string{"advertise_agent": s.AdvertiseAgent, "advertise_boot": s.AdvertiseBoot, "advertise_images": s.AdvertiseImages} {
 		if strings.ContainsAny(text, "/@ ") {

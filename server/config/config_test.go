@@ -25,7 +25,7 @@ func TestSensibleWithoutAnything(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.Listen != "127.0.0.1:6385" || s.AgentListen != ":6386" || s.BootListen != ":6387" || s.Auth != "none" ||
-		!strings.HasSuffix(s.DataDir, ".local/state/bessemer") || s.ISO != filepath.Join(s.DataDir, "ramdisk/bessemer.iso") {
+		!strings.HasSuffix(s.DataDir, ".local/state/bessemer") || s.BaseISO != filepath.Join(s.DataDir, "ramdisk/bessemer.iso") {
 		t.Errorf("defaults %+v", s)
 	}
 	if root, _, _ := config.Load("", config.Environment{Root: true}, nil); root.DataDir != "/var/lib/bessemer" {
@@ -37,11 +37,11 @@ func TestLaterLayersWinAndOriginsAreTold(t *testing.T) {
 	path := write(t, "listen: 127.0.0.1:1\nagent_listen: 127.0.0.1:2\nboot_listen: 127.0.0.1:3\nallow_origin: [127.0.0.0/8, 192.0.2.7]\n")
 	e := config.Environment{Home: t.TempDir(), Variables: []string{"BESSEMER_AGENT_LISTEN=127.0.0.1:20", "BESSEMER_BOOT_LISTEN=127.0.0.1:30",
 		"BESSEMER_SERVER=http://ignored", "BESSEMER_AGENT_NETWORK=192.0.2.0/24, 2001:db8::/32", "OTHER=1"}}
-	s, values, err := config.Load(path, e, map[string]any{"boot_listen": "127.0.0.1:300", "media_any_source": true})
+	s, values, err := config.Load(path, e, map[string]any{"boot_listen": "127.0.0.1:300", "any_boot_source": true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Listen != "127.0.0.1:1" || s.AgentListen != "127.0.0.1:20" || s.BootListen != "127.0.0.1:300" || !s.MediaAnySource ||
+	if s.Listen != "127.0.0.1:1" || s.AgentListen != "127.0.0.1:20" || s.BootListen != "127.0.0.1:300" || !s.AnyBootSource ||
 		len(s.AllowOrigins) != 2 || s.AllowOrigins[1].String() != "192.0.2.7/32" || len(s.AgentNetworks) != 2 {
 		t.Errorf("settings %+v", s)
 	}
@@ -106,7 +106,7 @@ func TestEverySettingChangesTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := map[string]any{"auth": "basic", "allow_origin": []string{"192.0.2.0/24"}, "agent_network": []string{"192.0.2.0/24"},
-		"public_url": "https://b.example", "advertise_agent": "https://b.example", "advertise_boot": "http://b.example", "advertise_images": "http://b.example", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9"}
+		"public_url": "https://b.example", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9"}
 	rows := config.Settings(e)
 	if n := reflect.TypeFor[config.Server]().NumField(); n != len(rows) {
 		t.Errorf("%d fields, %d settings", n, len(rows))
