@@ -45,10 +45,10 @@ type Backend interface {
 	Watch(ctx context.Context, ident string) <-chan struct{}
 }
 
-// Images is the image store. Put reads the image to its end, keeps it only when it is whole and of the format ("raw" or
-// "raw.zst"), and replaces one of the same name; a missing image is the image.not_found fault.
+// Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the
+// same name; a missing image is the image.not_found fault.
 type Images interface {
-	Put(ctx context.Context, name, format string, image io.Reader) (api.Image, error)
+	Put(ctx context.Context, name string, image io.Reader) (api.Image, error)
 	Image(ctx context.Context, name string) (api.Image, error)
 	List(ctx context.Context) ([]api.Image, error)
 	Delete(ctx context.Context, name string) error

@@ -242,13 +242,13 @@ func (redfish) SecretKeys() []string { return []string{"redfish_password"} }
 // store is an image store in memory.
 type store struct{ images map[string]string }
 
-func (s *store) Put(_ context.Context, name, format string, r io.Reader) (api.Image, error) {
+func (s *store) Put(_ context.Context, name string, r io.Reader) (api.Image, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
 		return api.Image{}, err
 	}
 	s.images[name] = string(text)
-	return api.Image{Name: name, Format: format, Size: int64(len(text))}, nil
+	return api.Image{Name: name, Size: int64(len(text))}, nil
 }
 
 func (s *store) Image(_ context.Context, name string) (api.Image, error) {

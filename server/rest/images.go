@@ -44,24 +44,13 @@ func (c *call) showImage() error {
 	return c.json(http.StatusOK, i)
 }
 
-// putImage takes an upload of any length, as long as it moves. Without format= the name's ending says what it is.
+// putImage takes an upload of any length, as long as it moves.
 func (c *call) putImage() error {
 	name, err := c.imageName()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("format")
-	if err != nil {
-		return err
-	}
-	format := q.Get("format")
-	if format == "" {
-		format = "raw"
-		if strings.HasSuffix(name, ".zst") {
-			format = "raw.zst"
-		}
-	}
-	i, err := c.api.cfg.Images.Put(c.r.Context(), name, format, movingReader{c, http.NewResponseController(c.w)})
+	i, err := c.api.cfg.Images.Put(c.r.Context(), name, movingReader{c, http.NewResponseController(c.w)})
 	if err != nil {
 		return err
 	}
