@@ -2,6 +2,7 @@ package redfish
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 
@@ -31,6 +32,11 @@ type pass struct {
 	basic   bool
 	token   string
 	session string // path, to log out
+}
+
+// basic is the credentials as basic authentication spells them.
+func (a *account) basic() string {
+	return base64.StdEncoding.EncodeToString([]byte(a.username + ":" + a.password))
 }
 
 func (a *account) acquire(ctx context.Context) error {

@@ -3,13 +3,13 @@ package redfish
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,7 +45,7 @@ type operation struct {
 var errOperationTime = errors.New("operation took too long")
 
 func newOperation(ctx context.Context, a *account, patient bool) *operation {
-	o := &operation{account: a, patient: patient, secrets: []string{a.password}}
+	o := &operation{account: a, patient: patient, secrets: []string{a.password, a.basic()}}
 	o.ctx, o.cancel = context.WithTimeoutCause(ctx, operationTime, errOperationTime)
 	return o
 }
@@ -199,8 +199,11 @@ func (o *operation) send(r request) (*http.Response, error) {
 	switch p := r.pass; {
 	case p == nil:
 	case p.basic:
-		req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(o.account.username+":"+o.account.password)))
+		req.Header.Set("Authorization", "Basic "+o.account.basic())
 	default:
+		if !slices.Contains(o.secrets, p.token) {
+			o.secrets = append(o.secrets, p.token)
+		}
 		req.Header.Set("X-Auth-Token", p.token)
 	}
 	resp, err := o.account.transport.RoundTrip(req)

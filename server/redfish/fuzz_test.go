@@ -1,0 +1,75 @@
+package redfish
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// FuzzZ8_RedfishObjects puts any bytes in the place of one object. Nothing may crash or hang, nothing but the BMC may
+// be called, and every error must be a fault that names a cause.
+func FuzzZ8_RedfishObjects(f *testing.F) {
+	for path, o := range newStandIn().objects() {
+		raw, err := json.Marshal(o)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(path, raw)
+	}
+	f.Add("/redfish/v1/Systems/1", []byte(`{"@odata.id":"http://evil.test/x","Boot":{"BootSourceOverrideTarget":7},"Links":{"ManagedBy":[{"@odata.id":"//evil.test"}]}}`))
+	f.Add("/redfish/v1/Systems", []byte(`{"Members":[{"@odata.id":"/redfish/v1/Systems"}],"Members@odata.nextLink":"?x"}`))
+	f.Add("/redfish/v1/Managers/bmc/VirtualMedia/Cd", []byte(`{"MediaTypes":["CD"],"Inserted":true,"Actions":{"#VirtualMedia.EjectMedia":{"target":"\u0000"}}}`))
+	f.Fuzz(func(t *testing.T, path string, body []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			l.before = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodGet || strings.TrimSuffix(r.URL.Path, "/") != path {
+					return false
+				}
+				_, _ = w.Write(body)
+				return true
+			}
+			for name, err := range everything(t, l.bmc(t)) {
+				if f := fault.From(err); err != nil && (f.Reason == fault.InternalError || f.Message == "") {
+					t.Errorf("%s gives %v", name, err)
+				}
+			}
+			for _, addr := range l.wire.asked {
+				if addr != "bmc.test:80" {
+					t.Errorf("%s was called", addr)
+				}
+			}
+		})
+	})
+}
+
+// FuzzZ8_Links holds resolve to its promise: a path of the origin, or a fault.
+func FuzzZ8_Links(f *testing.F) {
+	for _, l := range append(foreign, "/redfish/v1/Systems/1", "http://bmc.test/redfish/v1/Systems/1?a=b#c", "HTTP://BMC.TEST:80/x", "/%2f%2fevil.test", "/..//evil.test") {
+		f.Add(l)
+	}
+	f.Fuzz(func(t *testing.T, link string) {
+		tgt, err := parse(info(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := newOperation(t.Context(), &account{endpoint: newEndpoint(tgt, Config{Log: slog.New(slog.DiscardHandler)}), root: tgt.root}, false)
+		defer o.cancel()
+		path, err := o.resolve(link)
+		if err != nil {
+			return
+		}
+		req, err := http.NewRequest(http.MethodGet, o.account.endpoint.origin+path, http.NoBody)
+		if err != nil {
+			t.Fatalf("%q is resolved to the unusable %q", link, path)
+		}
+		if req.URL.Host != "bmc.test:80" || req.URL.Scheme != "http" || req.URL.User != nil {
+			t.Errorf("%q is resolved to %q of %s", link, path, req.URL.Host)
+		}
+	})
+}
