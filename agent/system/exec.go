@@ -8,7 +8,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // OutputMax caps what is kept of a program's output.
@@ -30,6 +33,9 @@ func (r Runner) Run(ctx context.Context, program string, args ...string) ([]byte
 	}
 	cmd := exec.CommandContext(ctx, file, args...)
 	cmd.Env = []string{"PATH=" + strings.Join(programDirs, ":"), "LC_ALL=C"}
+	// What the program started ends with it, and must not hold its pipes open.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	out, told := &capped{max: OutputMax}, &tail{max: 4 << 10}
 	cmd.Stdout, cmd.Stderr = out, told

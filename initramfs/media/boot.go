@@ -25,6 +25,7 @@ var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 const (
 	sector   = 2048
 	espName  = "ESP.IMG"
+	espLabel = "BESSEMER" // of the FAT volume
 	pvdAt    = 16 * sector
 	fatExtra = 2 << 20  // room for FAT tables and directories
 	fatMin   = 34 << 20 // below, FAT32 is not what every firmware takes
@@ -95,7 +96,7 @@ func esp(out, program string) error {
 		return err
 	}
 	defer disk.Close()
-	fs, err := fat32.Create(disk, size, 0, 512, "ESP", true)
+	fs, err := fat32.Create(disk, size, 0, 512, espLabel, true)
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func esp(out, program string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	for _, p := range []string{"/EFI", "/EFI/BOOT", name} {
+	for _, p := range []string{"/" + espLabel, "/EFI", "/EFI/.", "/EFI/..", "/EFI/BOOT", "/EFI/BOOT/.", "/EFI/BOOT/..", name} {
 		if err := fs.Chtimes(p, epoch, epoch, epoch); err != nil {
 			return err
 		}
