@@ -1,6 +1,8 @@
 package image
 
 import (
+	"runtime"
+
 	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -24,7 +26,7 @@ func (w *Writer) finish(to *disk.Disk, drive []byte, firmware Firmware, out *Wri
 	if err := to.RereadPartitions(); err != nil {
 		w.Log.Warn("partitions not read again", "device", to.String(), "err", err)
 	}
-	p, loader, err := to.FindLoader()
+	p, loader, err := to.FindLoader(runtime.GOARCH)
 	if err != nil {
 		return err
 	}
