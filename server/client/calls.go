@@ -10,6 +10,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // In every call node is a name or UUID.
@@ -131,6 +132,13 @@ func (c *Client) Steps(ctx context.Context, node, run string) (api.StepsAnswer, 
 	}
 	err := c.call(ctx, http.MethodGet, at(node, "steps"), q, nil, &v)
 	return v, err
+}
+
+// Available lists the steps that nodes of a driver may be asked for.
+func (c *Client) Available(ctx context.Context, driver string) ([]step.Step, error) {
+	var v api.StepList
+	err := c.call(ctx, http.MethodGet, "/v1/drivers/"+url.PathEscape(driver)+"/steps", nil, nil, &v)
+	return v.Steps, err
 }
 
 // Ports lists ports, of one node or with one address or all.

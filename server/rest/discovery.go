@@ -11,6 +11,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 func (c *call) v1Version() map[string]any {
@@ -138,6 +139,15 @@ func (c *call) driverProperties() error {
 		return err
 	}
 	return c.json(http.StatusOK, d.Properties())
+}
+
+// driverSteps lists the steps that a node of the driver may be asked for.
+func (c *call) driverSteps() error {
+	d, err := c.pathDriver()
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, api.StepList{Steps: append([]step.Step{}, c.api.cfg.Backend.Catalog(d.Name()).All()...)})
 }
 
 // conductorView is this server; there is no other.

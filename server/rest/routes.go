@@ -53,6 +53,7 @@ func (a *API) routes() []route {
 		{method: get, path: node + "/steps", handle: (*call).steps},
 		{method: get, path: node + "/logs", handle: (*call).logs},
 		{method: get, path: "/v1/events", handle: (*call).events},
+		{method: get, path: "/v1/drivers/{driver}/steps", handle: (*call).driverSteps},
 	}
 	if a.cfg.Images != nil {
 		rows = append(rows,

@@ -12,8 +12,8 @@ import (
 //	GET    /v1/nodes/{node}/steps?run=                          StepsAnswer: the current or last run
 //	GET    /v1/nodes/{node}/logs?generation=&offset=&follow=    the agent's log, JSON lines
 //	GET    /v1/events?node=                                     server-sent events: "node" with an Event
+//	GET    /v1/drivers/{driver}/steps                           StepList: what its nodes may be asked for
 //	GET    /v1/images, GET|PUT|DELETE /v1/images/{name}         the image store; PUT's body is the image
-//	GET    /v1/nodes/{node}/history?detail=true                 (Ironic's, newest first)
 
 // Headers of the log stream.
 const (
@@ -95,6 +95,11 @@ type StepView struct {
 	Started    Time           `json:"started"`
 	Ended      Time           `json:"ended"`
 	Deadline   Time           `json:"deadline"`
+}
+
+// StepList is the steps that nodes of a driver may be asked for.
+type StepList struct {
+	Steps []step.Step `json:"steps"`
 }
 
 // Event tells that a node changed. Changes in quick succession come as one event; after Gone there is no such node.

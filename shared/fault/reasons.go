@@ -141,7 +141,7 @@ var Reasons = []Row{
 	{LogNotFound, NotFound, "No agent has written a log in this boot of the node yet.", "bessemer node logs -f NODE waits for the first line"},
 	{StorageUnavailable, Unavailable, "The server's store can't be written; no work is granted until it can.", "look at the server's disk: space, permissions, health"},
 
-	{StepUnknown, Invalid, "No step of this name is offered for this node.", "bessemer node plan and the reference page of the steps list them"},
+	{StepUnknown, Invalid, "No step of this name is offered for this node.", "bessemer node steps --available NODE lists them"},
 	{StepNotFound, NotFound, "No attempt of a step has this id.", "bessemer node show NODE names the steps of its work"},
 	{StepArgument, Invalid, "A step's arguments are wrong.", "the reference page of the steps gives each argument's type"},
 	{StepNotOffered, Conflict, "The step is not offered to this agent, or no longer.", "nothing to do: the agent drops it"},
