@@ -3,26 +3,27 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/agent/channel"
 	"github.com/bessemer-metal/bessemer/agent/system"
-	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // runAgent brings the machine's hardware and network up, reads the boot configuration and works for the server named
 // there until ctx ends.
 func runAgent(ctx context.Context, root string) error {
-	log, closeLog, err := openLog(root)
+	kept, err := channel.OpenLog(filepath.Join(root, system.RunDir, "log"), logSize)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
+	defer kept.Close()
+	log := slog.New(slog.NewJSONHandler(kept, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	slog.SetDefault(log) // libraries that log by themselves end up in the same place
+	log.Info("agent starts", "version", version)
 	console := system.OpenConsole(root)
 	defer console.Close()
 	ctx, stop := context.WithCancel(ctx)
@@ -34,10 +35,11 @@ func runAgent(ctx context.Context, root string) error {
 	if err := system.MountEFI(root); err != nil {
 		log.Warn("firmware", "err", err)
 	}
-	config, err := bootConfig(ctx, root, console, changed)
+	medium, err := bootConfig(ctx, root, console, changed)
 	if err != nil {
 		return err
 	}
+	config := medium.Config
 	if moved, err := system.ClockFloor(config.NotBefore, time.Now); err != nil || moved {
 		log.Info("clock", "moved", moved, "floor", config.NotBefore, "err", err)
 	}
@@ -52,39 +54,19 @@ func runAgent(ctx context.Context, root string) error {
 		return ctx.Err()
 	case <-network.Ready():
 	}
-	return work(ctx, session{root: root, console: console, log: log, modules: modules, network: network, config: config})
+	return work(ctx, session{root: root, console: console, log: log, kept: kept, medium: medium})
 }
+
+// logSize is how many bytes of the agent's log a machine keeps until they are shipped.
+const logSize = 8 << 20
 
 // session is what the agent found out before it talks to its server.
 type session struct {
 	root    string
 	console *system.Console
 	log     *slog.Logger
-	modules *system.Modules
-	network *system.Network
-	config  api.BootConfig
-}
-
-// work tells what was found and waits.
-func work(ctx context.Context, s session) error {
-	s.console.Say("server", "ready for %s", s.config)
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// openLog makes the agent's log: JSON lines in tmpfs, from the first second on.
-func openLog(root string) (*slog.Logger, func(), error) {
-	file := filepath.Join(root, system.RunDir, "agent.log")
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return nil, nil, fmt.Errorf("open the agent's log: %w", err)
-	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open the agent's log: %w", err)
-	}
-	log := slog.New(slog.NewJSONHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	slog.SetDefault(log) // libraries that log by themselves end up in the same place
-	return log, func() { f.Close() }, nil
+	kept    *channel.Log
+	medium  system.Medium
 }
 
 // loadModules loads what the hardware asks for and goes on doing so as devices appear. changed gets a value, at most
@@ -122,9 +104,9 @@ func loadModules(ctx context.Context, root string, console *system.Console, log 
 }
 
 // bootConfig waits for the boot medium and reads it; a later process of the same boot takes what the first one kept.
-func bootConfig(ctx context.Context, root string, console *system.Console, changed <-chan struct{}) (api.BootConfig, error) {
+func bootConfig(ctx context.Context, root string, console *system.Console, changed <-chan struct{}) (system.Medium, error) {
 	if c, err := system.KeptConfig(root); err == nil {
-		return c, nil
+		return system.Medium{Config: c}, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		console.Say("medium", "%v; reading the boot medium again", err)
 	}
@@ -136,10 +118,10 @@ func bootConfig(ctx context.Context, root string, console *system.Console, chang
 		m, err := system.FindMedium(root)
 		if err == nil {
 			if err := system.KeepConfig(root, m.Config); err != nil {
-				return m.Config, err
+				return m, err
 			}
 			console.Say("medium", "boot medium %s: %s", m.Name, m.Config)
-			return m.Config, nil
+			return m, nil
 		}
 		switch {
 		case !errors.Is(err, system.ErrNoMedium):
@@ -149,7 +131,7 @@ func bootConfig(ctx context.Context, root string, console *system.Console, chang
 		}
 		select {
 		case <-ctx.Done():
-			return api.BootConfig{}, ctx.Err()
+			return system.Medium{}, ctx.Err()
 		case <-changed:
 		case <-tick.C:
 		}
