@@ -124,7 +124,7 @@ func body(b *strings.Builder, src *source, t reflect.Type) error {
 	}
 	fmt.Fprintf(b, "\n### %s\n\n%s\n", t.Name(), doc)
 	if t.Kind() != reflect.Struct {
-		fmt.Fprintf(b, "\nA %s.", base(t))
+		fmt.Fprintf(b, "\nJSON type: %s.", base(t))
 		if values := src.values[t.String()]; len(values) > 0 {
 			fmt.Fprintf(b, " One of: `%s`.", strings.Join(values, "`, `"))
 		}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/integration/figures"
+)
+
+// row is one line of a benchmark: its package, its name without processors, and its values by unit, in the order told.
+type row struct {
+	pkg, name string
+	values    []value
+}
+
+type value struct {
+	number float64
+	unit   string
+}
+
+// parse reads what go test -bench prints.
+func parse(out string) []row {
+	var rows []row
+	pkg := ""
+	for line := range strings.Lines(out) {
+		if p, ok := strings.CutPrefix(line, "pkg: "); ok {
+			pkg = strings.TrimPrefix(strings.TrimSpace(p), "github.com/bessemer-metal/bessemer/")
+		}
+		f := strings.Fields(line)
+		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") || len(f)%2 != 0 {
+			continue
+		}
+		name := strings.TrimPrefix(f[0], "Benchmark")
+		if i := strings.LastIndex(name, "-"); i > 0 {
+			name = name[:i]
+		}
+		r := row{pkg: pkg, name: name}
+		for i := 2; i+1 < len(f); i += 2 {
+			n, err := strconv.ParseFloat(f[i], 64)
+			if err != nil {
+				break
+			}
+			r.values = append(r.values, value{n, f[i+1]})
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// merge adds rows whose benchmark is not there yet: the second run meets those of the first again.
+func merge(rows, more []row) []row {
+	for _, r := range more {
+		if !slices.ContainsFunc(rows, func(o row) bool { return o.pkg == r.pkg && o.name == r.name }) {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+const generated = "<!-- Written by make bench. -->\n\n"
+
+// benchmarks is the page of Go's benchmarks.
+func benchmarks(rows []row, where string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s# Benchmarks of packages\n\n%s Method: `go test -bench . -benchmem`, one run.\n\n| package | benchmark | results |\n|---|---|---|\n", generated, where)
+	for _, r := range rows {
+		var told []string
+		for _, v := range r.values {
+			told = append(told, number(v.number)+" "+v.unit)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.pkg, r.name, strings.Join(told, ", "))
+	}
+	return b.String()
+}
+
+// set is the page of one set of figures.
+func set(s figures.Set, where string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s# %s\n\n%s %s\n\n| | measured | | to reach |\n|---|---:|---|---|\n", generated, s.Title, where, s.Method)
+	for _, f := range s.Rows {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", f.What, number(f.Value), f.Unit, f.Target)
+	}
+	return b.String()
+}
+
+// number writes a value with three digits that mean something, and large ones in full.
+func number(v float64) string {
+	if v >= 100 || v <= -100 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
+
+// index is the page that leads to the others.
+func index(names []string, pages map[string]string) string {
+	var b strings.Builder
+	b.WriteString(generated + "# Figures\n\n`make bench` measures and writes the pages beside this one; ratios are taken side by side, in one run, on one machine.\n\n")
+	for _, n := range names {
+		_, rest, _ := strings.Cut(pages[n], "\n# ")
+		title, _, _ := strings.Cut(rest, "\n")
+		fmt.Fprintf(&b, "- [%s](%s.md)\n", title, n)
+	}
+	return b.String()
+}
