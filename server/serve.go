@@ -1,0 +1,355 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/initramfs/media"
+	"github.com/bessemer-metal/bessemer/server/boot"
+	"github.com/bessemer-metal/bessemer/server/channel"
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/server/fake"
+	"github.com/bessemer-metal/bessemer/server/images"
+	"github.com/bessemer-metal/bessemer/server/logs"
+	"github.com/bessemer-metal/bessemer/server/origin"
+	"github.com/bessemer-metal/bessemer/server/redfish"
+	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/seal"
+	"github.com/bessemer-metal/bessemer/server/sqlite"
+	"github.com/bessemer-metal/bessemer/server/token"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+// installation names this server in tokens; one data directory is one installation.
+const installation = "installation"
+
+// maxImage bounds one stored image (T9): what no disk image of a server's operating system reaches.
+const maxImage = 1 << 40
+
+// serve runs the server until ctx ends: it opens the data directory (and makes what a first start needs), wires the
+// adapters to the conductor and answers on three listeners.
+func serve(ctx context.Context, cfg config.Server, out *os.File) error {
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	first := !exists(filepath.Join(cfg.DataDir, "bessemer.db"))
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	keys, err := seal.Open(filepath.Join(cfg.DataDir, "master.key"), first)
+	if err != nil {
+		return err
+	}
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(cfg.DataDir, "bessemer.db"), Sealer: keys, Log: log})
+	if err != nil {
+		return err
+	}
+	s := &server{cfg: cfg, log: log, store: store}
+	err = s.run(ctx, keys, first)
+	return errors.Join(err, store.Close())
+}
+
+func exists(file string) bool { _, err := os.Stat(file); return err == nil }
+
+// server is what run wires together.
+type server struct {
+	cfg   config.Server
+	log   *slog.Logger
+	store *sqlite.Store
+	wg    sync.WaitGroup
+}
+
+func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error {
+	cfg, log := s.cfg, s.log
+	ctx, stop := context.WithCancelCause(ctx)
+	defer s.wg.Wait()
+	defer stop(nil)
+
+	identity, err := channel.LoadIdentity(cfg.DataDir, time.Now())
+	if err != nil {
+		return err
+	}
+	seeds, err := keys.DeriveAll("token signing")
+	if err != nil {
+		return err
+	}
+	var signing []token.Key
+	for i, seed := range seeds {
+		k := token.Key{Seed: seed}
+		if i > 0 {
+			k.Until = time.Now().Add(token.Overlap)
+		}
+		signing = append(signing, k)
+	}
+	name, err := s.installation(ctx)
+	if err != nil {
+		return err
+	}
+	tokens, err := token.New(name, signing...)
+	if err != nil {
+		return err
+	}
+	bootKey, err := keys.Derive("boot")
+	if err != nil {
+		return err
+	}
+	agentLogs, err := logs.Open(filepath.Join(cfg.DataDir, "logs"), log)
+	if err != nil {
+		return err
+	}
+	defer agentLogs.Close()
+	store, err := images.Open(filepath.Join(cfg.DataDir, "images"), maxImage, time.Now)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	policy := &origin.Policy{Allow: cfg.AllowOrigins}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: policy.Control}
+
+	// The addresses that go on media are those of the listeners unless the operator says what machines see.
+	apiLn, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for the API on %s: %w", cfg.Listen, err)
+	}
+	agents, agentURL := s.listen("agent channel", "--agent-listen", cfg.AgentListen, "https", cfg.AdvertiseAgent)
+	bootLn, bootURL := s.listen("boot files and images", "--boot-listen", cfg.BootListen, "http", cfg.AdvertiseBoot)
+	imagesURL := bootURL
+	if cfg.AdvertiseImages != "" && bootLn != nil {
+		imagesURL = "http://" + withPort(cfg.AdvertiseImages, bootLn.Addr())
+	}
+
+	dispatcher := channel.NewDispatcher(time.Now)
+	c, err := conductor.New(conductor.Config{
+		Store: s.store,
+		Drivers: []conductor.Driver{
+			redfish.New(redfish.Config{Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: time.Now}),
+			fake.New(),
+		},
+		Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
+		AgentURL:  func() string { return agentURL },
+		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
+		Pins:      identity.Pins(), Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
+		AnySource: cfg.AnyBootSource, CheckOrigin: policy.Check,
+	})
+	if err != nil {
+		return err
+	}
+	auth, err := authenticator(cfg)
+	if err != nil {
+		return err
+	}
+	if err := rest.CheckListen(auth, apiLn.Addr(), cfg.ForceNoAuth); err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("find the host's name: %w", err)
+	}
+	restAPI := rest.New(rest.Config{
+		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Now: time.Now, Started: time.Now(), Log: log,
+	})
+	if !loopback(apiLn.Addr()) {
+		if apiLn, err = s.secure(apiLn); err != nil {
+			return err
+		}
+	}
+
+	s.wg.Go(func() { stop(c.Run(ctx)) })
+	s.serveHTTP(ctx, stop, "API", rest.Server(restAPI, log), apiLn)
+	if agents != nil {
+		ch := channel.New(channel.Config{Conductor: c, Dispatcher: dispatcher, Tokens: tokens, Networks: cfg.AgentNetworks, Now: time.Now, Log: log})
+		s.wg.Go(func() {
+			if err := ch.Serve(ctx, agents, identity); err != nil {
+				stop(fmt.Errorf("agent channel: %w", err))
+			}
+		})
+	}
+	if bootLn != nil {
+		mux := http.NewServeMux()
+		mux.Handle(boot.Path, boot.Handler(cfg.BaseISO, c, log))
+		mux.Handle(images.Prefix, store.Handler())
+		s.serveHTTP(ctx, stop, "boot files and images", rest.Server(mux, log), bootLn)
+	}
+	s.welcome(first, apiLn.Addr())
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// installation is the name of this data directory, made at the first start.
+func (s *server) installation(ctx context.Context) (name string, err error) {
+	err = s.store.Update(ctx, func(tx conductor.Tx) error {
+		if name, err = tx.Setting(installation); err != nil || name != "" {
+			return err
+		}
+		name = conductor.NewID()
+		return tx.PutSetting(installation, name)
+	})
+	return name, err
+}
+
+// listen opens one of the listeners that machines use. A port that is taken is told by name and leaves the API as it is.
+func (s *server) listen(what, flag, addr, scheme, advertised string) (net.Listener, string) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		s.log.Error("a listener is missing; machines can't be booted until it is there", "listener", what, "address", addr, "err", err,
+			"hint", "free the port, or choose another with "+flag)
+		return nil, scheme + "://" + advertised
+	}
+	if advertised == "" {
+		advertised = reachable(ln.Addr())
+	}
+	return ln, scheme + "://" + withPort(advertised, ln.Addr())
+}
+
+// withPort completes HOST by the listener's port; HOST:PORT stays.
+func withPort(host string, a net.Addr) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	_, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port)
+}
+
+// reachable turns a wildcard listener's address into one that others can dial: the source address of the default route.
+func reachable(a net.Addr) string {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil || !ap.Addr().IsUnspecified() {
+		return a.String()
+	}
+	// A UDP "connection" sends nothing; it only asks the kernel which address it would use.
+	conn, err := net.Dial("udp", "192.0.2.1:9")
+	if err != nil {
+		return a.String()
+	}
+	defer conn.Close()
+	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
+	if err != nil {
+		return a.String()
+	}
+	return net.JoinHostPort(host, fmt.Sprint(ap.Port()))
+}
+
+func loopback(a net.Addr) bool {
+	ap, err := netip.ParseAddrPort(a.String())
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}
+
+func (s *server) serveHTTP(ctx context.Context, stop context.CancelCauseFunc, what string, srv *http.Server, ln net.Listener) {
+	s.wg.Go(func() {
+		if err := srv.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			stop(fmt.Errorf("%s: %w", what, err))
+		}
+	})
+	s.wg.Go(func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(grace); err != nil {
+			srv.Close() //nolint:errcheck // streams that would not end are cut
+		}
+	})
+}
+
+// welcome says where the server is, and on the first start what to type next.
+func (s *server) welcome(first bool, addr net.Addr) {
+	url := "http://" + addr.String()
+	if !loopback(addr) {
+		url = "https://" + addr.String()
+	}
+	s.log.Info("serving", "api", url, "data", s.cfg.DataDir)
+	if !exists(s.cfg.BaseISO) {
+		s.log.Warn("there is no ramdisk yet; machines can't be booted", "expected", s.cfg.BaseISO, "hint", "bessemer ramdisk build --output "+filepath.Dir(s.cfg.BaseISO))
+	}
+	if first {
+		s.log.Info("first start: keys, certificate and database were made; next, tell it of a machine:",
+			"type", "bessemer --server "+url+" node create NAME --driver redfish --driver-info redfish_address=https://BMC --driver-info redfish_username=USER --driver-info redfish_password=PASSWORD")
+	}
+}
+
+func authenticator(cfg config.Server) (rest.Authenticator, error) {
+	if cfg.Auth != "basic" {
+		return rest.NoAuth{}, nil
+	}
+	f, err := os.Open(cfg.Users)
+	if err != nil {
+		return nil, fmt.Errorf("open the user file of --auth basic: %w (make it with: htpasswd -nbB USER PASSWORD > FILE)", err)
+	}
+	defer f.Close()
+	return rest.NewBasic(f)
+}
+
+// configDrives makes config drives with the ramdisk's media code.
+type configDrives struct{}
+
+func (configDrives) ConfigDrive(files map[string][]byte) ([]byte, error) {
+	return media.ConfigDrive(files, media.ConfigDriveLabel)
+}
+
+// pins keeps the keys that BMCs showed first as settings of the store.
+type pins struct{ store conductor.Store }
+
+func (p pins) Pin(ctx context.Context, origin string) (pin string, err error) {
+	err = p.store.View(ctx, func(tx conductor.Tx) error { pin, err = tx.Setting("bmc pin " + origin); return err })
+	return pin, err
+}
+
+func (p pins) PutPin(ctx context.Context, origin, pin string) error {
+	return p.store.Update(ctx, func(tx conductor.Tx) error { return tx.PutSetting("bmc pin "+origin, pin) })
+}
+
+// imageStore shows the store of images as the REST API has them, with the URL that machines fetch them by.
+type imageStore struct {
+	*images.Store
+	base string
+}
+
+func (s imageStore) wire(i images.Image) api.Image {
+	return api.Image{
+		Name: i.Name, Size: i.Size, SHA256: i.SHA256, SHA512: i.SHA512, Format: i.Format, Created: i.Created,
+		URL: s.base + images.Prefix + i.Name,
+	}
+}
+
+func (s imageStore) Put(ctx context.Context, name string, r io.Reader) (api.Image, error) {
+	// The upload says what it is by its first bytes (RFC 8878 §3.1.1); a disk never begins so.
+	in, format := bufio.NewReader(r), images.Raw
+	if magic, err := in.Peek(4); err == nil && bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+		format = images.RawZstd
+	}
+	i, err := s.Store.Put(ctx, name, format, in)
+	return s.wire(i), err
+}
+
+func (s imageStore) Image(_ context.Context, name string) (api.Image, error) {
+	i, err := s.Get(name)
+	return s.wire(i), err
+}
+
+func (s imageStore) List(context.Context) ([]api.Image, error) {
+	all, err := s.Store.List()
+	out := make([]api.Image, len(all))
+	for k, i := range all {
+		out[k] = s.wire(i)
+	}
+	return out, err
+}
+
+func (s imageStore) Delete(_ context.Context, name string) error { return s.Store.Delete(name) }
