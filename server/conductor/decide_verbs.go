@@ -84,15 +84,15 @@ func or(s, other string) string {
 
 // begin opens a flow: the state moves, the old error goes, the steps are stored as planned.
 func (d *decider) begin(e VerbAsked, f state.Flow, via state.Event, plan []step.Item) bool {
+	d.n.Flow = &Flow{
+		Run: d.s.NewID(), Flow: f, Phase: PhaseSteps, Started: d.now, NoRamdisk: e.Ask.NoRamdisk,
+		Actor: e.Caller.Name, Request: e.Caller.Request, TearDown: d.tearDown,
+	}
 	if !d.enter(via) {
 		return false
 	}
 	d.n.LastError, d.n.LastReason = "", ""
 	d.n.Target = state.Row(f).Target
-	d.n.Flow = &Flow{
-		Run: d.s.NewID(), Flow: f, Phase: PhaseSteps, Started: d.now, NoRamdisk: e.Ask.NoRamdisk,
-		Actor: e.Caller.Name, Request: e.Caller.Request, TearDown: d.tearDown,
-	}
 	d.s.Steps = nil
 	for i, it := range plan {
 		d.put(StepRecord{
