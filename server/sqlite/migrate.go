@@ -49,22 +49,28 @@ func readMigrations(fsys fs.FS) ([]migration, error) {
 	return out, nil
 }
 
-// migrate brings the database to the last of the migrations, each in its own transaction, and tells the version it
-// was at before. It changes nothing in a database that is newer, or not ours.
-func migrate(ctx context.Context, conn *sql.Conn, all []migration) (from int, err error) {
+// version reads which migrations the database has had. It refuses one that has more than the known ones, or is
+// another program's, and changes nothing.
+func version(ctx context.Context, conn *sql.Conn, known int) (from int, err error) {
 	var app, tables int
-	for q, to := range map[string]*int{
-		"PRAGMA user_version": &from, "PRAGMA application_id": &app, "SELECT count(*) FROM sqlite_schema": &tables,
-	} {
-		if err := conn.QueryRowContext(ctx, q).Scan(to); err != nil {
-			return 0, fmt.Errorf("read the schema's version: %w", err)
-		}
-	}
+	err = conn.QueryRowContext(ctx, `SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
+		FROM pragma_user_version, pragma_application_id`).Scan(&from, &app, &tables)
 	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read the schema's version: %w", err)
 	case app != applicationID && (app != 0 || from != 0 || tables != 0):
 		return from, fmt.Errorf("this is the database of another program (application id %#x, expected %#x); name another data directory", app, applicationID)
-	case from > len(all):
-		return from, fmt.Errorf("the database has schema version %d, this program knows versions up to %d; start the newer program, or restore a backup made by this one", from, len(all))
+	case from > known:
+		return from, fmt.Errorf("the database has schema version %d, this program knows versions up to %d; start the newer program, or restore a backup made by this one", from, known)
+	}
+	return from, nil
+}
+
+// migrate brings the database to the last of the migrations, each in its own transaction, and tells the version it
+// was at before.
+func migrate(ctx context.Context, conn *sql.Conn, all []migration) (from int, err error) {
+	if from, err = version(ctx, conn, len(all)); err != nil {
+		return from, err
 	}
 	for _, m := range all[from:] {
 		if err := apply(ctx, conn, m); err != nil {

@@ -88,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	if s.writer, err = s.connect(ctx, 0, "_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_txlock=immediate"); err != nil {
+	if s.writer, err = s.connect(ctx, 0, "_synchronous=FULL&_foreign_keys=1&_txlock=immediate"); err != nil {
 		return nil, err
 	}
 	if err := s.prepare(ctx); err != nil {
@@ -125,14 +125,24 @@ func (s *Store) connect(ctx context.Context, pool int, params string) (*session,
 // prepare makes the database fit to be used: size limits, schema, checks.
 func (s *Store) prepare(ctx context.Context) error {
 	conn := s.writer.conn
+	all, err := readMigrations(migrations)
+	if err != nil {
+		return err
+	}
+	if _, err := version(ctx, conn, len(all)); err != nil { // before anything is written, the journal's mode too
+		return explain(err)
+	}
+	var mode string
+	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return explain(err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("its journal mode is %q, expected wal; put the data directory on a local file system", mode)
+	}
 	for _, q := range []string{"PRAGMA journal_size_limit = 16777216", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"} {
 		if _, err := conn.ExecContext(ctx, q); err != nil {
 			return explain(err)
 		}
-	}
-	all, err := readMigrations(migrations)
-	if err != nil {
-		return err
 	}
 	from, err := migrate(ctx, conn, all)
 	if err != nil {
@@ -153,7 +163,7 @@ func (s *Store) prepare(ctx context.Context) error {
 func check(ctx context.Context, conn *sql.Conn) error {
 	for _, table := range []string{"nodes", "ports", "steps", "secrets", "effects", "settings"} {
 		var found string
-		if err := conn.QueryRowContext(ctx, "PRAGMA quick_check('"+table+"')").Scan(&found); err != nil {
+		if err := conn.QueryRowContext(ctx, "SELECT quick_check FROM pragma_quick_check(?)", table).Scan(&found); err != nil {
 			return explain(err)
 		}
 		if found != "ok" {

@@ -298,6 +298,12 @@ func TestF08_NewerForeignAndDamagedDatabasesAreRefused(t *testing.T) {
 	}{
 		"newer":   {func(t *testing.T, path string) { execute(t, path, "PRAGMA user_version = 9999") }, "schema version 9999"},
 		"foreign": {func(t *testing.T, path string) { execute(t, path, "PRAGMA application_id = 7") }, "another program"},
+		"another program's": {func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			execute(t, path, "CREATE TABLE bookmarks (url)")
+		}, "another program"},
 		"not a database": {func(t *testing.T, path string) {
 			if err := os.WriteFile(path, []byte(strings.Repeat("garbage ", 1000)), 0o600); err != nil {
 				t.Fatal(err)

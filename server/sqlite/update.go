@@ -18,7 +18,7 @@ type batch struct {
 	err    error         // nil: committed, durably
 }
 
-// Update implements conductor.Store.
+// Update implements conductor.Store. fn must not call Update: it would wait for itself.
 func (s *Store) Update(ctx context.Context, fn func(conductor.Tx) error) error {
 	for try := 1; ; try++ {
 		b, err := s.join(ctx, fn)
