@@ -18,7 +18,6 @@ var floors = map[string]int{
 	"server/config":                 4,
 	"server/logs":                   4,
 	"server/seal":                   4,
-	"server/origin":                 4,
 	"agent/run":                     4,
 	"agent/managers":                4,
 	"agent/system":                  4,
@@ -26,10 +25,11 @@ var floors = map[string]int{
 	"hardware-managers/managertest": 4,
 	"initramfs/media":               4,
 
-	"server/sqlite":              5,
-	"server/images":              5,
+	"server/conductor/bmctest":   5,
 	"server/conductor/storetest": 5,
+	"server/sqlite":              5,
 	"server/redfish":             5,
+	"server/fake":                5,
 	"server/channel":             5,
 	"server/rest":                5,
 	"server/token":               5,
@@ -39,7 +39,8 @@ var floors = map[string]int{
 	"agent/inventory":            5,
 	"agent/disk":                 5,
 
-	"agent/image": 6,
+	"agent/disk/disktest": 6,
+	"agent/image":         6,
 
 	"hardware-managers/generic": 7,
 
@@ -50,11 +51,26 @@ var floors = map[string]int{
 	"server":   9,
 	"docs/gen": 9,
 
+	// Nothing below is part of a product program.
+	"integration/figures":      10,
 	"integration/floors":       10,
-	"integration/lint":         10,
-	"integration/safetyreport": 10,
 	"integration/image":        10,
-	"integration/bench":        10,
+	"integration/image/testos": 10,
+	"integration/lint":         10,
+	"integration/medium":       10,
+	"integration/ovmf":         10,
+	"integration/safetyreport": 10,
+
+	"integration/bench": 11,
+	"integration/qemu":  11,
+
+	"integration/emulator": 12,
+
+	"integration/lab": 13,
+
+	"integration/cmd/demo":             14,
+	"integration/cmd/redfish-emulator": 14,
+	"integration/vm":                   14,
 }
 
 // neverInAgent names the modules that the agent's program must not reach, and why.

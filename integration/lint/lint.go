@@ -56,6 +56,16 @@ func Check(f *File) []Finding {
 // integration tells whether a package is test or development machinery, which no product program contains.
 func (f *File) integration() bool { return strings.HasPrefix(f.Package, "integration") }
 
+// imports tells whether the file imports a package.
+func (f *File) imports(path string) bool {
+	for _, i := range f.Syntax.Imports {
+		if i.Path.Value == strconv.Quote(path) {
+			return true
+		}
+	}
+	return false
+}
+
 // uses calls fn for each mention of a package's name, such as time.Now, by the package's import path.
 func (f *File) uses(fn func(at *ast.SelectorExpr, path, name string)) {
 	paths := map[string]string{}

@@ -6,7 +6,6 @@ import (
 	"strconv"
 )
 
-func tests(f *File) bool        { return f.Test }
 func product(f *File) bool      { return !f.Test && !f.integration() }
 func libraries(f *File) bool    { return product(f) && !f.Main }
 func libraryCode(f *File) bool  { return !f.Test && !f.Main }
@@ -53,6 +52,9 @@ func Rules() []Rule {
 		},
 		{
 			Name: "skip-verify", Why: "the peer of TLS is always verified (safety.md T5)",
+			Allow: map[string]string{
+				"server/redfish": "a pinned BMC key replaces the search for a CA; VerifyConnection refuses every other key",
+			},
 			Find: func(f *File, report func(ast.Node, string, ...any)) {
 				ast.Inspect(f.Syntax, func(n ast.Node) bool {
 					if id, ok := n.(*ast.Ident); ok && id.Name == "InsecureSkipVerify" {
@@ -63,11 +65,17 @@ func Rules() []Rule {
 			},
 		},
 		{
+			// Inside a synctest bubble a sleep costs nothing and is exact.
 			Name: "sleep", Why: "a sleeping test is slow or wrong; use testing/synctest, or wait for the thing itself",
-			Find: forbids(tests, "wait for the thing itself, or use testing/synctest", "time.Sleep"),
+			Find: forbids(func(f *File) bool { return f.Test && !f.imports("testing/synctest") },
+				"wait for the thing itself, or use testing/synctest", "time.Sleep"),
 		},
 		{
 			Name: "wall-time", Why: "wall time is handed down by main, so that a test can make it jump (safety.md F28)",
+			Allow: map[string]string{
+				"agent/system":   "measures how long it waits for the kernel; only differences of monotonic time",
+				"server/redfish": "measures the budget of an operation; only differences of monotonic time",
+			},
 			Find: forbids(libraries, "wall time is handed down by main", "time.Now", "time.Since", "time.Until"),
 		},
 		{
@@ -207,16 +215,37 @@ func isSprintf(e ast.Expr) bool {
 	return ok && (s.Sel.Name == "Sprintf" || s.Sel.Name == "Sprint")
 }
 
-// joinsConstants tells whether a + b is made of literals and names of constants only (they begin like any name, so a
-// name counts as constant when it was declared so in the same file).
+// joinsConstants tells whether a + b is made only of literals, of constants declared in the same file, and of the
+// variable of a loop over a list of literals.
 func joinsConstants(e ast.Expr) bool {
 	switch x := inner(e).(type) {
 	case *ast.BasicLit:
 		return true
 	case *ast.Ident:
-		return x.Obj != nil && x.Obj.Kind == ast.Con
+		return x.Obj != nil && (x.Obj.Kind == ast.Con || overLiterals(x.Obj))
 	case *ast.BinaryExpr:
 		return joinsConstants(x.X) && joinsConstants(x.Y)
 	}
 	return false
+}
+
+func overLiterals(o *ast.Object) bool {
+	a, ok := o.Decl.(*ast.AssignStmt)
+	if !ok || len(a.Rhs) != 1 {
+		return false
+	}
+	r, ok := a.Rhs[0].(*ast.UnaryExpr)
+	if !ok || r.Op != token.RANGE {
+		return false
+	}
+	list, ok := r.X.(*ast.CompositeLit)
+	if !ok {
+		return false
+	}
+	for _, e := range list.Elts {
+		if !isString(e) {
+			return false
+		}
+	}
+	return true
 }

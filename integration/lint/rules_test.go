@@ -35,6 +35,7 @@ func TestRules(t *testing.T) {
 		"sleep": {
 			{"agent/run/a_test.go", `package run; import "time"; func f() { time.Sleep(1) }`, 1},
 			{"agent/run/a_test.go", `package run; import "time"; func f() { time.After(1) }`, 0},
+			{"agent/run/a_test.go", `package run; import ("time"; "testing/synctest"); var _ = synctest.Test; func f() { time.Sleep(1) }`, 0},
 		},
 		"wall-time": {
 			{"agent/run/a.go", `package run; import "time"; var now = time.Now`, 1},
@@ -72,6 +73,8 @@ func TestRules(t *testing.T) {
 			{"server/sqlite/a.go", `package sqlite; import "fmt"; func f(db interface{ Query(string) }, n string) { db.Query(fmt.Sprintf("SELECT %s", n)) }`, 1},
 			{"server/sqlite/a.go", `package sqlite; func f(db interface{ Exec(string, ...any) }, n string) { db.Exec("DELETE FROM nodes WHERE id = ?", n) }`, 0},
 			{"server/sqlite/a.go", `package sqlite; const cols = "a, b"; func f(db interface{ Exec(string) }) { db.Exec("SELECT " + cols) }`, 0},
+			{"server/sqlite/a.go", `package sqlite; func f(db interface{ Exec(string) }) { for _, t := range []string{"a", "b"} { db.Exec("VACUUM " + t) } }`, 0},
+			{"server/sqlite/a.go", `package sqlite; func f(db interface{ Exec(string) }, all []string) { for _, t := range all { db.Exec("VACUUM " + t) } }`, 1},
 		},
 		"name": {
 			{"server/util/a.go", `package util`, 1},
