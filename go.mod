@@ -4,6 +4,9 @@ go 1.26.0
 
 toolchain go1.26.8
 
+// What was built or fetched is no part of the module.
+ignore ./build
+
 require (
 	github.com/VividCortex/ewma v1.2.0
 	github.com/acarl005/stripansi v0.0.0-20180116102854-5a71ef0e047d
