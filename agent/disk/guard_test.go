@@ -1,0 +1,596 @@
+package disk_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const mib = 1 << 20
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func guard(m *disktest.Machine) *disk.Guard {
+	return &disk.Guard{Root: m.FS(), Layer: m, Log: quiet}
+}
+
+// world is a machine with a disk of each local class.
+func world(t testing.TB) (*disktest.Machine, []*disktest.Device) {
+	m := disktest.New(t)
+	return m, []*disktest.Device{
+		m.Add(disktest.Spec{Kernel: "vda", Serial: "V1", Size: 80 * mib, Class: inventory.VirtIO}),
+		m.Add(disktest.Spec{Kernel: "sda", Serial: "A1", WWN: "naa.5000c500a1b2c3d4", Size: 80 * mib, Class: inventory.SATA}),
+		m.Add(disktest.Spec{Kernel: "sdb", Serial: "B1", WWN: "naa.5000c500a1b2c3d5", Size: 80 * mib, Class: inventory.SAS, Align: 4096}),
+		m.Add(disktest.Spec{Kernel: "nvme0n1", Serial: "N1", WWN: "eui.0025385b11", Size: 80 * mib, Class: inventory.NVMePCIe}),
+	}
+}
+
+func ids(devices ...*disktest.Device) []inventory.DeviceID {
+	var out []inventory.DeviceID
+	for _, d := range devices {
+		out = append(out, d.ID())
+	}
+	return out
+}
+
+func TestGuardHandsOutWhatIsAllowed(t *testing.T) {
+	m, devices := world(t)
+	got, err := guard(m).Check(t.Context(), ids(devices...), nil)
+	if err != nil || len(got) != 4 {
+		t.Fatalf("got %d disks, %v", len(got), err)
+	}
+	for i, d := range got {
+		if d.ID != devices[i].ID() || d.Bytes != 80*mib || d.Align != devices[i].Align {
+			t.Errorf("got %+v of %d bytes, sectors of %d", d.ID, d.Bytes, d.Align)
+		}
+	}
+	if err := disk.Close(got); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refusal is a state of the machine in which a disk must not be written; every one is a guard of its own, and the test
+// fails if that guard is taken away.
+type refusal struct {
+	name   string
+	spoil  func(t *testing.T, m *disktest.Machine, d *disktest.Device) // d is the SATA disk, one of two targets
+	node   map[string]any
+	reason fault.Reason
+	says   string // what the message must name
+}
+
+func put(t testing.TB, d *disktest.Device, off int64, b []byte) {
+	t.Helper()
+	if _, err := d.File.WriteAt(b, off); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func refusals() map[string][]refusal {
+	type m = *disktest.Machine
+	type dev = *disktest.Device
+	rule := func(name string, reason fault.Reason, says string, spoil func(*testing.T, m, dev)) refusal {
+		return refusal{name: name, spoil: spoil, reason: reason, says: says}
+	}
+	with := func(r refusal, node map[string]any) refusal { r.node = node; return r }
+	sign := func(name, says string, off int64, b []byte) refusal {
+		return rule(name, fault.DiskProtected, says, func(t *testing.T, _ m, d dev) { put(t, d, off, b) })
+	}
+	inPartition := func(r refusal) refusal {
+		spoil := r.spoil
+		r.name += " in a partition"
+		r.spoil = func(t *testing.T, x m, d dev) {
+			whole := make([]byte, 4*mib)
+			spoil(t, x, d)
+			copy(whole, d.Bytes(t, 0, len(whole)))
+			put(t, d, 0, make([]byte, len(whole)))
+			put(t, d, 20*mib, whole)
+			put(t, d, 0, gpt(512, d.Size, []part{{20 * mib, 40 * mib, linux, "data"}}))
+		}
+		return r
+	}
+	return map[string][]refusal{
+		"I01 local": {
+			rule("FC", fault.DiskRemote, "fc", func(t *testing.T, x m, d dev) { replace(t, x, d, inventory.FC) }),
+			rule("iSCSI", fault.DiskRemote, "iscsi", func(t *testing.T, x m, d dev) { replace(t, x, d, inventory.ISCSI) }),
+			rule("USB", fault.DiskRemote, "usb", func(t *testing.T, x m, d dev) { replace(t, x, d, inventory.USB) }),
+			rule("unknown path", fault.DiskRemote, "unknown", func(t *testing.T, x m, d dev) { replace(t, x, d, inventory.ClassUnknown) }),
+			with(rule("other class allowed", fault.DiskRemote, "fc", func(t *testing.T, x m, d dev) { replace(t, x, d, inventory.FC) }),
+				map[string]any{"allow_device_classes": []any{"usb"}}),
+		},
+		"I02 protected": {
+			rule("mounted disk", fault.DiskBusy, "/mnt", func(_ *testing.T, x m, d dev) {
+				x.Write("proc/self/mountinfo", "30 22 "+d.Number+" / /mnt rw - ext4 /dev/xyz rw\n")
+			}),
+			rule("mounted partition", fault.DiskBusy, "sda1", func(_ *testing.T, x m, d dev) {
+				x.Partition(d, "sda1", mib, mib)
+				x.Write("proc/self/mountinfo", "30 22 "+d.Number+"0 / /mnt rw - ext4 /dev/xyz rw\n")
+			}),
+			rule("mounted by name, number of its own", fault.DiskBusy, "sda1", func(_ *testing.T, x m, d dev) {
+				x.Partition(d, "sda1", mib, mib)
+				x.Write("proc/self/mountinfo", "30 22 0:44 / /mnt rw - btrfs /dev/sda1 rw\n")
+			}),
+			rule("mounts unreadable", fault.DiskProtected, "mountinfo", func(t *testing.T, x m, d dev) {
+				if err := os.Remove(filepath.Join(x.Root, "proc/self/mountinfo")); err != nil {
+					t.Fatal(err)
+				}
+			}),
+			rule("mounts malformed", fault.DiskProtected, "mountinfo", func(_ *testing.T, x m, d dev) { x.Write("proc/self/mountinfo", "what is this\n") }),
+			rule("swap", fault.DiskBusy, "swap", func(_ *testing.T, x m, d dev) {
+				x.Partition(d, "sda2", mib, mib)
+				x.Write("proc/swaps", "Filename Type Size Used Priority\n/dev/sda2 partition 1 0 -2\n")
+			}),
+			rule("device-mapper on the disk", fault.DiskBusy, "dm-0", func(_ *testing.T, x m, d dev) { x.Write(d.Dir+"/holders/dm-0/dev", "") }),
+			rule("md on a partition", fault.DiskBusy, "md127", func(_ *testing.T, x m, d dev) { x.Write(x.Partition(d, "sda1", mib, mib)+"/holders/md127/dev", "") }),
+			rule("built on others", fault.DiskBusy, "sdz", func(_ *testing.T, x m, d dev) { x.Write(d.Dir+"/slaves/sdz/dev", "") }),
+			rule("held exclusively", fault.DiskBusy, "held", func(_ *testing.T, _ m, d dev) { d.Held = true }),
+			rule("read-only in sysfs", fault.DiskProtected, "read-only", func(_ *testing.T, x m, d dev) { x.Write(d.Dir+"/ro", "1\n") }),
+			rule("read-only flag gone", fault.DiskProtected, "read-only", func(t *testing.T, x m, d dev) {
+				if err := os.Remove(filepath.Join(x.Root, d.Dir, "ro")); err != nil {
+					t.Fatal(err)
+				}
+			}),
+			rule("read-only through the descriptor", fault.DiskProtected, "read-only", func(_ *testing.T, _ m, d dev) { d.ReadOnly = true }),
+			rule("reserved", fault.DiskProtected, "reserv", func(_ *testing.T, _ m, d dev) { d.PR = true }),
+			with(rule("skipped", fault.DiskProtected, "skip", func(*testing.T, m, dev) {}),
+				map[string]any{"skip_block_devices": []any{map[string]any{"serial": "a1"}}}),
+			with(rule("malformed skip list", fault.RequestInvalid, "skip", func(*testing.T, m, dev) {}),
+				map[string]any{"skip_block_devices": []any{map[string]any{"serail": "x"}}}),
+			sign("VMFS volume", "VMFS", mib, []byte{0x0d, 0xd0, 0x01, 0xc0}),
+			inPartition(sign("VMFS volume", "VMFS", mib, []byte{0x0d, 0xd0, 0x01, 0xc0})),
+			inPartition(sign("VMFS file system", "VMFS", 2*mib, []byte{0x5e, 0xf1, 0xab, 0x2f})),
+			sign("GFS2", "GFS2", 64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1}),
+			inPartition(sign("GFS2", "GFS2", 64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1})),
+			inPartition(sign("OCFS2", "OCFS2", 8192, []byte("OCFSV2"))),
+			sign("sanlock", "sanlock", 0, []byte{0x10, 0x20, 0x21, 0x12}),
+			sign("GPFS type", "GPFS", 0, gpt(512, 80*mib, []part{{mib, mib, gpfs, ""}})),
+			sign("GPFS type, other byte order", "GPFS", 0, gpt(512, 80*mib, []part{{mib, mib, swapped(gpfs), ""}})),
+			sign("VMFS type", "VMFS", 0, gpt(512, 80*mib, []part{{mib, mib, vmfs, ""}})),
+			sign("VMFS type, other byte order", "VMFS", 0, gpt(512, 80*mib, []part{{mib, mib, swapped(vmfs), ""}})),
+			sign("VMFS type in an MBR", "VMFS", 0, mbr(mbrPart{0xfb, 2048, 2048})),
+			rule("VMFS type in a backup GPT", fault.DiskProtected, "VMFS", func(t *testing.T, _ m, d dev) {
+				b := gptBackup(512, d.Size, []part{{mib, mib, vmfs, ""}})
+				put(t, d, d.Size-int64(len(b)), b)
+			}),
+			rule("VMFS on a logical partition", fault.DiskProtected, "VMFS", func(t *testing.T, _ m, d dev) {
+				put(t, d, 0, mbr(mbrPart{0x05, 2048, 40960}))
+				put(t, d, 2048*512, mbr(mbrPart{0xfb, 2048, 8192}))
+			}),
+			rule("signature only where the kernel sees a partition", fault.DiskProtected, "GFS2", func(t *testing.T, x m, d dev) {
+				x.Partition(d, "sda1", 8*mib, 8*mib)
+				put(t, d, 8*mib+64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1})
+			}),
+			rule("unreadable content", fault.DiskProtected, "input/output", func(_ *testing.T, _ m, d dev) {
+				d.Fail = func(op string, off int64, n int) error {
+					if op == "read" && off >= mib {
+						return syscall.EIO
+					}
+					return nil
+				}
+			}),
+			rule("RAID with a disk left alone", fault.DiskProtected, "RAID", func(t *testing.T, x m, d dev) {
+				put(t, d, 4096, md12("same-array-uuid!"))
+				o := x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
+				put(t, o, 4096, md12("same-array-uuid!"))
+			}),
+			rule("old RAID format with a disk left alone", fault.DiskProtected, "RAID", func(t *testing.T, x m, d dev) {
+				put(t, d, d.Size-65536, md09())
+				o := x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
+				put(t, o, o.Size-65536, md09())
+			}),
+			rule("RAID with an unreadable disk left alone", fault.DiskProtected, "sdq", func(t *testing.T, x m, d dev) {
+				put(t, d, 4096, md12("same-array-uuid!"))
+				x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA}).Fail = func(op string, _ int64, _ int) error {
+					return errors.New("no answer")
+				}
+			}),
+			rule("LVM group over a disk left alone", fault.DiskProtected, "LVM", func(t *testing.T, x m, d dev) {
+				put(t, d, 0, lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", ""))
+				o := x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
+				put(t, o, 0, lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", ""))
+			}),
+			rule("LVM without metadata, a disk left alone", fault.DiskProtected, "LVM", func(t *testing.T, x m, d dev) {
+				b := lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", "")
+				put(t, d, 0, b[:1024])
+				x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
+			}),
+			sign("LVM group shared by hosts", "LVM", 0, lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", `lock_type = "sanlock"`)),
+			rule("btrfs over a disk left alone", fault.DiskProtected, "btrfs", func(t *testing.T, x m, d dev) {
+				put(t, d, 64<<10, btrfs(2))
+				o := x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
+				put(t, o, 64<<10, btrfs(2))
+			}),
+		},
+		"I04 identity": {
+			rule("gone", fault.DiskMissing, "A1", func(_ *testing.T, x m, d dev) { x.Remove(d) }),
+			rule("two of one identity", fault.DiskAmbiguous, "sdq", func(_ *testing.T, x m, d dev) {
+				x.Add(disktest.Spec{Kernel: "sdq", Serial: d.Serial, WWN: d.WWN, Size: d.Size, Class: d.Class})
+			}),
+			rule("other size", fault.DiskChanged, "A1", func(_ *testing.T, x m, d dev) { x.Write(d.Dir+"/size", "4096\n") }),
+			rule("other size through the descriptor", fault.DiskChanged, "A1", func(_ *testing.T, _ m, d dev) { d.Shrunk = d.Size - 512 }),
+			rule("descriptor of another disk", fault.DiskChanged, "B1", func(_ *testing.T, _ m, d dev) { d.Fakes = "259:3" }),
+			rule("descriptor of nothing known", fault.DiskChanged, "A1", func(_ *testing.T, _ m, d dev) { d.Fakes = "7:7" }),
+			rule("vanishes when opened", fault.DiskMissing, "A1", func(_ *testing.T, _ m, d dev) {
+				d.Fail = func(op string, _ int64, _ int) error {
+					if op == "open" {
+						return syscall.ENXIO
+					}
+					return nil
+				}
+			}),
+			rule("WWN of another", fault.DiskMissing, "A1", func(_ *testing.T, x m, d dev) {
+				x.Write(filepath.Dir(filepath.Dir(d.Dir))+"/wwid", "naa.5000000000000001\n")
+			}),
+		},
+	}
+}
+
+// replace swaps the disk for one of another class with the same names.
+func replace(t *testing.T, m *disktest.Machine, d *disktest.Device, c inventory.Class) {
+	t.Helper()
+	m.Remove(d)
+	s := d.Spec
+	s.Class = c
+	n := m.Add(s)
+	d.Spec, d.Number, d.Dir, d.File = n.Spec, n.Number, n.Dir, n.File
+}
+
+func checkRefusals(t *testing.T, list []refusal) {
+	for _, r := range list {
+		t.Run(r.name, func(t *testing.T) {
+			m, devices := world(t)
+			want := ids(devices[0], devices[1])
+			r.spoil(t, m, devices[1])
+			if r.reason == fault.DiskRemote {
+				want[1] = devices[1].ID()
+			}
+			got, err := guard(m).Check(t.Context(), want, r.node)
+			if got != nil || !fault.Has(err, r.reason) || !strings.Contains(err.Error(), r.says) {
+				t.Fatalf("got %d disks and %v, want %s naming %q", len(got), err, r.reason, r.says)
+			}
+			if fault.From(err).Hint == "" {
+				t.Error("the operator is not told what to do")
+			}
+			// I3: the other disk was fine, yet no byte of it changed, and nothing stays open.
+			for _, d := range devices {
+				if d.Writes.Load() != 0 || d.Opened() != 0 {
+					t.Errorf("%s: %d bytes written, %d descriptors left open", d.Kernel, d.Writes.Load(), d.Opened())
+				}
+			}
+		})
+	}
+}
+
+func TestI01_OnlyLocalDisks(t *testing.T) { checkRefusals(t, refusals()["I01 local"]) }
+func TestI02_ProtectedDisksAndTheirRelatives(t *testing.T) {
+	checkRefusals(t, refusals()["I02 protected"])
+}
+func TestI04_StableIdentityThroughDescriptor(t *testing.T) {
+	checkRefusals(t, refusals()["I04 identity"])
+}
+func TestF19_MultipathRAIDLVMMountedShared(t *testing.T) {
+	checkRefusals(t, refusals()["I02 protected"])
+}
+
+func TestI01_AllowedClassIsWritten(t *testing.T) {
+	m, devices := world(t)
+	replace(t, m, devices[1], inventory.USB)
+	got, err := guard(m).Check(t.Context(), ids(devices[1]), map[string]any{"allow_device_classes": []any{"usb"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.Close(got)
+}
+
+func TestI02_BootMediumIsNeverWritten(t *testing.T) {
+	m, devices := world(t)
+	g := guard(m)
+	g.BootMedium = "sda"
+	if _, err := g.Check(t.Context(), ids(devices[1]), nil); !fault.Has(err, fault.DiskProtected) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestI02_OverridesAndWholeVolumes(t *testing.T) {
+	array := func(t *testing.T) (*disktest.Machine, []*disktest.Device) {
+		m, devices := world(t)
+		put(t, devices[1], 4096, md12("same-array-uuid!"))
+		put(t, devices[2], 4096, md12("same-array-uuid!"))
+		return m, devices
+	}
+	t.Run("all members together", func(t *testing.T) {
+		m, devices := array(t)
+		got, err := guard(m).Check(t.Context(), ids(devices[1], devices[2]), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk.Close(got)
+	})
+	t.Run("one member, allowed", func(t *testing.T) {
+		m, devices := array(t)
+		got, err := guard(m).Check(t.Context(), ids(devices[1]), map[string]any{disk.AllowRAID: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk.Close(got)
+	})
+	t.Run("shared storage, allowed", func(t *testing.T) {
+		m, devices := world(t)
+		put(t, devices[1], 64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1})
+		got, err := guard(m).Check(t.Context(), ids(devices[1]), map[string]any{disk.AllowShared: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk.Close(got)
+	})
+}
+
+func TestI03_LastDiskRefusedLeavesTheFirstUntouched(t *testing.T) {
+	m, devices := world(t)
+	devices[3].Held = true
+	got, err := guard(m).Check(t.Context(), ids(devices...), nil)
+	if got != nil || !fault.Has(err, fault.DiskBusy) {
+		t.Fatalf("got %d disks, %v", len(got), err)
+	}
+	for _, d := range devices {
+		if d.Writes.Load() != 0 || d.Opened() != 0 {
+			t.Errorf("%s: %d bytes written, %d descriptors open", d.Kernel, d.Writes.Load(), d.Opened())
+		}
+	}
+}
+
+func TestI04_EmptyDoubleAndNamelessSets(t *testing.T) {
+	m, devices := world(t)
+	for name, c := range map[string]struct {
+		ids  []inventory.DeviceID
+		want fault.Reason
+	}{
+		"empty":    {nil, fault.DiskNone},
+		"twice":    {ids(devices[0], devices[0]), fault.DiskAmbiguous},
+		"nameless": {[]inventory.DeviceID{{Size: 80 * mib, Class: inventory.VirtIO}}, fault.DiskAmbiguous},
+	} {
+		if _, err := guard(m).Check(t.Context(), c.ids, nil); !fault.Has(err, c.want) {
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+func TestI04_IdentityIsReadAgainBeforeWriting(t *testing.T) {
+	m, devices := world(t)
+	got, err := guard(m).Check(t.Context(), ids(devices[1]), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close(got)
+	if err := got[0].Confirm(); err != nil {
+		t.Fatal(err)
+	}
+	m.Write(devices[1].Dir+"/size", "2048\n")
+	if err := got[0].Confirm(); !fault.Has(err, fault.DiskChanged) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestI05_EraseMustCoverTheMachine(t *testing.T) {
+	m, devices := world(t)
+	skip := map[string]any{"skip_block_devices": []any{map[string]any{"serial": "N1"}}}
+	for name, c := range map[string]struct {
+		ids  []inventory.DeviceID
+		node map[string]any
+		want fault.Reason
+	}{
+		"all":                {ids(devices...), nil, ""},
+		"all but skipped":    {ids(devices[:3]...), skip, ""},
+		"one left out":       {ids(devices[:3]...), nil, fault.DiskChanged},
+		"one that is gone":   {append(ids(devices...), inventory.DeviceID{Serial: "X", Size: mib, Class: inventory.SATA}), nil, fault.DiskMissing},
+		"none":               {nil, nil, fault.DiskChanged},
+		"everything skipped": {nil, map[string]any{"skip_block_devices": []any{map[string]any{"size": "< 100"}, map[string]any{"serial": "<in> 1"}}}, fault.DiskNone},
+	} {
+		err := guard(m).Covers(c.ids, c.node)
+		if c.want == "" && err != nil || c.want != "" && !fault.Has(err, c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestGuardStopsWhenAsked(t *testing.T) {
+	m, devices := world(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := guard(m).Check(ctx, ids(devices...), nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// TestI02_FailedProbesCountAsProtected fails the n-th operation on the disk in turn: whatever breaks, nothing is
+// handed out but a fault, until nothing breaks any more.
+func TestI02_FailedProbesCountAsProtected(t *testing.T) {
+	for n := 1; ; n++ {
+		m, devices := world(t)
+		count := 0
+		devices[1].Fail = func(op string, _ int64, _ int) error {
+			if count++; count == n {
+				return &fs.PathError{Op: op, Path: "/dev/sda", Err: syscall.EIO}
+			}
+			return nil
+		}
+		got, err := guard(m).Check(t.Context(), ids(devices...), nil)
+		if count < n { // it did not come to the n-th operation: all of them went well
+			if err != nil {
+				t.Fatal(err)
+			}
+			disk.Close(got)
+			if n < 5 {
+				t.Fatalf("only %d operations were made: the test proves nothing", n-1)
+			}
+			return
+		}
+		// A SATA disk need not be able to tell of reservations; everything else must be told.
+		if err == nil {
+			disk.Close(got)
+			continue
+		}
+		if got != nil || fault.From(err).Reason == fault.InternalError {
+			t.Errorf("operation %d fails: got %d disks and %v", n, len(got), err)
+		}
+		for _, d := range devices {
+			if d.Writes.Load() != 0 || d.Opened() != 0 {
+				t.Errorf("operation %d fails: %s has %d bytes written, %d descriptors open", n, d.Kernel, d.Writes.Load(), d.Opened())
+			}
+		}
+	}
+}
+
+// ---- what stands on disks ----
+
+type part struct {
+	start, size int64
+	kind        [16]byte
+	name        string
+}
+
+var (
+	linux = [16]byte{0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47, 0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4}
+	esp   = [16]byte{0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b}
+	gpfs  = [16]byte{0x90, 0xfc, 0xaf, 0x37, 0x7d, 0xef, 0x96, 0x4e, 0x91, 0xc3, 0x2d, 0x7a, 0xe0, 0x55, 0xb1, 0x74}
+	vmfs  = [16]byte{0x2a, 0xe0, 0x31, 0xaa, 0x0f, 0x40, 0xdb, 0x11, 0x95, 0x90, 0x00, 0x0c, 0x29, 0x11, 0xd1, 0xb8}
+)
+
+func swapped(b [16]byte) [16]byte {
+	return [16]byte{b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]}
+}
+
+func entries(sector int64, parts []part) []byte {
+	b := make([]byte, 128*128)
+	for i, p := range parts {
+		e := b[i*128:]
+		copy(e, p.kind[:])
+		e[16], e[31] = byte(i+1), 0x77
+		binary.LittleEndian.PutUint64(e[32:], uint64(p.start/sector))
+		binary.LittleEndian.PutUint64(e[40:], uint64((p.start+p.size)/sector-1))
+		for j, c := range p.name {
+			binary.LittleEndian.PutUint16(e[56+2*j:], uint16(c))
+		}
+	}
+	return b
+}
+
+func header(sector, size, mine, other, table int64, body []byte) []byte {
+	h := make([]byte, sector)
+	le := binary.LittleEndian
+	copy(h, "EFI PART")
+	le.PutUint32(h[8:], 0x10000)
+	le.PutUint32(h[12:], 92)
+	le.PutUint64(h[24:], uint64(mine))
+	le.PutUint64(h[32:], uint64(other))
+	span := (int64(len(body)) + sector - 1) / sector
+	le.PutUint64(h[40:], uint64(2+span))
+	le.PutUint64(h[48:], uint64(size/sector-2-span))
+	le.PutUint64(h[72:], uint64(table))
+	le.PutUint32(h[80:], 128)
+	le.PutUint32(h[84:], 128)
+	le.PutUint32(h[88:], crc32.ChecksumIEEE(body))
+	le.PutUint32(h[16:], crc32.ChecksumIEEE(h[:92]))
+	return h
+}
+
+// gpt makes a protective MBR with boot code and a primary table.
+func gpt(sector, size int64, parts []part) []byte {
+	b := make([]byte, 2*sector)
+	copy(b, "boot code")
+	b[450] = 0xee
+	binary.LittleEndian.PutUint32(b[454:], 1)
+	binary.LittleEndian.PutUint32(b[458:], uint32(size/sector-1))
+	b[510], b[511] = 0x55, 0xaa
+	body := entries(sector, parts)
+	copy(b[sector:], header(sector, size, 1, size/sector-1, 2, body))
+	return append(b, body...)
+}
+
+// gptBackup makes the copy at the end of the disk.
+func gptBackup(sector, size int64, parts []part) []byte {
+	body := entries(sector, parts)
+	last := size/sector - 1
+	span := (int64(len(body)) + sector - 1) / sector
+	return append(bytes.Clone(body), header(sector, size, last, 1, last-span, body)...)
+}
+
+type mbrPart struct {
+	kind         byte
+	start, count uint32
+}
+
+func mbr(parts ...mbrPart) []byte {
+	b := make([]byte, 512)
+	for i, p := range parts {
+		e := b[446+16*i:]
+		e[4] = p.kind
+		binary.LittleEndian.PutUint32(e[8:], p.start)
+		binary.LittleEndian.PutUint32(e[12:], p.count)
+	}
+	b[510], b[511] = 0x55, 0xaa
+	return b
+}
+
+func md12(uuid string) []byte {
+	b := make([]byte, 512)
+	binary.LittleEndian.PutUint32(b, 0xa92b4efc)
+	b[4] = 1
+	copy(b[16:32], uuid)
+	return b
+}
+
+func md09() []byte {
+	b := make([]byte, 512)
+	binary.LittleEndian.PutUint32(b, 0xa92b4efc)
+	copy(b[20:], "uuid")
+	copy(b[52:], "of the array")
+	return b
+}
+
+// lvm makes a physical volume: label in sector 1, metadata area at 4096.
+func lvm(id, extra string) []byte {
+	b := make([]byte, 16384)
+	le := binary.LittleEndian
+	l := b[512:]
+	copy(l, "LABELONE")
+	le.PutUint32(l[20:], 32)
+	copy(l[24:], "LVM2 001")
+	areas := l[32+40:]
+	le.PutUint64(areas, 1<<20) // data
+	le.PutUint64(areas[32:], 4096)
+	le.PutUint64(areas[40:], 12288)
+	m := b[4096:]
+	copy(m[4:], " LVM2 x[5A%r0N*>")
+	text := "vg0 {\nid = \"" + id + "\"\nseqno = 1\n" + extra + "\n}\n"
+	le.PutUint64(m[40:], 512)
+	le.PutUint64(m[48:], uint64(len(text)))
+	copy(m[512:], text)
+	return b
+}
+
+func btrfs(devices uint64) []byte {
+	b := make([]byte, 4096)
+	copy(b[0x20:], "file system id 1")
+	copy(b[0x40:], "_BHRfS_M")
+	binary.LittleEndian.PutUint64(b[0x88:], devices)
+	return b
+}
