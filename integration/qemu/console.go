@@ -26,13 +26,14 @@ const (
 var (
 	loading  = regexp.MustCompile(`BdsDxe: loading (Boot[0-9A-F]{4}) "([^"]*)"`)
 	starting = regexp.MustCompile(`BdsDxe: starting (Boot[0-9A-F]{4}) "([^"]*)"`)
+	seeking  = regexp.MustCompile(`BdsDxe: failed to (?:load|start) Boot[0-9A-F]{4} "([^"]*)"|>>(Start (?:PXE|HTTP)[^.]*)`)
 	nothing  = regexp.MustCompile(`UEFI Interactive Shell|EFI Internal Shell|BdsDxe: No bootable option`)
-	system   = regexp.MustCompile(`\w login: |Linux version \d`)
+	system   = regexp.MustCompile(`\S+ login: |Linux version \S+`)
 )
 
 // watcher turns a console's output into progress.
 type watcher struct {
-	last   Progress
+	last   string
 	line   []byte // what is not yet followed by a line's end
 	report func(Progress, string)
 }
@@ -53,20 +54,23 @@ func (w *watcher) write(p []byte) {
 
 func (w *watcher) scan(line []byte) {
 	set := func(p Progress, detail []byte) {
-		if w.last != p {
-			w.last = p
-			w.report(p, string(detail))
+		if at := string(p) + string(detail); w.last != at {
+			w.last = at
+			w.report(p, string(bytes.TrimSpace(detail)))
 		}
 	}
 	switch {
 	case nothing.Match(line):
-		set(NothingToBoot, bytes.TrimSpace(nothing.Find(line)))
+		set(NothingToBoot, nothing.Find(line))
 	case starting.Match(line):
 		set(Loader, starting.FindSubmatch(line)[2])
 	case loading.Match(line):
 		set(Firmware, loading.FindSubmatch(line)[2])
+	case seeking.Match(line):
+		found := seeking.FindSubmatch(line)
+		set(Firmware, append(found[1], found[2]...))
 	case system.Match(line):
-		set(System, bytes.TrimSpace(system.Find(line)))
+		set(System, system.Find(line))
 	}
 }
 

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/bessemer-metal/bessemer/integration/efitest"
 	"github.com/bessemer-metal/bessemer/integration/ovmf"
 )
 
@@ -135,10 +139,10 @@ func console(t *testing.T, m *Machine) string {
 // The life that every deployment has: boot from CD once, an entry for the disk is written, a warm reset boots the disk,
 // and the entry is still there when the machine is powered on again.
 func TestBootEntriesOfTheGuestSurvive(t *testing.T) {
-	disk := diskImage(t, efiProgram("THIS IS THE DISK", nil, shutdown))
-	cd := isoImage(t, efiProgram("THIS IS THE CD", []efiVariable{
-		{"Boot0042", bootOption("Installed", partitionPath())}, {"BootOrder", []byte{0x42, 0}},
-	}, warmReset))
+	disk := efitest.Disk(t, efitest.Program("THIS IS THE DISK", nil, efitest.Shutdown))
+	cd := efitest.ISO(t, efitest.Program("THIS IS THE CD", []efitest.Variable{
+		{Name: "Boot0042", Data: efitest.BootOption("Installed", efitest.PartitionPath())}, {Name: "BootOrder", Data: []byte{0x42, 0}},
+	}, efitest.WarmReset))
 	mac, _ := net.ParseMAC("52:54:00:00:00:01")
 	m, b := newMachine(t, Config{MemoryMB: 256, NICs: []net.HardwareAddr{mac}, Disks: []Disk{{Path: disk, WWN: "5254000011112222"}}})
 	ctx := context.Background()
@@ -182,8 +186,8 @@ func TestBootEntriesOfTheGuestSurvive(t *testing.T) {
 // With an override armed, a guest's own reboot starts from it, as does a reset by the BMC; a medium can be changed
 // while the machine runs.
 func TestOverrideAtReset(t *testing.T) {
-	disk := diskImage(t, efiProgram("THIS IS THE DISK", nil, warmReset))
-	first, second := isoImage(t, efiProgram("FIRST CD", nil, halt)), isoImage(t, efiProgram("SECOND CD", nil, halt))
+	disk := efitest.Disk(t, efitest.Program("THIS IS THE DISK", nil, efitest.WarmReset))
+	first, second := efitest.ISO(t, efitest.Program("FIRST CD", nil, efitest.Halt)), efitest.ISO(t, efitest.Program("SECOND CD", nil, efitest.Halt))
 	for _, bus := range []string{"nvme", "scsi", "virtio"} {
 		t.Run(bus, func(t *testing.T) {
 			m, b := newMachine(t, Config{MemoryMB: 256, Disks: []Disk{{Path: disk, Bus: bus}}})
@@ -215,6 +219,32 @@ func TestOverrideAtReset(t *testing.T) {
 			m.Stop("redfish ForceOff")
 			if got := b.power[len(b.power)-1]; got != "on=false redfish ForceOff" {
 				t.Errorf("last change of power: %s", got)
+			}
+		})
+	}
+}
+
+// The firmware fetches what it boots over the network: by TFTP as DHCP says, and over HTTP from the address given.
+func TestNetworkBoot(t *testing.T) {
+	program := efitest.Program("THIS CAME BY THE NETWORK", nil, efitest.Shutdown)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "boot.efi"), program, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	defer files.Close()
+	_, port, _ := net.SplitHostPort(files.Listener.Addr().String())
+	for _, boot := range []Boot{{Target: PXE}, {Target: UEFIHTTP, URI: "http://10.0.2.2:" + port + "/boot.efi"}} {
+		t.Run(string(boot.Target), func(t *testing.T) {
+			mac, _ := net.ParseMAC("52:54:00:00:00:01")
+			m, b := newMachine(t, Config{MemoryMB: 256, NICs: []net.HardwareAddr{mac}, TFTP: dir, BootFile: "boot.efi"})
+			b.boots = []Boot{boot}
+			if err := m.Start(context.Background(), "test"); err != nil {
+				t.Fatal(err)
+			}
+			b.until("power off by the program", b.lastPower("on=false guest-shutdown"))
+			if s := console(t, m); !strings.Contains(s, "THIS CAME BY THE NETWORK") {
+				t.Errorf("console: %s", s)
 			}
 		})
 	}

@@ -1,6 +1,6 @@
-//go:build vm
-
-package qemu
+// Package efitest makes what a test boots in place of an operating system: UEFI programs of a few instructions, and disks
+// and CDs that hold one. It is for tests only. Start reading at Program.
+package efitest
 
 import (
 	"bytes"
@@ -14,22 +14,25 @@ import (
 	"unicode/utf16"
 )
 
-// What a test's boot program does at its end.
+// End is what a program does when it is through.
+type End int
+
+// The ends; the numbers are those of the firmware's ResetSystem.
 const (
-	coldReset = 0
-	warmReset = 1
-	shutdown  = 2
-	halt      = -1
+	ColdReset End = 0
+	WarmReset End = 1
+	Shutdown  End = 2
+	Halt      End = -1
 )
 
-type efiVariable struct {
-	name string
-	data []byte
+// Variable is one that a program writes.
+type Variable struct {
+	Name string
+	Data []byte
 }
 
-// efiProgram is a UEFI application of a few instructions: it prints a line, writes variables and ends the boot. It
-// stands for an operating system in tests of what happens before one.
-func efiProgram(line string, vars []efiVariable, end int) []byte {
+// Program is a UEFI application that prints a line, writes variables of the global vendor and ends the boot.
+func Program(line string, vars []Variable, end End) []byte {
 	var code, data []byte
 	type fix struct{ at, to int } // a rip-relative operand, and where in data it points
 	var fixes []fix
@@ -54,16 +57,16 @@ func efiProgram(line string, vars []efiVariable, end int) []byte {
 	load(rdx, wide("\r\n"+line+"\r\n"))
 	asm(0xff, 0x51, 0x08) // call OutputString
 	for _, v := range vars {
-		load(rax, v.data)
+		load(rax, v.Data)
 		asm(0x48, 0x89, 0x44, 0x24, 0x20) // fifth argument
-		load(rcx, wide(v.name))
+		load(rcx, wide(v.Name))
 		load(rdx, []byte{0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c})
 		asm(0x41, 0xb8, 7, 0, 0, 0) // mov r8d, attributes
 		asm(0x49, 0xc7, 0xc1)       // mov r9, size
-		code = binary.LittleEndian.AppendUint32(code, uint32(len(v.data)))
+		code = binary.LittleEndian.AppendUint32(code, uint32(len(v.Data)))
 		asm(0x48, 0x8b, 0x43, 0x58, 0xff, 0x50, 0x58) // call SetVariable
 	}
-	if end != halt {
+	if end != Halt {
 		asm(0xb9, byte(end), 0, 0, 0, 0x31, 0xd2, 0x45, 0x31, 0xc0, 0x45, 0x31, 0xc9)
 		asm(0x48, 0x8b, 0x43, 0x58, 0xff, 0x50, 0x68) // call ResetSystem
 	}
@@ -91,7 +94,7 @@ func efiProgram(line string, vars []efiVariable, end int) []byte {
 	return b.Bytes()
 }
 
-func tool(t *testing.T, name string, args ...string) {
+func tool(t testing.TB, name string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -99,10 +102,11 @@ func tool(t *testing.T, name string, args ...string) {
 	}
 }
 
+// of the partition that Disk makes
 const partitionGUID = "5b1c5b5e-0a51-4b63-8a4a-0f5c0a6d7e10"
 
 // espImage is a FAT file system with the program in the place where firmware looks for one.
-func espImage(t *testing.T, program []byte) string {
+func espImage(t testing.TB, program []byte) string {
 	t.Helper()
 	dir := t.TempDir()
 	esp, efi := filepath.Join(dir, "esp.img"), filepath.Join(dir, "boot.efi")
@@ -118,7 +122,8 @@ func espImage(t *testing.T, program []byte) string {
 	return esp
 }
 
-func isoImage(t *testing.T, program []byte) string {
+// ISO is a CD image with the program where firmware looks for one.
+func ISO(t testing.TB, program []byte) string {
 	t.Helper()
 	esp := espImage(t, program)
 	iso := filepath.Join(filepath.Dir(esp), "cd.iso")
@@ -126,8 +131,8 @@ func isoImage(t *testing.T, program []byte) string {
 	return iso
 }
 
-// diskImage is a disk with one partition, the program in it.
-func diskImage(t *testing.T, program []byte) string {
+// Disk is a disk image with one partition, the program in it.
+func Disk(t testing.TB, program []byte) string {
 	t.Helper()
 	esp, err := os.ReadFile(espImage(t, program))
 	if err != nil {
@@ -147,8 +152,8 @@ func diskImage(t *testing.T, program []byte) string {
 	return disk
 }
 
-// partitionPath is the short form of the disk's partition and the program's path on it.
-func partitionPath() []byte {
+// PartitionPath is the device path of the program on Disk's partition, in the short form that installed systems write.
+func PartitionPath() []byte {
 	b := []byte{4, 1, 42, 0, 1, 0, 0, 0}
 	b = binary.LittleEndian.AppendUint64(b, 2048)
 	b = binary.LittleEndian.AppendUint64(b, 8192)
@@ -162,7 +167,8 @@ func partitionPath() []byte {
 	return append(append(b, name...), 0x7f, 0xff, 4, 0)
 }
 
-func bootOption(description string, path []byte) []byte {
+// BootOption is the data of a Boot#### variable.
+func BootOption(description string, path []byte) []byte {
 	b := []byte{1, 0, 0, 0}
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(path)))
 	for _, c := range utf16.Encode([]rune(description + "\x00")) {
