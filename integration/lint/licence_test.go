@@ -87,7 +87,7 @@ func licenceOf(t *testing.T, dir string) string {
 	}
 	for _, e := range entries {
 		base := strings.ToUpper(e.Name())
-		if e.IsDir() || !strings.HasPrefix(base, "LICENSE") && !strings.HasPrefix(base, "LICENCE") && !strings.HasPrefix(base, "COPYING") {
+		if e.IsDir() || !strings.HasPrefix(strings.TrimPrefix(base, "UN"), "LICENSE") && !strings.HasPrefix(base, "LICENCE") && !strings.HasPrefix(base, "COPYING") {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
