@@ -280,14 +280,11 @@ func checkRefusals(t *testing.T, list []refusal) {
 }
 
 func TestI01_OnlyLocalDisks(t *testing.T) { checkRefusals(t, refusals()["I01 local"]) }
-func TestI02_ProtectedDisksAndTheirRelatives(t *testing.T) {
+func TestI02_I03_F19_ProtectedDisksAndTheirRelatives(t *testing.T) {
 	checkRefusals(t, refusals()["I02 protected"])
 }
 func TestI04_StableIdentityThroughDescriptor(t *testing.T) {
 	checkRefusals(t, refusals()["I04 identity"])
-}
-func TestF19_MultipathRAIDLVMMountedShared(t *testing.T) {
-	checkRefusals(t, refusals()["I02 protected"])
 }
 
 func TestI01_AllowedClassIsWritten(t *testing.T) {
