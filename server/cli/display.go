@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// display shows watched work: lines, and on a terminal bars below them, one for each disk a step works on. Several
+// nodes may be shown at once.
+type display struct {
+	c        *command
+	mu       sync.Mutex
+	out      io.Writer
+	progress *mpb.Progress // nil without a terminal
+	shown    map[string]*bar
+	rank     int
+}
+
+// bar is one line at the foot of the terminal. Its texts are read by the drawing goroutine.
+type bar struct {
+	*mpb.Bar
+	mu   sync.Mutex
+	name string
+	tail string
+}
+
+func (b *bar) texts() (name, tail string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.name, b.tail
+}
+
+func (b *bar) set(name, tail string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.name, b.tail = name, tail
+}
+
+func (c *command) newDisplay() *display {
+	d := &display{c: c, out: c.Out, shown: map[string]*bar{}}
+	if c.Terminal {
+		d.progress = mpb.New(mpb.WithOutput(c.Out), mpb.WithWidth(40), mpb.WithAutoRefresh())
+		d.out = d.progress
+	}
+	return d
+}
+
+// line writes above the bars.
+func (d *display) line(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintln(d.out, strings.NewReplacer("\n", " ", "\x1b", " ").Replace(text))
+}
+
+// bars brings the bars of a node up to date: what it waits for, and its running steps.
+func (d *display) bars(node string, wait *api.Wait, running []api.StepView) {
+	if d.progress == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := map[string]bool{}
+	show := func(key, name, tail string, percent float64, filler bool) {
+		key = node + "\x00" + key
+		now[key] = true
+		b := d.shown[key]
+		if b == nil {
+			b = d.add(filler)
+			d.shown[key] = b
+		}
+		b.set(name, tail)
+		b.SetCurrent(int64(percent * 10))
+	}
+	for _, s := range running {
+		for i, x := range rows(s) {
+			show(fmt.Sprintf("%s/%d", s.ID, i), node+" "+x.name, x.tail, x.percent, true)
+		}
+	}
+	if len(running) == 0 && wait != nil {
+		show("wait", node+" waits for "+wait.For, " "+d.c.ago(wait.Since)+" so far, "+left(d.c.Now(), wait.Deadline), 0, false)
+	}
+	d.drop(func(key string) bool { return strings.HasPrefix(key, node+"\x00") && !now[key] })
+}
+
+// part is what one bar shows.
+type part struct {
+	name, tail string
+	percent    float64
+}
+
+// rows is one bar for each device of a step, or one for all of it.
+func rows(s api.StepView) []part {
+	p := s.Progress
+	if p == nil {
+		p = &step.Progress{}
+	}
+	if len(p.Devices) == 0 {
+		return []part{{s.Step, " " + progressText(p), p.Percent}}
+	}
+	var out []part
+	for _, d := range p.Devices {
+		tail := fmt.Sprintf(" %.0f%%%s", d.Percent, rateText(d.Rate, p.Unit))
+		if d.Stage != "" {
+			tail += ", " + d.Stage
+		}
+		out = append(out, part{s.Step + " " + d.Device, tail, d.Percent})
+	}
+	return out
+}
+
+func (d *display) add(filler bool) *bar {
+	b := &bar{}
+	name := decor.Any(func(decor.Statistics) string { n, _ := b.texts(); return n + " " }, decor.WC{C: decor.DindentRight | decor.DextraSpace})
+	tail := decor.Any(func(decor.Statistics) string { _, t := b.texts(); return t })
+	style := mpb.NopStyle()
+	if filler {
+		style = mpb.BarStyle()
+	}
+	d.rank++
+	b.Bar = d.progress.New(1001, style, mpb.BarPriority(d.rank), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(name), mpb.AppendDecorators(tail))
+	return b
+}
+
+// drop takes bars away.
+func (d *display) drop(match func(key string) bool) {
+	for _, key := range slices.Sorted(maps.Keys(d.shown)) {
+		if match(key) {
+			d.shown[key].Abort(true)
+			delete(d.shown, key)
+		}
+	}
+}
+
+// clear takes a node's bars away.
+func (d *display) clear(node string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drop(func(key string) bool { return strings.HasPrefix(key, node+"\x00") })
+}
+
+// close ends the drawing.
+func (d *display) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drop(func(string) bool { return true })
+	if d.progress != nil {
+		d.progress.Wait()
+	}
+}

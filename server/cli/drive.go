@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"gopkg.in/yaml.v3"
+)
+
+// readDrive reads what --configdrive names: a folder of files, an ISO image (given back ready for the wire), or a file
+// that describes the drive.
+func (c *command) readDrive(path string) (drive map[string]any, image json.RawMessage, err error) {
+	if path == "" {
+		return map[string]any{}, nil, nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		drive, err := driveFolder(path)
+		return drive, nil, err
+	}
+	content, err := c.read(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(content) > 0x8006 && string(content[0x8001:0x8006]) == "CD001" {
+		var zipped bytes.Buffer
+		z := gzip.NewWriter(&zipped)
+		if _, err := z.Write(content); err != nil {
+			return nil, nil, err
+		}
+		if err := z.Close(); err != nil {
+			return nil, nil, err
+		}
+		image, err := json.Marshal(base64.StdEncoding.EncodeToString(zipped.Bytes()))
+		return nil, image, err
+	}
+	if err := yaml.Unmarshal(content, &drive); err != nil {
+		return nil, nil, fmt.Errorf("%s describes no config drive: %w", path, err)
+	}
+	if drive == nil {
+		drive = map[string]any{}
+	}
+	return drive, nil, nil
+}
+
+// driveFolder reads meta_data.json, network_data.json, vendor_data2.json and user_data, there or in openstack/latest.
+func driveFolder(dir string) (map[string]any, error) {
+	if deep := filepath.Join(dir, "openstack", "latest"); exists(deep) {
+		dir = deep
+	}
+	drive := map[string]any{}
+	for file, key := range map[string]string{"meta_data.json": "meta_data", "network_data.json": "network_data", "vendor_data2.json": "vendor_data", "user_data": "user_data"} {
+		content, err := os.ReadFile(filepath.Join(dir, file))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the config drive: %w", err)
+		}
+		if key == "user_data" {
+			drive[key] = string(content)
+			continue
+		}
+		var m map[string]any
+		if err := json.Unmarshal(content, &m); err != nil {
+			return nil, fmt.Errorf("%s is no JSON object: %w", filepath.Join(dir, file), err)
+		}
+		drive[key] = m
+	}
+	if len(drive) == 0 {
+		return nil, usage("the folder %s holds none of meta_data.json, network_data.json, vendor_data2.json, user_data", dir)
+	}
+	return drive, nil
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// beside is a path as the file that names it means it.
+func beside(file, name string) string {
+	if filepath.IsAbs(name) || file == "-" {
+		return name
+	}
+	return filepath.Join(filepath.Dir(file), name)
+}
+
+// asJSON is a value as it travels.
+func asJSON(v any) (map[string]any, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	m := map[string]any{}
+	return m, json.Unmarshal(text, &m)
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+func (c *command) imageCommand() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "image", Aliases: []string{"images"}, Short: "The server's own image store",
+		Long: "Whole-disk images, raw or raw compressed with zstd, kept by the server and served to machines.\nAn image elsewhere is deployed by its URL, without this store."})
+
+	var name string
+	add := one("add FILE", 1)
+	add.Short = "Upload an image"
+	add.Long = "Uploads an image. The server makes its digests; the name is that of the file unless --name is given."
+	add.Example = "  bessemer image add debian.raw.zst\n  bessemer image add --name debian.raw - < disk.img"
+	add.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		i, err := c.upload(ctx, a, args[0], name)
+		if err != nil {
+			return err
+		}
+		return c.emit(i, func(w io.Writer) { showImage(w, i) })
+	})
+	add.Flags().StringVar(&name, "name", "", "name in the store")
+
+	list := one("list", 0)
+	list.Aliases = []string{"ls"}
+	list.Short = "List the stored images"
+	list.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
+		images, err := a.Images(ctx)
+		if err != nil {
+			return err
+		}
+		return c.emit(images, func(w io.Writer) {
+			row(w, "NAME", "FORMAT", "SIZE", "CREATED", "SHA256")
+			for _, i := range images {
+				row(w, i.Name, i.Format, size(float64(i.Size)), c.clock(api.Time{Time: i.Created}), i.SHA256)
+			}
+		})
+	})
+
+	show := one("show NAME", 1)
+	show.Short = "Show a stored image"
+	show.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		i, err := a.Image(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return c.emit(i, func(w io.Writer) { showImage(w, i) })
+	})
+
+	remove := one("delete NAME", 1)
+	remove.Short = "Remove a stored image"
+	remove.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		if err := a.DeleteImage(ctx, args[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.Out, "image %s is deleted\n", args[0])
+		return nil
+	})
+	cmd.AddCommand(add, list, show, remove)
+	return cmd
+}
+
+func showImage(w io.Writer, i api.Image) {
+	pair(w, "name", i.Name)
+	pair(w, "format", i.Format)
+	pair(w, "size", fmt.Sprintf("%s (%d bytes)", size(float64(i.Size)), i.Size))
+	pair(w, "sha256", i.SHA256)
+	pair(w, "sha512", i.SHA512)
+	pair(w, "url", i.URL)
+}
+
+// upload sends a file, "-" being the standard input, with a bar on a terminal.
+func (c *command) upload(ctx context.Context, a *client.Client, file, name string) (api.Image, error) {
+	in, length := c.In, int64(-1)
+	if file == "-" {
+		if name == "" {
+			return api.Image{}, usage("give --name together with -")
+		}
+	} else {
+		f, err := os.Open(file)
+		if err != nil {
+			return api.Image{}, fmt.Errorf("open the image: %w", err)
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return api.Image{}, fmt.Errorf("open the image: %w", err)
+		}
+		if info.Mode().IsRegular() {
+			length = info.Size()
+		}
+		in, name = f, or(name, filepath.Base(file))
+	}
+	if !c.Terminal {
+		return a.PutImage(ctx, name, in, length, nil)
+	}
+	p := mpb.New(mpb.WithOutput(c.Out), mpb.WithWidth(40), mpb.WithAutoRefresh())
+	bar := p.AddBar(max(length, 0), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(name+" ")),
+		mpb.AppendDecorators(decor.CountersKiloByte(" % .1f of % .1f"), decor.AverageSpeed(decor.SizeB1000(0), ", % .1f")))
+	i, err := a.PutImage(ctx, name, in, length, bar.SetCurrent)
+	bar.Abort(true)
+	p.Wait()
+	return i, err
+}

@@ -1,0 +1,425 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+func (c *command) nodeCommand() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Machines: create, show, move through their life, watch",
+		Long: "A node is one machine. NODE is its name or UUID."})
+	cmd.AddCommand(c.nodeCreate(), c.nodeList(), c.nodeShow(), c.nodeSet(), c.nodeUnset(), c.nodeDelete(), c.nodeMaintenance(),
+		c.nodePower(), c.nodeValidate(), c.nodeSteps(), c.nodeLogs(), c.nodeHistory(), c.nodeInventory(), c.nodeDeploy(), c.nodeClean())
+	for _, v := range verbs {
+		cmd.AddCommand(c.verbCommand(v))
+	}
+	return cmd
+}
+
+// nodeFlags are what create and set share.
+type nodeFlags struct {
+	name, description, resourceClass, owner, lessee, conductorGroup string
+	driverInfo, property, instanceInfo, extra, iface                []string
+	automatedClean                                                  string
+}
+
+func (n *nodeFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&n.name, "name", "", "unique name: letters, digits and - . _ ~")
+	f.StringArrayVar(&n.driverInfo, "driver-info", nil, "KEY=VALUE of how to reach the BMC; VALUE @FILE is read from a file")
+	f.StringArrayVar(&n.property, "property", nil, "KEY=VALUE of what the machine is; KEY may lead into an object: root_device/serial=S1")
+	f.StringArrayVar(&n.instanceInfo, "instance-info", nil, "KEY=VALUE of what is to be deployed")
+	f.StringArrayVar(&n.extra, "extra", nil, "KEY=VALUE of anything you want to keep")
+	f.StringArrayVar(&n.iface, "interface", nil, "KIND=IMPLEMENTATION: deploy=direct")
+	f.StringVar(&n.description, "description", "", "text for people")
+	f.StringVar(&n.resourceClass, "resource-class", "", "kind of machine")
+	f.StringVar(&n.owner, "owner", "", "who owns it")
+	f.StringVar(&n.lessee, "lessee", "", "who uses it")
+	f.StringVar(&n.conductorGroup, "conductor-group", "", "group of servers it belongs to")
+	f.StringVar(&n.automatedClean, "automated-clean", "", "true, false or default: whether provide and undeploy erase the disks")
+}
+
+// plain is the flags that hold one text, by field.
+func (n *nodeFlags) plain() map[string]string {
+	return map[string]string{"name": n.name, "description": n.description, "resource_class": n.resourceClass, "owner": n.owner,
+		"lessee": n.lessee, "conductor_group": n.conductorGroup}
+}
+
+func (n *nodeFlags) clean() (any, error) {
+	switch n.automatedClean {
+	case "true", "false":
+		return n.automatedClean == "true", nil
+	case "default":
+		return nil, nil
+	}
+	return nil, usage("--automated-clean is %q, expected true, false or default", n.automatedClean)
+}
+
+func (c *command) nodeCreate() *cobra.Command {
+	var n nodeFlags
+	var driver, uuid string
+	cmd := one("create", 0)
+	cmd.Short = "Enrol a machine"
+	cmd.Long = "Enrols a machine. It is in the state enroll then; bessemer node manage checks its BMC.\nMany machines at once: bessemer register FILE."
+	cmd.Example = `  bessemer node create --name n1 --driver redfish \
+    --driver-info redfish_address=https://192.0.2.10 \
+    --driver-info redfish_username=admin --driver-info redfish_password=@secret.txt`
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
+		body := map[string]any{"driver": driver}
+		if uuid != "" {
+			body["uuid"] = uuid
+		}
+		for field, v := range n.plain() {
+			if v != "" {
+				body[field] = v
+			}
+		}
+		for field, args := range map[string][]string{"driver_info": n.driverInfo, "properties": n.property, "instance_info": n.instanceInfo, "extra": n.extra} {
+			m, err := c.object(args, field == "driver_info")
+			if err != nil {
+				return err
+			}
+			if len(m) > 0 {
+				body[field] = m
+			}
+		}
+		for _, arg := range n.iface {
+			kind, impl, ok := strings.Cut(arg, "=")
+			if !ok {
+				return usage("--interface is %q, expected KIND=IMPLEMENTATION", arg)
+			}
+			body[kind+"_interface"] = impl
+		}
+		if n.automatedClean != "" {
+			v, err := n.clean()
+			if err != nil {
+				return err
+			}
+			body["automated_clean"] = v
+		}
+		made, err := a.CreateNode(ctx, body)
+		if err != nil {
+			return err
+		}
+		return c.emit(made, func(w io.Writer) {
+			fmt.Fprintf(w, "node %s is enrolled\nnext: bessemer node manage %s --watch\n", nameOf(made), nameOf(made))
+		})
+	})
+	n.add(cmd)
+	cmd.Flags().StringVar(&driver, "driver", "redfish", "hardware type")
+	cmd.Flags().StringVar(&uuid, "uuid", "", "UUID; made by the server unless given")
+	return cmd
+}
+
+func nameOf(n api.Node) string { return or(text(n.Name), n.UUID) }
+
+func (c *command) nodeList() *cobra.Command {
+	filters := map[string]*string{}
+	cmd := one("list", 0)
+	cmd.Aliases = []string{"ls"}
+	cmd.Short = "List the machines"
+	cmd.Example = "  bessemer node list --provision-state \"clean failed\"\n  bessemer node list -o json"
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
+		q := url.Values{}
+		for name, v := range filters {
+			if *v != "" {
+				q.Set(name, *v)
+			}
+		}
+		nodes, err := a.Nodes(ctx, q)
+		if err != nil {
+			return err
+		}
+		return c.emit(nodes, func(w io.Writer) {
+			if len(nodes) == 0 {
+				fmt.Fprintln(w, "no nodes; bessemer node create or bessemer register FILE enrols some")
+				return
+			}
+			row(w, "NAME", "UUID", "POWER", "STATE", "SINCE", "NOTE")
+			for _, n := range nodes {
+				row(w, dash(text(n.Name)), n.UUID, dash(strings.TrimPrefix(text(n.PowerState), "power ")), text(n.ProvisionState),
+					dash(c.ago(n.ProvisionUpdatedAt)), note(n))
+			}
+		})
+	})
+	for _, f := range []struct{ name, doc string }{
+		{"provision_state", "only nodes in this state"}, {"driver", "only of this hardware type"}, {"resource_class", "only of this class"},
+		{"maintenance", "only those in maintenance (true) or not (false)"}, {"associated", "only those with an instance (true) or without (false)"},
+		{"owner", "only of this owner"}, {"fault", "only with this fault"}, {"description_contains", "only with this text in the description"},
+	} {
+		filters[f.name] = cmd.Flags().String(strings.ReplaceAll(f.name, "_", "-"), "", f.doc)
+	}
+	return cmd
+}
+
+// note is what an operator should see of a node in a list.
+func note(n api.Node) string {
+	var parts []string
+	if n.Maintenance {
+		parts = append(parts, strings.TrimSuffix("maintenance: "+text(n.MaintenanceReason), ": "))
+	}
+	if e := text(n.LastError); e != "" {
+		if r := []rune(e); len(r) > 80 {
+			e = string(r[:79]) + "…"
+		}
+		parts = append(parts, e)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (c *command) nodeShow() *cobra.Command {
+	cmd := one("show NODE", 1)
+	cmd.Short = "Show a machine: its state, what it waits for, what leads on"
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		n, err := a.Node(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if c.format != "table" {
+			return c.emit(n, nil)
+		}
+		steps, err := a.Steps(ctx, args[0], "")
+		if err != nil {
+			return err
+		}
+		ports, err := a.Ports(ctx, n.UUID, "")
+		if err != nil {
+			return err
+		}
+		return c.emit(n, func(w io.Writer) { c.showNode(w, n, steps, ports) })
+	})
+	return cmd
+}
+
+func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []api.Port) {
+	pair(w, "name", text(n.Name))
+	pair(w, "uuid", n.UUID)
+	state := text(n.ProvisionState)
+	if t := text(n.TargetProvisionState); t != "" {
+		state += " -> " + t
+	}
+	pair(w, "state", state+", for "+c.ago(n.ProvisionUpdatedAt))
+	power := or(text(n.PowerState), "unknown")
+	if t := text(n.TargetPowerState); t != "" {
+		power += " -> " + t
+	}
+	pair(w, "power", power)
+	if n.Maintenance {
+		pair(w, "maintenance", or(text(n.MaintenanceReason), "yes")+strings.TrimSuffix(" ("+text(n.Fault)+")", " ()"))
+	}
+	if s.Wait != nil {
+		pair(w, "waits for", c.waitText(*s.Wait))
+	}
+	for _, v := range s.Steps {
+		if v.Ended.IsZero() && !v.Started.IsZero() {
+			pair(w, "step", v.Step+" "+progressText(v.Progress))
+		}
+	}
+	pair(w, "last error", text(n.LastError))
+	pair(w, "reason", s.LastReason)
+	pair(w, "verbs", strings.Join(s.Next, ", "))
+	pair(w, "description", text(n.Description))
+	pair(w, "driver", n.Driver)
+	pair(w, "driver_info", flat(n.DriverInfo))
+	pair(w, "properties", flat(n.Properties))
+	pair(w, "instance_info", flat(n.InstanceInfo))
+	pair(w, "instance_uuid", text(n.InstanceUUID))
+	pair(w, "extra", flat(n.Extra))
+	pair(w, "traits", strings.Join(n.Traits, " "))
+	pair(w, "resource class", text(n.ResourceClass))
+	pair(w, "owner", text(n.Owner))
+	if n.Protected {
+		pair(w, "protected", or(text(n.ProtectedReason), "yes"))
+	}
+	if n.Retired {
+		pair(w, "retired", or(text(n.RetiredReason), "yes"))
+	}
+	pair(w, "boot mode", text(n.BootMode))
+	pair(w, "health", text(n.Health))
+	for _, p := range ports {
+		pair(w, "port", p.Address+"  "+p.UUID)
+	}
+	if b := s.Boot; b != nil && !b.Ended {
+		line := fmt.Sprintf("boot %d, opened %s, level A%d", b.Generation, c.clock(b.Opened), b.Level)
+		if b.Contested {
+			line += ", CONTESTED: two machines claim to be this node"
+		}
+		if b.Source != "" {
+			line += ", agent at " + b.Source
+		}
+		pair(w, "ramdisk", line)
+	}
+	pair(w, "created", c.clock(n.CreatedAt))
+}
+
+func (c *command) nodeSet() *cobra.Command {
+	var n nodeFlags
+	var driver, instance, protected, retired string
+	cmd := one("set NODE", 1)
+	cmd.Short = "Change a machine's record"
+	cmd.Example = `  bessemer node set n1 --property root_device/serial=S1 --property skip_block_devices='[{"serial": "DATA1"}]'
+  bessemer node set n1 --driver-info redfish_password=@secret.txt
+  bessemer node set n1 --protected "holds the payroll"`
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return c.with(func(ctx context.Context, a *client.Client, args []string) error {
+			current, err := a.Node(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			var ops []api.PatchOp
+			set := func(path string, v any) { ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: v}) }
+			changed := func(flag string) bool { return cmd.Flags().Changed(flag) }
+			plain := n.plain()
+			for _, field := range slices.Sorted(maps.Keys(plain)) {
+				v := plain[field]
+				if changed(strings.ReplaceAll(field, "_", "-")) {
+					set("/"+field, v)
+				}
+			}
+			if changed("driver") {
+				set("/driver", driver)
+			}
+			if changed("instance-uuid") {
+				set("/instance_uuid", instance)
+			}
+			if changed("automated-clean") {
+				v, err := n.clean()
+				if err != nil {
+					return err
+				}
+				set("/automated_clean", v)
+			}
+			for flag, reason := range map[string]string{"protected": protected, "retired": retired} {
+				if changed(flag) {
+					set("/"+flag, true)
+					set("/"+flag+"_reason", reason)
+				}
+			}
+			for _, f := range []struct {
+				field string
+				now   map[string]any
+				args  []string
+			}{{"driver_info", current.DriverInfo, n.driverInfo}, {"properties", current.Properties, n.property},
+				{"instance_info", current.InstanceInfo, n.instanceInfo}, {"extra", current.Extra, n.extra}} {
+				more, err := c.fields(f.now, f.field, f.args, f.field == "driver_info")
+				if err != nil {
+					return err
+				}
+				ops = append(ops, more...)
+			}
+			for _, arg := range n.iface {
+				kind, impl, ok := strings.Cut(arg, "=")
+				if !ok {
+					return usage("--interface is %q, expected KIND=IMPLEMENTATION", arg)
+				}
+				set("/"+kind+"_interface", impl)
+			}
+			return c.patchNode(ctx, a, args[0], ops)
+		})(cmd, args)
+	}
+	n.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&driver, "driver", "", "hardware type")
+	f.StringVar(&instance, "instance-uuid", "", "UUID of the instance on it")
+	f.StringVar(&protected, "protected", "", "refuse undeploy, rebuild and delete, for this reason")
+	f.StringVar(&retired, "retired", "", "do not make it available again, for this reason")
+	return cmd
+}
+
+// patchNode sends the operations and tells what came of them.
+func (c *command) patchNode(ctx context.Context, a *client.Client, node string, ops []api.PatchOp) error {
+	if len(ops) == 0 {
+		return usage("nothing to change is given")
+	}
+	n, err := a.PatchNode(ctx, node, ops)
+	if err != nil {
+		return err
+	}
+	return c.emit(n, func(w io.Writer) { fmt.Fprintf(w, "node %s is changed\n", nameOf(n)) })
+}
+
+func (c *command) nodeUnset() *cobra.Command {
+	lists := map[string]*[]string{"driver_info": {}, "properties": {}, "instance_info": {}, "extra": {}}
+	single := []string{"name", "description", "resource_class", "owner", "lessee", "instance_uuid", "automated_clean", "protected", "retired"}
+	var iface []string
+	cmd := one("unset NODE", 1)
+	cmd.Short = "Remove parts of a machine's record"
+	cmd.Example = "  bessemer node unset n1 --property root_device --instance-uuid --protected"
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return c.with(func(ctx context.Context, a *client.Client, args []string) error {
+			var ops []api.PatchOp
+			for _, field := range []string{"driver_info", "properties", "instance_info", "extra"} {
+				for _, key := range *lists[field] {
+					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + field + "/" + key})
+				}
+			}
+			for _, field := range single {
+				if cmd.Flags().Changed(strings.ReplaceAll(field, "_", "-")) {
+					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + field})
+				}
+			}
+			for _, kind := range iface {
+				ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + kind + "_interface"})
+			}
+			return c.patchNode(ctx, a, args[0], ops)
+		})(cmd, args)
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(lists["driver_info"], "driver-info", nil, "KEY to remove")
+	f.StringArrayVar(lists["properties"], "property", nil, "KEY to remove")
+	f.StringArrayVar(lists["instance_info"], "instance-info", nil, "KEY to remove")
+	f.StringArrayVar(lists["extra"], "extra", nil, "KEY to remove")
+	f.StringArrayVar(&iface, "interface", nil, "KIND to bring back to the driver's default")
+	for _, field := range single {
+		f.Bool(strings.ReplaceAll(field, "_", "-"), false, "remove it")
+	}
+	return cmd
+}
+
+func (c *command) nodeDelete() *cobra.Command {
+	cmd := one("delete NODE", 1)
+	cmd.Short = "Remove a machine's record; the machine itself is not touched"
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		if err := a.DeleteNode(ctx, args[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.Out, "node %s is deleted\n", args[0])
+		return nil
+	})
+	return cmd
+}
+
+func (c *command) nodeMaintenance() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "maintenance", Short: "Keep the server's hands off a machine, and let them on again"})
+	set := one("set NODE", 1)
+	set.Short = "Hands off"
+	reason := set.Flags().String("reason", "", "why, for the next reader")
+	set.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		if err := a.SetMaintenance(ctx, args[0], true, *reason); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.Out, "node %s is in maintenance\n", args[0])
+		return nil
+	})
+	unset := one("unset NODE", 1)
+	unset.Short = "Hands on again; clears the reason and the fault"
+	unset.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		if err := a.SetMaintenance(ctx, args[0], false, ""); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.Out, "node %s is out of maintenance\n", args[0])
+		return nil
+	})
+	cmd.AddCommand(set, unset)
+	return cmd
+}

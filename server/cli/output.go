@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+// emit writes v as JSON or YAML when that is asked for; else table writes it for people.
+func (c *command) emit(v any, table func(w io.Writer)) error {
+	switch c.format {
+	case "json":
+		e := json.NewEncoder(c.Out)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	case "yaml":
+		text, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("encode the output: %w", err)
+		}
+		var doc yaml.Node // JSON is YAML, and so the order of the fields stays
+		if err := yaml.Unmarshal(text, &doc); err != nil {
+			return fmt.Errorf("encode the output: %w", err)
+		}
+		plain(&doc)
+		e := yaml.NewEncoder(c.Out)
+		e.SetIndent(2)
+		if err := e.Encode(&doc); err != nil {
+			return fmt.Errorf("encode the output: %w", err)
+		}
+		return e.Close()
+	}
+	w := tabwriter.NewWriter(c.Out, 0, 8, 2, ' ', 0)
+	table(w)
+	return w.Flush()
+}
+
+// plain turns JSON's flow style into YAML's own. A text that would read as something else stays quoted.
+func plain(n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode {
+		n.Style = 0
+	} else if n.Style == yaml.DoubleQuotedStyle {
+		var v any
+		bare := yaml.Node{Kind: yaml.ScalarNode, Value: n.Value}
+		if err := bare.Decode(&v); err == nil {
+			if s, ok := v.(string); ok && s == n.Value && n.Value != "" {
+				n.Style = 0
+			}
+		}
+	}
+	for _, child := range n.Content {
+		plain(child)
+	}
+}
+
+// row writes cells with tabs; line breaks and tabs in them become spaces.
+func row(w io.Writer, cells ...string) {
+	clean := strings.NewReplacer("\n", " ", "\t", " ", "\r", " ", "\x1b", " ")
+	for i, cell := range cells {
+		cells[i] = clean.Replace(cell)
+	}
+	fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t "))
+}
+
+// pair writes a name and its value when there is one.
+func pair(w io.Writer, name, value string) {
+	if value != "" {
+		row(w, name, value)
+	}
+}
+
+func text(p *string) string {
+	if p == nil {
+		return ""
+	}
+	return *p
+}
+
+func dash(s string) string { return or(s, "-") }
+
+// clock is a moment as the command shows it: in UTC, as the server's log has it.
+func (c *command) clock(t api.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	t.Time = t.UTC()
+	if now := c.Now().UTC(); t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04:05Z")
+	}
+	return t.Format("2006-01-02 15:04:05Z")
+}
+
+// ago is how long something lasts.
+func (c *command) ago(t api.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return span(c.Now().Sub(t.Time))
+}
+
+// span is a duration in two units at most.
+func span(d time.Duration) string {
+	d = d.Round(time.Second)
+	switch {
+	case d < 0:
+		return "0s"
+	case d >= 24*time.Hour:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
+}
+
+// size is a number of bytes in decimal units, as disks are sold.
+func size(n float64) string {
+	for _, unit := range []string{"B", "kB", "MB", "GB"} {
+		if n < 1000 {
+			if unit == "B" {
+				return fmt.Sprintf("%.0f %s", n, unit)
+			}
+			return fmt.Sprintf("%.1f %s", n, unit)
+		}
+		n /= 1000
+	}
+	return fmt.Sprintf("%.1f TB", n)
+}
+
+// flat is a map on one line: key=value, by key.
+func flat(m map[string]any) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		v := m[k]
+		if s, ok := v.(string); ok {
+			parts = append(parts, k+"="+s)
+			continue
+		}
+		text, err := json.Marshal(v)
+		if err != nil {
+			text = []byte("?")
+		}
+		parts = append(parts, k+"="+string(text))
+	}
+	return strings.Join(parts, " ")
+}

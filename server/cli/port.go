@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+)
+
+func (c *command) portCommand() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "port", Aliases: []string{"ports"}, Short: "Network cards of machines", Long: "A port is one network card of a node, known by its address. PORT is its UUID or address."})
+
+	var node, address, network string
+	var noPXE bool
+	create := one("create", 0)
+	create.Short = "Tell a network card of a machine"
+	create.Example = "  bessemer port create --node n1 --address 52:54:00:12:34:56"
+	create.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
+		if node == "" || address == "" {
+			return usage("--node and --address are required")
+		}
+		body := map[string]any{"node_ident": node, "address": address, "pxe_enabled": !noPXE}
+		if network != "" {
+			body["physical_network"] = network
+		}
+		p, err := a.CreatePort(ctx, body)
+		if err != nil {
+			return err
+		}
+		return c.emit(p, func(w io.Writer) { fmt.Fprintf(w, "port %s (%s) is created\n", p.Address, p.UUID) })
+	})
+	create.Flags().StringVar(&node, "node", "", "the machine")
+	create.Flags().StringVar(&address, "address", "", "MAC address")
+	create.Flags().StringVar(&network, "physical-network", "", "name of the network it is plugged into")
+	create.Flags().BoolVar(&noPXE, "no-pxe", false, "the ramdisk does not boot from it")
+
+	var of string
+	list := one("list", 0)
+	list.Aliases = []string{"ls"}
+	list.Short = "List network cards"
+	list.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
+		ports, err := a.Ports(ctx, of, "")
+		if err != nil {
+			return err
+		}
+		return c.emit(ports, func(w io.Writer) {
+			row(w, "ADDRESS", "NODE", "PXE", "UUID")
+			for _, p := range ports {
+				row(w, p.Address, p.NodeUUID, fmt.Sprint(p.PXEEnabled), p.UUID)
+			}
+		})
+	})
+	list.Flags().StringVar(&of, "node", "", "only those of this machine")
+
+	show := one("show PORT", 1)
+	show.Short = "Show a network card"
+	show.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		p, err := a.Port(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return c.emit(p, func(w io.Writer) {
+			pair(w, "address", p.Address)
+			pair(w, "uuid", p.UUID)
+			pair(w, "node", p.NodeUUID)
+			pair(w, "pxe", fmt.Sprint(p.PXEEnabled))
+			pair(w, "physical network", text(p.PhysicalNetwork))
+			pair(w, "plugged into", flat(p.LocalLinkConnection))
+			pair(w, "extra", flat(p.Extra))
+		})
+	})
+
+	remove := one("delete PORT", 1)
+	remove.Short = "Forget a network card"
+	remove.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		p, err := a.Port(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if err := a.DeletePort(ctx, p.UUID); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.Out, "port %s is deleted\n", p.Address)
+		return nil
+	})
+	cmd.AddCommand(create, list, show, remove)
+	return cmd
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// root is the tree of commands.
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bessemer",
+		Short: "Turn machines into machines that run what you want, and back into clean ones",
+		Long: `Bessemer takes a machine from enrolled to deployed and back: it erases its disks, verifies that they are
+empty, writes an image, checks its digest and boots it.
+
+A machine is a node. A new one is enrolled; these verbs move it on:
+
+  manage     check the BMC and take the node under management   enroll -> manageable
+  inspect    boot the ramdisk and find out what the machine is  manageable -> manageable
+  provide    erase the disks and offer the node                 manageable -> available
+  deploy     write an image and boot it                         available -> active
+  undeploy   take it away and erase the disks again             active -> available
+
+bessemer serve starts a server; all other commands talk to one.`,
+		Example: `  bessemer serve
+  bessemer register nodes.yaml --manage --inspect --provide --watch
+  bessemer node list
+  bessemer image add debian.raw.zst
+  bessemer node deploy n1 --image debian.raw.zst --hostname web1 --watch
+  bessemer node logs n1 -f`,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			c.started = true
+			if c.format != "table" && c.format != "json" && c.format != "yaml" {
+				return usage("--output is %q, expected table, json or yaml", c.format)
+			}
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&c.server, "server", "", "URL of the server (BESSEMER_SERVER; default http://127.0.0.1:6385)")
+	f.StringVar(&c.user, "user", "", "user name (BESSEMER_USER); the password comes by BESSEMER_PASSWORD or --password-file")
+	f.StringVar(&c.passwordFile, "password-file", "", "file that holds the password (BESSEMER_PASSWORD_FILE)")
+	f.StringVar(&c.ca, "ca", "", "file of certificates to trust beside the system's (BESSEMER_CA)")
+	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call to the server may take")
+	f.StringVarP(&c.format, "output", "o", "table", "table, json or yaml")
+	root.AddCommand(c.nodeCommand(), c.registerCommand(), c.portCommand(), c.imageCommand(), c.serveCommand(),
+		c.ramdiskCommand(), c.configCommand(), c.versionCommand())
+	group(root)
+	return root
+}
+
+// group makes a command that only holds others show its help, and say so when it is given a name that is none of them.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		text := fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0])
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			text += "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usageError{text}
+	}
+	return cmd
+}
+
+// one is a command that takes exactly the named arguments.
+func one(use string, n int) *cobra.Command {
+	return &cobra.Command{Use: use, Args: func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usage("%s takes %d arguments, %d are given: %s", cmd.CommandPath(), n, len(args), cmd.UseLine())
+		}
+		return nil
+	}}
+}

@@ -1,0 +1,180 @@
+// Package cli is the operator's command: a tree of subcommands over the REST client. It talks to the server through
+// the REST API and nothing else; what runs here instead (the server itself, the ramdisk builder) is handed in as Local.
+//
+// Start at Run and the tree in root.go. Watching is in watch.go and display.go; every other file is one noun.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// Streams is what the command reads and writes.
+type Streams struct {
+	In          io.Reader
+	Out, Err    io.Writer
+	Terminal    bool // Out is a terminal: live bars instead of lines
+	Environment config.Environment
+	Now         func() time.Time
+}
+
+// Local is what runs in this process.
+type Local struct {
+	Version      string
+	Serve        func(ctx context.Context, s config.Server) error
+	BuildRamdisk func(ctx context.Context, r Ramdisk) error
+}
+
+// Ramdisk is what bessemer ramdisk build is asked for. Empty fields are the builder's defaults.
+type Ramdisk struct {
+	Output      string
+	Source      string
+	Cache       string
+	Agent       string
+	AgentBinary string
+	Flavour     string
+	Bundles     []string
+	Extra       []string
+	Cmdline     []string
+	CACerts     string
+	Rescue      bool
+	Refresh     bool
+	Fast        bool
+}
+
+// The exit codes.
+const (
+	OK     = 0
+	Failed = 1
+	Usage  = 2
+)
+
+// Run carries out one command line, without the program's name, and returns the exit code.
+func Run(ctx context.Context, args []string, s Streams, l Local) int {
+	c := &command{Streams: s, local: l}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return OK
+	}
+	if errors.Is(err, errTold) {
+		return Failed
+	}
+	var usage usageError
+	if errors.As(err, &usage) || !c.started {
+		fmt.Fprintf(s.Err, "bessemer: %v\n  bessemer --help shows the commands, COMMAND --help their flags\n", err)
+		return Usage
+	}
+	c.tell(err)
+	return Failed
+}
+
+// errTold ends a command whose failure the operator has already been told of.
+var errTold = errors.New("told already")
+
+// usageError is a mistake in the command line that cobra does not see.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usage(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
+
+// command is one run.
+type command struct {
+	Streams
+	local   Local
+	started bool // the command line was understood
+
+	server, user, passwordFile, ca string
+	timeout                        time.Duration
+	format                         string // table, json, yaml
+}
+
+// tell writes a failure: what happened, what to do, and the reason's stable name.
+func (c *command) tell(err error) {
+	var f *fault.Fault
+	if !errors.As(err, &f) {
+		if errors.Is(err, context.Canceled) {
+			fmt.Fprintln(c.Err, "bessemer: stopped")
+			return
+		}
+		fmt.Fprintf(c.Err, "bessemer: %v\n", err)
+		return
+	}
+	text := f.Message
+	if f.Step != "" && !strings.HasPrefix(text, f.Step) {
+		text = f.Step + ": " + text
+	}
+	fmt.Fprintf(c.Err, "bessemer: %s\n", text)
+	if f.Hint != "" {
+		fmt.Fprintf(c.Err, "  what to do: %s\n", f.Hint)
+	}
+	if f.Reason != "" {
+		fmt.Fprintf(c.Err, "  reason: %s\n", f.Reason)
+	}
+}
+
+// client makes the REST client from flags and environment.
+func (c *command) client() (*client.Client, error) {
+	o := client.Options{Server: c.server, User: c.user, Timeout: c.timeout}
+	e := c.Environment
+	if o.Server == "" {
+		o.Server = e.Get("BESSEMER_SERVER")
+	}
+	if o.Server == "" {
+		o.Server = "http://127.0.0.1:6385"
+	}
+	if o.User == "" {
+		o.User = e.Get("BESSEMER_USER")
+	}
+	o.Password = e.Get("BESSEMER_PASSWORD")
+	if file := or(c.passwordFile, e.Get("BESSEMER_PASSWORD_FILE")); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the password file: %w", err)
+		}
+		o.Password = strings.TrimRight(string(text), "\r\n")
+	}
+	if file := or(c.ca, e.Get("BESSEMER_CA")); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the CA file: %w", err)
+		}
+		o.CA = text
+	}
+	return client.New(o)
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// with wraps a command's body with a client.
+func (c *command) with(run func(ctx context.Context, api *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		api, err := c.client()
+		if err != nil {
+			return err
+		}
+		defer api.Close()
+		return run(cmd.Context(), api, args)
+	}
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+// Values of --property KEY=VALUE and its like. A value that is JSON (an object, a list, a quoted text, true, false,
+// null, a number) is taken as such; anything else is text. @FILE takes a file's content as text, @- the standard input.
+
+var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
+
+// parse reads KEY=VALUE. A slash in KEY leads into an object: root_device/serial=S1.
+func (c *command) parse(arg string, onlyText bool) (key string, value any, err error) {
+	key, text, ok := strings.Cut(arg, "=")
+	if !ok || key == "" {
+		return "", nil, usage("%q is not of the form KEY=VALUE", arg)
+	}
+	if file, found := strings.CutPrefix(text, "@"); found {
+		content, err := c.read(file)
+		return key, strings.TrimRight(string(content), "\r\n"), err
+	}
+	// Serial numbers and world wide names are text even when they are made of digits.
+	onlyText = onlyText || slices.Contains([]string{"serial", "wwn", "wwn_with_extension", "wwn_vendor_extension"}, key[strings.LastIndex(key, "/")+1:])
+	structured := strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") || strings.HasPrefix(text, `"`)
+	word := text == "true" || text == "false" || text == "null"
+	if structured || !onlyText && (word || number.MatchString(text)) {
+		if err := json.Unmarshal([]byte(text), &value); err != nil {
+			return "", nil, usage("the value of %s begins like JSON but is none: %v", key, err)
+		}
+		return key, value, nil
+	}
+	return key, text, nil
+}
+
+// read gives a file's content, or that of the standard input for "-".
+func (c *command) read(file string) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(c.In)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	return content, nil
+}
+
+// fields makes the patch for one map field out of its arguments. Objects on the way that may be missing are made.
+func (c *command) fields(current map[string]any, field string, args []string, onlyText bool) ([]api.PatchOp, error) {
+	var ops []api.PatchOp
+	made := map[string]bool{}
+	for _, arg := range args {
+		key, value, err := c.parse(arg, onlyText)
+		if err != nil {
+			return nil, err
+		}
+		parts := strings.Split(key, "/")
+		at := current
+		for i, p := range parts[:len(parts)-1] {
+			path := "/" + field + "/" + strings.Join(parts[:i+1], "/")
+			next, ok := at[p].(map[string]any)
+			if !ok && !made[path] {
+				ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: map[string]any{}})
+				made[path] = true
+			}
+			at = next
+		}
+		ops = append(ops, api.PatchOp{Op: "add", Path: "/" + field + "/" + key, Value: value})
+	}
+	return ops, nil
+}
+
+// object makes a map out of arguments, for a create body.
+func (c *command) object(args []string, onlyText bool) (map[string]any, error) {
+	out := map[string]any{}
+	for _, arg := range args {
+		key, value, err := c.parse(arg, onlyText)
+		if err != nil {
+			return nil, err
+		}
+		at := out
+		parts := strings.Split(key, "/")
+		for _, p := range parts[:len(parts)-1] {
+			next, ok := at[p].(map[string]any)
+			if !ok {
+				next = map[string]any{}
+				at[p] = next
+			}
+			at = next
+		}
+		at[parts[len(parts)-1]] = value
+	}
+	return out, nil
+}

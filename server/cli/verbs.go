@@ -1,0 +1,330 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// verb is a word that moves a node on.
+type verb struct {
+	name, target string
+	ends         []state.State // where it is meant to lead
+	short, long  string
+}
+
+var verbs = []verb{
+	{"manage", "manage", []state.State{state.Manageable}, "Check the BMC and take the machine under management",
+		"Reads the machine's BMC with the credentials of driver_info. Brings a node out of a failed state, too."},
+	{"inspect", "inspect", []state.State{state.Manageable}, "Boot the ramdisk and find out what the machine is",
+		"The inventory is stored; bessemer node inventory shows it. Disks are only read."},
+	{"provide", "provide", []state.State{state.Available}, "Erase the machine's disks and offer it",
+		"Runs the automated clean steps: EVERY disk that properties.skip_block_devices does not name is erased, and read back."},
+	{"undeploy", "deleted", []state.State{state.Available, state.Manageable}, "Take the instance away and erase the disks",
+		"Powers the machine off, forgets instance_info, and cleans as provide does."},
+	{"abort", "abort", nil, "End the work in progress",
+		"A step that can't be cut off is let finish first. The node is in the failed state of its flow then; the next verb leads on."},
+}
+
+// verbDeploy and the others have commands of their own.
+var (
+	verbDeploy  = verb{name: "deploy", target: "active", ends: []state.State{state.Active}}
+	verbRebuild = verb{name: "rebuild", target: "rebuild", ends: []state.State{state.Active}}
+	verbClean   = verb{name: "clean", target: "clean", ends: []state.State{state.Manageable}}
+)
+
+func (c *command) verbCommand(v verb) *cobra.Command {
+	cmd := one(v.name+" NODE", 1)
+	cmd.Short, cmd.Long = v.short, v.short+".\n\n"+v.long
+	cmd.Example = "  bessemer node " + v.name + " n1 --watch"
+	watch := watchFlag(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		return c.provision(ctx, a, args[0], v, api.Provision{}, *watch)
+	})
+	return cmd
+}
+
+func watchFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().BoolP("watch", "w", false, "stay until the work ends and show it")
+}
+
+// provision asks for a verb and watches it when wanted.
+func (c *command) provision(ctx context.Context, a *client.Client, node string, v verb, p api.Provision, watch bool) error {
+	p.Target = v.target
+	if err := a.Provision(ctx, node, p); err != nil {
+		return err
+	}
+	if !watch {
+		fmt.Fprintf(c.Out, "%s of node %s has begun; bessemer node show %s says how it goes, --watch shows it live\n", v.name, node, node)
+		return nil
+	}
+	d := c.newDisplay()
+	defer d.close()
+	return c.follow(ctx, a, d, node, v)
+}
+
+func (c *command) nodeClean() *cobra.Command {
+	var file string
+	var steps []string
+	var noRamdisk bool
+	cmd := one("clean NODE", 1)
+	cmd.Short = "Run clean steps by name"
+	cmd.Long = "Runs the steps in the order given; the node must be manageable, and is so again at the end.\nbessemer node steps --available NODE lists the steps with their arguments."
+	cmd.Example = `  bessemer node clean n1 --step deploy.erase_devices:method=overwrite,verify=full --watch
+  bessemer node clean n1 --step management.reset_bmc --step bios.factory_reset
+  bessemer node clean n1 --steps steps.yaml`
+	watch := watchFlag(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		wanted, err := c.wanted(file, steps)
+		if err != nil {
+			return err
+		}
+		if len(wanted) == 0 {
+			return usage("give --step or --steps; bessemer node steps --available %s lists them", args[0])
+		}
+		p := api.Provision{CleanSteps: wanted}
+		if noRamdisk {
+			p.DisableRamdisk = &noRamdisk
+		}
+		return c.provision(ctx, a, args[0], verbClean, p, *watch)
+	})
+	f := cmd.Flags()
+	f.StringVar(&file, "steps", "", "file of steps: a YAML or JSON list of interface, step and args")
+	f.StringArrayVar(&steps, "step", nil, "INTERFACE.STEP[:KEY=VALUE,...]; may be repeated")
+	f.BoolVar(&noRamdisk, "disable-ramdisk", false, "refuse steps that need the ramdisk")
+	return cmd
+}
+
+// wanted reads steps from a file and from flags, in that order.
+func (c *command) wanted(file string, flags []string) ([]api.WantedStep, error) {
+	var out []api.WantedStep
+	if file != "" {
+		content, err := c.read(file)
+		if err != nil {
+			return nil, err
+		}
+		var list []struct {
+			Interface string         `yaml:"interface"`
+			Step      string         `yaml:"step"`
+			Args      map[string]any `yaml:"args"`
+			Priority  *int           `yaml:"priority"`
+		}
+		d := yaml.NewDecoder(strings.NewReader(string(content)))
+		d.KnownFields(true)
+		if err := d.Decode(&list); err != nil {
+			return nil, fmt.Errorf("%s is no list of steps: %w", file, err)
+		}
+		for _, s := range list {
+			out = append(out, api.WantedStep{Interface: s.Interface, Step: s.Step, Args: s.Args, Priority: s.Priority})
+		}
+	}
+	for _, text := range flags {
+		name, rest, _ := strings.Cut(text, ":")
+		iface, short := step.Split(name)
+		if iface == "" || short == "" {
+			return nil, usage("--step %q is not of the form INTERFACE.STEP[:KEY=VALUE,...]", text)
+		}
+		w := api.WantedStep{Interface: iface, Step: short}
+		if rest != "" {
+			args, err := c.object(strings.Split(rest, ","), false)
+			if err != nil {
+				return nil, err
+			}
+			w.Args = args
+		}
+		out = append(out, w)
+	}
+	return out, nil
+}
+
+// deployFlags are what deploy and rebuild take.
+type deployFlags struct {
+	image, checksum, drive, userData, hostname string
+	rootDevice, sshKeys                        []string
+	rebuild                                    bool
+}
+
+func (c *command) nodeDeploy() *cobra.Command {
+	var d deployFlags
+	cmd := one("deploy NODE", 1)
+	cmd.Aliases = []string{"rebuild"}
+	cmd.Short = "Write an image to a machine and boot it"
+	cmd.Long = `Writes a whole-disk image to the machine's root disk, checks its digest, adds a config drive and boots it. The disk is
+not bootable until the digest was right.
+
+--image is the name of a stored image (bessemer image add) or a URL that the machine reaches; a URL needs --checksum.
+Without --image, what instance_info names is deployed. bessemer node rebuild NODE deploys an active node again.`
+	cmd.Example = `  bessemer node deploy n1 --image debian.raw.zst --hostname web1 --ssh-key ~/.ssh/id_ed25519.pub --watch
+  bessemer node deploy n1 --image https://images.example/d.raw --checksum sha256:5891b5b5... --root-device serial=S1
+  bessemer node deploy n1 --image debian.raw --configdrive drive.json`
+	watch := watchFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		d.rebuild = cmd.CalledAs() == "rebuild"
+		return c.with(func(ctx context.Context, a *client.Client, args []string) error {
+			return c.deploy(ctx, a, args[0], d, *watch)
+		})(cmd, args)
+	}
+	f := cmd.Flags()
+	f.StringVar(&d.image, "image", "", "name of a stored image, or URL")
+	f.StringVar(&d.checksum, "checksum", "", "sha256:HEX or sha512:HEX of the file as the URL serves it")
+	f.StringVar(&d.drive, "configdrive", "", "JSON or YAML file with meta_data, network_data, user_data; or an ISO image; or a folder of files")
+	f.StringVar(&d.hostname, "hostname", "", "host name, for the config drive")
+	f.StringVar(&d.userData, "user-data", "", "file of user data (cloud-config), for the config drive")
+	f.StringArrayVar(&d.sshKeys, "ssh-key", nil, "file of a public key, for the config drive")
+	f.StringArrayVar(&d.rootDevice, "root-device", nil, "hint that selects the disk: serial=S1, wwn=..., size='>= 100', rotational=false")
+	return cmd
+}
+
+func (c *command) deploy(ctx context.Context, a *client.Client, node string, d deployFlags, watch bool) error {
+	n, err := a.Node(ctx, node)
+	if err != nil {
+		return err
+	}
+	ops, err := c.imageOps(ctx, a, n, d)
+	if err != nil {
+		return err
+	}
+	if len(d.rootDevice) > 0 {
+		hints, err := c.object(d.rootDevice, false)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, api.PatchOp{Op: "add", Path: "/instance_info/root_device", Value: hints})
+	}
+	if d.hostname != "" {
+		ops = append(ops, api.PatchOp{Op: "add", Path: "/instance_info/display_name", Value: d.hostname})
+	}
+	drive, err := c.configDrive(d)
+	if err != nil {
+		return err
+	}
+	if len(ops) > 0 {
+		if _, err := a.PatchNode(ctx, node, ops); err != nil {
+			return err
+		}
+	}
+	v := verbDeploy
+	if d.rebuild {
+		v = verbRebuild
+	}
+	return c.provision(ctx, a, node, v, api.Provision{ConfigDrive: drive}, watch)
+}
+
+// imageOps says in instance_info what is to be deployed.
+func (c *command) imageOps(ctx context.Context, a *client.Client, n api.Node, d deployFlags) ([]api.PatchOp, error) {
+	if d.image == "" {
+		if d.checksum != "" {
+			return nil, usage("--checksum goes with --image")
+		}
+		if n.InstanceInfo["image_source"] == nil {
+			return nil, usage("node %s names no image yet: give --image NAME or --image URL --checksum sha256:HEX", nameOf(n))
+		}
+		return nil, nil
+	}
+	source, format := d.image, ""
+	algo, digest, _ := strings.Cut(d.checksum, ":")
+	if !strings.Contains(d.image, "://") {
+		i, err := a.Image(ctx, d.image)
+		if err != nil {
+			return nil, err
+		}
+		source, format = i.URL, i.Format
+		if d.checksum == "" {
+			algo, digest = "sha256", i.SHA256
+		}
+	}
+	want := map[string]int{"sha256": 64, "sha512": 128}
+	switch {
+	case digest == "" && d.checksum == "":
+		return nil, usage("an image by URL needs --checksum sha256:HEX; sha256sum FILE makes the digest")
+	case want[algo] == 0 || len(digest) != want[algo]:
+		return nil, usage("--checksum is %q, expected sha256:HEX with 64 digits or sha512:HEX with 128", d.checksum)
+	}
+	ops := []api.PatchOp{
+		{Op: "add", Path: "/instance_info/image_source", Value: source},
+		{Op: "add", Path: "/instance_info/image_os_hash_algo", Value: algo},
+		{Op: "add", Path: "/instance_info/image_os_hash_value", Value: strings.ToLower(digest)},
+	}
+	switch {
+	case format != "":
+		ops = append(ops, api.PatchOp{Op: "add", Path: "/instance_info/image_disk_format", Value: format})
+	case n.InstanceInfo["image_disk_format"] != nil:
+		ops = append(ops, api.PatchOp{Op: "remove", Path: "/instance_info/image_disk_format"})
+	}
+	if n.InstanceInfo["image_checksum"] != nil {
+		ops = append(ops, api.PatchOp{Op: "remove", Path: "/instance_info/image_checksum"})
+	}
+	return ops, nil
+}
+
+var driveKeys = []string{"meta_data", "network_data", "user_data", "vendor_data"}
+
+// configDrive makes the config drive of a deploy: a finished image, or the object it is made from.
+func (c *command) configDrive(d deployFlags) (json.RawMessage, error) {
+	drive, image, err := c.readDrive(d.drive)
+	if err != nil {
+		return nil, err
+	}
+	if image != nil {
+		if d.hostname != "" || d.userData != "" || len(d.sshKeys) > 0 {
+			return nil, usage("--hostname, --user-data and --ssh-key can't be added to a finished image; give --configdrive a file or folder")
+		}
+		return image, nil
+	}
+	for _, k := range sortedKeys(drive) {
+		if !slices.Contains(driveKeys, k) {
+			return nil, usage("%s: %q is not known; a config drive has %s", d.drive, k, strings.Join(driveKeys, ", "))
+		}
+	}
+	meta, _ := drive["meta_data"].(map[string]any)
+	if meta == nil {
+		meta = map[string]any{}
+	}
+	if d.hostname != "" {
+		meta["hostname"], meta["name"] = d.hostname, d.hostname
+	}
+	keys := map[string]any{}
+	for i, file := range d.sshKeys {
+		content, err := c.read(file)
+		if err != nil {
+			return nil, err
+		}
+		keys[fmt.Sprintf("key%d", i+1)] = strings.TrimSpace(string(content))
+	}
+	if len(keys) > 0 {
+		meta["public_keys"] = keys
+	}
+	if d.userData != "" {
+		content, err := c.read(d.userData)
+		if err != nil {
+			return nil, err
+		}
+		drive["user_data"] = string(content)
+	}
+	if len(meta) > 0 {
+		drive["meta_data"] = meta
+	}
+	if len(drive) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(drive)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// errDone ends a watch that saw what it waited for.
+var errDone = errors.New("done")
+
+// follow shows a node's work until it ends, and fails when it does not end where the verb leads.
+func (c *command) follow(ctx context.Context, a *client.Client, d *display, node string, v verb) error {
+	w := &watcher{command: c, display: d, shown: map[step.ID]string{}}
+	err := a.Watch(ctx, node, func(api.Event) error {
+		s, err := a.Steps(ctx, node, "")
+		if err != nil {
+			return err
+		}
+		return w.see(s, v)
+	})
+	d.clear(w.name)
+	switch {
+	case errors.Is(err, errDone):
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("stopped watching; the work on node %s goes on (bessemer node show %s, or abort it: bessemer node abort %s)", node, node, node)
+	}
+	return err
+}
+
+// watcher turns a node's steps, seen again and again, into lines for what is new.
+type watcher struct {
+	*command
+	display *display
+	name    string
+	state   state.State
+	wait    string
+	shown   map[step.ID]string // step to the last line about it
+}
+
+// see tells what changed. It returns errDone when the work ended well, a fault when it did not.
+func (w *watcher) see(s api.StepsAnswer, v verb) error {
+	w.name = or(s.Name, string(s.Node))
+	if s.State != w.state {
+		w.say("%s%s", s.State, strings.TrimSuffix(" -> "+string(s.Target), " -> "))
+		w.state = s.State
+	}
+	wait := ""
+	if s.Wait != nil {
+		wait = s.Wait.For + s.Wait.Evidence
+		if wait != w.wait {
+			w.say("waits for %s", w.waitText(*s.Wait))
+		}
+	}
+	w.wait = wait
+	if b := s.Boot; b != nil && b.Contested && w.shown["contested"] == "" {
+		w.shown["contested"] = "yes"
+		w.say("CONTESTED: two machines claim to be this node; nothing secret or destructive is given to either")
+	}
+	var running []api.StepView
+	for _, x := range s.Steps {
+		w.seeStep(x)
+		if !x.Started.IsZero() && x.Ended.IsZero() {
+			running = append(running, x)
+		}
+	}
+	w.display.bars(w.name, s.Wait, running)
+	return w.end(s, v)
+}
+
+// seeStep tells the start, the end and, in plain output, every tenth of a step.
+func (w *watcher) seeStep(x api.StepView) {
+	line, mark := "", x.State
+	switch {
+	case !x.Ended.IsZero() && x.Fault != nil:
+		line = fmt.Sprintf("%s %s: %s", x.Step, x.State, faultText(*x.Fault))
+	case !x.Ended.IsZero() && !x.Started.IsZero():
+		line = fmt.Sprintf("%s %s in %s", x.Step, x.State, span(x.Ended.Sub(x.Started.Time)))
+	case !x.Ended.IsZero():
+		line = fmt.Sprintf("%s %s", x.Step, x.State)
+	case !x.Started.IsZero() && w.shown[x.ID] == "":
+		line = fmt.Sprintf("%s started, at most until %s", x.Step, or(w.clock(x.Deadline), "it ends"))
+	case !x.Started.IsZero() && x.Progress != nil && !w.Terminal:
+		tenth := fmt.Sprintf("%s %d", x.State, int(x.Progress.Percent/10))
+		if tenth != w.shown[x.ID] && tenth != "started 0" {
+			line, mark = fmt.Sprintf("%s %s", x.Step, progressText(x.Progress)), tenth
+		} else {
+			mark = w.shown[x.ID]
+		}
+	case !x.Started.IsZero():
+		mark = w.shown[x.ID]
+	default:
+		return // not begun
+	}
+	if line != "" && mark != w.shown[x.ID] {
+		w.say("%s", line)
+	}
+	w.shown[x.ID] = mark
+}
+
+// end tells whether the work is over, and how.
+func (w *watcher) end(s api.StepsAnswer, v verb) error {
+	if _, going := state.FlowOf(s.State); going {
+		return nil
+	}
+	if s.Run != nil && s.Run.Ended.IsZero() {
+		return nil // a verb's answer came before its flow's state did
+	}
+	if len(v.ends) == 0 || slices.Contains(v.ends, s.State) {
+		return errDone
+	}
+	message := s.LastError
+	if message == "" {
+		message = fmt.Sprintf("%s ended in %q instead of %q", v.name, s.State, v.ends[0])
+	}
+	f := &fault.Fault{Code: fault.Internal, Reason: fault.Reason(s.LastReason), Node: string(s.Node), Message: fmt.Sprintf("node %s: %s", w.name, message)}
+	if row, ok := fault.Lookup(f.Reason); ok {
+		f.Code = row.Code
+		if !strings.Contains(message, "(") { // the message brings its own hint otherwise
+			f.Hint = row.Hint
+		}
+	}
+	if len(s.Next) > 0 {
+		f.Hint = strings.TrimPrefix(f.Hint+"; ", "; ") + "from " + string(s.State) + " lead on: " + strings.Join(s.Next, ", ")
+	}
+	return f
+}
+
+func (w *watcher) say(format string, args ...any) {
+	w.display.line(fmt.Sprintf("%s %s  %s", w.Now().UTC().Format("15:04:05Z"), w.name, fmt.Sprintf(format, args...)))
+}
+
+// waitText is what a wait is for, who is to act, since when and until when, and its last sign of life.
+func (c *command) waitText(w api.Wait) string {
+	t := fmt.Sprintf("%s (%s), since %s (%s), until %s (%s left)", w.For, w.Owner, c.clock(w.Since), c.ago(w.Since), c.clock(w.Deadline), span(w.Deadline.Sub(c.Now())))
+	if w.Evidence != "" {
+		t += "; last sign: " + w.Evidence
+		if !w.Seen.IsZero() {
+			t += ", " + c.ago(w.Seen) + " ago"
+		}
+	}
+	return t
+}
+
+// progressText is percent, amount, rate and time left of a step.
+func progressText(p *step.Progress) string {
+	if p == nil {
+		return ""
+	}
+	t := fmt.Sprintf("%.0f%%", p.Percent)
+	if p.Unit == "bytes" && p.Total > 0 {
+		t += fmt.Sprintf(", %s of %s", size(float64(p.Done)), size(float64(p.Total)))
+	}
+	t += rateText(p.Rate, p.Unit)
+	if p.Left > 0 {
+		t += fmt.Sprintf(", %s left", span(p.Left))
+	}
+	if p.Item != "" {
+		t += ", " + p.Item
+	}
+	return t
+}
+
+func rateText(rate float64, unit string) string {
+	switch {
+	case rate <= 0:
+		return ""
+	case unit == "bytes" || unit == "":
+		return ", " + size(rate) + "/s"
+	}
+	return fmt.Sprintf(", %.1f %s/s", rate, unit)
+}
+
+func faultText(f api.Fault) string {
+	t := f.Message
+	if f.Hint != "" {
+		t += " (" + f.Hint + ")"
+	}
+	return t
+}
+
+// left is how long until a moment, for bars.
+func left(now time.Time, t api.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return span(t.Sub(now)) + " left"
+}
