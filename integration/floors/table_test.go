@@ -69,6 +69,7 @@ var floors = map[string]int{
 
 	"integration/emulator": 12,
 
+	"integration":     13,
 	"integration/lab": 13,
 
 	"integration/cmd/demo":             14,

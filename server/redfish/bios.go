@@ -125,7 +125,7 @@ func (b *bmc) applyBIOS(ctx context.Context, w *work) (step.Result, error) {
 	var changed []string
 	var power conductor.Power
 	var task string
-	err = b.run(ctx, false, func(o *operation) error {
+	err = b.persist(ctx, w, func(o *operation) error {
 		found, m, err := b.bios(o)
 		if err != nil {
 			return err
@@ -209,7 +209,7 @@ func (b *bmc) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
 	w.at(0, "asking for the maker's defaults")
 	var power conductor.Power
 	var task string
-	err := b.run(ctx, false, func(o *operation) error {
+	err := b.persist(ctx, w, func(o *operation) error {
 		found, m, err := b.bios(o)
 		if err != nil {
 			return err
@@ -240,6 +240,11 @@ func (b *bmc) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
 // restartAndWait restarts the machine so that the BIOS applies what is pending, and waits until missing finds nothing
 // missing and the task has ended. A machine that was off is off afterwards.
 func (b *bmc) restartAndWait(ctx context.Context, w *work, before conductor.Power, task string, missing func(*bios) string) error {
+	// A task that has failed already is no reason to restart the machine.
+	err := b.run(ctx, false, func(o *operation) error { _, err := b.taskDone(o, task); return err })
+	if err != nil && !passing(ctx, err) {
+		return err
+	}
 	if err := b.cycle(ctx, w); err != nil {
 		return err
 	}

@@ -4,12 +4,32 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
+
+// direct calls a handler without a connection: no goroutines, so each input takes the same way each time.
+type direct struct {
+	t       *testing.T
+	handler http.Handler
+}
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme+"://"+r.URL.Host != origin || r.URL.User != nil {
+		d.t.Errorf("%s was called", r.URL)
+	}
+	in := r.Clone(r.Context())
+	if in.RequestURI = r.URL.RequestURI(); in.Body == nil {
+		in.Body = http.NoBody
+	}
+	w := httptest.NewRecorder()
+	d.handler.ServeHTTP(w, in)
+	return w.Result(), nil
+}
 
 // FuzzZ8_RedfishObjects puts any bytes in the place of one object. Nothing may crash or hang, nothing but the BMC may
 // be called, and every error must be a fault that names a cause.
@@ -34,14 +54,11 @@ func FuzzZ8_RedfishObjects(f *testing.F) {
 				_, _ = w.Write(body)
 				return true
 			}
-			for name, err := range everything(t, l.bmc(t)) {
+			b := l.bmc(t)
+			b.(*bmc).account.transport.RegisterProtocol("http", direct{t, l.standIn})
+			for name, err := range everything(t, b) {
 				if f := fault.From(err); err != nil && (f.Reason == fault.InternalError || f.Message == "") {
 					t.Errorf("%s gives %v", name, err)
-				}
-			}
-			for _, addr := range l.wire.asked {
-				if addr != "bmc.test:80" {
-					t.Errorf("%s was called", addr)
 				}
 			}
 		})

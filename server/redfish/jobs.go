@@ -60,7 +60,7 @@ type job struct{ link, id, state string }
 // queue again. bmc.task_failed names what stays.
 func (b *bmc) clearJobs(ctx context.Context, w *work) (step.Result, error) {
 	w.at(0, "reading the queue")
-	err := b.run(ctx, false, func(o *operation) error {
+	err := b.persist(ctx, w, func(o *operation) error {
 		root, err := o.root()
 		if err != nil {
 			return err

@@ -57,6 +57,7 @@ type request struct {
 	body   []byte
 	header map[string]string
 	pass   *pass
+	once   bool // 500 is an answer, not trouble: a task's monitor gives the status of what it stands for
 }
 
 // do sends a request with a pass, logging in anew once per operation when the BMC has forgotten us (401).
@@ -88,6 +89,9 @@ func (o *operation) repeat(r request) (*http.Response, error) {
 	for try := 1; ; try++ {
 		resp, err := o.exchange(r)
 		again := err == nil && worthRepeating(resp.StatusCode) || brokenOff(err)
+		if err == nil && r.once && resp.StatusCode == http.StatusInternalServerError {
+			again = false
+		}
 		if !again || r.method != http.MethodGet || try == readTries {
 			return resp, err
 		}

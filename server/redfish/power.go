@@ -107,14 +107,18 @@ func (b *bmc) taskDone(o *operation, link string) (bool, error) {
 	if link == "" {
 		return true, nil
 	}
-	resp, err := o.Get(link)
+	path, err := o.resolve(link)
+	if err != nil {
+		return false, err
+	}
+	resp, err := o.do(request{method: http.MethodGet, path: path, once: true})
 	switch status := statusOf(err); {
 	case status == http.StatusNotFound || status == http.StatusGone:
 		return true, nil
-	case err != nil && (status == 0 || worthRepeating(status)):
+	case err != nil && (status == 0 || status != http.StatusInternalServerError && worthRepeating(status)):
 		return false, err
-	case err != nil: // a monitor answers with the status of what it stands for
-		return false, fault.New(fault.BMCTask, "the task at %s failed: %s", link, fault.From(err).Message)
+	case err != nil:
+		return false, fault.New(fault.BMCTask, "the task failed: %s", fault.From(err).Message)
 	}
 	var t struct {
 		TaskState schemas.TaskState

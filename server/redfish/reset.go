@@ -23,7 +23,7 @@ const (
 func (b *bmc) resetBMC(ctx context.Context, w *work) (step.Result, error) {
 	w.at(0, "asking the BMC to restart")
 	var before string
-	err := b.run(ctx, false, func(o *operation) error {
+	err := b.persist(ctx, w, func(o *operation) error {
 		m, err := b.machine(o)
 		if err != nil {
 			return err

@@ -119,6 +119,24 @@ func (b *bmc) cycle(ctx context.Context, w *work) error {
 	return b.reach(ctx, conductor.On, powerTime)
 }
 
+const persistTime = 3 * time.Minute
+
+// persist does an operation again while the BMC is busy or does not answer, for persistTime. What it does must be
+// harmless to repeat.
+func (b *bmc) persist(ctx context.Context, w *work, do func(*operation) error) error {
+	end := time.Now().Add(persistTime)
+	for {
+		err := b.run(ctx, false, do)
+		if err == nil || !passing(ctx, err) || time.Now().After(end) {
+			return err
+		}
+		w.at(0, "waiting for the BMC: %s", fault.From(err).Message)
+		if err := sleep(ctx, biosPause); err != nil {
+			return err
+		}
+	}
+}
+
 // passing tells trouble that may go away by itself from an answer.
 func passing(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && fault.From(err).Code.Retriable()

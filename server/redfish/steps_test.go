@@ -302,8 +302,8 @@ func TestApplyConfigurationWhoseTaskFails(t *testing.T) {
 		l.tasks["JID_1"] = "Exception"
 		l.before = failing(-1, "PATCH /redfish/v1/Systems/1/Bios/Settings", 202, "Location", "/redfish/v1/TaskService/Tasks/JID_1")
 		_, err := runStep(t, t.Context(), l.bmc(t), state.Clean, applyStep, settings(setting("BootMode", "Legacy")))
-		if !fault.Has(err, fault.BMCTask) || !strings.Contains(err.Error(), "task JID_1") {
-			t.Errorf("got %v", err)
+		if !fault.Has(err, fault.BMCTask) || !strings.Contains(err.Error(), "task JID_1") || len(l.resets) != 0 {
+			t.Errorf("got %v, and the machine was sent %v", err, l.resets)
 		}
 	})
 }
