@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // known are programs that a page may show without more ado: they are not ours.
@@ -52,7 +54,9 @@ func targets() []string {
 func TestExists(t *testing.T) {
 	for command, want := range map[string]bool{
 		"make demo": true, "make demo KEEP=1": true, "sudo make setup": true, "KEEP=1 make demo": true, "curl -s http://x": true,
-		"make nonsense": false, "frobnicate": false, "A=b": false, "bessemer frobnicate": false,
+		"make nonsense": false, "frobnicate": false, "A=b": false,
+		"bessemer frobnicate": false, "bessemer node frobnicate": false, "bessemer node list": true, "bessemer node list -o json": true,
+		"bessemer node list --frobnicate": false, "build/bessemer node show node-1": true,
 	} {
 		if err := exists(command); (err == nil) != want {
 			t.Errorf("exists(%q) = %v", command, err)
@@ -60,11 +64,47 @@ func TestExists(t *testing.T) {
 	}
 }
 
-// bessemer tells whether the operator's command knows these words.
+// bessemer tells whether the operator's command knows these words and flags.
 func bessemer(words []string) error {
-	nouns := []string{"node", "port", "image", "register", "ramdisk", "serve", "config", "version", "completion"}
-	if len(words) == 0 || !slices.Contains(nouns, words[0]) {
-		return fmt.Errorf("bessemer has no command %q", words)
+	text, err := help(nil)
+	if err != nil {
+		return err
+	}
+	var path []string
+	for len(words) > 0 && slices.Contains(subcommands(text), words[0]) {
+		path, words = append(path, words[0]), words[1:]
+		if text, err = help(path); err != nil {
+			return err
+		}
+	}
+	if len(path) == 0 || len(words) > 0 && len(subcommands(text)) > 0 && !strings.HasPrefix(words[0], "-") {
+		return fmt.Errorf("bessemer %s has no command %q", strings.Join(path, " "), words)
+	}
+	for _, w := range words {
+		flag, _, _ := strings.Cut(w, "=")
+		if strings.HasPrefix(flag, "-") && !regexp.MustCompile(`(?m)(^|[ ,])`+regexp.QuoteMeta(flag)+`([ ,]|$)`).MatchString(text) {
+			return fmt.Errorf("bessemer %s has no flag %s", strings.Join(path, " "), flag)
+		}
 	}
 	return nil
+}
+
+var mentions = regexp.MustCompile(`\bbessemer ([a-z-]+(?: [a-z-]+)*)`)
+
+// Prose and hints name commands, too: those must exist as well.
+func TestCommandsNamedInProseAndHints(t *testing.T) {
+	texts := documents(t)
+	for _, r := range fault.Reasons {
+		texts["the reason "+string(r.Reason)] = r.Doc + " " + r.Hint
+	}
+	for name, text := range texts {
+		if strings.HasPrefix(name, "docs/reference/cli.md") {
+			continue // its text is the commands' own
+		}
+		for _, m := range mentions.FindAllStringSubmatch(text, -1) {
+			if err := bessemer(strings.Fields(m[1])); err != nil {
+				t.Errorf("%s names %q: %v", name, m[0], err)
+			}
+		}
+	}
 }
