@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
@@ -34,10 +36,10 @@ func (c *command) nodePower() *cobra.Command {
 			})
 		})(cmd, args)
 	}
-	for _, p := range []struct{ name, hard, soft, short string }{
-		{"on", "power on", "", "Power it on"},
-		{"off", "power off", "soft power off", "Power it off"},
-		{"reboot", "rebooting", "soft rebooting", "Power it off, make sure it is, and on again"},
+	for _, p := range []struct{ name, hard, soft, end, short string }{
+		{"on", "power on", "", "power on", "Power it on"},
+		{"off", "power off", "soft power off", "power off", "Power it off"},
+		{"reboot", "rebooting", "soft rebooting", "power on", "Power it off, make sure it is, and on again"},
 	} {
 		sub := one(p.name+" NODE", 1)
 		sub.Short = p.short
@@ -46,6 +48,7 @@ func (c *command) nodePower() *cobra.Command {
 			soft = sub.Flags().Bool("soft", false, "ask the operating system to shut down first")
 			wait = sub.Flags().Duration("wait", 0, "how long the machine may take; default: the server's setting")
 		}
+		watch := watchFlag(sub)
 		sub.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
 			body := api.PowerTarget{Target: p.hard}
 			if *soft {
@@ -58,12 +61,38 @@ func (c *command) nodePower() *cobra.Command {
 			if err := a.SetPower(ctx, args[0], body); err != nil {
 				return err
 			}
+			if *watch {
+				return c.followPower(ctx, a, args[0], p.end)
+			}
 			fmt.Fprintf(c.Out, "%s of node %s has begun; bessemer node power %s shows the state\n", body.Target, args[0], args[0])
 			return nil
 		})
 		cmd.AddCommand(sub)
 	}
 	return cmd
+}
+
+// followPower waits for the end of a power act, and fails when the machine is not as wanted then.
+func (c *command) followPower(ctx context.Context, a *client.Client, node, want string) error {
+	err := a.Watch(ctx, node, func(api.Event) error {
+		n, err := a.Node(ctx, node)
+		if err != nil {
+			return err
+		}
+		switch {
+		case n.TargetPowerState != nil:
+			return nil
+		case text(n.PowerState) != want:
+			return fault.New(fault.BMCPower, "node %s is %s instead of %s: %s", nameOf(n), or(text(n.PowerState), "in an unknown power state"), want,
+				or(text(n.LastError), "no error is told"))
+		}
+		return errDone
+	})
+	if !errors.Is(err, errDone) {
+		return err
+	}
+	fmt.Fprintf(c.Out, "node %s: %s\n", node, want)
+	return nil
 }
 
 func (c *command) nodeValidate() *cobra.Command {

@@ -57,7 +57,7 @@ file does not name stay as they are.
 			what, err := c.register(ctx, a, e)
 			if err != nil {
 				failed = true
-				c.tell(fmt.Errorf("node %s: %w", e.name, err))
+				c.tell("node "+e.name+": ", err)
 				continue
 			}
 			fmt.Fprintf(c.Out, "node %s: %s\n", e.name, what)
@@ -73,7 +73,7 @@ file does not name stay as they are.
 			for _, name := range ready {
 				if err := c.advance(ctx, a, nil, name, want); err != nil {
 					failed = true
-					c.tell(err)
+					c.tell("node "+name+": ", err)
 				}
 			}
 		} else if len(want) > 0 && !c.advanceAll(ctx, a, ready, want) {
@@ -269,10 +269,10 @@ func (c *command) advanceAll(ctx context.Context, a *client.Client, nodes []stri
 	all.Wait()
 	d.close()
 	ok := true
-	for _, err := range errs {
+	for i, err := range errs {
 		if err != nil {
 			ok = false
-			c.tell(err)
+			c.tell("node "+nodes[i]+": ", err)
 		}
 	}
 	return ok

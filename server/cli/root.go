@@ -56,6 +56,7 @@ bessemer serve starts a server; all other commands talk to one.`,
 // group makes a command that only holds others show its help, and say so when it is given a name that is none of them.
 func group(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()

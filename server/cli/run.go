@@ -80,7 +80,7 @@ func Run(ctx context.Context, args []string, s Streams, l Local) int {
 		fmt.Fprintf(s.Err, "bessemer: %v\n  bessemer --help shows the commands, COMMAND --help their flags\n", err)
 		return Usage
 	}
-	c.tell(err)
+	c.tell("", err)
 	return Failed
 }
 
@@ -105,22 +105,22 @@ type command struct {
 	format                         string // table, json, yaml
 }
 
-// tell writes a failure: what happened, what to do, and the reason's stable name.
-func (c *command) tell(err error) {
+// tell writes a failure: of what, what happened, what to do, and the reason's stable name.
+func (c *command) tell(of string, err error) {
 	var f *fault.Fault
 	if !errors.As(err, &f) {
 		if errors.Is(err, context.Canceled) {
 			fmt.Fprintln(c.Err, "bessemer: stopped")
 			return
 		}
-		fmt.Fprintf(c.Err, "bessemer: %v\n", err)
+		fmt.Fprintf(c.Err, "bessemer: %s%v\n", of, err)
 		return
 	}
 	text := f.Message
 	if f.Step != "" && !strings.HasPrefix(text, f.Step) {
 		text = f.Step + ": " + text
 	}
-	fmt.Fprintf(c.Err, "bessemer: %s\n", text)
+	fmt.Fprintf(c.Err, "bessemer: %s%s\n", of, text)
 	if f.Hint != "" {
 		fmt.Fprintf(c.Err, "  what to do: %s\n", f.Hint)
 	}

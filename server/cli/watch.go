@@ -123,7 +123,7 @@ func (w *watcher) end(s api.StepsAnswer, v verb) error {
 	if message == "" {
 		message = fmt.Sprintf("%s ended in %q instead of %q", v.name, s.State, v.ends[0])
 	}
-	f := &fault.Fault{Code: fault.Internal, Reason: fault.Reason(s.LastReason), Node: string(s.Node), Message: fmt.Sprintf("node %s: %s", w.name, message)}
+	f := &fault.Fault{Code: fault.Internal, Reason: fault.Reason(s.LastReason), Node: string(s.Node), Message: message}
 	if row, ok := fault.Lookup(f.Reason); ok {
 		f.Code = row.Code
 		if !strings.Contains(message, "(") { // the message brings its own hint otherwise

@@ -1,0 +1,160 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/server/fake"
+	"github.com/bessemer-metal/bessemer/server/logs"
+	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/sqlite"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"bessemer": func() {
+		os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Streams{
+			In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Now: time.Now,
+			Environment: config.Environment{Variables: os.Environ(), Home: os.Getenv("HOME")},
+		}, cli.Local{
+			Version: "test",
+			Serve: func(_ context.Context, s config.Server) error {
+				fmt.Println("serve on", s.Listen, "origins", s.AllowOrigins)
+				return nil
+			},
+			BuildRamdisk: func(_ context.Context, r cli.Ramdisk) error {
+				fmt.Println("build into", r.Output, r.Bundles, r.Fast)
+				return nil
+			},
+		}))
+	}})
+}
+
+// The scripts run the command against the real API, conductor and store, with machines that are in memory only.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			url, stop, err := serve(filepath.Join(e.WorkDir, "data"))
+			if err != nil {
+				return err
+			}
+			e.Defer(stop)
+			e.Setenv("BESSEMER_SERVER", url)
+			return nil
+		},
+		UpdateScripts: *update,
+	})
+}
+
+// serve starts a server without agents.
+func serve(dir string) (url string, stop func(), err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", nil, err
+	}
+	log := slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(context.Background())
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "bessemer.db"), Sealer: plain{}, Log: log})
+	if err != nil {
+		cancel()
+		return "", nil, err
+	}
+	kept, err := logs.Open(filepath.Join(dir, "logs"), log)
+	if err != nil {
+		cancel()
+		return "", nil, err
+	}
+	c, err := conductor.New(conductor.Config{
+		Store: store, Drivers: []conductor.Driver{fake.New()}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
+		BootKey: bytes.Repeat([]byte{1}, 32), AgentURL: func() string { return "https://192.0.2.1:6386" },
+		MediumURL: func(token string) string { return "http://192.0.2.1:6387/boot/" + token + "/bessemer.iso" },
+		Now:       time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
+	})
+	if err != nil {
+		cancel()
+		return "", nil, err
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = c.Run(ctx) }()
+	h := httptest.NewServer(rest.New(rest.Config{Backend: c, Images: &shelf{images: map[string]api.Image{}}, Auth: rest.NoAuth{},
+		Hostname: "lab", Now: time.Now, Started: time.Now(), Log: log}))
+	return h.URL, func() {
+		cancel()
+		h.CloseClientConnections()
+		h.Close()
+		<-done
+		_ = kept.Close()
+		_ = store.Close()
+	}, nil
+}
+
+type plain struct{}
+
+func (plain) Seal(_, _ string, v []byte) (string, []byte, error) { return "k", slices.Clone(v), nil }
+func (plain) Open(_, _, _ string, v []byte) ([]byte, error)      { return v, nil }
+
+// nobody is a dispatcher without agents.
+type nobody struct{}
+
+func (nobody) Offer(conductor.NodeID, uint64, api.Command) {}
+func (nobody) Withdraw(conductor.NodeID, step.ID)          {}
+func (nobody) Drop(conductor.NodeID)                       {}
+func (nobody) Heard(conductor.NodeID, uint64) time.Time    { return time.Time{} }
+
+type drives struct{}
+
+func (drives) ConfigDrive(files map[string][]byte) ([]byte, error) {
+	return bytes.Join(slices.Collect(func(yield func([]byte) bool) {
+		for _, f := range files {
+			if !yield(f) {
+				return
+			}
+		}
+	}), nil), nil
+}
+
+// shelf is an image store in memory.
+type shelf struct{ images map[string]api.Image }
+
+func (s *shelf) Put(_ context.Context, name string, r io.Reader) (api.Image, error) {
+	n, err := io.Copy(io.Discard, r)
+	i := api.Image{Name: name, Size: n, Format: "raw", SHA256: strings.Repeat("ab", 32), URL: "http://192.0.2.1:6387/images/" + name}
+	s.images[name] = i
+	return i, err
+}
+
+func (s *shelf) Image(_ context.Context, name string) (api.Image, error) {
+	if i, ok := s.images[name]; ok {
+		return i, nil
+	}
+	return api.Image{}, fault.New(fault.ImageNotFound, "there is no image %s", name)
+}
+
+func (s *shelf) List(context.Context) (out []api.Image, _ error) {
+	for _, i := range s.images {
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+func (s *shelf) Delete(_ context.Context, name string) error { delete(s.images, name); return nil }
