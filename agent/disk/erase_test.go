@@ -335,9 +335,9 @@ func TestMetadataRemovesEverySignature(t *testing.T) {
 	m, devices := world(t)
 	d := devices[1]
 	d.Fill(t, 0xa5)
-	parts := []part{{4 * mib, 8 * mib, linux, "a"}, {20 * mib, 30 * mib, linux, "b"}}
-	put(t, d, 0, gpt(512, d.Size, parts))
-	back := gptBackup(512, d.Size, parts)
+	parts := []disktest.Part{{Start: 4 * mib, Size: 8 * mib, Kind: disktest.Linux, Name: "a"}, {Start: 20 * mib, Size: 30 * mib, Kind: disktest.Linux, Name: "b"}}
+	put(t, d, 0, disktest.GPT(512, d.Size, parts))
+	back := disktest.GPTBackup(512, d.Size, parts)
 	put(t, d, d.Size-int64(len(back)), back)
 	m.Partition(d, "sda1", 12*mib, 4*mib) // what the kernel still believes
 	records, err := eraser().Metadata(t.Context(), held(t, m, d), none)

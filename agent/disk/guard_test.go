@@ -1,11 +1,9 @@
 package disk_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -103,7 +101,7 @@ func refusals() map[string][]refusal {
 			copy(whole, d.Bytes(t, 0, len(whole)))
 			put(t, d, 0, make([]byte, len(whole)))
 			put(t, d, 20*mib, whole)
-			put(t, d, 0, gpt(512, d.Size, []part{{20 * mib, 40 * mib, linux, "data"}}))
+			put(t, d, 0, disktest.GPT(512, d.Size, []disktest.Part{{Start: 20 * mib, Size: 40 * mib, Kind: disktest.Linux, Name: "data"}}))
 		}
 		return r
 	}
@@ -161,13 +159,13 @@ func refusals() map[string][]refusal {
 			inPartition(sign("GFS2", "GFS2", 64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1})),
 			inPartition(sign("OCFS2", "OCFS2", 8192, []byte("OCFSV2"))),
 			sign("sanlock", "sanlock", 0, []byte{0x10, 0x20, 0x21, 0x12}),
-			sign("GPFS type", "GPFS", 0, gpt(512, 80*mib, []part{{mib, mib, gpfs, ""}})),
-			sign("GPFS type, other byte order", "GPFS", 0, gpt(512, 80*mib, []part{{mib, mib, swapped(gpfs), ""}})),
-			sign("VMFS type", "VMFS", 0, gpt(512, 80*mib, []part{{mib, mib, vmfs, ""}})),
-			sign("VMFS type, other byte order", "VMFS", 0, gpt(512, 80*mib, []part{{mib, mib, swapped(vmfs), ""}})),
+			sign("GPFS type", "GPFS", 0, disktest.GPT(512, 80*mib, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.GPFS, Name: ""}})),
+			sign("GPFS type, other byte order", "GPFS", 0, disktest.GPT(512, 80*mib, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.Swapped(disktest.GPFS), Name: ""}})),
+			sign("VMFS type", "VMFS", 0, disktest.GPT(512, 80*mib, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.VMFS, Name: ""}})),
+			sign("VMFS type, other byte order", "VMFS", 0, disktest.GPT(512, 80*mib, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.Swapped(disktest.VMFS), Name: ""}})),
 			sign("VMFS type in an MBR", "VMFS", 0, mbr(mbrPart{0xfb, 2048, 2048})),
 			rule("VMFS type in a backup GPT", fault.DiskProtected, "VMFS", func(t *testing.T, _ m, d dev) {
-				b := gptBackup(512, d.Size, []part{{mib, mib, vmfs, ""}})
+				b := disktest.GPTBackup(512, d.Size, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.VMFS, Name: ""}})
 				put(t, d, d.Size-int64(len(b)), b)
 			}),
 			rule("VMFS on a logical partition", fault.DiskProtected, "VMFS", func(t *testing.T, _ m, d dev) {
@@ -457,78 +455,6 @@ func TestI02_FailedProbesCountAsProtected(t *testing.T) {
 }
 
 // ---- what stands on disks ----
-
-type part struct {
-	start, size int64
-	kind        [16]byte
-	name        string
-}
-
-var (
-	linux = [16]byte{0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47, 0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4}
-	esp   = [16]byte{0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b}
-	gpfs  = [16]byte{0x90, 0xfc, 0xaf, 0x37, 0x7d, 0xef, 0x96, 0x4e, 0x91, 0xc3, 0x2d, 0x7a, 0xe0, 0x55, 0xb1, 0x74}
-	vmfs  = [16]byte{0x2a, 0xe0, 0x31, 0xaa, 0x0f, 0x40, 0xdb, 0x11, 0x95, 0x90, 0x00, 0x0c, 0x29, 0x11, 0xd1, 0xb8}
-)
-
-func swapped(b [16]byte) [16]byte {
-	return [16]byte{b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]}
-}
-
-func entries(sector int64, parts []part) []byte {
-	b := make([]byte, 128*128)
-	for i, p := range parts {
-		e := b[i*128:]
-		copy(e, p.kind[:])
-		e[16], e[31] = byte(i+1), 0x77
-		binary.LittleEndian.PutUint64(e[32:], uint64(p.start/sector))
-		binary.LittleEndian.PutUint64(e[40:], uint64((p.start+p.size)/sector-1))
-		for j, c := range p.name {
-			binary.LittleEndian.PutUint16(e[56+2*j:], uint16(c))
-		}
-	}
-	return b
-}
-
-func header(sector, size, mine, other, table int64, body []byte) []byte {
-	h := make([]byte, sector)
-	le := binary.LittleEndian
-	copy(h, "EFI PART")
-	le.PutUint32(h[8:], 0x10000)
-	le.PutUint32(h[12:], 92)
-	le.PutUint64(h[24:], uint64(mine))
-	le.PutUint64(h[32:], uint64(other))
-	span := (int64(len(body)) + sector - 1) / sector
-	le.PutUint64(h[40:], uint64(2+span))
-	le.PutUint64(h[48:], uint64(size/sector-2-span))
-	le.PutUint64(h[72:], uint64(table))
-	le.PutUint32(h[80:], 128)
-	le.PutUint32(h[84:], 128)
-	le.PutUint32(h[88:], crc32.ChecksumIEEE(body))
-	le.PutUint32(h[16:], crc32.ChecksumIEEE(h[:92]))
-	return h
-}
-
-// gpt makes a protective MBR with boot code and a primary table.
-func gpt(sector, size int64, parts []part) []byte {
-	b := make([]byte, 2*sector)
-	copy(b, "boot code")
-	b[450] = 0xee
-	binary.LittleEndian.PutUint32(b[454:], 1)
-	binary.LittleEndian.PutUint32(b[458:], uint32(size/sector-1))
-	b[510], b[511] = 0x55, 0xaa
-	body := entries(sector, parts)
-	copy(b[sector:], header(sector, size, 1, size/sector-1, 2, body))
-	return append(b, body...)
-}
-
-// gptBackup makes the copy at the end of the disk.
-func gptBackup(sector, size int64, parts []part) []byte {
-	body := entries(sector, parts)
-	last := size/sector - 1
-	span := (int64(len(body)) + sector - 1) / sector
-	return append(bytes.Clone(body), header(sector, size, last, 1, last-span, body)...)
-}
 
 type mbrPart struct {
 	kind         byte

@@ -187,11 +187,14 @@ func (d *Disk) PutConfigDrive(b []byte) (where string, err error) {
 			return "", err
 		}
 	}
-	if err := d.Write(b, p.Start); err != nil {
+	// Whole sectors, the last filled up with zeros; the rest of the partition is cleared.
+	full := make([]byte, (len(b)+d.Align-1)/d.Align*d.Align)
+	copy(full, b)
+	if err := d.Write(full, p.Start); err != nil {
 		return "", err
 	}
-	if rest := (p.Start + int64(len(b)) + int64(d.Align) - 1) / int64(d.Align) * int64(d.Align); rest < p.Start+p.Size {
-		if err := d.Clear(rest, p.Start+p.Size-rest); err != nil {
+	if rest := p.Size - int64(len(full)); rest > 0 {
+		if err := d.Clear(p.Start+int64(len(full)), rest); err != nil {
 			return "", err
 		}
 	}

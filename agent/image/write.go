@@ -98,6 +98,7 @@ func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(s
 		}
 	}
 	track := disk.NewMeter(report, w.Now).Track(to.String(), 0)
+	track.Stage("fetch")
 	for {
 		err := w.transfer(ctx, s, to, track, &out)
 		if !errors.Is(err, errRestart) {

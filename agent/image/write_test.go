@@ -1,0 +1,676 @@
+package image_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"go.uber.org/goleak"
+
+	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
+	"github.com/bessemer-metal/bessemer/agent/image"
+	"github.com/bessemer-metal/bessemer/agent/system"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"))
+}
+
+const mib = 1 << 20
+
+// firmware keeps what it is told.
+type firmware struct {
+	loader string
+	part   system.Partition
+	err    error
+}
+
+func (f *firmware) SetBootEntry(_ string, p system.Partition, loader string) error {
+	f.loader, f.part = loader, p
+	return f.err
+}
+
+// bench is a disk, a server and a writer.
+type bench struct {
+	t        testing.TB
+	dev      *disktest.Device
+	disk     *disk.Disk
+	firmware *firmware
+	writer   *image.Writer
+	server   *httptest.Server
+	handler  atomic.Pointer[http.HandlerFunc]
+	requests atomic.Int64
+}
+
+func newBench(t testing.TB, size int64, serve http.HandlerFunc) *bench {
+	t.Helper()
+	b := &bench{t: t, firmware: &firmware{}}
+	m := disktest.New(t)
+	b.dev = m.Add(disktest.Spec{Kernel: "nvme0n1", Serial: "N1", WWN: "eui.1", Size: size, Class: inventory.NVMePCIe})
+	g := &disk.Guard{Root: m.FS(), Layer: m, Log: slog.New(slog.DiscardHandler)}
+	disks, err := g.Check(t.Context(), []inventory.DeviceID{b.dev.ID()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.disk = disks[0]
+	b.handler.Store(&serve)
+	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.requests.Add(1)
+		(*b.handler.Load())(w, r)
+	}))
+	client := image.NewClient(nil, true)
+	b.writer = &image.Writer{
+		Client: client, Firmware: func() (image.Firmware, error) { return b.firmware, nil }, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+	}
+	t.Cleanup(func() {
+		client.CloseIdleConnections()
+		b.server.Close()
+		disk.Close(disks)
+	})
+	return b
+}
+
+func serve(b []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"v1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+	}
+}
+
+func (b *bench) spec(path string, served []byte) image.Spec {
+	sum := sha256.Sum256(served)
+	return image.Spec{URL: b.server.URL + path, Algorithm: "sha256", Digest: hex.EncodeToString(sum[:])}
+}
+
+func (b *bench) write(s image.Spec) (image.Written, error) {
+	return b.writer.Write(b.t.Context(), s, b.disk, func(step.Progress) {})
+}
+
+func compress(t testing.TB, b []byte, opts ...zstd.EOption) []byte {
+	t.Helper()
+	e, err := zstd.NewWriter(nil, append(opts, zstd.WithEncoderLevel(zstd.SpeedFastest))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	return e.EncodeAll(b, nil)
+}
+
+// notBootable fails if firmware or kernel could find anything to boot on the disk.
+func (b *bench) notBootable() {
+	b.t.Helper()
+	if head := b.dev.Bytes(b.t, 0, mib); !bytes.Equal(head, make([]byte, mib)) {
+		b.t.Error("the first MiB is not empty")
+	}
+	tail := b.dev.Bytes(b.t, b.dev.Size-mib, mib)
+	if bytes.Contains(tail, []byte("EFI PART")) {
+		b.t.Error("a backup partition table is at the disk's end")
+	}
+	if b.firmware.loader != "" {
+		b.t.Error("the firmware was told of a boot loader")
+	}
+}
+
+// old makes the disk look as a previous user left it: bootable, and full.
+func (b *bench) old() {
+	b.dev.Fill(b.t, 0xa5)
+	parts := []disktest.Part{{Start: mib, Size: mib, Kind: disktest.ESP}}
+	head, tail := disktest.GPT(512, b.dev.Size, parts), disktest.GPTBackup(512, b.dev.Size, parts)
+	b.dev.File.WriteAt(head, 0)
+	b.dev.File.WriteAt(tail, b.dev.Size-int64(len(tail)))
+}
+
+func TestI06_WriteEveryForm(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	packed := compress(t, img)
+	twoFrames := append(compress(t, img[:30*mib]), compress(t, img[30*mib:])...)
+	for name, c := range map[string]struct {
+		path   string
+		served []byte
+		sha512 bool
+	}{
+		"raw":              {"/image.raw", img, false},
+		"raw, SHA-512":     {"/image.img", img, true},
+		"zstd":             {"/image.raw.zst", packed, false},
+		"zstd, SHA-512":    {"/image.zst?token=secret", packed, true},
+		"zstd, two frames": {"/image.zst", twoFrames, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 160*mib, serve(c.served))
+			b.old()
+			s := b.spec(c.path, c.served)
+			if c.sha512 {
+				sum := sha512.Sum512(c.served)
+				s.Algorithm, s.Digest = "sha512", strings.ToUpper(hex.EncodeToString(sum[:]))
+			}
+			w, err := b.write(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := sha256.Sum256(img)
+			if w.SHA256 != hex.EncodeToString(sum[:]) || w.Bytes != int64(len(img)) || w.Served != int64(len(c.served)) || w.Zeroed == 0 || w.ReadBack == 0 {
+				t.Errorf("written %+v", w)
+			}
+			if strings.Contains(w.Source, "secret") {
+				t.Error("the URL's query is kept") // I22
+			}
+			// All but the table is exactly the image, the holes included; the backup table moved to the disk's end.
+			got := b.dev.Bytes(t, 0, len(img))
+			if !bytes.Equal(got[17<<10:len(img)-17<<10], img[17<<10:len(img)-17<<10]) {
+				t.Error("what is on the disk is not the image")
+			}
+			if !bytes.Equal(got[:446], img[:446]) {
+				t.Error("the boot code changed")
+			}
+			tail := b.dev.Bytes(t, b.dev.Size-512, 8)
+			if string(tail) != "EFI PART" {
+				t.Error("no backup table at the disk's end")
+			}
+			if string(b.dev.Bytes(t, int64(len(img))-512, 8)) == "EFI PART" {
+				t.Error("the old backup table is still where the image ends")
+			}
+			if b.firmware.loader != "/EFI/debian/shimx64.efi" || b.firmware.part.Number != 1 || b.firmware.part.Start != 2048 || b.firmware.part.Count != 40*2048 ||
+				b.firmware.part.GUID != "00000001-0000-0000-0000-000000000077" {
+				t.Errorf("boot entry %q on %+v", b.firmware.loader, b.firmware.part)
+			}
+			if w.Table != "gpt" || w.Partitions != 2 || w.Loader != b.firmware.loader {
+				t.Errorf("written %+v", w)
+			}
+		})
+	}
+}
+
+// TestI06_F32_BadImages: whatever is wrong with what is served, the disk ends without anything to boot.
+func TestI06_F32_BadImages(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	packed := compress(t, img)
+	bad := bytes.Clone(packed)
+	bad[len(bad)/2] ^= 1
+	other := bytes.Clone(img)
+	other[50*mib] ^= 1
+	noTable := bytes.Clone(img)
+	clear(noTable[:34*512])
+	empty := bytes.Clone(img)
+	copy(empty, disktest.GPT(512, int64(len(img)), nil))
+	for name, c := range map[string]struct {
+		path       string
+		served     []byte
+		digestOf   []byte
+		want       fault.Reason
+		alter      func(*image.Spec)
+		untouched  bool // nothing at all may have been written
+		afterTable bool // the image itself was as asked for; it just can't be booted
+	}{
+		"another image":            {"/a.raw", other, img, fault.ImageDigest, nil, false, false},
+		"another packed image":     {"/a.zst", compress(t, other), packed, fault.ImageDigest, nil, false, false},
+		"damaged packing":          {"/a.zst", bad, bad, fault.ImageCorrupt, nil, false, false},
+		"cut off packing":          {"/a.zst", packed[:len(packed)-100], packed, fault.ImageCorrupt, nil, false, false},
+		"not packed":               {"/a.zst", img, img, fault.ImageCorrupt, nil, false, false},
+		"rubbish after the end":    {"/a.zst", append(bytes.Clone(packed), "rubbish!"...), packed, fault.ImageCorrupt, nil, false, false},
+		"one more byte":            {"/a.raw", append(bytes.Clone(img), 0), img, fault.ImageDigest, nil, false, false},
+		"empty":                    {"/a.raw", nil, nil, fault.ImageSize, nil, true, false},
+		"too large":                {"/a.raw", make([]byte, 100*mib), nil, fault.DiskTooSmall, nil, true, false},
+		"too large when unpacked":  {"/a.zst", compress(t, make([]byte, 100*mib)), nil, fault.DiskTooSmall, nil, false, false},
+		"bomb":                     {"/a.zst", bytes.Repeat(compress(t, make([]byte, 200*mib)), 20), nil, fault.DiskTooSmall, nil, false, false},
+		"needs much memory":        {"/a.zst", compressLong(t), nil, fault.ImageFormat, nil, false, false},
+		"digest of a wrong length": {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.Digest = s.Digest[:10] }, true, false},
+		"unknown algorithm":        {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.Algorithm = "md5" }, true, false},
+		"unknown format":           {"/a.raw", img, img, fault.ImageFormat, func(s *image.Spec) { s.Format = "vhd" }, true, false},
+		"qcow2":                    {"/a.qcow2", img, img, fault.ImageFormat, nil, true, false},
+		"no URL":                   {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.URL = "file:///etc/passwd" }, true, false},
+		"no table":                 {"/a.raw", noTable, noTable, fault.ImageFormat, nil, false, true},
+		"table without partitions": {"/a.raw", empty, empty, fault.ImageFormat, nil, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 80*mib, serve(c.served))
+			b.old()
+			before := b.dev.Writes.Load()
+			s := b.spec(c.path, c.digestOf)
+			if c.digestOf == nil {
+				s = b.spec(c.path, c.served)
+			}
+			if c.alter != nil {
+				c.alter(&s)
+			}
+			_, err := b.write(s)
+			if !fault.Has(err, c.want) {
+				t.Fatalf("got %v, want %s", err, c.want)
+			}
+			if strings.Contains(err.Error(), "goroutine") || fault.From(err).Hint == "" {
+				t.Errorf("message %q", err)
+			}
+			switch {
+			case c.untouched && b.dev.Writes.Load() != before:
+				t.Error("bytes were written")
+			case c.afterTable && b.firmware.loader != "":
+				t.Error("the firmware was told of a boot loader")
+			case !c.untouched && !c.afterTable:
+				b.notBootable()
+			}
+		})
+	}
+}
+
+// compressLong makes a frame whose window is larger than the agent allows.
+func compressLong(t testing.TB) []byte {
+	var buf bytes.Buffer
+	e, err := zstd.NewWriter(&buf, zstd.WithWindowSize(128<<20), zstd.WithSingleSegment(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Write(make([]byte, 64*mib))
+	e.Flush()
+	e.Write(make([]byte, 8*mib))
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// flaky serves b but breaks off every answer after cut bytes.
+func flaky(b []byte, cut int, alter func(n int64, w http.ResponseWriter, r *http.Request) bool) http.HandlerFunc {
+	var n atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) {
+		if alter != nil && alter(n.Add(1), w, r) {
+			return
+		}
+		from := 0
+		w.Header().Set("ETag", `"v1"`)
+		if h := r.Header.Get("Range"); h != "" {
+			fmt.Sscanf(h, "bytes=%d-", &from)
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(b)-1, len(b)))
+			w.Header().Set("Content-Length", strconv.Itoa(len(b)-from))
+			w.WriteHeader(http.StatusPartialContent)
+		} else {
+			w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+		}
+		end := min(len(b), from+cut)
+		w.Write(b[from:end])
+		if end < len(b) {
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// TestF31_F34_BrokenTransfers: a broken transfer goes on only where the server proves that it serves the same bytes.
+func TestF31_F34_BrokenTransfers(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	other := bytes.Clone(img)
+	other[60*mib] ^= 1
+	for name, c := range map[string]struct {
+		serve              func() http.HandlerFunc
+		resumed, restarted int
+		want               fault.Reason
+	}{
+		"drops thrice, goes on": {func() http.HandlerFunc { return flaky(img, 20*mib, nil) }, 3, 0, ""},
+		"answers 503 in between": {func() http.HandlerFunc {
+			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
+				if n == 1 || n == 3 {
+					http.Error(w, "later", http.StatusServiceUnavailable)
+				}
+				return n == 1 || n == 3
+			})
+		}, 1, 0, ""},
+		"ignores Range": {func() http.HandlerFunc {
+			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
+				if r.Header.Get("Range") == "" && n < 3 {
+					return false
+				}
+				w.Write(img) // 200, all of it
+				return true
+			})
+		}, 0, 1, ""},
+		"no validator": {func() http.HandlerFunc {
+			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
+				if n > 1 {
+					w.Write(img)
+					return true
+				}
+				w.Header().Set("Content-Length", strconv.Itoa(len(img)))
+				w.Write(img[:40*mib])
+				panic(http.ErrAbortHandler)
+			})
+		}, 0, 1, ""},
+		"another image meanwhile, honest server": {func() http.HandlerFunc {
+			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
+				if n == 1 {
+					return false
+				}
+				w.Header().Set("ETag", `"v2"`)
+				w.Write(other)
+				return true
+			})
+		}, 0, 1, fault.ImageDigest},
+		"another image meanwhile, 206 with another validator": {func() http.HandlerFunc {
+			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
+				if n == 2 {
+					w.Header().Set("ETag", `"v2"`)
+					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", 40*mib, len(img)-1, len(img)))
+					w.WriteHeader(http.StatusPartialContent)
+					return true
+				}
+				if n > 2 {
+					w.Write(img)
+				}
+				return n > 2
+			})
+		}, 0, 1, ""},
+		"another image meanwhile, lying server": {func() http.HandlerFunc {
+			one, two := flaky(img, 40*mib, nil), flaky(other, 80*mib, nil)
+			var n atomic.Int64
+			return func(w http.ResponseWriter, r *http.Request) {
+				if n.Add(1) == 1 {
+					one(w, r)
+				}
+				two(w, r)
+			}
+		}, 1, 0, fault.ImageDigest},
+		"wrong place in 206": {func() http.HandlerFunc {
+			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
+				if n == 2 {
+					w.Header().Set("ETag", `"v1"`)
+					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", 39*mib, len(img)-1, len(img)))
+					w.WriteHeader(http.StatusPartialContent)
+					return true
+				}
+				if n > 2 {
+					w.Write(img)
+				}
+				return n > 2
+			})
+		}, 0, 1, ""},
+		"not there": {func() http.HandlerFunc { return http.NotFound }, 0, 0, fault.ImageUnreachable},
+		"redirect loop": {func() http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) }
+		}, 0, 0, fault.ImageUnreachable},
+		"redirect to a file": {func() http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "ftp://example.org/x", http.StatusFound)
+			}
+		}, 0, 0, fault.ImageUnreachable},
+		"encoded": {func() http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Encoding", "gzip"); w.Write(img) }
+		}, 0, 0, fault.ImageUnreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, 80*mib, c.serve())
+			w, err := b.write(b.spec("/a.raw", img))
+			if c.want != "" {
+				if !fault.Has(err, c.want) {
+					t.Fatalf("got %v, want %s", err, c.want)
+				}
+				b.notBootable()
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if w.Resumed != c.resumed || w.Restarted != c.restarted {
+				t.Errorf("resumed %d and restarted %d times, want %d and %d", w.Resumed, w.Restarted, c.resumed, c.restarted)
+			}
+		})
+	}
+}
+
+func TestF31_ServerThatAlwaysDropsIsGivenUp(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	b := newBench(t, 80*mib, func(w http.ResponseWriter, r *http.Request) { // never a validator
+		w.Header().Set("Content-Length", strconv.Itoa(len(img)))
+		w.Write(img[:mib])
+		panic(http.ErrAbortHandler)
+	})
+	if _, err := b.write(b.spec("/a.raw", img)); !fault.Has(err, fault.ImageTruncated) {
+		t.Fatalf("got %v", err)
+	}
+	b.notBootable()
+}
+
+// TestI06_F18_BrokenDiskWhileWriting fails the n-th operation on the disk, for every n: never is an image that is not
+// whole bootable, and never is success told.
+func TestI06_F18_BrokenDiskWhileWriting(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	packed := compress(t, img)
+	for _, op := range []string{"write", "sync", "read", "punch", "size"} {
+		t.Run(op, func(t *testing.T) {
+			for n := int64(1); ; n++ {
+				b := newBench(t, 72*mib, serve(packed))
+				var count atomic.Int64
+				b.dev.Fail = func(o string, _ int64, _ int) error {
+					if o == op && count.Add(1) == n {
+						return syscall.EIO
+					}
+					return nil
+				}
+				_, err := b.write(b.spec("/a.zst", packed))
+				b.dev.Fail = nil
+				if count.Load() < n {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if n == 1 {
+						t.Fatalf("no %s was made", op)
+					}
+					return
+				}
+				if err == nil || fault.From(err).Reason == fault.InternalError || !strings.Contains(err.Error(), "N1") {
+					t.Fatalf("%s %d fails: got %v", op, n, err)
+				}
+				head := b.dev.Bytes(t, 512, 8)
+				whole := bytes.Equal(b.dev.Bytes(t, mib, 60*mib), img[mib:61*mib])
+				if string(head) == "EFI PART" && !whole {
+					t.Fatalf("%s %d fails: the disk has a table over half an image", op, n)
+				}
+				if b.firmware.loader != "" {
+					t.Fatalf("%s %d fails: the firmware was told of a boot loader", op, n)
+				}
+				if n > 24 && op != "sync" && op != "size" {
+					return // the rest is more of the same
+				}
+			}
+		})
+	}
+}
+
+func TestI06_LyingDiskIsFound(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	t.Run("data", func(t *testing.T) {
+		b := newBench(t, 80*mib, serve(img))
+		b.dev.Fail = func(op string, off int64, n int) error {
+			if op == "sync" && b.dev.Writes.Load() > 20*mib {
+				b.dev.Fill(t, 0) // says flushed, has lost all
+			}
+			return nil
+		}
+		if _, err := b.write(b.spec("/a.raw", img)); !fault.Has(err, fault.ImageReadBack) {
+			t.Fatalf("got %v", err)
+		}
+		b.notBootable()
+	})
+	t.Run("old tables stay", func(t *testing.T) {
+		b := newBench(t, 80*mib, serve(img))
+		b.old()
+		b.dev.Fail = func(op string, off int64, n int) error {
+			if op == "sync" {
+				b.dev.File.WriteAt([]byte("EFI PART"), 512)
+			}
+			return nil
+		}
+		if _, err := b.write(b.spec("/a.raw", img)); !fault.Has(err, fault.DiskNotErased) {
+			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+func TestHolesAreClearedByDisksWithoutACommandForIt(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	b := newBench(t, 64*mib, serve(img)) // as large as the image: the table stays where it is
+	b.old()
+	b.dev.NoZero = true
+	if _, err := b.write(b.spec("/a.raw", img)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b.dev.Bytes(t, 0, len(img)), img) {
+		t.Error("what is on the disk is not the image")
+	}
+}
+
+func TestWriteStopsWhenAsked(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	b := newBench(t, 80*mib, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(img)))
+		w.Write(img[:30*mib])
+		w.(http.Flusher).Flush()
+		cancel()
+		select { // stalls
+		case <-r.Context().Done():
+		case <-release:
+		}
+	})
+	defer close(release)
+	began := time.Now()
+	_, err := b.writer.Write(ctx, b.spec("/a.raw", img), b.disk, func(step.Progress) {})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if d := time.Since(began); d > 10*time.Second {
+		t.Errorf("took %s to stop", d)
+	}
+	b.notBootable()
+}
+
+func TestNoUEFIMeansNothingIsWritten(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	b := newBench(t, 80*mib, serve(img))
+	b.writer.Firmware = func() (image.Firmware, error) { return nil, fault.New(fault.BootEntry, "not booted by UEFI") }
+	if _, err := b.write(b.spec("/a.raw", img)); !fault.Has(err, fault.BootEntry) || b.dev.Writes.Load() != 0 || b.requests.Load() != 0 {
+		t.Fatalf("got %v, %d bytes written", err, b.dev.Writes.Load())
+	}
+}
+
+func TestProgressIsTold(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	b := newBench(t, 80*mib, serve(img))
+	var mu sync.Mutex
+	var stages []string
+	var last step.Progress
+	_, err := b.writer.Write(t.Context(), b.spec("/a.raw", img), b.disk, func(p step.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		if p.Percent < last.Percent {
+			t.Errorf("went back from %v to %v", last.Percent, p.Percent)
+		}
+		if s := p.Devices[0].Stage; len(stages) == 0 || stages[len(stages)-1] != s {
+			stages = append(stages, s)
+		}
+		last = p
+	})
+	if err != nil || last.Percent != 100 || last.Total != int64(len(img)) {
+		t.Fatalf("got %v, %+v", err, last)
+	}
+	if got := strings.Join(stages, " "); got != "fetch clear write verify partitions done" {
+		t.Errorf("stages %q", got)
+	}
+}
+
+// iso makes something with the look of an ISO 9660 file system.
+func iso(n int) []byte {
+	b := bytes.Repeat([]byte("config drive "), n/13+1)[:n]
+	copy(b[32<<10:], "\x01CD001")
+	copy(b[32<<10+40:], "config-2        ")
+	return b
+}
+
+func TestConfigDrive(t *testing.T) {
+	named := disktest.Part{Start: 58 * mib, Size: 4 * mib, Kind: disktest.Linux, Name: "config-2"}
+	for name, c := range map[string]struct {
+		img     []byte
+		size    int64
+		drive   []byte
+		want    fault.Reason
+		at      int64
+		isFirst bool
+	}{
+		"a partition of that name": {disktest.Bootable(t, 64*mib, named), 200 * mib, iso(380_000), "", 58 * mib, false},
+		"a new partition":          {disktest.Bootable(t, 64*mib), 200 * mib, iso(380_001), "", (200*mib - 33*512 - 64*mib) / mib * mib, false},
+		"too large for the one":    {disktest.Bootable(t, 64*mib, named), 200 * mib, iso(5 * mib), "", (200*mib - 33*512 - 64*mib) / mib * mib, false},
+		"no room":                  {disktest.Bootable(t, 64*mib), 80 * mib, iso(380_000), fault.DiskTooSmall, 0, false},
+		"too large at all":         {disktest.Bootable(t, 64*mib), 200 * mib, iso(65 * mib), fault.ConfigDrive, 0, true},
+		"not a file system":        {disktest.Bootable(t, 64*mib), 200 * mib, make([]byte, 100_000), fault.ConfigDrive, 0, true},
+		"empty":                    {disktest.Bootable(t, 64*mib), 200 * mib, nil, fault.ConfigDrive, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, c.size, serve(c.img))
+			b.old()
+			before := b.dev.Writes.Load()
+			s := b.spec("/a.raw", c.img)
+			s.ConfigDrive = func(context.Context) ([]byte, error) { return c.drive, nil }
+			w, err := b.write(s)
+			if c.want != "" {
+				if !fault.Has(err, c.want) {
+					t.Fatalf("got %v, want %s", err, c.want)
+				}
+				if c.isFirst && b.dev.Writes.Load() != before {
+					t.Error("bytes were written before the config drive was checked")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := b.dev.Bytes(t, c.at, len(c.drive)); !bytes.Equal(got, c.drive) {
+				t.Errorf("%s: not at %d", w.ConfigDrive, c.at)
+			}
+			if rest := b.dev.Bytes(t, c.at+int64(len(c.drive)), 4096); bytes.Contains(rest, []byte{0xa5}) {
+				t.Error("old data is left behind the config drive")
+			}
+			table, err := disk.ReadTable(func(off int64, n int) ([]byte, error) { return b.dev.Bytes(t, off, n), nil }, c.size, 512)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := table.Partitions[len(table.Partitions)-1]
+			if last.Name != "config-2" || last.Start != c.at {
+				t.Errorf("table %+v", table)
+			}
+		})
+	}
+	t.Run("secret refused", func(t *testing.T) {
+		img := disktest.Bootable(t, 64*mib)
+		b := newBench(t, 200*mib, serve(img))
+		s := b.spec("/a.raw", img)
+		s.ConfigDrive = func(context.Context) ([]byte, error) { return nil, fault.New(fault.ChannelToken, "no") }
+		if _, err := b.write(s); !fault.Has(err, fault.ChannelToken) || b.dev.Writes.Load() != 0 {
+			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+func TestI23_OwnAddressesAreNotFetchedFrom(t *testing.T) {
+	img := disktest.Bootable(t, 64*mib)
+	b := newBench(t, 80*mib, serve(img))
+	b.writer.Client = image.NewClient(nil, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := b.writer.Write(ctx, b.spec("/a.raw", img), b.disk, func(step.Progress) {}); err == nil || b.requests.Load() != 0 {
+		t.Fatalf("got %v after %d requests", err, b.requests.Load())
+	}
+}
