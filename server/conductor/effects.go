@@ -194,13 +194,13 @@ func (c *Conductor) done(ctx context.Context, e EffectDone, decide bool) {
 	}
 }
 
-// bmc opens the node's controller with its credentials.
-func (c *Conductor) bmc(ctx context.Context, n Node) (BMC, error) {
+// bmc opens the node's controller with its credentials; again is for an operator who asks anew.
+func (c *Conductor) bmc(ctx context.Context, n Node, again bool) (BMC, error) {
 	d, ok := c.drivers[n.Driver]
 	if !ok {
 		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
 	}
-	a := Access{Node: n.UUID, Info: n.DriverInfo, Secrets: map[string]string{}}
+	a := Access{Node: n.UUID, Info: n.DriverInfo, Secrets: map[string]string{}, Again: again}
 	err := c.cfg.Store.View(ctx, func(tx Tx) error {
 		for _, k := range d.SecretKeys() {
 			v, err := tx.Secret(n.UUID, driverSecret(k))
@@ -226,7 +226,7 @@ func driverSecret(key string) string { return "driver_info." + key }
 // act does one try of an effect.
 func (c *Conductor) act(ctx context.Context, n Node, e Effect) (EffectDone, error) {
 	var out EffectDone
-	b, err := c.bmc(ctx, n)
+	b, err := c.bmc(ctx, n, e.Kind == EffectVerify)
 	if err != nil {
 		return out, err
 	}
@@ -411,7 +411,7 @@ func (c *Conductor) runStep(ctx, run context.Context, e Effect) {
 func (c *Conductor) runBound(ctx context.Context, n Node, r StepRecord) (step.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
 	defer cancel()
-	b, err := c.bmc(ctx, n)
+	b, err := c.bmc(ctx, n, false)
 	if err != nil {
 		return step.Result{}, err
 	}

@@ -124,7 +124,7 @@ func (c *Conductor) BootDevice(ctx context.Context, ident string) (BootTarget, e
 	if err != nil {
 		return BootTarget{}, err
 	}
-	b, err := c.bmc(ctx, n)
+	b, err := c.bmc(ctx, n, false)
 	if err != nil {
 		return BootTarget{}, err
 	}
@@ -140,7 +140,7 @@ func (c *Conductor) SetBootDevice(ctx context.Context, who Caller, ident string,
 	if _, busy := state.FlowOf(n.State); busy {
 		return fault.New(fault.NodeBusy, "the node is %s", n.State).At(string(n.UUID), "")
 	}
-	b, err := c.bmc(ctx, n)
+	b, err := c.bmc(ctx, n, false)
 	if err != nil {
 		return err
 	}

@@ -165,6 +165,7 @@ type Access struct {
 	Node    NodeID
 	Info    map[string]any
 	Secrets map[string]string // by driver_info key
+	Again   bool              // an operator asked anew: credentials that were refused may be tried again (F27)
 }
 
 // Dispatcher carries commands to agents. Offer replaces an earlier offer to that node; both are idempotent. What

@@ -174,6 +174,16 @@ func (a *account) logout(ctx context.Context) {
 	}
 }
 
+// forgive lets refused credentials be tried again: an operator says that the cause is gone.
+func (a *account) forgive(ctx context.Context) error {
+	if err := a.acquire(ctx); err != nil {
+		return err
+	}
+	a.refused = 0
+	a.release()
+	return nil
+}
+
 // held is the pass held now; nil before a log-in.
 func (a *account) held(ctx context.Context) (*pass, error) {
 	if err := a.acquire(ctx); err != nil {

@@ -118,7 +118,7 @@ func (d *Driver) Validate(info map[string]any) error {
 }
 
 // Open prepares access to one machine. It makes no connection; the faults are those of Validate.
-func (d *Driver) Open(_ context.Context, a conductor.Access) (conductor.BMC, error) {
+func (d *Driver) Open(ctx context.Context, a conductor.Access) (conductor.BMC, error) {
 	t, err := parse(a.Info, a.Secrets)
 	if err != nil {
 		return nil, err
@@ -127,6 +127,11 @@ func (d *Driver) Open(_ context.Context, a conductor.Access) (conductor.BMC, err
 	acct, err := e.account(t)
 	if err != nil {
 		return nil, err
+	}
+	if a.Again {
+		if err := acct.forgive(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return &bmc{target: t, endpoint: e, account: acct, node: a.Node, log: d.cfg.Log.With("node", a.Node)}, nil
 }

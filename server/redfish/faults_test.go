@@ -394,6 +394,27 @@ func TestF27_WrongCredentialsAreTriedTwiceAtMost(t *testing.T) {
 	}
 }
 
+// The BMC's side may be what was wrong: an operator who asks anew gets two more tries, and nobody else does.
+func TestF27_OperatorAsksAnew(t *testing.T) {
+	l := newLab(t)
+	b := l.with(t, "wrong")
+	for range 3 {
+		_, _ = b.Power(t.Context())
+	}
+	again, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: "wrong"}, Again: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := again.Power(t.Context()); !fault.Has(err, fault.BMCAuth) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if l.refused != 2*wrongTries {
+		t.Errorf("the wrong password was tried %d times, expected %d", l.refused, 2*wrongTries)
+	}
+}
+
 // A password changed at the BMC costs at most two tries, too.
 func TestF27_PasswordChangedUnderASession(t *testing.T) {
 	l := newLab(t)
