@@ -43,7 +43,11 @@ const maxImage = 1 << 40
 // serve runs the server until ctx ends: it opens the data directory (and makes what a first start needs), wires the
 // adapters to the conductor and answers on three listeners.
 func serve(ctx context.Context, cfg config.Server, out *os.File) error {
-	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	level := slog.LevelInfo
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		return fmt.Errorf("log level %q: %w", cfg.LogLevel, err)
+	}
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
 	first := !exists(filepath.Join(cfg.DataDir, "bessemer.db"))
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
@@ -167,6 +171,14 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 	}
 
 	s.wg.Go(func() { stop(c.Run(ctx)) })
+	s.wg.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-s.store.Failed():
+			// What an fsync that failed has lost nobody knows; a restart reads the truth (F6).
+			stop(errors.New("the disk did not keep what was written to the database; start the server again when it is sound"))
+		}
+	})
 	s.serveHTTP(ctx, stop, "API", rest.Server(restAPI, log), apiLn)
 	if agents != nil {
 		ch := channel.New(channel.Config{Conductor: c, Dispatcher: dispatcher, Tokens: tokens, Networks: cfg.AgentNetworks, Now: time.Now, Log: log})

@@ -1,0 +1,60 @@
+// The server and the operator's command in one program: "bessemer serve" runs the server (serve.go), every other
+// command is a client of its REST API (server/cli) or builds the ramdisk. It only wires; start at serve.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/initramfs"
+	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/config"
+)
+
+// version is set when a release is built.
+var version = "devel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "" // a service may have none; the settings that want one say so
+	}
+	code := cli.Run(ctx, os.Args[1:], cli.Streams{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: terminal(os.Stdout), Now: time.Now,
+		Environment: config.Environment{Variables: os.Environ(), Home: home, Root: os.Geteuid() == 0},
+	}, cli.Local{
+		Version:      version,
+		Serve:        func(ctx context.Context, cfg config.Server) error { return serve(ctx, cfg, os.Stderr) },
+		BuildRamdisk: buildRamdisk,
+	})
+	stop()
+	os.Exit(code)
+}
+
+func terminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+// buildRamdisk builds and tells what came of it.
+func buildRamdisk(ctx context.Context, r cli.Ramdisk) error {
+	res, err := initramfs.Build(ctx, initramfs.Options{
+		Out: r.Output, Source: r.Source, Cache: r.Cache, Agent: r.Agent, AgentBinary: r.AgentBinary, Version: version, Flavour: r.Flavour,
+		Bundles: r.Bundles, Extra: r.Extra, Cmdline: r.Cmdline, CACerts: r.CACerts, Rescue: r.Rescue, Refresh: r.Refresh, Fast: r.Fast,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	for _, l := range res.Layers {
+		fmt.Fprintf(os.Stdout, "layer %-10s %9d bytes (%d unpacked)\n", l.Name, l.Size, l.Raw)
+	}
+	fmt.Fprintf(os.Stdout, "kernel    %s (%s)\ninitramfs %s\nUKI       %s\nISO       %s\n", res.Kernel, res.KernelRelease, res.Initramfs, res.UKI, res.ISO)
+	return nil
+}
