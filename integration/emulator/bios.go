@@ -1,93 +1,35 @@
 package emulator
 
 import (
+	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/bessemer-metal/bessemer/integration/bmc"
 )
-
-// attribute is one line of the BIOS attribute registry.
-type attribute struct {
-	name, kind string
-	value      any      // the default
-	values     []string // of an Enumeration
-	lower, up  int      // of an Integer
-	readOnly   bool
-	help       string
-}
-
-func attributes() []attribute {
-	return []attribute{
-		{name: "BootMode", kind: "Enumeration", value: "Uefi", values: []string{"Uefi"}, readOnly: true, help: "How the system boots"},
-		{name: "BootTimeout", kind: "Integer", value: 0, up: 60, help: "Seconds to wait before booting"},
-		{name: "NumLock", kind: "Enumeration", value: "On", values: []string{"On", "Off"}, help: "Keyboard state after power-on"},
-		{name: "PowerProfile", kind: "Enumeration", value: "Balanced", values: []string{"Balanced", "Performance", "PowerSaving"}, help: "Speed against power"},
-		{name: "ProcVirtualization", kind: "Enumeration", value: "Enabled", values: []string{"Enabled", "Disabled"}, help: "Hardware virtualization"},
-		{name: "QuietBoot", kind: "Boolean", value: true, help: "Hide diagnostic messages"},
-		{name: "ServerLabel", kind: "String", value: "", help: "Free text"},
-		{name: "Sriov", kind: "Enumeration", value: "Disabled", values: []string{"Enabled", "Disabled"}, help: "I/O virtualization of PCI devices"},
-	}
-}
-
-func biosDefaults() map[string]any {
-	m := map[string]any{}
-	for _, a := range attributes() {
-		m[a.name] = a.value
-	}
-	return m
-}
-
-// check returns what is wrong with a value as JSON brings it, or "".
-func (a attribute) check(v any) string {
-	switch a.kind {
-	case "Enumeration":
-		if s, is := v.(string); !is || !slices.Contains(a.values, s) {
-			return fmt.Sprintf("one of %s is expected", strings.Join(a.values, ", "))
-		}
-	case "Integer":
-		if n, is := v.(float64); !is || n != float64(int(n)) || int(n) < a.lower || int(n) > a.up {
-			return fmt.Sprintf("a whole number from %d to %d is expected", a.lower, a.up)
-		}
-	case "Boolean":
-		if _, is := v.(bool); !is {
-			return "true or false is expected"
-		}
-	default:
-		if s, is := v.(string); !is || len(s) > 64 {
-			return "a string of at most 64 bytes is expected"
-		}
-	}
-	return ""
-}
 
 const biosRegistry = "BiosAttributeRegistryBessemer.v1_0_0"
 
 func (q *request) biosNow() reply {
 	path := q.m.SystemPath() + "/Bios"
-	q.m.mu.Lock()
-	defer q.m.mu.Unlock()
+	v := q.m.View()
 	settings := object{"@odata.type": "#Settings.v1_3_4.Settings", "SettingsObject": link(path + "/Settings"), "SupportedApplyTimes": []string{"OnReset"}, "Messages": []object{}}
-	if !q.m.biosTime.IsZero() {
-		settings["Time"] = q.m.biosTime.UTC().Format(time.RFC3339)
+	if !v.BIOSTime.IsZero() {
+		settings["Time"] = v.BIOSTime.UTC().Format(time.RFC3339)
 		settings["Messages"] = []object{{"MessageId": "Base.1.13.0.Success", "Message": "The settings were applied.", "Severity": "OK", "Resolution": "None", "MessageArgs": []string{}}}
 	}
 	return ok(object{
 		"@odata.id": path, "@odata.type": "#Bios.v1_2_0.Bios", "Id": "Bios", "Name": "BIOS settings in force", "AttributeRegistry": biosRegistry,
-		"Attributes": maps.Clone(q.m.bios), "@Redfish.Settings": settings,
+		"Attributes": v.BIOS, "@Redfish.Settings": settings,
 		"Actions": object{"#Bios.ResetBios": object{"target": path + "/Actions/Bios.ResetBios"}},
 	})
 }
 
 func (q *request) biosSettings() reply {
-	q.m.mu.Lock()
-	defer q.m.mu.Unlock()
-	all := maps.Clone(q.m.bios)
-	maps.Copy(all, q.m.biosNext)
 	return ok(object{"@odata.id": q.m.SystemPath() + "/Bios/Settings", "@odata.type": "#Bios.v1_2_0.Bios", "Id": "Settings",
-		"Name": "BIOS settings after the next reset", "AttributeRegistry": biosRegistry, "Attributes": all})
+		"Name": "BIOS settings after the next reset", "AttributeRegistry": biosRegistry, "Attributes": q.m.View().BIOSNext})
 }
 
 func (q *request) patchBios() reply {
@@ -103,65 +45,40 @@ func (q *request) patchBios() reply {
 	}
 	next := map[string]any{}
 	for name, v := range in.Attributes {
-		i := slices.IndexFunc(attributes(), func(a attribute) bool { return a.name == name })
+		i := slices.IndexFunc(bmc.Attributes(), func(a bmc.Attribute) bool { return a.Name == name })
 		if i < 0 {
 			return failure(http.StatusBadRequest, "PropertyUnknown", fmt.Sprintf("There is no BIOS attribute %s.", name), "#/Attributes/"+name)
 		}
-		a := attributes()[i]
-		if a.readOnly && v != a.value {
-			return failure(http.StatusBadRequest, "PropertyNotWritable", fmt.Sprintf("The BIOS attribute %s is read-only.", name), "#/Attributes/"+name)
+		value, err := bmc.Attributes()[i].Check(v)
+		if err != nil {
+			return failure(http.StatusBadRequest, "PropertyValueError", fmt.Sprintf("The value %v for the BIOS attribute %s: %v.", v, name, err), "#/Attributes/"+name)
 		}
-		if wrong := a.check(v); wrong != "" {
-			return failure(http.StatusBadRequest, "PropertyValueFormatError", fmt.Sprintf("The value %v for the BIOS attribute %s: %s.", v, name, wrong), "#/Attributes/"+name)
-		}
-		if a.kind == "Integer" {
-			v = int(v.(float64))
-		}
-		next[name] = v
+		next[name] = value
 	}
-	return q.setBios(next)
+	return q.changeBios(func(ctx context.Context) error { return q.m.SetBIOS(ctx, next) })
 }
 
-func (q *request) resetBios() reply { return q.setBios(biosDefaults()) }
+func (q *request) resetBios() reply { return q.changeBios(q.m.ResetBIOS) }
 
-// setBios queues a job for the next reset.
-func (q *request) setBios(next map[string]any) reply {
-	m := q.m
-	m.mu.Lock()
-	jammed := m.jammed()
-	m.mu.Unlock()
-	if jammed {
+// changeBios queues a job for the next reset, if the queue takes any.
+func (q *request) changeBios(do func(context.Context) error) reply {
+	if q.m.Jammed() {
 		return failure(http.StatusConflict, "ResourceInUse", "The job queue is stuck: it holds tasks that do not end. Delete them below /redfish/v1/TaskService/Tasks.")
 	}
-	return q.change("BIOS settings", func() error {
-		m.mu.Lock()
-		if m.biosNext == nil {
-			m.biosNext = map[string]any{}
-			m.addTask(&task{name: biosTask, state: "Pending"})
-		}
-		maps.Copy(m.biosNext, next)
-		m.mu.Unlock()
-		return m.rearm(q.Context())
-	})
+	return q.change("BIOS settings", do)
 }
 
 func (q *request) secureBootState() reply {
-	q.m.mu.Lock()
-	defer q.m.mu.Unlock()
-	current := "Disabled"
-	if q.m.secureBoot {
+	v := q.m.View()
+	current, mode := "Disabled", "SetupMode" // a QEMU machine's firmware has no keys
+	if v.SecureBoot {
 		current = "Enabled"
 	}
-	return ok(object{"@odata.id": q.m.SystemPath() + "/SecureBoot", "@odata.type": "#SecureBoot.v1_1_0.SecureBoot", "Id": "SecureBoot", "Name": "UEFI Secure Boot",
-		"SecureBootEnable": q.m.secureNext, "SecureBootCurrentBoot": current, "SecureBootMode": q.m.secureBootMode()})
-}
-
-// secureBootMode of a QEMU machine is that of firmware without keys, which is what it runs.
-func (m *Machine) secureBootMode() string {
-	if m.real != nil {
-		return "SetupMode"
+	if q.m.Fake() {
+		mode = "UserMode"
 	}
-	return "UserMode"
+	return ok(object{"@odata.id": q.m.SystemPath() + "/SecureBoot", "@odata.type": "#SecureBoot.v1_1_0.SecureBoot", "Id": "SecureBoot", "Name": "UEFI Secure Boot",
+		"SecureBootEnable": v.SecureNext, "SecureBootCurrentBoot": current, "SecureBootMode": mode})
 }
 
 func (q *request) patchSecureBoot() reply {
@@ -172,15 +89,10 @@ func (q *request) patchSecureBoot() reply {
 	if in.SecureBootEnable == nil {
 		return missing("SecureBootEnable")
 	}
-	if q.m.real != nil && *in.SecureBootEnable {
+	if !q.m.Fake() && *in.SecureBootEnable {
 		return failure(http.StatusBadRequest, "PropertyNotWritable", "This system's firmware holds no Secure Boot keys, so Secure Boot can't be enabled.", "#/SecureBootEnable")
 	}
-	return q.change("Secure Boot", func() error {
-		q.m.mu.Lock()
-		q.m.secureNext = *in.SecureBootEnable
-		q.m.mu.Unlock()
-		return q.m.rearm(q.Context())
-	})
+	return q.change("Secure Boot", func(ctx context.Context) error { return q.m.SetSecureBoot(ctx, *in.SecureBootEnable) })
 }
 
 func (q *request) registries() reply {
@@ -201,19 +113,19 @@ func (q *request) registryFile() reply {
 		return notFound(q.URL.Path)
 	}
 	var all []object
-	for _, a := range attributes() {
-		o := object{"AttributeName": a.name, "Type": a.kind, "DefaultValue": a.value, "DisplayName": a.name, "HelpText": a.help, "ReadOnly": a.readOnly, "ResetRequired": true}
-		switch a.kind {
+	for _, a := range bmc.Attributes() {
+		o := object{"AttributeName": a.Name, "Type": a.Kind, "DefaultValue": a.Default, "DisplayName": a.Name, "HelpText": a.Help, "ReadOnly": a.ReadOnly, "ResetRequired": true}
+		switch a.Kind {
 		case "Enumeration":
 			var values []object
-			for _, v := range a.values {
+			for _, v := range a.Values {
 				values = append(values, object{"ValueName": v, "ValueDisplayName": v})
 			}
 			o["Value"] = values
 		case "Integer":
-			o["LowerBound"], o["UpperBound"] = a.lower, a.up
+			o["LowerBound"], o["UpperBound"] = a.Lower, a.Up
 		case "String":
-			o["MinLength"], o["MaxLength"] = 0, 64
+			o["MinLength"], o["MaxLength"] = 0, a.Up
 		}
 		all = append(all, o)
 	}

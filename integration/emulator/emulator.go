@@ -21,8 +21,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/bmc"
+	"github.com/bessemer-metal/bessemer/integration/login"
 	"github.com/bessemer-metal/bessemer/integration/qemu"
 )
 
@@ -44,25 +47,6 @@ type Config struct {
 	Transport http.RoundTripper `json:"-"` // what virtual media are fetched with; default: own connections
 }
 
-// MachineConfig is one machine; with QEMU nil it is a fake one.
-type MachineConfig struct {
-	Name         string       `json:"name"`
-	UUID         string       `json:"uuid,omitempty"`         // default: made from the name
-	Serial       string       `json:"serial,omitempty"`       // default: made from the name
-	Manufacturer string       `json:"manufacturer,omitempty"` // default Bessemer
-	Model        string       `json:"model,omitempty"`        // default Emulated
-	MACs         []string     `json:"macs,omitempty"`         // default: one, made from the name
-	Listen       string       `json:"listen,omitempty"`       // an address where this machine alone is served
-	Username     string       `json:"username,omitempty"`     // default: the emulator's
-	Password     string       `json:"password,omitempty"`     // default: the emulator's
-	ManagerReset Duration     `json:"manager_reset,omitempty"`
-	QEMU         *qemu.Config `json:"qemu,omitempty"`
-
-	// OnBoot runs for every boot of a fake machine, in a goroutine of its own that the emulator waits for; ctx ends
-	// with that boot. It stands for what the machine would run.
-	OnBoot func(ctx context.Context, b FakeBoot) `json:"-"`
-}
-
 // Emulator is a running service. All methods may be called at any time.
 type Emulator struct {
 	cfg      Config
@@ -71,12 +55,12 @@ type Emulator struct {
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
-	sessions *sessions
+	sessions *login.Sessions
 	shared   http.Handler
 	tls      *tls.Config
 	url      string
 	control  string
-	taskIDs  taskIDs
+	tasks    atomic.Int64 // the last task's number
 
 	mu       sync.Mutex
 	host     *qemu.Host // nil until a QEMU machine is added
@@ -106,7 +90,7 @@ func New(cfg Config) (*Emulator, error) {
 	}
 	e := &Emulator{cfg: cfg, log: cfg.Log, machines: map[string]*Machine{}, media: &http.Client{Transport: cfg.Transport, Timeout: mediaTimeout}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.sessions = &sessions{now: cfg.Now, timeout: time.Duration(cfg.SessionTimeout), byToken: map[[32]byte]*session{}}
+	e.sessions = login.NewSessions(cfg.Now, time.Duration(cfg.SessionTimeout))
 	e.shared = newService(e, nil)
 	if err := e.open(); err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -117,7 +101,7 @@ func New(cfg Config) (*Emulator, error) {
 func (e *Emulator) open() error {
 	var err error
 	if e.cfg.TLS {
-		if e.tls, err = selfSigned(e.cfg.Now()); err != nil {
+		if e.tls, err = login.SelfSigned(e.cfg.Now()); err != nil {
 			return err
 		}
 	}
@@ -185,47 +169,46 @@ func (e *Emulator) Add(cfg MachineConfig) (*Machine, error) {
 	_, exists := e.machines[cfg.Name]
 	if exists || e.closed {
 		e.mu.Unlock()
-		return nil, errors.Join(fmt.Errorf("machine %s exists already, or the emulator is closed", cfg.Name), m.close())
+		return nil, errors.Join(fmt.Errorf("machine %s exists already, or the emulator is closed", cfg.Name), m.Close())
 	}
 	e.machines[cfg.Name] = m
 	e.mu.Unlock()
+	url := e.url
 	if cfg.Listen != "" {
-		if m.url, err = e.listen(cfg.Listen, m.handler, e.tls); err != nil {
+		if url, err = e.listen(cfg.Listen, e.HandlerOf(m), e.tls); err != nil {
 			e.mu.Lock()
 			delete(e.machines, cfg.Name)
 			e.mu.Unlock()
-			return nil, errors.Join(fmt.Errorf("machine %s: %w", cfg.Name, err), m.close())
+			return nil, errors.Join(fmt.Errorf("machine %s: %w", cfg.Name, err), m.Close())
 		}
 	}
+	m.Announce(url)
 	return m, nil
 }
 
 func (e *Emulator) newMachine(cfg MachineConfig) (*Machine, error) {
-	m, err := newState(e, cfg)
-	if err != nil || cfg.QEMU == nil {
-		return m, err
+	if cfg.Username == "" && cfg.Password == "" {
+		cfg.Username, cfg.Password = e.cfg.Username, e.cfg.Password
+	}
+	env := bmc.Env{Context: e.ctx, Now: e.cfg.Now, Log: e.log, Media: e.media, Tasks: &e.tasks}
+	if cfg.QEMU == nil {
+		return bmc.New(env, cfg)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.host == nil {
-		if e.host, err = qemu.NewHost(e.cfg.Accelerator, e.cfg.Cache, e.log); err != nil {
+		host, err := qemu.NewHost(e.cfg.Accelerator, e.cfg.Cache, e.log)
+		if err != nil {
 			return nil, err
 		}
+		e.host = host
 	}
 	e.host.Accelerator(e.ctx) // now, rather than while somebody waits for a power-on
-	q := *cfg.QEMU
-	q.Disks = slices.Clone(q.Disks)
-	q.Dir = filepath.Join(e.cfg.Dir, cfg.Name)
-	if err := os.MkdirAll(q.Dir, 0o700); err != nil {
+	env.Host, env.Dir = e.host, filepath.Join(e.cfg.Dir, cfg.Name)
+	if err := os.MkdirAll(env.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	q.UUID, q.Serial, q.Maker, q.ProductN, q.NICs = m.cfg.UUID, m.cfg.Serial, m.cfg.Manufacturer, m.cfg.Model, m.macs
-	real, err := qemu.New(e.host, q, m.hooks(), e.log.With("machine", cfg.Name))
-	if err != nil {
-		return nil, err
-	}
-	m.backend, m.real = real, real
-	return m, nil
+	return bmc.New(env, cfg)
 }
 
 // Machine returns a machine by name, or nil.
@@ -256,6 +239,9 @@ func (e *Emulator) ControlURL() string { return e.control }
 // Handler serves all machines; it needs no listener.
 func (e *Emulator) Handler() http.Handler { return e.shared }
 
+// HandlerOf serves one machine, as at an address of its own; it needs no listener.
+func (e *Emulator) HandlerOf(m *Machine) http.Handler { return newService(e, m) }
+
 // Close powers everything off and waits until nothing of the emulator is left.
 func (e *Emulator) Close() error {
 	e.mu.Lock()
@@ -272,7 +258,7 @@ func (e *Emulator) Close() error {
 		}
 	}
 	for _, m := range e.Machines() {
-		all = append(all, m.close())
+		all = append(all, m.Close())
 	}
 	e.wg.Wait()
 	e.media.CloseIdleConnections()

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/control"
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 )
 
@@ -228,7 +229,7 @@ func TestControl(t *testing.T) {
 	e, n, c := fake(t, emulator.Config{}, emulator.MachineConfig{Serial: "S7"})
 	s := httptest.NewServer(e.ControlHandler())
 	defer s.Close()
-	ctl := emulator.Control{URL: s.URL, Client: s.Client()}
+	ctl := control.Client{URL: s.URL, HTTP: s.Client()}
 	ctx := t.Context()
 	f, err := ctl.Inject(ctx, "n", emulator.Fault{Kind: emulator.Status, Status: 503, Count: 3, Delay: emulator.Duration(time.Second)})
 	if err != nil || f.ID == "" || time.Duration(n.Faults()[0].Delay) != time.Second {

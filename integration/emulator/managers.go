@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,19 +9,20 @@ import (
 	"path"
 	"slices"
 	"time"
+
+	"github.com/bessemer-metal/bessemer/integration/bmc"
+	"github.com/bessemer-metal/bessemer/integration/faults"
 )
 
-const defaultManagerReset = 3 * time.Second
-
-func (m *Machine) managerPath() string { return root + "/Managers/" + m.Name() }
+func (q *request) managerPath() string { return root + "/Managers/" + q.m.Name() }
 
 func (q *request) managers() reply { return q.members("Managers") }
 
 func (q *request) manager() reply {
-	p := q.m.managerPath()
+	p := q.managerPath()
 	return ok(object{
 		"@odata.id": p, "@odata.type": "#Manager.v1_14_0.Manager", "Id": q.m.Name(), "Name": "BMC of " + q.m.Name(), "ManagerType": "BMC",
-		"FirmwareVersion": "1.0", "Model": "Bessemer emulator", "UUID": q.m.cfg.UUID, "Status": healthy(), "PowerState": "On",
+		"FirmwareVersion": "1.0", "Model": "Bessemer emulator", "UUID": q.m.Config().UUID, "Status": healthy(), "PowerState": "On",
 		"DateTime": q.s.e.cfg.Now().UTC().Format(time.RFC3339), "DateTimeLocalOffset": "+00:00", "VirtualMedia": link(p + "/VirtualMedia"),
 		"Links":   object{"ManagerForServers": []object{link(q.m.SystemPath())}, "ManagerForChassis": []object{link(root + "/Chassis/" + q.m.Name())}},
 		"Actions": object{"#Manager.Reset": object{"target": p + "/Actions/Manager.Reset", "ResetType@Redfish.AllowableValues": managerResets()}},
@@ -38,34 +40,21 @@ func (q *request) resetManager() reply {
 	if in.ResetType != "" && !slices.Contains(managerResets(), in.ResetType) {
 		return notInList("ResetType", in.ResetType, managerResets())
 	}
-	return q.change("reset of the manager", func() error {
-		d := time.Duration(q.m.cfg.ManagerReset)
-		if d == 0 {
-			d = defaultManagerReset
-		}
-		q.m.cancelTasks()
-		q.m.mu.Lock()
-		q.m.away, q.m.tasks = q.s.e.cfg.Now().Add(d), nil
-		q.m.mu.Unlock()
-		q.s.e.sessions.forget(q.m, "")
-		q.s.e.sessions.forget(q.s.only, "") // at the shared address, everybody's: it is one service
+	return q.change("reset of the manager", func(context.Context) error {
+		q.m.Restart()
+		q.s.e.sessions.Forget(q.m.Name(), "")
+		q.s.e.sessions.Forget(q.s.address(), "") // at the shared address, everybody's: it is one service
 		return nil
 	})
 }
 
-func (m *Machine) isAway() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.e.cfg.Now().Before(m.away)
-}
-
 func (q *request) mediaList() reply {
-	p := q.m.managerPath() + "/VirtualMedia"
+	p := q.managerPath() + "/VirtualMedia"
 	return collection(p, "VirtualMediaCollection", "Virtual Media", []string{p + "/Cd"})
 }
 
 func (q *request) cd() reply {
-	p := q.m.managerPath() + "/VirtualMedia/Cd"
+	p := q.managerPath() + "/VirtualMedia/Cd"
 	b := object{
 		"@odata.id": p, "@odata.type": "#VirtualMedia.v1_5_0.VirtualMedia", "Id": "Cd", "Name": "Virtual CD", "MediaTypes": []string{"CD", "DVD"},
 		"Inserted": false, "Image": nil, "ImageName": nil, "ConnectedVia": "NotConnected", "WriteProtected": true, "TransferMethod": "Stream", "VerifyCertificate": true,
@@ -107,7 +96,7 @@ func (q *request) insertMedia() reply {
 	if in.UserName != "" {
 		u.User = url.UserPassword(in.UserName, in.Password)
 	}
-	return q.change("insert medium", func() error { return q.m.insert(q.Context(), u.String()) })
+	return q.change("insert medium", func(ctx context.Context) error { return q.m.Insert(ctx, u.String()) })
 }
 
 func (q *request) ejectMedia() reply {
@@ -115,36 +104,40 @@ func (q *request) ejectMedia() reply {
 	if a, fine := q.decode(&in); !fine {
 		return a
 	}
-	return q.change("eject medium", func() error { return q.m.eject(q.Context()) })
+	return q.change("eject medium", q.m.Eject)
 }
 
 // change carries out an order, one at a time for each machine, and answers with how it went. Under a fault it is
 // ignored, or becomes a task.
-func (q *request) change(name string, do func() error) reply {
-	m := q.m
-	if m.use(Ignore, q.Request) != nil {
+func (q *request) change(name string, order func(context.Context) error) reply {
+	act := func(ctx context.Context) error { return q.m.Do(func() error { return order(ctx) }) }
+	trouble := q.m.Trouble()
+	if trouble.Use(faults.Ignore, q.Request) != nil {
 		return noContent()
 	}
-	act := func() error {
-		m.busy.Lock()
-		defer m.busy.Unlock()
-		return do()
+	if f := trouble.Use(faults.TaskFails, q.Request); f != nil {
+		return q.enqueue(name, f, func(context.Context) error { return errors.New("the task failed, as the fault task_fails asks") })
 	}
-	if f := m.use(TaskFails, q.Request); f != nil {
-		return q.asTask(name, time.Duration(f.Delay), func() error { return errors.New("the task failed, as the fault task_fails asks") })
+	if f := trouble.Use(faults.Async, q.Request); f != nil {
+		return q.enqueue(name, f, act)
 	}
-	if f := m.use(Async, q.Request); f != nil {
-		return q.asTask(name, time.Duration(f.Delay), act)
-	}
-	if err := act(); err != nil {
+	if err := act(q.Context()); err != nil {
 		return orderFailed(name, err)
 	}
 	return noContent()
 }
 
+func (q *request) enqueue(name string, f *faults.Fault, order func(context.Context) error) reply {
+	t := q.m.Enqueue(name, time.Duration(f.Delay), order)
+	return reply{status: http.StatusAccepted, body: taskBody(t), header: http.Header{"Location": {monitorPath + t.ID}, "Retry-After": {retryAfter}}}
+}
+
 func orderFailed(name string, err error) reply {
-	if bad, is := errors.AsType[badImage](err); is {
+	if bad, is := errors.AsType[bmc.BadImage](err); is {
 		return failure(http.StatusBadRequest, "CouldNotEstablishConnection", "The image can't be used: "+bad.Error()+".", "#/Image")
 	}
-	return internal(fmt.Errorf("%s: %w", name, err))
+	if errors.Is(err, bmc.ErrOff) {
+		return failure(http.StatusConflict, "ActionNotSupported", fmt.Sprintf("%s is not possible while the system is off; On is.", name))
+	}
+	return failure(http.StatusInternalServerError, "InternalError", fmt.Sprintf("%s: %v", name, err))
 }

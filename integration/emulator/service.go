@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/bessemer-metal/bessemer/integration/login"
 )
 
 // object is a JSON object of Redfish.
@@ -123,18 +125,22 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, rt route) {
 	m := s.machine(r)
 	status := 0
 	if m != nil {
-		defer func() { m.logRequest(r, status) }()
-		if m.isAway() {
+		defer func() { m.Note(r, status) }()
+		if m.Away() {
 			panic(http.ErrAbortHandler) // nobody is at home: the connection ends without a word
 		}
-		done := m.disturb(w, r, &status)
-		if done {
+		if status = m.Trouble().Disturb(w, r, s.refuse); status != 0 {
 			return
 		}
 	}
 	a := s.answer(r, rt, m)
 	status = a.status
 	s.send(w, r, m, a)
+}
+
+// refuse answers with an error that a fault asks for.
+func (s *service) refuse(w http.ResponseWriter, r *http.Request, status int, message string) {
+	s.send(w, r, nil, failure(status, "GeneralError", message))
 }
 
 // answer is the service without its faults.
@@ -178,6 +184,49 @@ func (rt route) allow() string {
 	}
 	slices.Sort(l)
 	return strings.Join(l, ", ")
+}
+
+// account is who asks: it sees the machines that its name and password open.
+type account struct{ user, password string }
+
+func (a account) opens(user, password string) bool {
+	name, word := login.Equal(a.user, user), login.Equal(a.password, password)
+	return name && word
+}
+
+func (a account) sees(m *Machine) bool { return a.opens(m.Config().Username, m.Config().Password) }
+
+// administers reports whether the account is the emulator's own, which sees every machine at the shared address.
+func (a account) administers(e *Emulator) bool { return a.opens(e.cfg.Username, e.cfg.Password) }
+
+// known reports whether the account opens anything at the service's address.
+func (s *service) known(a account) bool {
+	if s.only != nil {
+		return a.sees(s.only)
+	}
+	return a.administers(s.e) || slices.ContainsFunc(s.e.Machines(), a.sees)
+}
+
+// address names the service to the sessions.
+func (s *service) address() string {
+	if s.only != nil {
+		return s.only.Name()
+	}
+	return ""
+}
+
+// authenticate finds out who asks, by session or by basic authentication.
+func (s *service) authenticate(r *http.Request) (account, bool) {
+	if token := r.Header.Get("X-Auth-Token"); token != "" {
+		x := s.e.sessions.Find(token, s.address())
+		if x == nil {
+			return account{}, false
+		}
+		return account{x.User, x.Password}, true
+	}
+	user, password, ok := r.BasicAuth()
+	a := account{user, password}
+	return a, ok && s.known(a)
 }
 
 // sees reports whether the asker may know of a machine at this address.
@@ -234,7 +283,7 @@ func (s *service) send(w http.ResponseWriter, r *http.Request, m *Machine, a rep
 		}
 	}
 	if m != nil {
-		m.distort(r, h, a.body)
+		m.Trouble().Distort(r, h, a.body)
 	}
 	if a.body == nil {
 		w.WriteHeader(a.status)
@@ -253,7 +302,7 @@ func (s *service) send(w http.ResponseWriter, r *http.Request, m *Machine, a rep
 	if r.Method == http.MethodHead {
 		return
 	}
-	if m != nil && m.drip(w, r, b.Bytes()) {
+	if m != nil && m.Trouble().Drip(w, r, b.Bytes()) {
 		return
 	}
 	w.Write(b.Bytes()) // a client that is gone needs no answer

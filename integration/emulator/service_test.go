@@ -245,7 +245,7 @@ func TestAccountsSeeTheirMachinesOnly(t *testing.T) {
 	if got := members(c.want(200, "GET", "/redfish/v1/Systems", nil)); len(got) != 2 {
 		t.Errorf("the administrator sees %v", got)
 	}
-	own := &client{t: t, h: n.Handler()}
+	own := &client{t: t, h: e.HandlerOf(n)}
 	own.want(401, "GET", sys, nil)
 	if got := members(own.want(200, "GET", "/redfish/v1/Systems", nil, "Authorization", "Basic dTpw")); !slices.Equal(got, []string{sys}) {
 		t.Errorf("at its own address: %v", got)

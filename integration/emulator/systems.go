@@ -1,12 +1,15 @@
 package emulator
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/bmc"
+	"github.com/bessemer-metal/bessemer/integration/login"
 	"github.com/bessemer-metal/bessemer/integration/qemu"
 )
 
@@ -17,7 +20,7 @@ func (q *request) versions() reply { return ok(object{"v1": root + "/"}) }
 func (q *request) root() reply {
 	uuid := "3a1f6c1c-5a0e-4b0c-9a55-2f5c1d3b7e01"
 	if q.s.only != nil {
-		uuid = q.s.only.cfg.UUID
+		uuid = q.s.only.Config().UUID
 	}
 	return ok(object{
 		"@odata.id": root + "/", "@odata.type": "#ServiceRoot.v1_12_0.ServiceRoot", "Id": "RootService", "Name": "Root Service",
@@ -31,7 +34,7 @@ func (q *request) root() reply {
 
 func (q *request) sessionService() reply {
 	return ok(object{"@odata.id": root + "/SessionService", "@odata.type": "#SessionService.v1_1_8.SessionService", "Id": "SessionService",
-		"Name": "Session Service", "ServiceEnabled": true, "SessionTimeout": int(q.s.e.sessions.timeout.Seconds()), "Status": healthy(),
+		"Name": "Session Service", "ServiceEnabled": true, "SessionTimeout": int(q.s.e.sessions.Timeout().Seconds()), "Status": healthy(),
 		"Sessions": link(root + "/SessionService/Sessions")})
 }
 
@@ -39,8 +42,8 @@ const sessionPath = root + "/SessionService/Sessions/"
 
 func (q *request) sessionList() reply {
 	var members []string
-	for _, x := range q.s.e.sessions.list(q.s.only) {
-		members = append(members, sessionPath+x.id)
+	for _, x := range q.s.e.sessions.List(q.s.address()) {
+		members = append(members, sessionPath+x.ID)
 	}
 	return collection(strings.TrimSuffix(sessionPath, "/"), "SessionCollection", "Sessions", members)
 }
@@ -53,19 +56,19 @@ func (q *request) login() reply {
 	if !q.s.known(account{in.UserName, in.Password}) {
 		return failure(http.StatusUnauthorized, "InsufficientPrivilege", "The user name or password is wrong.")
 	}
-	token, x := q.s.e.sessions.create(in.UserName, in.Password, q.s.only)
+	token, x := q.s.e.sessions.Create(in.UserName, in.Password, q.s.address())
 	a := reply{status: http.StatusCreated, body: sessionBody(x)}
-	a.header = http.Header{"X-Auth-Token": {token}, "Location": {sessionPath + x.id}}
+	a.header = http.Header{"X-Auth-Token": {token}, "Location": {sessionPath + x.ID}}
 	return a
 }
 
-func sessionBody(x *session) object {
-	return object{"@odata.id": sessionPath + x.id, "@odata.type": "#Session.v1_3_0.Session", "Id": x.id, "Name": "User Session", "UserName": x.user}
+func sessionBody(x *login.Session) object {
+	return object{"@odata.id": sessionPath + x.ID, "@odata.type": "#Session.v1_3_0.Session", "Id": x.ID, "Name": "User Session", "UserName": x.User}
 }
 
 func (q *request) session() reply {
-	for _, x := range q.s.e.sessions.list(q.s.only) {
-		if x.id == q.PathValue("id") {
+	for _, x := range q.s.e.sessions.List(q.s.address()) {
+		if x.ID == q.PathValue("id") {
 			return ok(sessionBody(x))
 		}
 	}
@@ -73,7 +76,7 @@ func (q *request) session() reply {
 }
 
 func (q *request) logout() reply {
-	if !q.s.e.sessions.forget(q.s.only, q.PathValue("id")) {
+	if !q.s.e.sessions.Forget(q.s.address(), q.PathValue("id")) {
 		return notFound(q.URL.Path)
 	}
 	return noContent()
@@ -103,30 +106,28 @@ func powerState(on bool) string {
 }
 
 func (q *request) system() reply {
-	m, path := q.m, q.m.SystemPath()
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m, path, cfg, v := q.m, q.m.SystemPath(), q.m.Config(), q.m.View()
 	boot := object{
-		"BootSourceOverrideEnabled": m.boot.Enabled, "BootSourceOverrideTarget": m.boot.Target, "BootSourceOverrideMode": "UEFI",
+		"BootSourceOverrideEnabled": v.Boot.Enabled, "BootSourceOverrideTarget": v.Boot.Target, "BootSourceOverrideMode": "UEFI",
 		"BootSourceOverrideTarget@Redfish.AllowableValues": targets(), "BootSourceOverrideEnabled@Redfish.AllowableValues": enabling(),
 		"BootSourceOverrideMode@Redfish.AllowableValues": []string{"UEFI"}, "HttpBootUri": nil,
 	}
-	if m.boot.URI != "" {
-		boot["HttpBootUri"] = m.boot.URI
+	if v.Boot.URI != "" {
+		boot["HttpBootUri"] = v.Boot.URI
 	}
 	body := object{
 		"@odata.id": path, "@odata.type": "#ComputerSystem.v1_16_0.ComputerSystem", "Id": m.Name(), "Name": m.Name(), "SystemType": "Physical",
-		"Manufacturer": m.cfg.Manufacturer, "Model": m.cfg.Model, "SerialNumber": m.cfg.Serial, "UUID": m.cfg.UUID, "AssetTag": m.assetTag,
-		"LocationIndicatorActive": m.led, "PowerState": powerState(m.on), "Status": healthy(), "Boot": boot, "BootProgress": m.bootProgress(),
+		"Manufacturer": cfg.Manufacturer, "Model": cfg.Model, "SerialNumber": cfg.Serial, "UUID": cfg.UUID, "AssetTag": v.AssetTag,
+		"LocationIndicatorActive": v.LED, "PowerState": powerState(v.On), "Status": healthy(), "Boot": boot, "BootProgress": bootProgress(v),
 		"Bios": link(path + "/Bios"), "SecureBoot": link(path + "/SecureBoot"), "EthernetInterfaces": link(path + "/EthernetInterfaces"),
 		"Links": object{"Chassis": []object{link(root + "/Chassis/" + m.Name())}, "ManagedBy": []object{link(root + "/Managers/" + m.Name())}},
 		"Actions": object{"#ComputerSystem.Reset": object{"target": path + "/Actions/ComputerSystem.Reset",
-			"ResetType@Redfish.AllowableValues": resetTypes()}},
+			"ResetType@Redfish.AllowableValues": bmc.Resets()}},
 	}
-	if !m.lastReset.IsZero() {
-		body["LastResetTime"] = m.lastReset.UTC().Format(time.RFC3339)
+	if !v.LastReset.IsZero() {
+		body["LastResetTime"] = v.LastReset.UTC().Format(time.RFC3339)
 	}
-	if c := m.cfg.QEMU; c != nil {
+	if c := cfg.QEMU; c != nil {
 		body["MemorySummary"] = object{"TotalSystemMemoryGiB": float64(max(c.MemoryMB, 1)) / 1024, "Status": healthy()}
 		body["ProcessorSummary"] = object{"Count": 1, "LogicalProcessorCount": max(c.CPUs, 1), "Status": healthy()}
 	}
@@ -134,9 +135,9 @@ func (q *request) system() reply {
 }
 
 // bootProgress tells what is known, and no more: that a machine has power does not mean that anything booted.
-func (m *Machine) bootProgress() object {
+func bootProgress(v bmc.View) object {
 	state, oem := "None", ""
-	switch m.progress {
+	switch v.Progress {
 	case qemu.PoweredOn:
 		state = "PrimaryProcessorInitializationStarted"
 	case qemu.Firmware:
@@ -152,8 +153,8 @@ func (m *Machine) bootProgress() object {
 	if oem != "" {
 		b["OemLastState"] = oem
 	}
-	if m.detail != "" {
-		b["Oem"] = object{"Bessemer": object{"Detail": m.detail}}
+	if v.Detail != "" {
+		b["Oem"] = object{"Bessemer": object{"Detail": v.Detail}}
 	}
 	return b
 }
@@ -170,10 +171,7 @@ func (q *request) patchSystem() reply {
 	if a, fine := q.decode(&in); !fine {
 		return a
 	}
-	m := q.m
-	m.mu.Lock()
-	next := m.boot
-	m.mu.Unlock()
+	next := q.m.View().Boot
 	if b := in.Boot; b != nil {
 		if v := b.BootSourceOverrideTarget; v != nil {
 			if !slices.Contains(targets(), *v) {
@@ -197,23 +195,13 @@ func (q *request) patchSystem() reply {
 			next.URI = *v
 		}
 	}
-	if next.Enabled == "Disabled" || next.Target == qemu.Default {
-		next = override{Enabled: "Disabled", Target: qemu.Default}
+	led := in.LocationIndicatorActive
+	if in.IndicatorLED != nil {
+		led = new(*in.IndicatorLED != "Off")
 	}
-	return q.change("boot override", func() error {
-		m.mu.Lock()
-		m.boot = next
-		if in.AssetTag != nil {
-			m.assetTag = *in.AssetTag
-		}
-		if in.LocationIndicatorActive != nil {
-			m.led = *in.LocationIndicatorActive
-		}
-		if in.IndicatorLED != nil {
-			m.led = *in.IndicatorLED != "Off"
-		}
-		m.mu.Unlock()
-		return m.rearm(q.Context())
+	return q.change("boot override", func(ctx context.Context) error {
+		q.m.Label(in.AssetTag, led)
+		return q.m.SetBoot(ctx, next)
 	})
 }
 
@@ -225,13 +213,10 @@ func (q *request) resetSystem() reply {
 	if in.ResetType == "" {
 		return missing("ResetType")
 	}
-	if !slices.Contains(resetTypes(), in.ResetType) {
-		return notInList("ResetType", in.ResetType, resetTypes())
+	if !slices.Contains(bmc.Resets(), in.ResetType) {
+		return notInList("ResetType", in.ResetType, bmc.Resets())
 	}
-	if on := q.m.On(); !on && slices.Contains([]string{"ForceRestart", "GracefulRestart", "GracefulShutdown", "PowerCycle", "Nmi"}, in.ResetType) {
-		return failure(http.StatusConflict, "ActionNotSupported", fmt.Sprintf("%s is not possible while the system is off; On is.", in.ResetType))
-	}
-	return q.change("reset "+in.ResetType, func() error { return q.m.reset(q.Context(), in.ResetType) })
+	return q.change("reset "+in.ResetType, func(ctx context.Context) error { return q.m.Reset(ctx, in.ResetType) })
 }
 
 func missing(parameter string) reply {
@@ -240,14 +225,14 @@ func missing(parameter string) reply {
 
 func (q *request) cards() reply {
 	var l []string
-	for i := range q.m.macs {
+	for i := range q.m.MACs() {
 		l = append(l, fmt.Sprintf("%s/EthernetInterfaces/NIC%d", q.m.SystemPath(), i+1))
 	}
 	return collection(q.m.SystemPath()+"/EthernetInterfaces", "EthernetInterfaceCollection", "Ethernet Interfaces", l)
 }
 
 func (q *request) card() reply {
-	for i, mac := range q.m.macs {
+	for i, mac := range q.m.MACs() {
 		if id := fmt.Sprintf("NIC%d", i+1); id == q.PathValue("id") {
 			return ok(object{"@odata.id": q.m.SystemPath() + "/EthernetInterfaces/" + id, "@odata.type": "#EthernetInterface.v1_8_0.EthernetInterface",
 				"Id": id, "Name": id, "MACAddress": mac.String(), "PermanentMACAddress": mac.String(), "InterfaceEnabled": true, "LinkStatus": "LinkUp",

@@ -55,11 +55,13 @@ var floors = map[string]int{
 
 	// Nothing below is part of a product program.
 	"integration/efitest":      10,
+	"integration/faults":       10,
 	"integration/figures":      10,
 	"integration/floors":       10,
 	"integration/image":        10,
 	"integration/image/testos": 10,
 	"integration/lint":         10,
+	"integration/login":        10,
 	"integration/medium":       10,
 	"integration/ovmf":         10,
 	"integration/safetyreport": 10,
@@ -67,14 +69,17 @@ var floors = map[string]int{
 	"integration/bench": 11,
 	"integration/qemu":  11,
 
-	"integration/emulator": 12,
+	"integration/bmc": 12,
 
-	"integration":     13,
-	"integration/lab": 13,
+	"integration/control":  13,
+	"integration/emulator": 13,
 
-	"integration/cmd/demo":             14,
-	"integration/cmd/redfish-emulator": 14,
-	"integration/vm":                   14,
+	"integration":     14,
+	"integration/lab": 14,
+
+	"integration/cmd/demo":             15,
+	"integration/cmd/redfish-emulator": 15,
+	"integration/vm":                   15,
 }
 
 // neverInAgent names the modules that the agent's program must not reach, and why.

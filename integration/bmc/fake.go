@@ -1,4 +1,4 @@
-package emulator
+package bmc
 
 import (
 	"context"
@@ -21,21 +21,15 @@ type FakeBoot struct {
 
 // fake is a machine without hardware: a power state, and a test's code for what boots.
 type fake struct {
-	name   string
-	onBoot func(context.Context, FakeBoot)
-	hooks  qemu.Hooks
-	e      *Emulator
-	wg     sync.WaitGroup
+	machine *Machine
+	hooks   qemu.Hooks
+	wg      sync.WaitGroup
 
 	mu    sync.Mutex
 	on    bool
 	boots int                // counts, so that a boot that ended can change nothing
 	end   context.CancelFunc // of what runs
 	image medium.Image
-}
-
-func newFake(cfg MachineConfig, hooks qemu.Hooks, e *Emulator) *fake {
-	return &fake{name: cfg.Name, onBoot: cfg.OnBoot, hooks: hooks, e: e, end: func() {}}
 }
 
 func (f *fake) Start(_ context.Context, cause string) error {
@@ -54,10 +48,11 @@ func (f *fake) run(cause string) {
 	this := f.boots
 	source := f.hooks.NextBoot()
 	f.hooks.Power(true, cause)
-	if f.onBoot == nil {
+	onBoot := f.machine.cfg.OnBoot
+	if onBoot == nil {
 		return
 	}
-	ctx, end := context.WithCancel(f.e.ctx)
+	ctx, end := context.WithCancel(f.machine.env.Context)
 	f.end = end
 	guarded := func(do func()) {
 		f.mu.Lock()
@@ -66,14 +61,13 @@ func (f *fake) run(cause string) {
 			do()
 		}
 	}
-	m := f.e.Machine(f.name)
 	b := FakeBoot{
-		Machine: m, Source: source, Medium: m.Medium(), Image: f.image,
+		Machine: f.machine, Source: source, Medium: f.machine.Medium(), Image: f.image,
 		Report: func(p qemu.Progress, detail string) { guarded(func() { f.hooks.Progress(p, detail) }) },
 		Off:    func() { guarded(func() { f.off("guest-shutdown") }) },
 		Reset:  func() { guarded(func() { f.run("reset: guest-reset") }) },
 	}
-	f.wg.Go(func() { f.onBoot(ctx, b) })
+	f.wg.Go(func() { onBoot(ctx, b) })
 }
 
 func (f *fake) off(cause string) {

@@ -1,4 +1,8 @@
-package emulator
+// Package faults makes an HTTP service misbehave on request, as BMCs do by themselves: slow, wrong, lying, gone. A Set
+// holds the faults of one BMC; the service asks it at three places: before it answers (Disturb), when the answer is made
+// (Distort) and when it is sent (Drip). What a fault means to an order, such as that it is ignored, the service does itself.
+// Start reading at Kind.
+package faults
 
 import (
 	"errors"
@@ -8,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -65,12 +70,25 @@ type Fault struct {
 	Size       int64    `json:"size,omitempty"`
 }
 
-type activeFault struct {
+type active struct {
 	Fault
 	ends time.Time
 }
 
-func (f Fault) check() error {
+// Set is the faults of one BMC. Its methods may be called from anywhere.
+type Set struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	list []*active
+	made int
+}
+
+// NewSet is a set with nothing in it.
+func NewSet(now func() time.Time) *Set { return &Set{now: now} }
+
+// Check says what is wrong with a fault.
+func (f Fault) Check() error {
 	switch {
 	case !slices.Contains(kinds(), f.Kind):
 		return fmt.Errorf("fault kind %q is unknown; known are %v", f.Kind, kinds())
@@ -86,81 +104,68 @@ func (f Fault) check() error {
 	return nil
 }
 
-// Inject adds a fault and returns it with its id.
-func (m *Machine) Inject(f Fault) (Fault, error) {
-	if err := f.check(); err != nil {
+// Add puts a fault to work and returns it with its id.
+func (s *Set) Add(f Fault) (Fault, error) {
+	if err := f.Check(); err != nil {
 		return f, err
 	}
-	if f.Kind == Jam {
-		n := f.Count
-		if n == 0 {
-			n = 3
-		}
-		m.jam(n)
-		return f, nil
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.faultCount++
-	f.ID = fmt.Sprint(m.faultCount)
-	a := &activeFault{Fault: f}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made++
+	f.ID = fmt.Sprint(s.made)
+	a := &active{Fault: f}
 	if f.For > 0 {
-		a.ends = m.e.cfg.Now().Add(time.Duration(f.For))
+		a.ends = s.now().Add(time.Duration(f.For))
 	}
-	m.faults = append(m.faults, a)
+	s.list = append(s.list, a)
 	return f, nil
 }
 
-// Faults returns those that are still at work.
-func (m *Machine) Faults() []Fault {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.expire()
+// List returns those that are still at work.
+func (s *Set) List() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
 	l := []Fault{}
-	for _, f := range m.faults {
+	for _, f := range s.list {
 		l = append(l, f.Fault)
 	}
 	return l
 }
 
-// Heal takes away one fault, or all of them with id "", stuck tasks included.
-func (m *Machine) Heal(id string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.faults = slices.DeleteFunc(m.faults, func(f *activeFault) bool { return id == "" || f.ID == id })
-	if id == "" {
-		m.tasks = slices.DeleteFunc(m.tasks, func(t *task) bool { return t.stuck })
-	}
+// Remove takes away one fault, or all of them with id "".
+func (s *Set) Remove(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = slices.DeleteFunc(s.list, func(f *active) bool { return id == "" || f.ID == id })
 }
 
-func (m *Machine) expire() {
-	now := m.e.cfg.Now()
-	m.faults = slices.DeleteFunc(m.faults, func(f *activeFault) bool { return !f.ends.IsZero() && !now.Before(f.ends) })
+func (s *Set) expire() {
+	now := s.now()
+	s.list = slices.DeleteFunc(s.list, func(f *active) bool { return !f.ends.IsZero() && !now.Before(f.ends) })
 }
 
-func (f *activeFault) concerns(r *http.Request) bool {
+func (f *active) concerns(r *http.Request) bool {
 	method, prefix, both := strings.Cut(f.Match, " ")
-	if !both {
-		if strings.HasPrefix(f.Match, "/") {
-			method, prefix = "", f.Match
-		}
+	if !both && strings.HasPrefix(f.Match, "/") {
+		method, prefix = "", f.Match
 	}
 	return (method == "" || method == r.Method) && strings.HasPrefix(r.URL.Path, prefix)
 }
 
-// use finds the first fault of a kind that concerns a request, and counts it as used.
-func (m *Machine) use(k Kind, r *http.Request) *Fault {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.expire()
-	for i, f := range m.faults {
+// Use finds the first fault of a kind that concerns a request, and counts it as used; nil: there is none.
+func (s *Set) Use(k Kind, r *http.Request) *Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+	for i, f := range s.list {
 		if f.Kind != k || !f.concerns(r) {
 			continue
 		}
 		used := f.Fault
 		if f.Count > 0 {
 			if f.Count--; f.Count == 0 {
-				m.faults = slices.Delete(m.faults, i, i+1)
+				s.list = slices.Delete(s.list, i, i+1)
 			}
 		}
 		return &used
@@ -168,49 +173,48 @@ func (m *Machine) use(k Kind, r *http.Request) *Fault {
 	return nil
 }
 
-// disturb runs the faults that come before the service; it reports whether the request is done with.
-func (m *Machine) disturb(w http.ResponseWriter, r *http.Request, status *int) bool {
-	if f := m.use(Delay, r); f != nil && !pause(r, time.Duration(f.Delay)) {
+// Refusal writes the service's form of an error.
+type Refusal func(w http.ResponseWriter, r *http.Request, status int, message string)
+
+// Disturb runs the faults that come before the service. It returns the status that was answered; 0 leaves the request to
+// the service.
+func (s *Set) Disturb(w http.ResponseWriter, r *http.Request, refuse Refusal) (status int) {
+	if f := s.Use(Delay, r); f != nil && !pause(r, time.Duration(f.Delay)) {
 		panic(http.ErrAbortHandler)
 	}
-	if m.use(HangUp, r) != nil {
+	if s.Use(HangUp, r) != nil {
 		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()
-	if f := m.use(Status, r); f != nil {
-		*status = f.Status
-		a := failure(f.Status, "GeneralError", fmt.Sprintf("This is the fault %s that was asked for.", f.ID))
+	if f := s.Use(Status, r); f != nil {
 		if f.RetryAfter != "" {
-			a.header = http.Header{"Retry-After": {f.RetryAfter}}
+			h.Set("Retry-After", f.RetryAfter)
 		}
-		(&service{e: m.e}).send(w, r, nil, a)
-		return true
+		refuse(w, r, f.Status, fmt.Sprintf("This is the fault %s that was asked for.", f.ID))
+		return f.Status
 	}
-	if f := m.use(Redirect, r); f != nil {
-		*status = http.StatusTemporaryRedirect
-		http.Redirect(w, r, strings.TrimRight(f.Value, "/")+r.URL.RequestURI(), *status)
-		return true
+	if f := s.Use(Redirect, r); f != nil {
+		http.Redirect(w, r, strings.TrimRight(f.Value, "/")+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+		return http.StatusTemporaryRedirect
 	}
-	*status = http.StatusOK
 	h.Set("Content-Type", "application/json")
-	if f := m.use(Body, r); f != nil {
+	if f := s.Use(Body, r); f != nil {
 		io.WriteString(w, f.Value)
-		return true
+		return http.StatusOK
 	}
-	if f := m.use(Huge, r); f != nil {
+	if f := s.Use(Huge, r); f != nil {
 		io.WriteString(w, `{"Name":"`)
 		fill(w, f.Size-int64(len(`{"Name":""}`)))
 		io.WriteString(w, `"}`)
-		return true
+		return http.StatusOK
 	}
-	if m.use(Endless, r) != nil {
+	if s.Use(Endless, r) != nil {
 		io.WriteString(w, `{"Name":"`)
 		fill(w, -1)
-		return true
+		return http.StatusOK
 	}
 	h.Del("Content-Type")
-	*status = 0
-	return false
+	return 0
 }
 
 // fill writes n letters, or letters until nobody reads them any more.
@@ -240,15 +244,15 @@ func pause(r *http.Request, d time.Duration) bool {
 	}
 }
 
-// distort runs the faults that change an answer.
-func (m *Machine) distort(r *http.Request, h http.Header, body object) {
+// Distort runs the faults that change an answer before it is sent.
+func (s *Set) Distort(r *http.Request, h http.Header, body map[string]any) {
 	if _, has := body["PowerState"]; has && strings.Contains(r.URL.Path, "/Systems/") {
-		if f := m.use(LiePower, r); f != nil {
+		if f := s.Use(LiePower, r); f != nil {
 			body["PowerState"] = f.Value
 		}
 	}
 	if where := h.Get("Location"); where != "" {
-		if f := m.use(AbsoluteLocation, r); f != nil {
+		if f := s.Use(AbsoluteLocation, r); f != nil {
 			base := f.Value
 			if base == "" {
 				base = (&url.URL{Scheme: map[bool]string{true: "https", false: "http"}[r.TLS != nil], Host: r.Host}).String()
@@ -257,7 +261,7 @@ func (m *Machine) distort(r *http.Request, h http.Header, body object) {
 		}
 	}
 	if body != nil && r.Method == http.MethodGet {
-		if f := m.use(ForeignLink, r); f != nil {
+		if f := s.Use(ForeignLink, r); f != nil {
 			relink(body, strings.TrimRight(f.Value, "/"))
 		}
 	}
@@ -265,23 +269,23 @@ func (m *Machine) distort(r *http.Request, h http.Header, body object) {
 
 func relink(v any, base string) {
 	switch v := v.(type) {
-	case object:
+	case map[string]any:
 		for k, x := range v {
-			if s, is := x.(string); is && (k == "@odata.id" || k == "target" || k == "TaskMonitor") {
-				v[k] = base + s
+			if path, is := x.(string); is && (k == "@odata.id" || k == "target" || k == "TaskMonitor") {
+				v[k] = base + path
 			}
 			relink(x, base)
 		}
-	case []object:
+	case []map[string]any:
 		for _, x := range v {
 			relink(x, base)
 		}
 	}
 }
 
-// drip sends an answer slowly, where that fault is at work.
-func (m *Machine) drip(w http.ResponseWriter, r *http.Request, b []byte) bool {
-	f := m.use(Drip, r)
+// Drip sends an answer slowly; it reports whether that fault is at work and the answer is sent.
+func (s *Set) Drip(w http.ResponseWriter, r *http.Request, b []byte) bool {
+	f := s.Use(Drip, r)
 	if f == nil {
 		return false
 	}
