@@ -10,34 +10,39 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
 )
 
-const module = "github.com/bessemer-metal/bessemer"
+const ourModule = "github.com/bessemer-metal/bessemer"
 
 // pkg is what go list says of a package.
 type pkg struct {
-	ImportPath string
-	Name       string
-	Standard   bool
-	DepOnly    bool
-	Imports    []string
-	Deps       []string
-	Module     *struct{ Path string }
+	ImportPath                string
+	Name                      string
+	Standard                  bool
+	DepOnly                   bool
+	Imports                   []string
+	TestImports, XTestImports []string
+	Deps                      []string
+	Module                    *struct{ Path string }
 }
 
-func (p pkg) ours() bool { return p.Module != nil && p.Module.Path == module }
+func (p pkg) ours() bool { return p.Module != nil && p.Module.Path == ourModule }
 
 // short is the path of one of our packages below the module's root.
-func short(path string) string { return strings.TrimPrefix(strings.TrimPrefix(path, module), "/") }
+func short(path string) string { return strings.TrimPrefix(strings.TrimPrefix(path, ourModule), "/") }
 
 // list runs go list over the whole module, dependencies included.
 func list(t *testing.T, env ...string) map[string]pkg {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-deps", "-tags", "vm",
-		"-json=ImportPath,Name,Standard,DepOnly,Imports,Deps,Module", module+"/...")
+		"-json=ImportPath,Name,Standard,DepOnly,Imports,TestImports,XTestImports,Deps,Module", ourModule+"/...")
 	cmd.Env = append(os.Environ(), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -76,7 +81,7 @@ func TestTableAndCodeNameTheSamePackages(t *testing.T) {
 		}
 	}
 	for name := range floors {
-		if _, ok := all[module+"/"+name]; !ok {
+		if _, ok := all[ourModule+"/"+name]; !ok {
 			t.Errorf("the table of floors names %s, which does not exist", name)
 		}
 	}
@@ -86,7 +91,7 @@ func TestPackagesImportOnlyLowerFloors(t *testing.T) {
 	for _, p := range sorted(list(t)) {
 		from := short(p.ImportPath)
 		for _, i := range p.Imports {
-			if i != module && !strings.HasPrefix(i, module+"/") {
+			if i != ourModule && !strings.HasPrefix(i, ourModule+"/") {
 				continue
 			}
 			if to := short(i); floors[to] >= floors[from] {
@@ -114,7 +119,7 @@ func TestSharedIsStandardLibraryOnly(t *testing.T) {
 // TestAgentStaysSmall looks at the agent as it is built: without cgo.
 func TestAgentStaysSmall(t *testing.T) {
 	all := list(t, "CGO_ENABLED=0")
-	agent, ok := all[module+"/agent"]
+	agent, ok := all[ourModule+"/agent"]
 	if !ok {
 		t.Fatal("there is no package agent")
 	}
@@ -145,7 +150,7 @@ func TestOneImporterOfEachModule(t *testing.T) {
 			}
 			seen := map[string]bool{}
 			for _, i := range p.Imports {
-				if m := all[i].Module; m != nil && m.Path != module && !seen[m.Path] {
+				if m := all[i].Module; m != nil && m.Path != ourModule && !seen[m.Path] {
 					seen[m.Path] = true
 					importers[m.Path] = append(importers[m.Path], short(path))
 				}
@@ -177,6 +182,52 @@ func TestOneImporterOfEachModule(t *testing.T) {
 		}
 		if e.why == "" {
 			t.Errorf("the exception of module %s gives no reason", m)
+		}
+	}
+}
+
+// TestModulesHaveADecision: whoever adds a module writes a line in docs/adr that says what it is for. Modules that only
+// tests use count as well.
+func TestModulesHaveADecision(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/adr/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("there are no decisions to read: %v", err)
+	}
+	var text strings.Builder
+	for _, p := range pages {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(b)
+	}
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := modfile.Parse("go.mod", mod, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := list(t)
+	direct := map[string]bool{}
+	for _, p := range sorted(all) {
+		for _, i := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			for _, r := range file.Require {
+				if i == r.Mod.Path || strings.HasPrefix(i, r.Mod.Path+"/") {
+					direct[r.Mod.Path] = true
+				}
+			}
+		}
+	}
+	if len(direct) < 10 {
+		t.Fatalf("only %d modules are imported: go list was misread", len(direct))
+	}
+	for m := range direct {
+		path, _, _ := module.SplitPathVersion(m)
+		name := strings.TrimPrefix(strings.TrimPrefix(path, "github.com/"), "golang.org/")
+		if !strings.Contains(text.String(), name) {
+			t.Errorf("module %s is imported, and no page of docs/adr says what for: add a line to 0008 (%s)", m, name)
 		}
 	}
 }
