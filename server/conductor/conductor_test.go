@@ -327,7 +327,9 @@ func (a *agent) run(name string, res *step.Result) {
 
 func erased() *step.Result {
 	id, _ := disk.ID()
-	return &step.Result{Data: map[string]any{"devices": []conductor.EraseRecord{{Device: id, Method: "overwrite", Verified: true}}}}
+	r := catalog.Erased{ID: id, Method: "overwrite", To: id.Size}
+	r.Verify.Mode = "sample"
+	return &step.Result{Data: map[string]any{"devices": []catalog.Erased{r}}}
 }
 
 func (s *site) available() {

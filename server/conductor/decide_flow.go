@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -188,13 +189,6 @@ func (d *decider) finish() {
 	d.effect(e)
 }
 
-// EraseRecord is what deploy.erase_devices leaves for each device in Result.Data["devices"].
-type EraseRecord struct {
-	Device   inventory.DeviceID `json:"device"`
-	Method   string             `json:"method"`
-	Verified bool               `json:"verified"`
-}
-
 // erased checks that every device to be erased has a verified record of this run (I5). A run without the erase step
 // (automated cleaning switched off) was audited when it began.
 func (d *decider) erased() error {
@@ -209,7 +203,7 @@ func (d *decider) erased() error {
 	if err != nil {
 		return err
 	}
-	var records []EraseRecord
+	var records []catalog.Erased
 	if r := d.s.Steps[i].Result; r != nil {
 		raw, err := json.Marshal(r.Data["devices"])
 		if err == nil {
@@ -220,7 +214,7 @@ func (d *decider) erased() error {
 		}
 	}
 	for _, id := range want {
-		if !slices.ContainsFunc(records, func(r EraseRecord) bool { return r.Device == id && r.Verified }) {
+		if !slices.ContainsFunc(records, func(r catalog.Erased) bool { return r.ID == id && r.Whole() }) {
 			return fault.New(fault.DiskNotErased, "no verified erase record for the disk with %s", id)
 		}
 	}

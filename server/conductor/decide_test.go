@@ -187,8 +187,7 @@ func (l *life) running() StepRecord {
 func records(disks ...inventory.Disk) map[string]any {
 	var out []any
 	for _, d := range disks {
-		id, _ := d.ID()
-		out = append(out, EraseRecord{Device: id, Method: "overwrite", Verified: true})
+		out = append(out, erasedRecord(d, d.Size, "sample"))
 	}
 	return map[string]any{"devices": out}
 }
@@ -277,7 +276,8 @@ func TestI05_CleanNeedsARecordOfEveryDisk(t *testing.T) {
 	for name, data := range map[string]map[string]any{
 		"no record":        nil,
 		"one of two":       records(disk0),
-		"not verified":     {"devices": []any{EraseRecord{Device: mustID(disk0), Verified: true}, EraseRecord{Device: mustID(disk1)}}},
+		"not read back":    {"devices": []any{erasedRecord(disk0, disk0.Size, "full"), erasedRecord(disk1, disk1.Size, "")}},
+		"only half":        {"devices": []any{erasedRecord(disk0, disk0.Size, "full"), erasedRecord(disk1, disk1.Size/2, "full")}},
 		"another disk":     records(disk0, inventory.Disk{Serial: "S1", Size: 1, Class: inventory.NVMePCIe}),
 		"a wrong document": {"devices": "all of them"},
 	} {
@@ -296,7 +296,12 @@ func TestI05_CleanNeedsARecordOfEveryDisk(t *testing.T) {
 	}
 }
 
-func mustID(d inventory.Disk) inventory.DeviceID { id, _ := d.ID(); return id }
+func erasedRecord(d inventory.Disk, to int64, verify string) catalog.Erased {
+	id, _ := d.ID()
+	r := catalog.Erased{ID: id, Method: "overwrite", To: to}
+	r.Verify.Mode = verify
+	return r
+}
 
 func TestI05_MissingDiskFailsBeforeAnythingIsErased(t *testing.T) {
 	l := newLife(t, disk0, disk1)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -44,6 +45,24 @@ var InBand = []step.Step{
 		},
 		Secrets: []string{"configdrive"}, Touches: step.RootDisk, Abortable: true, Repeat: step.Again, Timeout: 4 * time.Hour,
 	},
+}
+
+// Erased is one disk's entry in the result of deploy.erase_devices (Result.Data["devices"]): what a node must bring for
+// each of its disks to be recorded as clean (safety.md I5). Other keys are for people.
+type Erased struct {
+	ID     inventory.DeviceID `json:"id"`
+	Method string             `json:"method"`
+	From   int64              `json:"from"` // first byte erased
+	To     int64              `json:"to"`   // first byte after
+	Verify struct {
+		Mode string `json:"mode"` // "sample" or "full"; "" when nothing was read back
+	} `json:"verify"`
+	Error string `json:"error,omitempty"`
+}
+
+// Whole tells whether all of the disk was erased and read back.
+func (e Erased) Whole() bool {
+	return e.Error == "" && e.Method != "" && e.Verify.Mode != "" && e.From == 0 && e.To == e.ID.Size
 }
 
 // Redfish is what the redfish hardware type offers out of band.
