@@ -67,7 +67,8 @@ type Result struct {
 var cmdline = []string{"console=tty0", "console=ttyS0,115200n8", "quiet", "loglevel=4", "panic=60", "rdinit=/init"}
 
 // Build makes the ramdisk. The same inputs give the same bytes. It needs the Go toolchain and, on a machine where
-// Cache is empty, Debian's apt, dpkg, kmod and zstd; what is missing is named. It may be called again at any time.
+// Cache is empty, Debian's apt, dpkg, kmod and zstd; what is missing is named. It may be called again at any time;
+// builds that share a cache wait for each other.
 func Build(ctx context.Context, o Options) (Result, error) {
 	o, err := o.defaults()
 	if err != nil {
@@ -76,6 +77,11 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	if err := need("go", "dpkg-deb", "depmod", "zstd"); err != nil {
 		return Result{}, err
 	}
+	unlock, err := lock(filepath.Join(o.Cache, "lock"))
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
 	kernelDeb, err := o.kernelPackage(ctx)
 	if err != nil {
 		return Result{}, err

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/u-root/mkuimage/cpio"
 )
@@ -90,8 +91,8 @@ func (o Options) extra(ctx context.Context, file string) (layer, error) {
 	if err != nil {
 		return layer{}, fmt.Errorf("extra layer: %w", err)
 	}
-	if _, err := cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(raw))); err != nil {
-		return layer{}, fmt.Errorf("extra layer %s is no uncompressed newc cpio archive: %w", file, err)
+	if r, err := cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(raw))); err != nil || len(r) == 0 {
+		return layer{}, fmt.Errorf("extra layer %s is no uncompressed newc cpio archive (%v)", file, err)
 	}
 	name := "extra-" + strings.TrimSuffix(filepath.Base(file), ".cpio")
 	h := sha256.Sum256(raw)
@@ -166,6 +167,19 @@ func write(file string, fill func(*os.File) error) error {
 		return err
 	}
 	return os.Rename(f.Name(), file)
+}
+
+// lock waits until this process alone works in the cache.
+func lock(file string) (unlock func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("lock the cache: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock the cache: %w", err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // replace copies a file.
