@@ -45,6 +45,7 @@ var floors = map[string]int{
 	"agent/image":         6,
 
 	"hardware-managers/generic": 7,
+	"hardware-managers/example": 7,
 
 	"hardware-managers/all": 8,
 	"initramfs":             8,
