@@ -72,15 +72,16 @@ var floors = map[string]int{
 
 	"integration/bmc": 12,
 
-	"integration/control":  13,
-	"integration/emulator": 13,
+	"integration/control": 13,
 
-	"integration":     14,
-	"integration/lab": 14,
+	"integration/emulator": 14,
 
-	"integration/cmd/demo":             15,
-	"integration/cmd/redfish-emulator": 15,
-	"integration/vm":                   15,
+	"integration/lab": 15,
+
+	"integration":                      16,
+	"integration/cmd/demo":             16,
+	"integration/cmd/redfish-emulator": 16,
+	"integration/vm":                   16,
 }
 
 // neverInAgent names the modules that the agent's program must not reach, and why.
