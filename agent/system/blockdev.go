@@ -232,6 +232,9 @@ func (b *Block) NVMeNamespace() (uint32, error) {
 		id = n
 		return nil
 	})
+	if errors.Is(err, unix.EINVAL) { // what some drivers say to an ioctl they don't know
+		return 0, fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
 	return uint32(id), unsupported(err)
 }
 

@@ -59,6 +59,7 @@ var floors = map[string]int{
 	"integration/faults":       10,
 	"integration/figures":      10,
 	"integration/floors":       10,
+	"integration/blockdev":     10,
 	"integration/image":        10,
 	"integration/image/testos": 10,
 	"integration/lint":         10,
