@@ -48,6 +48,7 @@ type Conductor struct {
 	agents  map[NodeID]*presence
 	subs    map[*subscription]struct{}
 	run     context.Context // nil until Run, and after it
+	ready   chan struct{}   // closed when Run has gone on with what the store held
 	wg      sync.WaitGroup
 }
 
@@ -67,7 +68,7 @@ func New(cfg Config) (*Conductor, error) {
 	c := &Conductor{
 		cfg: cfg, drivers: map[string]Driver{}, catalogs: map[string]*step.Registry{},
 		workers: map[NodeID]*worker{}, waits: map[NodeID]waitIndex{}, agents: map[NodeID]*presence{},
-		subs: map[*subscription]struct{}{},
+		subs: map[*subscription]struct{}{}, ready: make(chan struct{}),
 	}
 	for _, d := range cfg.Drivers {
 		reg, err := step.NewRegistry(append(append([]step.Step{}, d.Steps()...), catalog.InBand...)...)
@@ -137,8 +138,19 @@ func (c *Conductor) apply(ctx context.Context, id NodeID, e Event, more func(Tx)
 	return c.applyWith(ctx, id, func(Node) (Event, error) { return e, nil }, more)
 }
 
-// applyWith is apply for an event that depends on the node as the transaction sees it.
+// applyWith is apply for an event that depends on the node as the transaction sees it. Until Run has read the stored
+// effects nothing new may be decided: an effect would be carried out twice or not at all.
 func (c *Conductor) applyWith(ctx context.Context, id NodeID, event func(Node) (Event, error), more func(Tx) error) error {
+	select {
+	case <-c.ready:
+		return c.applyNow(ctx, id, event, more)
+	case <-ctx.Done():
+		return fault.New(fault.StorageUnavailable, "the server is still going on with its stored work").Because(ctx.Err())
+	}
+}
+
+// applyNow is applyWith for Run itself.
+func (c *Conductor) applyNow(ctx context.Context, id NodeID, event func(Node) (Event, error), more func(Tx) error) error {
 	var d Decision
 	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
 		n, err := tx.Node(id)

@@ -17,12 +17,13 @@ const (
 	stampKey   = "conductor.alive"
 )
 
-// Run goes on with what the store holds, then carries out effects and watches deadlines until ctx ends; it returns
+// Run, called once, goes on with what the store holds, then carries out effects and watches deadlines until ctx ends; it returns
 // when all its goroutines have ended. An effect under way stays in the store for the next Run.
 func (c *Conductor) Run(ctx context.Context) error {
 	if err := c.recover(ctx); err != nil {
 		return fmt.Errorf("go on with stored work: %w", err)
 	}
+	close(c.ready)
 	c.watchDeadlines(ctx)
 	c.mu.Lock()
 	c.run = nil
@@ -61,16 +62,19 @@ func (c *Conductor) recover(ctx context.Context) error {
 	c.mu.Lock()
 	c.run = ctx
 	c.mu.Unlock()
+	now := func(id NodeID, e Event, more func(Tx) error) error {
+		return c.applyNow(ctx, id, func(Node) (Event, error) { return e, nil }, more)
+	}
 	for _, n := range nodes {
 		if n.Flow == nil || n.Flow.Phase == PhaseEnded {
 			continue
 		}
 		if away > jump || away < 0 {
-			if err := c.apply(ctx, n.UUID, ClockShifted{By: away}, nil); err != nil {
+			if err := now(n.UUID, ClockShifted{By: away}, nil); err != nil {
 				return err
 			}
 		}
-		if err := c.apply(ctx, n.UUID, ServerRestarted{}, nil); err != nil {
+		if err := now(n.UUID, ServerRestarted{}, nil); err != nil {
 			return err
 		}
 		if n, err = c.Node(ctx, string(n.UUID)); err != nil {
@@ -84,7 +88,7 @@ func (c *Conductor) recover(ctx context.Context) error {
 			continue
 		}
 		cut := StepEnded{ID: e.Step, Outcome: api.Interrupted}
-		err := c.apply(ctx, e.Node, cut, func(tx Tx) error { return tx.DoneEffect(e.ID) })
+		err := now(e.Node, cut, func(tx Tx) error { return tx.DoneEffect(e.ID) })
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return err
 		}
