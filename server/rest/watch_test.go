@@ -1,0 +1,259 @@
+package rest_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// listening serves the API on a socket, with so short a time for reading requests that a stream which kept to it would
+// end at once.
+func (s *server) listening() string {
+	s.Helper()
+	h := rest.New(rest.Config{Backend: s.backend, Images: s.images, Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	srv := rest.Server(h, slog.New(slog.DiscardHandler))
+	if srv.ReadHeaderTimeout <= 0 || srv.ReadTimeout <= 0 || srv.IdleTimeout <= 0 || srv.MaxHeaderBytes <= 0 {
+		s.Errorf("the server waits for ever: %+v", srv)
+	}
+	srv.ReadHeaderTimeout, srv.ReadTimeout = 50*time.Millisecond, 50*time.Millisecond
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- srv.Serve(ln) }()
+	s.Cleanup(func() {
+		if err := srv.Close(); err != nil {
+			s.Error(err)
+		}
+		<-done
+	})
+	return "http://" + ln.Addr().String()
+}
+
+// open starts a stream that ends with the test.
+func (s *server) open(url string) *http.Response {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
+	s.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	r.Header.Set(api.HeaderVersion, "latest")
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	a, err := client.Do(r)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = a.Body.Close() })
+	if a.StatusCode != 200 {
+		text, _ := io.ReadAll(a.Body)
+		s.Fatalf("%s: %d %s", url, a.StatusCode, text)
+	}
+	return a
+}
+
+// line reads up to the next line that contains want.
+func line(t *testing.T, r *bufio.Reader, want string) string {
+	t.Helper()
+	var seen strings.Builder
+	for {
+		text, err := r.ReadString('\n')
+		seen.WriteString(text)
+		if strings.Contains(text, want) {
+			return text
+		}
+		if err != nil {
+			t.Fatalf("the stream ended (%v) before %q: %s", err, want, seen.String())
+		}
+	}
+}
+
+// change edits the only node and tells the watchers.
+func (s *server) change(edit func(*conductor.Node)) {
+	s.mu.Lock()
+	edit(&s.nodes[0])
+	s.mu.Unlock()
+	s.changed <- struct{}{}
+}
+
+func TestEventsOfOneNode(t *testing.T) {
+	s := newServer(t)
+	s.enrolled()
+	events := bufio.NewReader(s.open(s.listening() + "/v1/events?node=n1").Body)
+	line(t, events, `"provision_state":"enroll"`)
+	for i, st := range []state.State{state.Verifying, state.Manageable} {
+		timer := time.NewTimer(60 * time.Millisecond) // longer than the server's time for reading requests
+		<-timer.C
+		s.change(func(n *conductor.Node) { n.State = st })
+		if got := line(t, events, "data: "); !strings.Contains(got, string(st)) {
+			t.Errorf("event %d is %s", i, got)
+		}
+	}
+	s.mu.Lock()
+	s.nodes = nil
+	s.mu.Unlock()
+	s.changed <- struct{}{}
+	line(t, events, `"gone":true`)
+	if _, err := io.Copy(io.Discard, events); err != nil {
+		t.Errorf("the stream goes on after the node is gone: %v", err)
+	}
+}
+
+func TestEventsOfAllTellWhatChanged(t *testing.T) {
+	s := newServer(t)
+	s.enrolled()
+	s.want(s.do("POST", "/v1/nodes", `{"name": "n2", "driver": "redfish"}`), 201)
+	events := bufio.NewReader(s.open(s.listening() + "/v1/events").Body)
+	line(t, events, `"name":"n1"`)
+	line(t, events, `"name":"n2"`)
+	s.change(func(n *conductor.Node) { n.Power = conductor.PowerOn })
+	if got := line(t, events, "data: "); !strings.Contains(got, `"name":"n1"`) || !strings.Contains(got, "power on") {
+		t.Errorf("event %s", got)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	s := newServer(t)
+	path := s.enrolled()
+	s.want(s.do("GET", path+"/logs", ""), 404)
+	s.logs[1], s.logs[2] = "first\n", "second\n"
+	a := s.want(s.do("GET", path+"/logs", ""), 200)
+	if a.Body.String() != "second\n" || a.Header().Get(api.HeaderLogGeneration) != "2" || a.Header().Get(api.HeaderLogGenerations) != "1,2" {
+		t.Errorf("log %q, headers %v", a.Body, a.Header())
+	}
+	if a = s.want(s.do("GET", path+"/logs?generation=1&offset=3", ""), 200); a.Body.String() != "st\n" {
+		t.Errorf("log %q", a.Body)
+	}
+	s.want(s.do("GET", path+"/logs?generation=9", ""), 404)
+	for _, q := range []string{"generation=0", "generation=x", "offset=-1", "follow=maybe", "nosuch=1"} {
+		s.want(s.do("GET", path+"/logs?"+q, ""), 400)
+	}
+}
+
+// A followed log begins before the first line is there, and goes on to the next boot's.
+func TestFollowedLog(t *testing.T) {
+	s := newServer(t)
+	path := s.enrolled()
+	log := bufio.NewReader(s.open(s.listening() + path + "/logs?follow=true").Body)
+	write := func(generation uint64, text string) {
+		s.mu.Lock()
+		s.logs[generation] += text
+		s.mu.Unlock()
+		s.changed <- struct{}{}
+	}
+	for i, text := range []string{"one\n", "two\n"} {
+		write(1, text)
+		if got := line(t, log, "\n"); got != text {
+			t.Errorf("line %d is %q", i, got)
+		}
+	}
+	write(2, "three\n")
+	if got := line(t, log, "\n"); got != "three\n" {
+		t.Errorf("the next boot's line is %q", got)
+	}
+}
+
+func TestStepsTellTheWait(t *testing.T) {
+	s := newServer(t)
+	path := s.enrolled()
+	n := &s.nodes[0]
+	n.State, n.Target = state.CleanWait, state.Available
+	n.Flow = &conductor.Flow{Run: "r1", Flow: state.Clean, Phase: conductor.PhaseLookup, Started: now,
+		Wait: &conductor.Wait{For: "the ramdisk to look itself up", Owner: "agent", Since: now, Deadline: now.Add(30 * time.Minute), Evidence: "the BMC read the medium", Seen: now}}
+	n.Boot = &conductor.Boot{Generation: 3, Level: api.A1, Contested: true}
+	s.records = []conductor.StepRecord{{ID: "s1", Step: step.Step{Name: "deploy.erase_devices", Where: step.InBand}, State: conductor.StepPlanned,
+		Progress: &step.Progress{Percent: 12}}}
+	a := s.want(s.do("GET", path+"/steps", ""), 200)
+	wait := a.body["wait"].(map[string]any)
+	for field, want := range map[string]string{"for": "the ramdisk to look itself up", "owner": "agent", "deadline": "2026-11-20T15:09:08+00:00", "evidence": "the BMC read the medium"} {
+		if wait[field] != want {
+			t.Errorf("wait.%s is %v", field, wait[field])
+		}
+	}
+	if b := a.body["boot"].(map[string]any); b["contested"] != true || b["level"] != 1.0 {
+		t.Errorf("boot %v", b)
+	}
+	if got := fmt.Sprint(a.body["verbs"]); got != "[abort]" {
+		t.Errorf("verbs %s", got)
+	}
+	show := s.want(s.do("GET", path, ""), 200)
+	if show.body["reservation"] != nil {
+		t.Errorf("a waiting node is reserved by %v", show.body["reservation"])
+	}
+	s.records[0].State = conductor.StepStarted
+	if got := s.do("GET", path, "").body["clean_step"].(map[string]any)["step"]; got != "erase_devices" {
+		t.Errorf("clean_step is %v", got)
+	}
+}
+
+// An upload may take longer than a request is read for, as long as it moves; TestT06 is one that does not move at all.
+func TestSlowUpload(t *testing.T) {
+	s := newServer(t)
+	url := s.listening() + "/v1/images/slow.raw"
+	r, w := io.Pipe()
+	go func() {
+		defer w.Close()
+		for range 4 {
+			timer := time.NewTimer(30 * time.Millisecond)
+			<-timer.C
+			if _, err := io.WriteString(w, "piece"); err != nil {
+				return
+			}
+		}
+	}()
+	request, err := http.NewRequestWithContext(t.Context(), "PUT", url, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if a.StatusCode != 201 || s.images.images["slow.raw"] != "piecepiecepiecepiece" {
+		t.Errorf("%d, %q", a.StatusCode, s.images.images["slow.raw"])
+	}
+}
+
+// TestT06_SlowRequestsAreCutOff sends half a request and waits for the server to end it.
+func TestT06_SlowRequestsAreCutOff(t *testing.T) {
+	s := newServer(t)
+	addr := strings.TrimPrefix(s.listening(), "http://")
+	for name, half := range map[string]string{
+		"header": "GET /v1/nodes HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+		"body":   "POST /v1/nodes HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{",
+	} {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, half); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Errorf("half a %s: the connection is still open: %v", name, err)
+		}
+	}
+	if len(s.nodes) != 0 {
+		t.Error("half a request made a node")
+	}
+}
