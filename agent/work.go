@@ -2,17 +2,20 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/agent/channel"
+	"github.com/bessemer-metal/bessemer/agent/image"
 	"github.com/bessemer-metal/bessemer/agent/inventory"
+	"github.com/bessemer-metal/bessemer/agent/managers"
 	"github.com/bessemer-metal/bessemer/agent/run"
 	"github.com/bessemer-metal/bessemer/agent/system"
-	"github.com/bessemer-metal/bessemer/shared/step"
+	"github.com/bessemer-metal/bessemer/hardware-managers/all"
+	"github.com/bessemer-metal/bessemer/shared/hardware"
 )
 
 // work takes the inventory and works for the server until ctx ends: the channel brings commands, the executor runs
@@ -47,14 +50,26 @@ func work(ctx context.Context, s session) error {
 		return err
 	}
 	defer client.Close()
-	managers := nothing{}
-	executor := run.New(run.Config{Server: client, Manager: managers, Journal: journal, Now: time.Now, Log: s.log})
+	set, err := managers.Load(ctx, &hardware.Machine{
+		Root: os.DirFS(s.root), Exec: system.NewRunner(s.root), Inventory: inv, Log: s.log,
+	}, all.Managers(all.Parts{
+		Root: os.DirFS(s.root), BootMedium: s.medium.Name, Firmware: firmware(s.root), Now: time.Now, Log: s.log,
+	}))
+	if err != nil {
+		return err
+	}
+	for _, p := range set.Problems() {
+		s.console.Say("managers", "%s", p)
+	}
+	executor := run.New(run.Config{Server: client, Manager: set, Journal: journal, Now: time.Now, Log: s.log})
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
 	for _, part := range []func() error{
-		func() error { return client.Run(ctx, executor, channel.Offer{Steps: managers.Steps()}) },
+		func() error {
+			return client.Run(ctx, executor, channel.Offer{Steps: set.Steps(), Versions: set.Versions()})
+		},
 		func() error { return executor.Run(ctx) },
 		func() error { return s.kept.Ship(ctx, client.Ship) },
 	} {
@@ -64,11 +79,13 @@ func work(ctx context.Context, s session) error {
 	return context.Cause(ctx)
 }
 
-// nothing is a machine that no manager fits.
-type nothing struct{}
-
-func (nothing) Steps() []step.Step { return nil }
-
-func (nothing) Run(context.Context, string, step.Call) (step.Result, error) {
-	return step.Result{}, errors.New("no manager")
+// firmware opens the machine's boot manager when a step needs it: a machine that was not booted by UEFI has none.
+func firmware(root string) func() (image.Firmware, error) {
+	return func() (image.Firmware, error) {
+		f, err := system.OpenFirmware(root)
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
+	}
 }
