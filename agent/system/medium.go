@@ -86,8 +86,8 @@ func maybeMedium(root, name string) bool {
 	if err != nil || sectors == 0 || sectors >= MediumMax/512 || readWord(dir, "removable") != "1" {
 		return false
 	}
-	path, err := filepath.EvalSymlinks(dir)
-	return err == nil && strings.Contains(path, "/usb")
+	device, err := os.Readlink(dir) // "../devices/pci0000:00/0000:00:14.0/usb1/…"
+	return err == nil && strings.Contains(device, "/usb")
 }
 
 func readMedium(dev string) (api.BootConfig, error) {
