@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -131,9 +133,9 @@ func (l *Lab) answers(ctx context.Context) error {
 		}
 		select {
 		case <-l.server.ended:
-			return fmt.Errorf("the server ended: %v\n%s", l.server.err, tail(l.ServerLog(), 20))
+			return fmt.Errorf("the server ended: %v\n%s", l.server.err, Tail(l.ServerLog(), 20))
 		case <-ctx.Done():
-			return fmt.Errorf("the server does not answer at %s\n%s", l.URL, tail(l.ServerLog(), 20))
+			return fmt.Errorf("the server does not answer at %s\n%s", l.URL, Tail(l.ServerLog(), 20))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -191,8 +193,9 @@ func (l *Lab) Until(ctx context.Context, node string, want state.State, seen fun
 			seen(s)
 		}
 		_, busy := state.FlowOf(s.State)
+		busy = busy || s.Run != nil && s.Run.Ended.IsZero() // a verb's answer may come before its flow's state does
 		switch {
-		case s.State == want:
+		case s.State == want && !busy:
 			return s, nil
 		case !busy && s.LastError != "":
 			return s, fmt.Errorf("%s is %s, expected %s: %s", node, s.State, want, s.LastError)
@@ -226,7 +229,7 @@ func (l *Lab) Console(ctx context.Context, m *emulator.Machine, offset int, text
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("the serial line of %s never said %q; its end:\n%s", m.Name(), text, tail(m.Console(), 25))
+			return 0, fmt.Errorf("the serial line of %s never said %q; its end:\n%s", m.Name(), text, Tail(m.Console(), 25))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -241,7 +244,8 @@ func (l *Lab) ConsoleLength(m *emulator.Machine) int {
 	return int(st.Size())
 }
 
-func tail(file string, lines int) string {
+// Tail is the last lines of a file, or why it can not be read.
+func Tail(file string, lines int) string {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return err.Error()
@@ -278,17 +282,31 @@ type process struct {
 
 func start(program string, args []string, log io.Writer) (*process, error) {
 	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", program, err)
-	}
 	p := &process{cmd: cmd, ended: make(chan struct{})}
+	started := make(chan error, 1)
 	go func() {
+		// The kernel kills the child when the thread that made it ends, so the thread stays ours until then.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
 		p.err = cmd.Wait()
 		close(p.ended)
 	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", program, err)
+	}
 	return p, nil
+}
+
+// environment is ours without settings of Bessemer: a lab is what its configuration says.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "BESSEMER_") })
 }
 
 func (p *process) kill() {
