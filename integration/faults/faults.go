@@ -62,8 +62,8 @@ type Fault struct {
 	Kind       Kind     `json:"kind"`
 	Match      string   `json:"match,omitempty"` // "GET /redfish/v1/Systems": method and prefix of the path, either may be missing
 	Count      int      `json:"count,omitempty"` // requests it concerns; 0: all
-	For        Duration `json:"for,omitempty"`   // how long it lasts; 0: until it is taken away
-	Delay      Duration `json:"delay,omitempty"`
+	For        Duration `json:"for,omitzero"`    // how long it lasts; 0: until it is taken away
+	Delay      Duration `json:"delay,omitzero"`
 	Status     int      `json:"status,omitempty"`
 	RetryAfter string   `json:"retry_after,omitempty"`
 	Value      string   `json:"value,omitempty"`

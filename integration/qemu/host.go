@@ -66,7 +66,7 @@ func (h *Host) Accelerator(ctx context.Context) string {
 	} else {
 		h.accel = "kvm"
 	}
-	if file != "" {
+	if file != "" && ctx.Err() == nil {
 		if err := errors.Join(os.MkdirAll(h.cache, 0o700), os.WriteFile(file, []byte(h.accel), 0o600)); err != nil {
 			h.log.Warn("result of the KVM probe is not remembered", "err", err)
 		}

@@ -273,6 +273,9 @@ func (m *Machine) Insert(ctx context.Context, image medium.Image) error {
 		return err
 	}
 	m.images++
+	if err := os.Remove(m.cdSocket()); err != nil && !errors.Is(err, os.ErrNotExist) { // of an emulator that was killed
+		return fmt.Errorf("insert medium: %w", err)
+	}
 	ln, err := net.Listen("unix", m.cdSocket())
 	if err != nil {
 		return fmt.Errorf("insert medium: %w", err)

@@ -39,13 +39,16 @@ Flags:
 `
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "redfish-emulator:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string, out, errs io.Writer) (err error) {
+// run serves until ctx ends.
+func run(ctx context.Context, args []string, out, errs io.Writer) (err error) {
 	f := flag.NewFlagSet("redfish-emulator", flag.ContinueOnError)
 	f.SetOutput(errs)
 	f.Usage = func() {
@@ -100,9 +103,6 @@ func run(args []string, out, errs io.Writer) (err error) {
 		fmt.Fprintln(errs, "no machines yet: POST /control/v1/machines adds one, as do --config, --qemu and --fake")
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(errs, nil))
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return err
 	}
