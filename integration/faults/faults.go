@@ -36,7 +36,7 @@ type Kind string
 const (
 	Delay            Kind = "delay"             // Delay: wait before anything else
 	Status           Kind = "status"            // Status, RetryAfter: answer with an error, do nothing
-	HangUp           Kind = "close"             // hang up without an answer
+	HangUp           Kind = "hang_up"           // hang up without an answer
 	Body             Kind = "body"              // Value: answer 200 with this as the body
 	Endless          Kind = "endless"           // answer 200 with a body that never ends
 	Huge             Kind = "huge"              // Size: answer 200 with a JSON body of so many bytes
