@@ -204,7 +204,7 @@ func (b *bmc) optional(o *operation, what string, err error) error {
 	if err == nil || o.poison != nil || o.ctx.Err() != nil {
 		return err
 	}
-	if statusOf(err) == 0 && !fault.Has(err, fault.BMCError) {
+	if status := statusOf(err); status == http.StatusUnauthorized || status == 0 && !fault.Has(err, fault.BMCError) {
 		return err
 	}
 	b.log.Debug("the BMC does not show a part of the machine", "bmc", b.target.origin, "part", what, "err", err)

@@ -186,6 +186,25 @@ func TestSetBootGoesToSettingsWhereTheSystemIsReadOnly(t *testing.T) {
 	}
 }
 
+// Some BMCs give tags that they do not accept themselves.
+func TestSetBootWithoutATagWhereTagsAreOfNoUse(t *testing.T) {
+	l := newLab(t)
+	l.before = func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.Method != http.MethodPatch:
+			return false
+		case r.Header.Get("If-Match") != "":
+			w.WriteHeader(http.StatusPreconditionFailed)
+		default:
+			l.do(func() { l.boot["BootSourceOverrideTarget"], l.boot["BootSourceOverrideEnabled"] = "Pxe", "Once" })
+		}
+		return true
+	}
+	if err := l.bmc(t).SetBoot(t.Context(), conductor.BootTarget{Device: "pxe"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestValidateNamesAllAtOnce(t *testing.T) {
 	d := newLab(t).driver
 	err := d.Validate(map[string]any{keyVerify: "true"})

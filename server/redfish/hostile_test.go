@@ -278,6 +278,53 @@ func TestF26_I25_HostileBodies(t *testing.T) {
 	}
 }
 
+func TestF26_CyclesAndPagesEndBeforeTheBudget(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		most   int
+	}{
+		"cycle": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"Members":[],"Members@odata.nextLink":"/redfish/v1/Systems"}`))
+		}, 1},
+		"pages": {pages, 64},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			lab := newLab(t)
+			lab.before = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path != "/redfish/v1/Systems" {
+					return false
+				}
+				c.answer(w, r)
+				return true
+			}
+			_, err := lab.bmc(t).Power(t.Context())
+			if n := lab.count("GET /redfish/v1/Systems"); !fault.Has(err, fault.BMCTooLarge) || n > c.most {
+				t.Errorf("%s: %d pages were read, %v", name, n, err)
+			}
+		})
+	}
+}
+
+func TestT08_RequestsOfAnOperationAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lab := newLab(t)
+		lab.lie = func(path string, o map[string]any) {
+			if path == "/redfish/v1/Systems/1/EthernetInterfaces" {
+				o["Members"] = func() (all link) {
+					for i := range 510 {
+						all = append(all, fmt.Sprint("/redfish/v1/Systems/1/EthernetInterfaces/1?card=", i))
+					}
+					return all
+				}()
+			}
+		}
+		_, err := lab.bmc(t).Facts(t.Context())
+		if n := lab.count("GET"); !fault.Has(err, fault.BMCTooLarge) || n > 500 {
+			t.Errorf("%d requests, %v", n, err)
+		}
+	})
+}
+
 func drip(w http.ResponseWriter, r *http.Request) {
 	for {
 		if _, err := w.Write([]byte(" ")); err != nil {
