@@ -233,13 +233,13 @@ func (r Reader) number(name string) (int64, error) {
 	return strconv.ParseInt(s, 10, 64)
 }
 
-// clean makes text of what a device says of itself: printable ASCII, inner runs of blanks kept, ends trimmed.
+// clean makes text of what a device says of itself: printable ASCII without blanks at its ends.
 func clean(s string) string {
 	s = strings.Map(func(c rune) rune {
 		switch {
-		case c == 0:
+		case c == 0 || c == '\n' || c == '\t':
 			return ' '
-		case c < 0x20 && c != '\n' && c != '\t' || c > 0x7e:
+		case c < 0x20 || c > 0x7e:
 			return -1
 		}
 		return c

@@ -180,5 +180,5 @@ func shortName(e []byte) string {
 	if ext != "" {
 		name += "." + ext
 	}
-	return strings.ToLower(name) // firmware does not mind the case
+	return name
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/diskfs/go-diskfs/backend/file"
+	"github.com/diskfs/go-diskfs/filesystem/fat12"
 	"github.com/diskfs/go-diskfs/filesystem/fat32"
 )
 
@@ -115,6 +116,38 @@ func ESPImage(t testing.TB, size int64, files map[string]string) []byte {
 			t.Fatal(err)
 		}
 		f.Close()
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// SmallESP makes a FAT12 file system of 4 MiB with a boot loader for removable media.
+func SmallESP(t testing.TB) []byte {
+	t.Helper()
+	const size = 4 << 20
+	name := filepath.Join(t.TempDir(), "esp")
+	store, err := file.CreateFromPath(name, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	fs, err := fat12.Create(store, size, 0, 512, "ESP", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.Mkdir("/EFI/BOOT"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := fs.OpenFile("/EFI/BOOT/BOOTX64.EFI", os.O_CREATE|os.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.WriteString(f, "boot"); err != nil {
+		t.Fatal(err)
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
