@@ -54,8 +54,17 @@ func runAgent(ctx context.Context, root string) error {
 		return ctx.Err()
 	case <-network.Ready():
 	}
+	if modules != nil && !modules.Settle(ctx, quiet, settle) {
+		log.Warn("devices kept appearing", "for", settle)
+	}
 	return work(ctx, session{root: root, console: console, log: log, kept: kept, medium: medium})
 }
+
+// How long no device may have appeared before the inventory is taken, and how long that is waited for at most.
+const (
+	quiet  = time.Second
+	settle = 30 * time.Second
+)
 
 // logSize is how many bytes of the agent's log a machine keeps until they are shipped.
 const logSize = 8 << 20
@@ -105,8 +114,8 @@ func loadModules(ctx context.Context, root string, console *system.Console, log 
 
 // bootConfig waits for the boot medium and reads it; a later process of the same boot takes what the first one kept.
 func bootConfig(ctx context.Context, root string, console *system.Console, changed <-chan struct{}) (system.Medium, error) {
-	if c, err := system.KeptConfig(root); err == nil {
-		return system.Medium{Config: c}, nil
+	if m, err := system.KeptMedium(root); err == nil {
+		return m, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		console.Say("medium", "%v; reading the boot medium again", err)
 	}
@@ -117,7 +126,7 @@ func bootConfig(ctx context.Context, root string, console *system.Console, chang
 	for {
 		m, err := system.FindMedium(root)
 		if err == nil {
-			if err := system.KeepConfig(root, m.Config); err != nil {
+			if err := system.KeepMedium(root, m); err != nil {
 				return m, err
 			}
 			console.Say("medium", "boot medium %s: %s", m.Name, m.Config)

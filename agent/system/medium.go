@@ -1,9 +1,9 @@
 package system
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,38 +116,38 @@ func Eject(root, name string) error {
 	return nil
 }
 
-const keptConfig = RunDir + "/boot.cfg"
+const keptMedium = RunDir + "/medium"
 
-// KeepConfig stores the boot configuration for the agent's next process: the medium is gone after the lookup. The
-// file is in tmpfs and readable by root only (safety.md §2.4).
-func KeepConfig(root string, c api.BootConfig) error {
-	b, err := api.EncodeBootConfig(c, api.RegionSize)
+// KeepMedium stores what the boot medium said for the agent's next process: the medium itself is gone after the
+// lookup. The file is in tmpfs and readable by root only (safety.md §2.4).
+func KeepMedium(root string, m Medium) error {
+	b, err := api.EncodeBootConfig(m.Config, api.RegionSize)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(root, keptConfig)
+	file := filepath.Join(root, keptMedium)
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("keep boot config: %w", err)
+		return fmt.Errorf("keep boot medium: %w", err)
 	}
-	if err := os.WriteFile(file+".new", b, 0o600); err != nil {
-		return fmt.Errorf("keep boot config: %w", err)
+	if err := os.WriteFile(file+".new", append([]byte(m.Name+"\n"), b...), 0o600); err != nil {
+		return fmt.Errorf("keep boot medium: %w", err)
 	}
 	if err := os.Rename(file+".new", file); err != nil {
-		return fmt.Errorf("keep boot config: %w", err)
+		return fmt.Errorf("keep boot medium: %w", err)
 	}
 	return nil
 }
 
-// KeptConfig is what an earlier process of this boot kept; os.ErrNotExist if there is none.
-func KeptConfig(root string) (api.BootConfig, error) {
-	f, err := os.Open(filepath.Join(root, keptConfig))
+// KeptMedium is what an earlier process of this boot kept; os.ErrNotExist if there is none.
+func KeptMedium(root string) (Medium, error) {
+	b, err := os.ReadFile(filepath.Join(root, keptMedium))
 	if err != nil {
-		return api.BootConfig{}, fmt.Errorf("kept boot config: %w", err)
+		return Medium{}, fmt.Errorf("kept boot medium: %w", err)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, api.RegionMax))
+	name, region, _ := bytes.Cut(b, []byte("\n"))
+	c, err := api.DecodeBootConfig(region)
 	if err != nil {
-		return api.BootConfig{}, fmt.Errorf("kept boot config: %w", err)
+		return Medium{}, fmt.Errorf("kept boot medium: %w", err)
 	}
-	return api.DecodeBootConfig(b)
+	return Medium{Name: string(name), Config: c}, nil
 }

@@ -122,21 +122,51 @@ func TestMediumTrouble(t *testing.T) {
 	}
 }
 
-func TestKeptConfig(t *testing.T) {
+func TestKeptMedium(t *testing.T) {
 	root := t.TempDir()
-	if _, err := KeptConfig(root); !errors.Is(err, os.ErrNotExist) {
+	if _, err := KeptMedium(root); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("nothing kept: %v", err)
 	}
-	want := bootConfig("n")
-	if err := KeepConfig(root, want); err != nil {
+	want := Medium{"sr0", bootConfig("n")}
+	if err := KeepMedium(root, want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := KeptConfig(root)
-	if err != nil || got.Secret != want.Secret {
+	got, err := KeptMedium(root)
+	if err != nil || got.Config.Secret != want.Config.Secret || got.Name != "sr0" {
 		t.Errorf("%v, %v", got, err)
 	}
-	fi, err := os.Stat(filepath.Join(root, keptConfig))
+	file := filepath.Join(root, keptMedium)
+	fi, err := os.Stat(file)
 	if err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", fi.Mode(), err)
 	}
+}
+
+func FuzzZ11_KeptMedium(f *testing.F) {
+	dir := f.TempDir()
+	if err := KeepMedium(dir, Medium{"sr0", bootConfig("n")}); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(dir, keptMedium))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole, 0)
+	f.Add(whole, len(whole)-1)
+	f.Add(whole, 60)
+	f.Fuzz(func(t *testing.T, b []byte, cut int) {
+		root := t.TempDir()
+		file := filepath.Join(root, keptMedium)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, b[:max(0, min(cut, len(b)))], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := KeptMedium(root); err == nil {
+			if err := m.Config.Check(); err != nil {
+				t.Fatalf("a damaged file was believed: %v", err)
+			}
+		}
+	})
 }

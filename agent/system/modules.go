@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/u-root/u-root/pkg/kmodule"
 	"golang.org/x/sys/unix"
@@ -38,6 +39,7 @@ type Modules struct {
 	mu    sync.Mutex
 	done  map[string]error // by file
 	asked map[string]bool  // modaliases answered
+	last  time.Time        // when a device last appeared; zero before the first Coldplug is through
 }
 
 type alias struct{ pattern, module string }
@@ -213,7 +215,31 @@ func (m *Modules) Coldplug(ctx context.Context) []string {
 		}
 		loaded = append(loaded, fresh...)
 	}
+	m.mu.Lock()
+	m.last = time.Now()
+	m.mu.Unlock()
 	return loaded
+}
+
+// Settle waits until Coldplug is through and no device has appeared (Want was not called) for a while, but not longer
+// than most: disks show up some time after their controller's driver. It says whether it became quiet.
+func (m *Modules) Settle(ctx context.Context, quiet, most time.Duration) bool {
+	for end := time.Now().Add(most); ; {
+		m.mu.Lock()
+		last := m.last
+		m.mu.Unlock()
+		left := quiet
+		if !last.IsZero() {
+			left = quiet - time.Since(last)
+		}
+		if left <= 0 {
+			return true
+		}
+		left = min(left, time.Until(end))
+		if left <= 0 || !sleep(ctx, left) {
+			return false
+		}
+	}
 }
 
 func (m *Modules) pass() (fresh []string) {
@@ -226,10 +252,14 @@ func (m *Modules) pass() (fresh []string) {
 	return fresh
 }
 
-// Want loads what a device's modalias asks for, once, and says what was new.
+// Want loads what a new device's modalias asks for, once, and says what was new. A device without one only tells that
+// devices are still appearing.
 func (m *Modules) Want(modalias string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !m.last.IsZero() {
+		m.last = time.Now()
+	}
 	if modalias == "" || m.asked[modalias] {
 		return nil
 	}

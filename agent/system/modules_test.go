@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // tree writes files below a new root; a name ending in -> is a symbolic link to what it holds.
@@ -157,6 +159,32 @@ func TestColdplugGoesOnUntilNothingIsNew(t *testing.T) {
 	if again := m.Coldplug(context.Background()); len(again) != 0 {
 		t.Errorf("a second time: %v", again)
 	}
+}
+
+func TestSettle(t *testing.T) {
+	root := tree(t, moduleTree())
+	synctest.Test(t, func(t *testing.T) {
+		m, _ := open(t, root)
+		begin := time.Now()
+		if m.Settle(t.Context(), time.Second, 10*time.Second) || time.Since(begin) != 10*time.Second {
+			t.Errorf("before the first pass it was quiet, or waited %s, expected 10 s", time.Since(begin))
+		}
+		m.Coldplug(t.Context())
+		begin = time.Now()
+		go func() { // two more devices, the last after 1.4 s
+			for range 2 {
+				sleep(t.Context(), 700*time.Millisecond)
+				m.Want("")
+			}
+		}()
+		if !m.Settle(t.Context(), time.Second, 10*time.Second) || time.Since(begin) != 2400*time.Millisecond {
+			t.Errorf("settled after %s, expected 2.4 s", time.Since(begin))
+		}
+		begin = time.Now()
+		if !m.Settle(t.Context(), time.Second, 10*time.Second) || time.Since(begin) != 0 {
+			t.Errorf("quiet for long, it still waited %s", time.Since(begin))
+		}
+	})
 }
 
 func TestUndriven(t *testing.T) {
