@@ -65,7 +65,7 @@ func FuzzZ6_Probes(f *testing.F) {
 
 // FuzzZ6_FAT: no file system makes the lister crash, loop, or read beyond the partition.
 func FuzzZ6_FAT(f *testing.F) {
-	f.Add(disktest.SmallESP(f))
+	f.Add(disktest.SmallESP(f)[:32<<10]) // tables and directories; files are not read
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var read int
 		disk.FindLoaderIn(func(off int64, n int) ([]byte, error) {

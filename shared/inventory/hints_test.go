@@ -106,7 +106,7 @@ func TestI04_RootNeedsExactlyOne(t *testing.T) {
 		}
 	}
 	_, err := Root(disks(), map[string]any{"model": "st4000"}, nil)
-	for _, want := range []string{"/dev/sda", "serial=z1", "serial=z2"} {
+	for _, want := range []string{"/dev/sda", "serial=Z1", "serial=Z2"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("message lacks %q: %v", want, err)
 		}
