@@ -154,16 +154,15 @@ type deployFlags struct {
 	rebuild                                    bool
 }
 
-func (c *command) nodeDeploy() *cobra.Command {
-	var d deployFlags
+func (c *command) nodeDeploy(rebuild bool) *cobra.Command {
+	d := deployFlags{rebuild: rebuild}
 	cmd := one("deploy NODE", 1)
-	cmd.Aliases = []string{"rebuild"}
 	cmd.Short = "Write an image to a machine and boot it"
 	cmd.Long = `Writes a whole-disk image to the machine's root disk, checks its digest, adds a config drive and boots it. The disk is
 not bootable until the digest was right.
 
 --image is the name of a stored image (bessemer image add) or a URL that the machine reaches; a URL needs --checksum.
-Without --image, what instance_info names is deployed. bessemer node rebuild NODE deploys an active node again.`
+Without --image, what instance_info names is deployed.`
 	cmd.Example = `  bessemer node deploy n1 --image debian.raw.zst --hostname web1 --ssh-key ~/.ssh/id_ed25519.pub --watch
   bessemer node deploy n1 --image https://images.example/d.raw --checksum sha256:5891b5b5... --root-device serial=S1
   bessemer node deploy n1 --image debian.raw --configdrive drive.json`

@@ -51,9 +51,9 @@ type watcher struct {
 // see tells what changed. It returns errDone when the work ended well, a fault when it did not.
 func (w *watcher) see(s api.StepsAnswer, v verb) error {
 	w.name = or(s.Name, string(s.Node))
-	if s.State != w.state {
-		w.say("%s%s", s.State, strings.TrimSuffix(" -> "+string(s.Target), " -> "))
-		w.state = s.State
+	_, going := state.FlowOf(s.State)
+	if going {
+		w.seeState(s)
 	}
 	wait := ""
 	if s.Wait != nil {
@@ -74,8 +74,18 @@ func (w *watcher) see(s api.StepsAnswer, v verb) error {
 			running = append(running, x)
 		}
 	}
+	if !going { // the end comes after what led to it
+		w.seeState(s)
+	}
 	w.display.bars(w.name, s.Wait, running)
 	return w.end(s, v)
+}
+
+func (w *watcher) seeState(s api.StepsAnswer) {
+	if s.State != w.state {
+		w.say("%s%s", s.State, strings.TrimSuffix(" -> "+string(s.Target), " -> "))
+		w.state = s.State
+	}
 }
 
 // seeStep tells the start, the end and, in plain output, every tenth of a step.
