@@ -31,23 +31,39 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bessemer": func() {
-		os.Exit(cli.Run(context.Background(), os.Args[1:], cli.Streams{
-			In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Now: time.Now,
-			Environment: config.Environment{Variables: os.Environ(), Home: os.Getenv("HOME")},
-		}, cli.Local{
-			Version: "test",
-			Serve: func(_ context.Context, s config.Server) error {
-				fmt.Println("serve on", s.Listen, "origins", s.AllowOrigins)
-				return nil
-			},
-			BuildRamdisk: func(_ context.Context, r cli.Ramdisk) error {
-				fmt.Println("build into", r.Output, r.Bundles, r.Fast)
-				return nil
-			},
-		}))
-	}})
+// bessemer is the command in a script, with <FILE as its standard input. It runs in this process.
+func bessemer(ts *testscript.TestScript, neg bool, args []string) {
+	in := ""
+	if last := len(args) - 1; last >= 0 && strings.HasPrefix(args[last], "<") {
+		in, args = ts.ReadFile(args[last][1:]), args[:last]
+	}
+	e := config.Environment{Home: ts.Getenv("WORK")}
+	for _, name := range []string{"BESSEMER_SERVER", "BESSEMER_LISTEN", "BESSEMER_PASSWORD_FILE"} {
+		if v := ts.Getenv(name); v != "" {
+			e.Variables = append(e.Variables, name+"="+v)
+		}
+	}
+	code := cli.Run(context.Background(), args, cli.Streams{In: strings.NewReader(in), Out: ts.Stdout(), Err: ts.Stderr(), Now: time.Now, Environment: e}, cli.Local{
+		Version: "test",
+		Serve: func(_ context.Context, s config.Server) error {
+			_, err := fmt.Fprintln(ts.Stdout(), "serve on", s.Listen, "origins", s.AllowOrigins)
+			return err
+		},
+		BuildRamdisk: func(_ context.Context, r cli.Ramdisk) error {
+			_, err := fmt.Fprintln(ts.Stdout(), "build into", r.Output, r.Bundles, r.Fast)
+			return err
+		},
+	})
+	want := map[string]int{"": cli.OK, "failed": cli.Failed, "usage": cli.Usage}[ts.Getenv("EXIT")]
+	if neg && want == cli.OK {
+		want = cli.Failed
+	}
+	if !neg {
+		want = cli.OK
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, expected %d", code, want)
+	}
 }
 
 // The scripts run the command against the real API, conductor and store, with machines that are in memory only.
@@ -63,6 +79,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("BESSEMER_SERVER", url)
 			return nil
 		},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"bessemer": bessemer},
 		UpdateScripts: *update,
 	})
 }
