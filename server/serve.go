@@ -134,14 +134,11 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 		imagesURL = "http://" + withPort(cfg.AdvertiseImages, bootLn.Addr())
 	}
 
+	bmcs := redfish.New(redfish.Config{Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: time.Now})
 	dispatcher := channel.NewDispatcher(time.Now)
 	c, err := conductor.New(conductor.Config{
-		Store: s.store,
-		Drivers: []conductor.Driver{
-			redfish.New(redfish.Config{Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: time.Now}),
-			fake.New(),
-		},
-		Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
+		Store:   s.store,
+		Drivers: []conductor.Driver{bmcs, fake.New()}, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
@@ -196,6 +193,11 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 	}
 	s.welcome(first, apiLn.Addr())
 	<-ctx.Done()
+	s.wg.Wait()
+	// BMCs have few sessions; those left open bar the door for a while.
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	bmcs.Close(end)
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -55,7 +55,14 @@ func TestLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	// Kept until the next run, so that a failure can be looked into.
+	dir := filepath.Join(built.Dir, "vm", "life")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	r := &rack{t: t, dir: dir, small: small}
 	machines := []emulator.MachineConfig{
 		{Name: "one", QEMU: &qemu.Config{CPUs: 2, MemoryMB: 1024, Disks: []qemu.Disk{
