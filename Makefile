@@ -12,6 +12,7 @@ export GOTOOLCHAIN := local
 GO       := go
 TOOLS    := -modfile=integration/tools/go.mod
 RECORD   := $(GO) run ./integration/safetyreport
+# One package at a time: a machine without KVM takes both cores of a small host.
 VM_LIMIT := 25m
 
 .PHONY: help setup build test check vm ramdisk demo bench docs nightly safety-report clean
@@ -34,7 +35,7 @@ test: setup ## run everything: vet, unit and simulation tests with -race, then t
 	@$(MAKE) --no-print-directory vm
 
 vm: setup ## run the tests that boot virtual machines
-	$(RECORD) -record build/test/vm.json -- -tags vm -count=1 -timeout $(VM_LIMIT) ./integration/...
+	$(RECORD) -record build/test/vm.json -- -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) ./integration/...
 
 check: setup ## format, vet, linters, floors, generated pages, licences, vulnerabilities
 	@integration/scripts/check
