@@ -66,6 +66,11 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}
+	// A copy of its own: the next build may replace the file while a machine still reads it.
+	iso := filepath.Join(cfg.Dir, "bessemer.iso")
+	if err := copyFile(iso, cfg.ISO); err != nil {
+		return nil, fmt.Errorf("copy the boot medium: %w", err)
+	}
 	listen := cfg.Listen
 	ports, err := freePorts(3)
 	if err != nil {
@@ -80,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 		"serve", "--data-dir", filepath.Join(cfg.Dir, "server"), "--listen", listen,
 		"--agent-listen", "127.0.0.1:" + ports[1], "--advertise-agent", GuestHost + ":" + ports[1],
 		"--boot-listen", "127.0.0.1:" + ports[2], "--advertise-boot", "127.0.0.1:" + ports[2],
-		"--advertise-images", GuestHost + ":" + ports[2], "--base-iso", cfg.ISO, "--allow-origin", "127.0.0.0/8", "--allow-origin", GuestHost + "/32",
+		"--advertise-images", GuestHost + ":" + ports[2], "--base-iso", iso, "--allow-origin", "127.0.0.0/8", "--allow-origin", GuestHost + "/32",
 	}, cfg.Args...)
 	if l.Client, err = client.New(client.Options{Server: l.URL}); err != nil {
 		return nil, err
@@ -97,6 +102,20 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 func (l *Lab) logFile(name string) io.Writer {
