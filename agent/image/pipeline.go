@@ -8,6 +8,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 
@@ -35,17 +36,20 @@ type pipeline struct {
 	tail   []*piece // not written yet, in order
 	zero   []byte
 
-	table *crc32.Table
-	mu    sync.Mutex
-	crcs  map[int64]uint32 // of each chunk that is wholly written, by offset
+	table  *crc32.Table
+	seen   int     // chunks handed to the writers
+	sample []int64 // offsets of the chunks to read back, each chunk as likely as any other
+	mu     sync.Mutex
+	crcs   map[int64]uint32 // of those, by offset
 }
 
 // piece is a chunk on its way; it is free again when the hashers and a writer are through with it.
 type piece struct {
-	off  int64
-	b    []byte
-	full []byte
-	uses atomic.Int32
+	off    int64
+	b      []byte
+	full   []byte
+	sample bool
+	uses   atomic.Int32
 }
 
 // newPipeline makes a pipeline that, besides SHA-256, makes further hashes of the bytes written.
@@ -132,6 +136,7 @@ func (p *pipeline) feed(ctx context.Context, src io.Reader, free chan *piece, to
 				c <- x
 			}
 			if len(p.tail) > 2 {
+				p.choose(p.tail[0])
 				toWrite <- p.tail[0]
 				p.tail = p.tail[1:]
 			}
@@ -139,6 +144,20 @@ func (p *pipeline) feed(ctx context.Context, src io.Reader, free chan *piece, to
 		if err == io.EOF {
 			return nil
 		}
+	}
+}
+
+// choose decides whether a chunk is one of those to read back: a sample of a stream whose length is not known.
+func (p *pipeline) choose(x *piece) {
+	x.sample = false
+	if x.off == 0 { // not all of it is written before the end
+		return
+	}
+	p.seen++
+	if len(p.sample) < sampled {
+		p.sample, x.sample = append(p.sample, x.off), true
+	} else if i := rand.IntN(p.seen); i < sampled {
+		p.sample[i], x.sample = x.off, true
 	}
 }
 
@@ -158,7 +177,7 @@ func (p *pipeline) put(x *piece) error {
 	if from >= int64(len(x.b)) {
 		return nil
 	}
-	if from == 0 {
+	if x.sample {
 		sum := crc32.Checksum(x.b, p.table)
 		p.mu.Lock()
 		p.crcs[x.off] = sum
@@ -207,17 +226,14 @@ func (p *pipeline) readBack(ctx context.Context) (int64, error) {
 	}
 	buf := disk.Buffer(chunk)
 	var read int64
-	for off, want := range p.crcs { // in Go's random order: a sample chosen anew each time
-		if read >= sampled*chunk {
-			break
-		}
+	for _, off := range p.sample {
 		if err := ctx.Err(); err != nil {
 			return read, context.Cause(ctx)
 		}
 		if _, err := p.to.ReadAt(buf, off); err != nil {
 			return read, p.to.Failure("read back", off, err)
 		}
-		if crc32.Checksum(buf, p.table) != want {
+		if crc32.Checksum(buf, p.table) != p.crcs[off] {
 			return read, fault.New(fault.ImageReadBack, "%s reads back differently from what was written, somewhere in the 4 MiB from byte %d on", p.to, off)
 		}
 		read += chunk
