@@ -33,7 +33,7 @@ func TestQEMUMachineBootsFromVirtualMedia(t *testing.T) {
 
 	until := func(what string, ok func(s *schemas.ComputerSystem) bool) {
 		t.Helper()
-		deadline, poll := time.After(time.Minute), time.NewTicker(200*time.Millisecond)
+		deadline, poll := time.After(3*time.Minute), time.NewTicker(200*time.Millisecond)
 		defer poll.Stop()
 		for {
 			s := system(t, c, "vm")
@@ -43,7 +43,7 @@ func TestQEMUMachineBootsFromVirtualMedia(t *testing.T) {
 			select {
 			case <-poll.C:
 			case <-deadline:
-				t.Fatalf("no %s within a minute: power %s, progress %s, state %+v", what, s.PowerState, s.BootProgress.LastState, m.State())
+				t.Fatalf("no %s in time: power %s, progress %s, state %+v", what, s.PowerState, s.BootProgress.LastState, m.State())
 			}
 		}
 	}

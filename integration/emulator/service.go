@@ -335,10 +335,6 @@ func notFound(path string) reply {
 	return failure(http.StatusNotFound, "ResourceMissingAtURI", "The resource at the URI "+path+" was not found.")
 }
 
-func internal(err error) reply {
-	return failure(http.StatusInternalServerError, "InternalError", "The request failed: "+err.Error())
-}
-
 // decode reads a body into v. An empty one stands for {}, since clients differ in what they send with actions.
 func (q *request) decode(v any) (reply, bool) {
 	b, err := io.ReadAll(io.LimitReader(q.Body, maxBody+1))

@@ -60,10 +60,10 @@ func (b *bmc) hooks() Hooks {
 	}
 }
 
-// until waits for a state of affairs, at most a minute.
+// until waits for a state of affairs, with patience.
 func (b *bmc) until(what string, ok func() bool) {
 	b.t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * time.Minute) // a loaded machine is slow; an idle one needs seconds
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for {
@@ -78,7 +78,7 @@ func (b *bmc) until(what string, ok func() bool) {
 		case <-changed:
 		case <-poll.C: // the console's file tells nobody
 		case <-deadline:
-			b.t.Fatalf("no %s within a minute; power %q, progress %q", what, b.power, b.progress)
+			b.t.Fatalf("no %s in time; power %q, progress %q", what, b.power, b.progress)
 		}
 	}
 }
