@@ -29,7 +29,7 @@ type Options struct {
 	AgentBinary string // a finished static agent instead of building one
 	Version     string // stamped into the agent as main.version; default "devel"
 
-	Flavour string   // of Debian's kernel: "amd64" (default; any machine) or "cloud-amd64" (virtual machines; starts faster)
+	Flavour string   // of Debian's kernel: "amd64" (default; any machine) or "cloud-amd64" (virtual machines; starts faster); "generic" on Ubuntu
 	Bundles []string // driver bundles by name (see Bundles); default all
 	Refresh bool     // ask the package archive for newer packages instead of taking those in Cache
 
@@ -82,7 +82,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer unlock()
-	kernelDeb, err := o.kernelPackage(ctx)
+	kernelDebs, err := o.kernelPackages(ctx)
 	if err != nil {
 		return Result{}, err
 	}
@@ -90,7 +90,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	k, err := o.kernel(ctx, kernelDeb)
+	k, err := o.kernel(ctx, kernelDebs)
 	if err != nil {
 		return Result{}, err
 	}
@@ -121,7 +121,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	r.SBOM = filepath.Join(o.Out, "sbom.json")
-	return r, o.sbom(r, kernelDeb, stubDeb)
+	return r, o.sbom(r, kernelDebs, stubDeb)
 }
 
 func (o Options) defaults() (Options, error) {
@@ -146,7 +146,7 @@ func (o Options) defaults() (Options, error) {
 	set(&o.Cache, filepath.Join(o.Out, "cache"))
 	set(&o.Agent, "./agent")
 	set(&o.Version, "devel")
-	set(&o.Flavour, "amd64")
+	set(&o.Flavour, hostFlavour())
 	if o.Bundles == nil {
 		for _, b := range Bundles {
 			o.Bundles = append(o.Bundles, b.Name)

@@ -194,3 +194,35 @@ func TestI22_NoSecretOnTheCommandLine(t *testing.T) {
 		}
 	}
 }
+
+// Newer distributions compress each module; the layer holds them plain.
+func TestModulesAreUnpacked(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	file := filepath.Join(dir, "a.ko")
+	if err := os.WriteFile(file, []byte("module"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range [][2]string{{"zstd", ".zst"}, {"xz", ".xz"}, {"gzip", ".gz"}} {
+		packed, err := run(ctx, "", p[0], "-c", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file+p[1], packed, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(t.TempDir(), "a.ko"+p[1])
+		if err := plain(ctx, file+p[1], to); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(uncompressed(to)); err != nil || string(got) != "module" {
+			t.Errorf("%s: %q, %v", p[1], got, err)
+		}
+	}
+	to := filepath.Join(t.TempDir(), "a.ko")
+	if err := plain(ctx, file, to); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(to); err != nil || string(got) != "module" {
+		t.Errorf("plain: %q, %v", got, err)
+	}
+}

@@ -60,7 +60,7 @@ func (k kernel) modules(ctx context.Context) (layer, error) {
 		}
 		names = append(names, Bundles[i].Modules...)
 	}
-	key := keyOf(k.pkg.digest, strings.Join(names, " "), "v1")
+	key := keyOf(k.digest, strings.Join(names, " "), "v1")
 	return k.o.cached(ctx, "modules", key, shipped, func() ([]cpio.Record, error) { return k.pick(ctx, names) })
 }
 
@@ -84,9 +84,12 @@ func (k kernel) pick(ctx context.Context, names []string) ([]cpio.Record, error)
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, f)), 0o755); err != nil {
 			return nil, err
 		}
-		if err := os.Link(filepath.Join(from, f), filepath.Join(to, f)); err != nil {
+		if err := plain(ctx, filepath.Join(from, f), filepath.Join(to, f)); err != nil {
 			return nil, err
 		}
+	}
+	for i, f := range files {
+		files[i] = uncompressed(f)
 	}
 	if _, err := run(ctx, "", "depmod", "-b", tree, k.release); err != nil {
 		return nil, err
@@ -100,6 +103,28 @@ func (k kernel) pick(ctx context.Context, names []string) ([]cpio.Record, error)
 		records = append(records, cpio.StaticFile(path.Join("lib/modules", k.release, f), string(b), 0o644))
 	}
 	return records, nil
+}
+
+// plain puts a file at to, without the compression that newer distributions give each module: the layer is compressed
+// as a whole, which is smaller.
+func plain(ctx context.Context, from, to string) error {
+	program := map[string]string{".zst": "zstd", ".xz": "xz", ".gz": "gzip"}[filepath.Ext(from)]
+	if program == "" {
+		return os.Link(from, to)
+	}
+	b, err := run(ctx, "", program, "-dc", from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(uncompressed(to), b, 0o644)
+}
+
+// uncompressed is a module's name without the ending that tells its compression.
+func uncompressed(file string) string {
+	if i := strings.LastIndex(file, ".ko."); i >= 0 {
+		return file[:i+len(".ko")]
+	}
+	return file
 }
 
 // closure is the files, relative to the modules folder, of the named modules and all they need, sorted.

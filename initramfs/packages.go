@@ -26,8 +26,38 @@ type pkg struct {
 	name, version, path, digest string
 }
 
-// kernelPackage fetches the kernel that Debian's metapackage of the flavour names.
-func (o Options) kernelPackage(ctx context.Context) (pkg, error) {
+// kernelPackages fetches the kernel that the distribution's metapackage of the flavour names. Debian has image and
+// modules in one package; Ubuntu (flavour "generic") has the modules in two further ones.
+func (o Options) kernelPackages(ctx context.Context) ([]pkg, error) {
+	image, err := o.imagePackage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []pkg{image}
+	if o.Flavour == ubuntuFlavour {
+		for _, prefix := range []string{"linux-modules-", "linux-modules-extra-"} {
+			p, err := o.fetch(ctx, prefix+image.release())
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+const ubuntuFlavour = "generic"
+
+// hostFlavour is the kernel flavour that the build machine's archive has.
+func hostFlavour() string {
+	b, err := os.ReadFile("/etc/os-release")
+	if err == nil && slices.Contains(strings.Split(string(b), "\n"), "ID=ubuntu") {
+		return ubuntuFlavour
+	}
+	return "amd64"
+}
+
+func (o Options) imagePackage(ctx context.Context) (pkg, error) {
 	pattern := "linux-image-[0-9]*-" + o.Flavour
 	if !o.Refresh {
 		if p, ok, err := o.have(ctx, pattern); ok || err != nil {
@@ -40,16 +70,18 @@ func (o Options) kernelPackage(ctx context.Context) (pkg, error) {
 	}
 	shown, err := run(ctx, "", "apt-cache", "show", "--no-all-versions", meta)
 	if err != nil {
-		return pkg{}, fmt.Errorf("find the kernel package %s: %w; is this Debian, and has apt-get update been run?", meta, err)
+		return pkg{}, fmt.Errorf("find the kernel package %s: %w; is this Debian or Ubuntu, and has apt-get update been run?", meta, err)
 	}
 	for line := range strings.Lines(string(shown)) {
 		deps, ok := strings.CutPrefix(line, "Depends:")
 		if !ok {
 			continue
 		}
-		name, _, _ := strings.Cut(strings.TrimSpace(deps), " ")
-		if ok, _ := filepath.Match(pattern, name); ok {
-			return o.fetch(ctx, name)
+		for _, dep := range strings.Split(deps, ",") {
+			name, _, _ := strings.Cut(strings.TrimSpace(dep), " ")
+			if ok, _ := filepath.Match(pattern, name); ok {
+				return o.fetch(ctx, name)
+			}
 		}
 	}
 	return pkg{}, fmt.Errorf("find the kernel package: %s depends on no %s", meta, pattern)
@@ -196,19 +228,22 @@ func (p pkg) file(ctx context.Context, name string) ([]byte, error) {
 	return data, err
 }
 
-// kernel is an unpacked kernel package: its image and, below tree/lib/modules/release, all its modules.
+// release is the kernel release of an image package.
+func (p pkg) release() string { return strings.TrimPrefix(p.name, "linux-image-") }
+
+// kernel is unpacked kernel packages: their image and, below tree/lib/modules/release, all their modules.
 type kernel struct {
 	o       Options
-	pkg     pkg
+	digest  string // of all packages
 	release string
 	image   string
 	tree    string
 }
 
-// kernel unpacks the package into the cache, unless it is there.
-func (o Options) kernel(ctx context.Context, p pkg) (kernel, error) {
-	k := kernel{o: o, pkg: p, release: strings.TrimPrefix(p.name, "linux-image-")}
-	dir := filepath.Join(o.Cache, "kernel-"+k.release+"-"+p.digest[:16])
+// kernel unpacks the packages into the cache, unless they are there.
+func (o Options) kernel(ctx context.Context, pkgs []pkg) (kernel, error) {
+	k := kernel{o: o, release: pkgs[0].release(), digest: digestOf(pkgs)}
+	dir := filepath.Join(o.Cache, "kernel-"+k.release+"-"+k.digest[:16])
 	k.image, k.tree = filepath.Join(dir, "vmlinuz"), dir
 	if _, err := os.Stat(filepath.Join(dir, "lib/modules", k.release, "modules.dep")); err == nil {
 		return k, nil
@@ -218,14 +253,33 @@ func (o Options) kernel(ctx context.Context, p pkg) (kernel, error) {
 	if err := os.RemoveAll(tmp); err != nil {
 		return k, err
 	}
-	err := p.walk(ctx, func(name string, _ int64, r io.Reader) error {
+	for _, p := range pkgs {
+		if err := p.unpack(ctx, tmp, k.release); err != nil {
+			return k, err
+		}
+	}
+	if _, err := os.Stat(filepath.Join(tmp, "vmlinuz")); err != nil {
+		return k, fmt.Errorf("package %s holds no kernel image: %w", pkgs[0].name, err)
+	}
+	if _, err := run(ctx, "", "depmod", "-b", tmp, k.release); err != nil {
+		return k, err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return k, err
+	}
+	return k, os.Rename(tmp, dir)
+}
+
+// unpack writes kernel image and modules of the package below dir.
+func (p pkg) unpack(ctx context.Context, dir, release string) error {
+	return p.walk(ctx, func(name string, _ int64, r io.Reader) error {
 		switch {
 		case strings.HasPrefix(name, "boot/vmlinuz-"):
 			name = "vmlinuz"
-		case !strings.HasPrefix(name, "lib/modules/"+k.release+"/"):
+		case !strings.HasPrefix(name, "lib/modules/"+release+"/"):
 			return nil
 		}
-		to := filepath.Join(tmp, name)
+		to := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}
@@ -236,19 +290,18 @@ func (o Options) kernel(ctx context.Context, p pkg) (kernel, error) {
 		_, err = io.Copy(f, r)
 		return errors.Join(err, f.Close())
 	})
-	if err != nil {
-		return k, err
+}
+
+// digestOf is one package's own digest, or one over those of several.
+func digestOf(pkgs []pkg) string {
+	if len(pkgs) == 1 {
+		return pkgs[0].digest
 	}
-	if _, err := os.Stat(filepath.Join(tmp, "vmlinuz")); err != nil {
-		return k, fmt.Errorf("package %s holds no kernel image: %w", p.name, err)
+	h := sha256.New()
+	for _, p := range pkgs {
+		io.WriteString(h, p.digest)
 	}
-	if _, err := run(ctx, "", "depmod", "-b", tmp, k.release); err != nil {
-		return k, err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return k, err
-	}
-	return k, os.Rename(tmp, dir)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // keyOf joins what a layer depends on.

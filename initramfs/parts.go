@@ -142,11 +142,13 @@ type Component struct {
 }
 
 // sbom writes what the ramdisk holds. The agent's own Go modules stand in its build information (go version -m).
-func (o Options) sbom(r Result, kernel, stub pkg) error {
+func (o Options) sbom(r Result, kernel []pkg, stub pkg) error {
 	list := []Component{
 		{"bessemer-agent", o.Version, "Apache-2.0", "", ""},
-		{kernel.name, kernel.version, "GPL-2.0-only WITH Linux-syscall-note", "Debian source package linux", kernel.digest},
-		{stub.name, stub.version, "LGPL-2.1-or-later", "Debian source package systemd", stub.digest},
+		{stub.name, stub.version, "LGPL-2.1-or-later", "source package systemd of the distribution", stub.digest},
+	}
+	for _, k := range kernel {
+		list = append(list, Component{k.name, k.version, "GPL-2.0-only WITH Linux-syscall-note", "source package linux of the distribution", k.digest})
 	}
 	if o.Rescue {
 		list = append(list, Component{"u-root commands " + strings.Join(rescue, " "), moduleVersion(o.Source, "github.com/u-root/u-root"),
