@@ -311,6 +311,43 @@ func TestI05_DataThatCannotBeErasedIsFound(t *testing.T) {
 	}
 }
 
+// TestI07_InterruptedEraseCanBeRepeated: no way to erase that is used here can leave a disk locked. Whichever operation
+// an erase breaks off at, the next one needs nothing from it and finishes.
+func TestI07_InterruptedEraseCanBeRepeated(t *testing.T) {
+	for n := int64(1); ; n++ {
+		m, devices := world(t)
+		d := devices[3]
+		d.Fill(t, 0xa5)
+		d.NVMe.OACS, d.NVMe.FNA = 2, 4
+		disks, err := guard(m).Check(t.Context(), ids(d), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var count atomic.Int64
+		d.Fail = func(op string, _ int64, _ int) error {
+			if count.Add(1) >= n { // from here on nothing works: the power is gone
+				cancel()
+				return syscall.EIO
+			}
+			return nil
+		}
+		_, err = eraser().Erase(ctx, disks, disk.Options{}, none)
+		disk.Close(disks)
+		cancel()
+		d.Fail = nil
+		if again, e := eraser().Erase(t.Context(), held(t, m, d), disk.Options{}, none); e != nil || again[0].Error != "" {
+			t.Fatalf("broken off at operation %d, then: %+v, %v", n, again, e)
+		}
+		if err == nil {
+			return
+		}
+		if n > 40 {
+			n += 500 // the samples: more of the same
+		}
+	}
+}
+
 func TestEraseStopsWhenAskedAndSaysHowFar(t *testing.T) {
 	m, devices := world(t)
 	ctx, cancel := context.WithCancel(t.Context())

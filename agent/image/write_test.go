@@ -199,8 +199,8 @@ func TestI06_WriteEveryForm(t *testing.T) {
 	}
 }
 
-// TestI06_F32_BadImages: whatever is wrong with what is served, the disk ends without anything to boot.
-func TestI06_F32_BadImages(t *testing.T) {
+// TestI06_T09_F32_F33_BadImages: whatever is wrong with what is served, the disk ends without anything to boot.
+func TestI06_T09_F32_F33_BadImages(t *testing.T) {
 	img := disktest.Bootable(t, 64*mib)
 	packed := compress(t, img)
 	bad := bytes.Clone(packed)
@@ -662,6 +662,22 @@ func TestConfigDrive(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	})
+}
+
+func TestI22_SecretsInTheURLStayHome(t *testing.T) {
+	b := newBench(t, 80*mib, http.NotFound)
+	var log bytes.Buffer
+	b.writer.Log = slog.New(slog.NewJSONHandler(&log, nil))
+	for _, url := range []string{
+		strings.Replace(b.server.URL, "http://", "http://user:hunter2@", 1) + "/a.raw?sig=hunter2#hunter2", "http://user:hunter2@%zz/?hunter2", "ftp://u:hunter2@h/?hunter2",
+	} {
+		s := b.spec("", nil)
+		s.URL = url
+		w, err := b.write(s)
+		if err == nil || strings.Contains(err.Error()+fmt.Sprint(w)+log.String(), "hunter2") {
+			t.Errorf("%s: got %v, %+v, %s", url, err, w, &log)
+		}
+	}
 }
 
 func TestI23_OwnAddressesAreNotFetchedFrom(t *testing.T) {
