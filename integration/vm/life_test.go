@@ -286,9 +286,14 @@ func (r *rack) upload(t *testing.T) api.Image {
 	return i
 }
 
+// from is the instance_info that deploys a stored image.
+func from(i api.Image) map[string]any {
+	return map[string]any{"image_source": i.URL, "image_disk_format": i.Format, "image_os_hash_algo": "sha256", "image_os_hash_value": i.SHA256}
+}
+
 func (r *rack) deployOne(t *testing.T) {
 	i := r.upload(t)
-	r.target(t, "one", map[string]any{"image_source": i.URL, "image_os_hash_algo": "sha256", "image_os_hash_value": i.SHA256})
+	r.target(t, "one", from(i))
 	m := r.Emulator.Machine("one")
 	r.ask(t, "one", api.Provision{Target: "active", ConfigDrive: json.RawMessage(`{"meta_data": {"hostname": "first-one"}}`)})
 	at := r.ConsoleLength(m)
@@ -321,7 +326,9 @@ func (r *rack) deleteOne(t *testing.T) {
 func (r *rack) wrongDigest(t *testing.T) {
 	i := r.upload(t)
 	sum := sha256.Sum256([]byte("another file"))
-	r.target(t, "one", map[string]any{"image_source": i.URL, "image_os_hash_algo": "sha256", "image_os_hash_value": hex.EncodeToString(sum[:])})
+	info := from(i)
+	info["image_os_hash_value"] = hex.EncodeToString(sum[:])
+	r.target(t, "one", info)
 	r.ask(t, "one", api.Provision{Target: "active"})
 	s := r.until(t, "one", state.DeployFail)
 	if s.LastReason != "image.digest_mismatch" || !strings.Contains(s.LastError, i.SHA256[:12]) {
@@ -399,9 +406,9 @@ func (r *rack) wrongHint(t *testing.T) {
 	r.ask(t, "one", api.Provision{Target: "deleted"})
 	r.until(t, "one", state.Available)
 	i := r.upload(t)
-	r.target(t, "one", map[string]any{
-		"image_source": i.URL, "image_os_hash_algo": "sha256", "image_os_hash_value": i.SHA256, "root_device": map[string]any{"serial": "NOSUCH"},
-	})
+	info := from(i)
+	info["root_device"] = map[string]any{"serial": "NOSUCH"}
+	r.target(t, "one", info)
 	err := r.Client.Provision(t.Context(), "one", api.Provision{Target: "active"})
 	if err == nil || !strings.Contains(err.Error(), "ONE0") {
 		t.Fatalf("want a refusal that lists the disks, got %v", err)
@@ -429,7 +436,7 @@ func (r *rack) keepDisk(t *testing.T) {
 		t.Error("the disk to be erased still holds old data")
 	}
 	i := r.upload(t)
-	r.target(t, "two", map[string]any{"image_source": i.URL, "image_os_hash_algo": "sha256", "image_os_hash_value": i.SHA256})
+	r.target(t, "two", from(i))
 	at := r.ConsoleLength(m)
 	r.ask(t, "two", api.Provision{Target: "active"})
 	r.until(t, "two", state.Active)

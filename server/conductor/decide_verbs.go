@@ -259,7 +259,8 @@ func ImageArgs(info map[string]any) (step.Args, error) {
 	switch format := text("image_disk_format"); {
 	case strings.HasSuffix(name, ".zst") || strings.HasSuffix(name, ".zstd") || format == "raw.zst":
 		args["format"] = "raw.zst"
-	case format == "" || format == "raw":
+	case format == "": // the agent goes by the name
+	case format == "raw":
 		args["format"] = "raw"
 	default:
 		return nil, fault.New(fault.ImageFormat, "image_disk_format is %q", format)
