@@ -44,7 +44,7 @@ ramdisk: build ## build the ramdisk and the boot ISO into build/ramdisk
 	build/bessemer ramdisk build --output build/ramdisk
 
 demo: setup ## take two emulated servers from enroll to a booted operating system (KEEP=1 leaves the server running)
-	@$(GO) run ./integration/cmd/demo
+	@$(GO) build -trimpath -o build/tools/demo ./integration/cmd/demo && exec build/tools/demo
 
 bench: setup ## run the benchmarks and write docs/benchmarks
 	$(GO) run ./integration/bench

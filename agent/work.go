@@ -19,7 +19,7 @@ import (
 )
 
 // work takes the inventory and works for the server until ctx ends: the channel brings commands, the executor runs
-// them, the log is shipped. It returns after all three have.
+// them, the log is shipped, the memory is watched. It returns after all of them have.
 func work(ctx context.Context, s session) error {
 	dir := filepath.Join(s.root, system.RunDir)
 	bootID, err := system.BootID(s.root)
@@ -72,6 +72,7 @@ func work(ctx context.Context, s session) error {
 		},
 		func() error { return executor.Run(ctx) },
 		func() error { return s.kept.Ship(ctx, client.Ship) },
+		func() error { return watchMemory(ctx, s.root, s.log) },
 	} {
 		wg.Go(func() { stop(part()) }) // none of them ends before the others
 	}

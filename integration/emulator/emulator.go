@@ -230,6 +230,16 @@ func (e *Emulator) Machines() []*Machine {
 	return all
 }
 
+// Accelerator is what QEMU machines run with, "kvm" or "tcg"; "" while there are none.
+func (e *Emulator) Accelerator() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.host == nil {
+		return ""
+	}
+	return e.host.Accelerator(e.ctx)
+}
+
 // URL is where the shared service answers; "" without Listen.
 func (e *Emulator) URL() string { return e.url }
 

@@ -59,6 +59,8 @@ var floors = map[string]int{
 	"integration/faults":       10,
 	"integration/figures":      10,
 	"integration/floors":       10,
+	"integration/sim":          10,
+	"integration/simnet":       10,
 	"integration/blockdev":     10,
 	"integration/image":        10,
 	"integration/image/testos": 10,
@@ -68,8 +70,7 @@ var floors = map[string]int{
 	"integration/ovmf":         10,
 	"integration/safetyreport": 10,
 
-	"integration/bench": 11,
-	"integration/qemu":  11,
+	"integration/qemu": 11,
 
 	"integration/bmc": 12,
 
@@ -80,6 +81,7 @@ var floors = map[string]int{
 	"integration/lab": 15,
 
 	"integration":                      16,
+	"integration/bench":                16,
 	"integration/cmd/demo":             16,
 	"integration/cmd/redfish-emulator": 16,
 	"integration/vm":                   16,

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/integration/figures"
+	"github.com/bessemer-metal/bessemer/server/client"
+)
+
+// keepFigures keeps what this run measured for make bench.
+func (d *demo) keepFigures(ctx context.Context, all time.Duration) error {
+	stages := append(d.took, figures.Figure{What: "all", Value: all.Seconds(), Unit: "s"})
+	err := figures.Set{
+		Title: "The demo",
+		Method: fmt.Sprintf("`make demo`, one run, guests by %s: %d machines at the same time, each with 2 processors and %d MB. "+
+			"What `build` and `image` make is in the cache after the first run.", d.lab.Emulator.Accelerator(), len(d.machines), memoryMB),
+		Rows: stages,
+	}.Save(d.root, "demo")
+	return errors.Join(err, d.keepMemory(ctx))
+}
+
+// keepMemory reads what the agents logged of their machines' memory: each boot of the ramdisk is a row.
+func (d *demo) keepMemory(ctx context.Context) error {
+	set := figures.Set{
+		Title: "Memory of a machine at work",
+		Method: fmt.Sprintf("The machines of `make demo` have %d MB. The agent logs the least memory that was available (MemAvailable of the kernel, looked at every second); "+
+			"used is what the kernel manages (MemTotal) without that. The files of the ramdisk are part of it. Mebibytes.", memoryMB),
+	}
+	for _, m := range d.machines {
+		for i, work := range []string{"inspect", "provide", "deploy"} {
+			total, least, err := d.memory(ctx, m, uint64(i+1))
+			if err != nil {
+				return fmt.Errorf("memory of %s during %s: %w", m.name, work, err)
+			}
+			set.Rows = append(set.Rows,
+				figures.Figure{What: m.name + ", " + work + ": used at most", Value: float64(total-least) / (1 << 20), Unit: "MiB"},
+				figures.Figure{What: m.name + ", " + work + ": available at least", Value: float64(least) / (1 << 20), Unit: "MiB", Target: "works in 512 MB"})
+		}
+	}
+	return set.Save(d.root, "memory")
+}
+
+// memory is the last word of an agent about it, in bytes.
+func (d *demo) memory(ctx context.Context, m machine, boot uint64) (total, least int64, err error) {
+	log, err := d.lab.Client.Logs(ctx, m.name, client.LogQuery{Generation: boot})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer log.Close()
+	lines := json.NewDecoder(log)
+	for {
+		var l struct {
+			Message string `json:"msg"`
+			Total   int64  `json:"total"`
+			Least   int64  `json:"least_available"`
+		}
+		switch err := lines.Decode(&l); {
+		case err == io.EOF && total > 0:
+			return total, least, nil
+		case err != nil:
+			return 0, 0, fmt.Errorf("the agent's log of boot %d tells nothing of it: %w", boot, err)
+		}
+		if l.Message == "memory" {
+			total, least = l.Total, l.Least
+		}
+	}
+}
