@@ -222,15 +222,16 @@ func joinsConstants(e ast.Expr) bool {
 	case *ast.BasicLit:
 		return true
 	case *ast.Ident:
-		return x.Obj != nil && (x.Obj.Kind == ast.Con || overLiterals(x.Obj))
+		return x.Obj != nil && (x.Obj.Kind == ast.Con || overLiterals(x.Obj.Decl))
 	case *ast.BinaryExpr:
 		return joinsConstants(x.X) && joinsConstants(x.Y)
 	}
 	return false
 }
 
-func overLiterals(o *ast.Object) bool {
-	a, ok := o.Decl.(*ast.AssignStmt)
+// overLiterals tells whether a name's declaration is that of such a loop.
+func overLiterals(declaration any) bool {
+	a, ok := declaration.(*ast.AssignStmt)
 	if !ok || len(a.Rhs) != 1 {
 		return false
 	}
