@@ -5,6 +5,7 @@ package image
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -106,7 +107,7 @@ func withConfigDrive(t *testing.T, img Image, metadata string) string {
 	if err := os.Truncate(disk, start+64*mib); err != nil {
 		t.Fatal(err)
 	}
-	table := "start=" + itoa(start/512) + ", size=8192, name=config-2\n"
+	table := fmt.Sprintf("start=%d, size=8192, name=config-2\n", start/512)
 	if _, err := (program{stdin: strings.NewReader(table)}).run(t.Context(), "sfdisk", "--quiet", "--append", disk); err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 )
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 func TestCachedBuildsOnce(t *testing.T) {
 	dir, built := t.TempDir(), 0
