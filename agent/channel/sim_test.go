@@ -22,6 +22,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/agent/channel"
 	"github.com/bessemer-metal/bessemer/agent/run"
+	"github.com/bessemer-metal/bessemer/integration/simnet"
 	serverchannel "github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/token"
@@ -41,7 +42,7 @@ type site struct {
 	t    *testing.T
 	id   *serverchannel.Identity
 	disp *serverchannel.Dispatcher
-	net  *network
+	net  *simnet.Network
 	// handle stands before the channel; nil passes on.
 	handle func(next http.Handler) http.Handler
 
@@ -72,7 +73,7 @@ func newSite(t *testing.T, plan ...step.ID) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, id: id, disp: serverchannel.NewDispatcher(time.Now), net: newNetwork(), gen: 7, plan: plan,
+	s := &site{t: t, id: id, disp: serverchannel.NewDispatcher(time.Now), net: simnet.New(), gen: 7, plan: plan,
 		steps: map[step.ID]*attempt{}, keys: map[string]bool{}}
 	for _, p := range plan {
 		s.steps[p] = &attempt{state: "planned"}
@@ -95,7 +96,7 @@ func (s *site) serve() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := srv.ServeTLS(&listener{n: s.net, shut: make(chan struct{})}, "", ""); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := srv.ServeTLS(s.net.Listen(), "", ""); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.t.Errorf("serve: %v", err)
 		}
 	}()
@@ -317,7 +318,7 @@ func (m *machine) start() (stop func()) {
 		Boot: m.boot, Key: key, BootID: "boot", Version: "sim", Seq: journal.Seq, Now: time.Now, Log: log,
 		Inventory: inventory.Inventory{Interfaces: []inventory.Interface{{MACAddress: "52:54:00:00:00:01"}}, Disks: []inventory.Disk{{}}},
 		Trouble:   func(words string) { m.mu.Lock(); m.trouble = append(m.trouble, words); m.mu.Unlock() },
-		Dial:      func(ctx context.Context, _, _ string) (net.Conn, error) { return m.site.net.dial(ctx, m.addr) },
+		Dial:      func(ctx context.Context, _, _ string) (net.Conn, error) { return m.site.net.Dial(ctx, m.addr) },
 	})
 	must(err)
 	executor := run.New(run.Config{Server: client, Manager: m, Journal: journal, Now: time.Now, Log: log})
@@ -495,15 +496,13 @@ func TestF13_CutInsideEveryWrite(t *testing.T) {
 		writes := 0
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "one", "two")
-			s.net.cut = n
+			s.net.CutAt(n)
 			defer s.serve()()
 			m := s.machine()
 			defer m.start()()
 			s.await("all ended", s.allEnded)
 			m.once(t, fmt.Sprintf("write %d cut", n))
-			s.net.mu.Lock()
-			writes = s.net.writes
-			s.net.mu.Unlock()
+			writes = s.net.Writes()
 		})
 		if writes < n || t.Failed() {
 			if n < 20 {
@@ -522,8 +521,8 @@ func TestF10_Partition(t *testing.T) {
 				s := newSite(t, "one")
 				m := s.machine()
 				cut := func() {
-					s.net.set(true)
-					time.AfterFunc(10*time.Minute, func() { s.net.set(false) })
+					s.net.Down(true)
+					time.AfterFunc(10*time.Minute, func() { s.net.Down(false) })
 				}
 				m.work = func(context.Context, step.Call) (step.Result, error) {
 					if moment == "started" {
@@ -623,7 +622,7 @@ func TestF12_DuplicatedAndLate(t *testing.T) {
 func TestF11_SlowNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "one", "two")
-		s.net.delay = 2 * time.Second
+		s.net.Slow(2 * time.Second)
 		defer s.serve()()
 		m := s.machine()
 		defer m.start()()
@@ -739,12 +738,12 @@ func TestServerRestart(t *testing.T) {
 		defer m.start()()
 		s.await("started", func() bool { return s.steps["one"].state == "started" })
 		stop()
-		s.net.set(true)
+		s.net.Down(true)
 		<-time.After(time.Minute)
 		s.mu.Lock()
 		s.disp = serverchannel.NewDispatcher(time.Now)
 		s.mu.Unlock()
-		s.net.set(false)
+		s.net.Down(false)
 		defer s.serve()()
 		s.await("all ended", s.allEnded)
 		m.once(t, "server restart")

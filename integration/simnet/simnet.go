@@ -1,4 +1,6 @@
-package channel_test
+// Package simnet is a network in memory for tests in a synctest bubble: machines dial a server by name, and the test
+// makes the network slow, takes it away or cuts a connection inside a write. It opens no socket. Start at Network.
+package simnet
 
 import (
 	"context"
@@ -10,9 +12,9 @@ import (
 	"time"
 )
 
-// network connects machines to a server in memory. Unlike net.Pipe its connections have room for what is written, as
-// sockets have: a writer never waits, so that a lock it holds can't stop the bubble's time.
-type network struct {
+// Network connects machines to the listeners of one server. Unlike net.Pipe its connections have room for what is
+// written, as sockets have: a writer never waits, so that a lock it holds can't stop the bubble's time.
+type Network struct {
 	conns chan net.Conn
 
 	mu     sync.Mutex
@@ -20,12 +22,35 @@ type network struct {
 	delay  time.Duration
 	open   []*wire
 	writes int
-	cut    int // the number of the write that is cut off inside, with its connection
+	cut    int
 }
 
-func newNetwork() *network { return &network{conns: make(chan net.Conn)} }
+// New makes a network without faults.
+func New() *Network { return &Network{conns: make(chan net.Conn)} }
 
-func (n *network) dial(ctx context.Context, from string) (net.Conn, error) {
+// Slow makes every later write take d to arrive.
+func (n *Network) Slow(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.delay = d
+}
+
+// CutAt ends a connection in the middle of the k-th write, counted from the first write ever.
+func (n *Network) CutAt(k int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = k
+}
+
+// Writes is how many writes there were.
+func (n *Network) Writes() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.writes
+}
+
+// Dial connects the machine with address from to whoever listens; it waits for a listener until ctx ends.
+func (n *Network) Dial(ctx context.Context, from string) (net.Conn, error) {
 	n.mu.Lock()
 	unreachable := n.down
 	n.mu.Unlock()
@@ -45,8 +70,8 @@ func (n *network) dial(ctx context.Context, from string) (net.Conn, error) {
 	return client, nil
 }
 
-// set takes the network down, cutting what is open, or brings it up.
-func (n *network) set(down bool) {
+// Down takes the network down, cutting what is open, or brings it up.
+func (n *Network) Down(down bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.down = down
@@ -58,9 +83,12 @@ func (n *network) set(down bool) {
 	}
 }
 
+// Listen gives a listener; several share what is dialled.
+func (n *Network) Listen() net.Listener { return &listener{n: n, shut: make(chan struct{})} }
+
 // listener is the network's end at a server.
 type listener struct {
-	n    *network
+	n    *Network
 	shut chan struct{}
 	once sync.Once
 }
@@ -83,7 +111,7 @@ func (l *listener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // wire is one end of a connection.
 type wire struct {
-	n       *network
+	n       *Network
 	in, out *pipe
 	from    string
 }
