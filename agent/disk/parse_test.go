@@ -81,7 +81,7 @@ func TestFATOfThreeWidths(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"FAT12": disktest.SmallESP(t), "FAT32": disktest.ESPImage(t, 40*mib, map[string]string{"/EFI/BOOT/BOOTX64.EFI": "x", "/EFI/a-long-name-of-a-vendor/shimx64.efi": "x"}),
 	} {
-		want := map[string]string{"FAT12": "/EFI/BOOT/BOOTX64.EFI", "FAT32": "/EFI/a-long-name-of-a-vendor/shimx64.efi"}[name]
+		want := map[string]string{"FAT12": "/EFI/debian/shimx64.efi", "FAT32": "/EFI/a-long-name-of-a-vendor/shimx64.efi"}[name]
 		if got, err := disk.FindLoaderIn(at(b, int64(len(b))), int64(len(b)), "amd64"); got != want || err != nil {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}

@@ -15,12 +15,12 @@ import (
 // benchImage is 256 MiB, a quarter of it data.
 func benchImage(b *testing.B) []byte {
 	img := make([]byte, 256*mib)
-	copy(img, disktest.Bootable(b, 64*mib))
-	copy(img, disktest.GPT(512, int64(len(img)), []disktest.Part{{Start: mib, Size: 40 * mib, Kind: disktest.ESP}, {Start: 41 * mib, Size: 200 * mib, Kind: disktest.Linux}}))
-	back := disktest.GPTBackup(512, int64(len(img)), []disktest.Part{{Start: mib, Size: 40 * mib, Kind: disktest.ESP}, {Start: 41 * mib, Size: 200 * mib, Kind: disktest.Linux}})
+	copy(img, disktest.Bootable(b, 24*mib))
+	copy(img, disktest.GPT(512, int64(len(img)), []disktest.Part{{Start: mib, Size: 4 * mib, Kind: disktest.ESP}, {Start: 5 * mib, Size: 236 * mib, Kind: disktest.Linux}}))
+	back := disktest.GPTBackup(512, int64(len(img)), []disktest.Part{{Start: mib, Size: 4 * mib, Kind: disktest.ESP}, {Start: 5 * mib, Size: 236 * mib, Kind: disktest.Linux}})
 	copy(img[len(img)-len(back):], back)
 	r := rand.NewChaCha8([32]byte{2})
-	for off := 48 * mib; off < 240*mib; off += 4 * mib {
+	for off := 24 * mib; off < 240*mib; off += 4 * mib {
 		r.Read(img[off : off+mib])
 	}
 	return img

@@ -140,9 +140,9 @@ func (b *bench) old() {
 }
 
 func TestI06_WriteEveryForm(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
+	img := disktest.Bootable(t, 24*mib)
 	packed := compress(t, img)
-	twoFrames := append(compress(t, img[:30*mib]), compress(t, img[30*mib:])...)
+	twoFrames := append(compress(t, img[:10*mib]), compress(t, img[10*mib:])...)
 	for name, c := range map[string]struct {
 		path   string
 		served []byte
@@ -155,7 +155,7 @@ func TestI06_WriteEveryForm(t *testing.T) {
 		"zstd, two frames": {"/image.zst", twoFrames, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, 160*mib, serve(c.served))
+			b := newBench(t, 40*mib, serve(c.served))
 			b.old()
 			s := b.spec(c.path, c.served)
 			if c.sha512 {
@@ -188,7 +188,7 @@ func TestI06_WriteEveryForm(t *testing.T) {
 			if string(b.dev.Bytes(t, int64(len(img))-512, 8)) == "EFI PART" {
 				t.Error("the old backup table is still where the image ends")
 			}
-			if b.firmware.loader != "/EFI/debian/shimx64.efi" || b.firmware.part.Number != 1 || b.firmware.part.Start != 2048 || b.firmware.part.Count != 40*2048 ||
+			if b.firmware.loader != "/EFI/debian/shimx64.efi" || b.firmware.part.Number != 1 || b.firmware.part.Start != 2048 || b.firmware.part.Count != 4*2048 ||
 				b.firmware.part.GUID != "00000001-0000-0000-0000-000000000077" {
 				t.Errorf("boot entry %q on %+v", b.firmware.loader, b.firmware.part)
 			}
@@ -201,12 +201,12 @@ func TestI06_WriteEveryForm(t *testing.T) {
 
 // TestI06_T09_F32_F33_BadImages: whatever is wrong with what is served, the disk ends without anything to boot.
 func TestI06_T09_F32_F33_BadImages(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
+	img := disktest.Bootable(t, 24*mib)
 	packed := compress(t, img)
 	bad := bytes.Clone(packed)
 	bad[len(bad)/2] ^= 1
 	other := bytes.Clone(img)
-	other[50*mib] ^= 1
+	other[20*mib] ^= 1
 	noTable := bytes.Clone(img)
 	clear(noTable[:34*512])
 	empty := bytes.Clone(img)
@@ -228,9 +228,9 @@ func TestI06_T09_F32_F33_BadImages(t *testing.T) {
 		"rubbish after the end":    {"/a.zst", append(bytes.Clone(packed), "rubbish!"...), packed, fault.ImageCorrupt, nil, false, false},
 		"one more byte":            {"/a.raw", append(bytes.Clone(img), 0), img, fault.ImageDigest, nil, false, false},
 		"empty":                    {"/a.raw", nil, nil, fault.ImageSize, nil, true, false},
-		"too large":                {"/a.raw", make([]byte, 100*mib), nil, fault.DiskTooSmall, nil, true, false},
-		"too large when unpacked":  {"/a.zst", compress(t, make([]byte, 100*mib)), nil, fault.DiskTooSmall, nil, false, false},
-		"bomb":                     {"/a.zst", bytes.Repeat(compress(t, make([]byte, 200*mib)), 20), nil, fault.DiskTooSmall, nil, false, false},
+		"too large":                {"/a.raw", make([]byte, 40*mib), nil, fault.DiskTooSmall, nil, true, false},
+		"too large when unpacked":  {"/a.zst", compress(t, make([]byte, 40*mib)), nil, fault.DiskTooSmall, nil, false, false},
+		"bomb":                     {"/a.zst", bytes.Repeat(compress(t, make([]byte, 60*mib)), 20), nil, fault.DiskTooSmall, nil, false, false},
 		"needs much memory":        {"/a.zst", compressLong(t), nil, fault.ImageFormat, nil, false, false},
 		"digest of a wrong length": {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.Digest = s.Digest[:10] }, true, false},
 		"unknown algorithm":        {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.Algorithm = "md5" }, true, false},
@@ -241,7 +241,7 @@ func TestI06_T09_F32_F33_BadImages(t *testing.T) {
 		"table without partitions": {"/a.raw", empty, empty, fault.ImageFormat, nil, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, 80*mib, serve(c.served))
+			b := newBench(t, 32*mib, serve(c.served))
 			b.old()
 			before := b.dev.Writes.Load()
 			s := b.spec(c.path, c.digestOf)
@@ -277,7 +277,7 @@ func compressLong(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Write(make([]byte, 64*mib))
+	e.Write(make([]byte, 24*mib))
 	e.Flush()
 	e.Write(make([]byte, 8*mib))
 	if err := e.Close(); err != nil {
@@ -313,17 +313,17 @@ func flaky(b []byte, cut int, alter func(n int64, w http.ResponseWriter, r *http
 
 // TestF31_F34_BrokenTransfers: a broken transfer goes on only where the server proves that it serves the same bytes.
 func TestF31_F34_BrokenTransfers(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
+	img := disktest.Bootable(t, 24*mib)
 	other := bytes.Clone(img)
-	other[60*mib] ^= 1
+	other[22*mib] ^= 1
 	for name, c := range map[string]struct {
 		serve              func() http.HandlerFunc
 		resumed, restarted int
 		want               fault.Reason
 	}{
-		"drops thrice, goes on": {func() http.HandlerFunc { return flaky(img, 20*mib, nil) }, 3, 0, ""},
+		"drops thrice, goes on": {func() http.HandlerFunc { return flaky(img, 7*mib, nil) }, 3, 0, ""},
 		"answers 503 in between": {func() http.HandlerFunc {
-			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
+			return flaky(img, 16*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
 				if n == 1 || n == 3 {
 					http.Error(w, "later", http.StatusServiceUnavailable)
 				}
@@ -331,7 +331,7 @@ func TestF31_F34_BrokenTransfers(t *testing.T) {
 			})
 		}, 1, 0, ""},
 		"ignores Range": {func() http.HandlerFunc {
-			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
+			return flaky(img, 16*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
 				if r.Header.Get("Range") == "" && n < 3 {
 					return false
 				}
@@ -340,18 +340,18 @@ func TestF31_F34_BrokenTransfers(t *testing.T) {
 			})
 		}, 0, 1, ""},
 		"no validator": {func() http.HandlerFunc {
-			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
+			return flaky(img, 16*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
 				if n > 1 {
 					w.Write(img)
 					return true
 				}
 				w.Header().Set("Content-Length", strconv.Itoa(len(img)))
-				w.Write(img[:40*mib])
+				w.Write(img[:16*mib])
 				panic(http.ErrAbortHandler)
 			})
 		}, 0, 1, ""},
 		"another image meanwhile, honest server": {func() http.HandlerFunc {
-			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
+			return flaky(img, 16*mib, func(n int64, w http.ResponseWriter, _ *http.Request) bool {
 				if n == 1 {
 					return false
 				}
@@ -361,10 +361,10 @@ func TestF31_F34_BrokenTransfers(t *testing.T) {
 			})
 		}, 0, 1, fault.ImageDigest},
 		"another image meanwhile, 206 with another validator": {func() http.HandlerFunc {
-			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
+			return flaky(img, 16*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
 				if n == 2 {
 					w.Header().Set("ETag", `"v2"`)
-					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", 40*mib, len(img)-1, len(img)))
+					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", 16*mib, len(img)-1, len(img)))
 					w.WriteHeader(http.StatusPartialContent)
 					return true
 				}
@@ -375,7 +375,7 @@ func TestF31_F34_BrokenTransfers(t *testing.T) {
 			})
 		}, 0, 1, ""},
 		"another image meanwhile, lying server": {func() http.HandlerFunc {
-			one, two := flaky(img, 40*mib, nil), flaky(other, 80*mib, nil)
+			one, two := flaky(img, 16*mib, nil), flaky(other, 32*mib, nil)
 			var n atomic.Int64
 			return func(w http.ResponseWriter, r *http.Request) {
 				if n.Add(1) == 1 {
@@ -385,10 +385,10 @@ func TestF31_F34_BrokenTransfers(t *testing.T) {
 			}
 		}, 1, 0, fault.ImageDigest},
 		"wrong place in 206": {func() http.HandlerFunc {
-			return flaky(img, 40*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
+			return flaky(img, 16*mib, func(n int64, w http.ResponseWriter, r *http.Request) bool {
 				if n == 2 {
 					w.Header().Set("ETag", `"v1"`)
-					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", 39*mib, len(img)-1, len(img)))
+					w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", 15*mib, len(img)-1, len(img)))
 					w.WriteHeader(http.StatusPartialContent)
 					return true
 				}
@@ -413,7 +413,7 @@ func TestF31_F34_BrokenTransfers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, 80*mib, c.serve())
+			b := newBench(t, 32*mib, c.serve())
 			w, err := b.write(b.spec("/a.raw", img))
 			if c.want != "" {
 				if !fault.Has(err, c.want) {
@@ -431,8 +431,8 @@ func TestF31_F34_BrokenTransfers(t *testing.T) {
 }
 
 func TestF31_ServerThatAlwaysDropsIsGivenUp(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
-	b := newBench(t, 80*mib, func(w http.ResponseWriter, r *http.Request) { // never a validator
+	img := disktest.Bootable(t, 24*mib)
+	b := newBench(t, 32*mib, func(w http.ResponseWriter, r *http.Request) { // never a validator
 		w.Header().Set("Content-Length", strconv.Itoa(len(img)))
 		w.Write(img[:mib])
 		panic(http.ErrAbortHandler)
@@ -446,12 +446,12 @@ func TestF31_ServerThatAlwaysDropsIsGivenUp(t *testing.T) {
 // TestI06_F18_BrokenDiskWhileWriting fails the n-th operation on the disk, for every n: never is an image that is not
 // whole bootable, and never is success told.
 func TestI06_F18_BrokenDiskWhileWriting(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
+	img := disktest.Bootable(t, 24*mib)
 	packed := compress(t, img)
 	for _, op := range []string{"write", "sync", "read", "punch", "size"} {
 		t.Run(op, func(t *testing.T) {
 			for n := int64(1); ; n++ {
-				b := newBench(t, 72*mib, serve(packed))
+				b := newBench(t, 28*mib, serve(packed))
 				var count atomic.Int64
 				b.dev.Fail = func(o string, _ int64, _ int) error {
 					if o == op && count.Add(1) == n {
@@ -474,7 +474,7 @@ func TestI06_F18_BrokenDiskWhileWriting(t *testing.T) {
 					t.Fatalf("%s %d fails: got %v", op, n, err)
 				}
 				head := b.dev.Bytes(t, 512, 8)
-				whole := bytes.Equal(b.dev.Bytes(t, mib, 60*mib), img[mib:61*mib])
+				whole := bytes.Equal(b.dev.Bytes(t, mib, 22*mib), img[mib:23*mib])
 				if string(head) == "EFI PART" && !whole {
 					t.Fatalf("%s %d fails: the disk has a table over half an image", op, n)
 				}
@@ -490,11 +490,11 @@ func TestI06_F18_BrokenDiskWhileWriting(t *testing.T) {
 }
 
 func TestI06_LyingDiskIsFound(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
+	img := disktest.Bootable(t, 24*mib)
 	t.Run("data", func(t *testing.T) {
-		b := newBench(t, 80*mib, serve(img))
+		b := newBench(t, 32*mib, serve(img))
 		b.dev.Fail = func(op string, off int64, n int) error {
-			if op == "sync" && b.dev.Writes.Load() > 20*mib {
+			if op == "sync" && b.dev.Writes.Load() > 8*mib {
 				b.dev.Fill(t, 0) // says flushed, has lost all
 			}
 			return nil
@@ -505,7 +505,7 @@ func TestI06_LyingDiskIsFound(t *testing.T) {
 		b.notBootable()
 	})
 	t.Run("old tables stay", func(t *testing.T) {
-		b := newBench(t, 80*mib, serve(img))
+		b := newBench(t, 32*mib, serve(img))
 		b.old()
 		b.dev.Fail = func(op string, off int64, n int) error {
 			if op == "sync" {
@@ -520,8 +520,8 @@ func TestI06_LyingDiskIsFound(t *testing.T) {
 }
 
 func TestHolesAreClearedByDisksWithoutACommandForIt(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
-	b := newBench(t, 64*mib, serve(img)) // as large as the image: the table stays where it is
+	img := disktest.Bootable(t, 24*mib)
+	b := newBench(t, 24*mib, serve(img)) // as large as the image: the table stays where it is
 	b.old()
 	b.dev.NoZero = true
 	if _, err := b.write(b.spec("/a.raw", img)); err != nil {
@@ -533,12 +533,12 @@ func TestHolesAreClearedByDisksWithoutACommandForIt(t *testing.T) {
 }
 
 func TestWriteStopsWhenAsked(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
+	img := disktest.Bootable(t, 24*mib)
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})
-	b := newBench(t, 80*mib, func(w http.ResponseWriter, r *http.Request) {
+	b := newBench(t, 32*mib, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(img)))
-		w.Write(img[:30*mib])
+		w.Write(img[:10*mib])
 		w.(http.Flusher).Flush()
 		cancel()
 		select { // stalls
@@ -559,8 +559,8 @@ func TestWriteStopsWhenAsked(t *testing.T) {
 }
 
 func TestNoUEFIMeansNothingIsWritten(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
-	b := newBench(t, 80*mib, serve(img))
+	img := disktest.Bootable(t, 24*mib)
+	b := newBench(t, 32*mib, serve(img))
 	b.writer.Firmware = func() (image.Firmware, error) { return nil, fault.New(fault.BootEntry, "not booted by UEFI") }
 	if _, err := b.write(b.spec("/a.raw", img)); !fault.Has(err, fault.BootEntry) || b.dev.Writes.Load() != 0 || b.requests.Load() != 0 {
 		t.Fatalf("got %v, %d bytes written", err, b.dev.Writes.Load())
@@ -568,8 +568,8 @@ func TestNoUEFIMeansNothingIsWritten(t *testing.T) {
 }
 
 func TestProgressIsTold(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
-	b := newBench(t, 80*mib, serve(img))
+	img := disktest.Bootable(t, 24*mib)
+	b := newBench(t, 32*mib, serve(img))
 	var mu sync.Mutex
 	var stages []string
 	var last step.Progress
@@ -601,7 +601,7 @@ func iso(n int) []byte {
 }
 
 func TestConfigDrive(t *testing.T) {
-	named := disktest.Part{Start: 58 * mib, Size: 4 * mib, Kind: disktest.Linux, Name: "config-2"}
+	named := disktest.Part{Start: 21 * mib, Size: 2 * mib, Kind: disktest.Linux, Name: "config-2"}
 	for name, c := range map[string]struct {
 		img     []byte
 		size    int64
@@ -610,13 +610,13 @@ func TestConfigDrive(t *testing.T) {
 		at      int64
 		isFirst bool
 	}{
-		"a partition of that name": {disktest.Bootable(t, 64*mib, named), 200 * mib, iso(380_000), "", 58 * mib, false},
-		"a new partition":          {disktest.Bootable(t, 64*mib), 200 * mib, iso(380_001), "", (200*mib - 33*512 - 64*mib) / mib * mib, false},
-		"too large for the one":    {disktest.Bootable(t, 64*mib, named), 200 * mib, iso(5 * mib), "", (200*mib - 33*512 - 64*mib) / mib * mib, false},
-		"no room":                  {disktest.Bootable(t, 64*mib), 80 * mib, iso(380_000), fault.DiskTooSmall, 0, false},
-		"too large at all":         {disktest.Bootable(t, 64*mib), 200 * mib, iso(65 * mib), fault.ConfigDrive, 0, true},
-		"not a file system":        {disktest.Bootable(t, 64*mib), 200 * mib, make([]byte, 100_000), fault.ConfigDrive, 0, true},
-		"empty":                    {disktest.Bootable(t, 64*mib), 200 * mib, nil, fault.ConfigDrive, 0, true},
+		"a partition of that name": {disktest.Bootable(t, 24*mib, named), 100 * mib, iso(380_000), "", 21 * mib, false},
+		"a new partition":          {disktest.Bootable(t, 24*mib), 100 * mib, iso(380_001), "", (100*mib - 33*512 - 64*mib) / mib * mib, false},
+		"too large for the one":    {disktest.Bootable(t, 24*mib, named), 100 * mib, iso(5 * mib), "", (100*mib - 33*512 - 64*mib) / mib * mib, false},
+		"no room":                  {disktest.Bootable(t, 24*mib), 80 * mib, iso(380_000), fault.DiskTooSmall, 0, false},
+		"too large at all":         {disktest.Bootable(t, 24*mib), 100 * mib, iso(65 * mib), fault.ConfigDrive, 0, true},
+		"not a file system":        {disktest.Bootable(t, 24*mib), 100 * mib, make([]byte, 100_000), fault.ConfigDrive, 0, true},
+		"empty":                    {disktest.Bootable(t, 24*mib), 100 * mib, nil, fault.ConfigDrive, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, c.size, serve(c.img))
@@ -654,8 +654,8 @@ func TestConfigDrive(t *testing.T) {
 		})
 	}
 	t.Run("secret refused", func(t *testing.T) {
-		img := disktest.Bootable(t, 64*mib)
-		b := newBench(t, 200*mib, serve(img))
+		img := disktest.Bootable(t, 24*mib)
+		b := newBench(t, 100*mib, serve(img))
 		s := b.spec("/a.raw", img)
 		s.ConfigDrive = func(context.Context) ([]byte, error) { return nil, fault.New(fault.ChannelToken, "no") }
 		if _, err := b.write(s); !fault.Has(err, fault.ChannelToken) || b.dev.Writes.Load() != 0 {
@@ -665,7 +665,7 @@ func TestConfigDrive(t *testing.T) {
 }
 
 func TestI22_SecretsInTheURLStayHome(t *testing.T) {
-	b := newBench(t, 80*mib, http.NotFound)
+	b := newBench(t, 32*mib, http.NotFound)
 	var log bytes.Buffer
 	b.writer.Log = slog.New(slog.NewJSONHandler(&log, nil))
 	for _, url := range []string{
@@ -681,8 +681,8 @@ func TestI22_SecretsInTheURLStayHome(t *testing.T) {
 }
 
 func TestI23_OwnAddressesAreNotFetchedFrom(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
-	b := newBench(t, 80*mib, serve(img))
+	img := disktest.Bootable(t, 24*mib)
+	b := newBench(t, 32*mib, serve(img))
 	b.writer.Client = image.NewClient(nil, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()

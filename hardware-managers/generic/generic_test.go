@@ -132,7 +132,7 @@ func TestI05_SkippedDiskIsKept(t *testing.T) {
 }
 
 func TestWriteImage(t *testing.T) {
-	img := disktest.Bootable(t, 64*mib)
+	img := disktest.Bootable(t, 24*mib)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(img) }))
 	defer srv.Close()
 	sum := sha256.Sum256(img)

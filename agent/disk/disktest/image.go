@@ -5,12 +5,15 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/diskfs/go-diskfs/backend/file"
+	"github.com/diskfs/go-diskfs/filesystem"
 	"github.com/diskfs/go-diskfs/filesystem/fat12"
 	"github.com/diskfs/go-diskfs/filesystem/fat32"
 )
@@ -104,27 +107,10 @@ func ESPImage(t testing.TB, size int64, files map[string]string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range files {
-		if err := fs.Mkdir(filepath.Dir(name)); err != nil {
-			t.Fatal(err)
-		}
-		f, err := fs.OpenFile(name, os.O_CREATE|os.O_RDWR)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(f, text); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return fill(t, name, fs, files)
 }
 
-// SmallESP makes a FAT12 file system of 4 MiB with a boot loader for removable media.
+// SmallESP makes a FAT12 file system of 4 MiB with a distribution's boot loader and one for removable media.
 func SmallESP(t testing.TB) []byte {
 	t.Helper()
 	const size = 4 << 20
@@ -138,37 +124,52 @@ func SmallESP(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := fs.Mkdir("/EFI/BOOT"); err != nil {
-		t.Fatal(err)
+	return fill(t, name, fs, map[string]string{"/EFI/BOOT/BOOTX64.EFI": "boot", "/EFI/debian/shimx64.efi": "shim"})
+}
+
+// fileSystem is what both widths of the library share.
+type fileSystem interface {
+	Mkdir(name string) error
+	OpenFile(name string, flag int) (filesystem.File, error)
+}
+
+func fill(t testing.TB, image string, fs fileSystem, files map[string]string) []byte {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := fs.Mkdir(filepath.Dir(name)); err != nil {
+			t.Fatal(err)
+		}
+		f, err := fs.OpenFile(name, os.O_CREATE|os.O_RDWR)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(f, files[name]); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	f, err := fs.OpenFile("/EFI/BOOT/BOOTX64.EFI", os.O_CREATE|os.O_RDWR)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := io.WriteString(f, "boot"); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(name)
+	b, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// Bootable makes a whole-disk image: a GPT, a system partition with a boot loader, a root partition of random data with
-// holes, and further partitions.
+// Bootable makes a whole-disk image of at least 22 MiB: a GPT, a system partition of 4 MiB with a boot loader, a root
+// partition of 16 MiB of random data with holes, and further partitions.
 func Bootable(t testing.TB, size int64, more ...Part) []byte {
 	t.Helper()
 	const mib = 1 << 20
 	b := make([]byte, size)
-	parts := append([]Part{{Start: mib, Size: 40 * mib, Kind: ESP, Name: "esp"}, {Start: 41 * mib, Size: 16 * mib, Kind: Linux, Name: "root"}}, more...)
+	parts := append([]Part{{Start: mib, Size: 4 * mib, Kind: ESP, Name: "esp"}, {Start: 5 * mib, Size: 16 * mib, Kind: Linux, Name: "root"}}, more...)
 	copy(b, GPT(512, size, parts))
 	back := GPTBackup(512, size, parts)
 	copy(b[size-int64(len(back)):], back)
-	copy(b[mib:], ESPImage(t, 40*mib, map[string]string{"/EFI/BOOT/BOOTX64.EFI": "boot", "/EFI/debian/shimx64.efi": "shim"}))
+	copy(b[mib:], SmallESP(t))
 	r := rand.NewChaCha8([32]byte{1})
-	root := b[41*mib : 57*mib]
+	root := b[5*mib : 21*mib]
 	for off := 0; off < len(root); off += mib { // every other half MiB is a hole
 		r.Read(root[off : off+mib/2])
 	}
