@@ -159,6 +159,9 @@ func (c *Conductor) UpdateNode(ctx context.Context, who Caller, ident string, ch
 		n.UUID, n.Version, n.Flow, n.Boot, n.Generation = was.UUID, was.Version, was.Flow, was.Boot, was.Generation
 		n.State, n.Target, n.StateSince, n.Power, n.PowerTarget = was.State, was.Target, was.StateSince, was.Power, was.PowerTarget
 		n.Created, n.LastError, n.LastReason, n.Fault = was.Created, was.LastError, was.LastReason, was.Fault
+		if was.Maintenance && !n.Maintenance {
+			n.MaintenanceReason, n.Fault = "", ""
+		}
 		if err := c.sound(&n); err != nil {
 			return err
 		}
