@@ -17,10 +17,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/simnet"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -329,13 +331,18 @@ func TestT06_SlowClients(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			rig := newRig(t, nil)
-			ln := newPipes()
+			network := simnet.New()
+			ln := network.Listen()
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- rig.Serve(ctx, ln, id) }()
-			c := ln.dial()
+			c, err := network.Dial(ctx, "192.0.2.1")
+			if err != nil {
+				t.Fatal(err)
+			}
 			began := time.Now()
-			go speak(c)
+			var wg sync.WaitGroup
+			wg.Go(func() { speak(c) })
 			if _, err := io.Copy(io.Discard, c); err != nil {
 				t.Log(err)
 			}
@@ -343,47 +350,11 @@ func TestT06_SlowClients(t *testing.T) {
 				t.Errorf("%s: cut off after %s", name, took)
 			}
 			c.Close()
+			wg.Wait()
 			cancel()
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
 		})
 	}
-}
-
-// pipes is a listener in memory.
-type pipes struct {
-	conns chan net.Conn
-	shut  chan struct{}
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), shut: make(chan struct{})} }
-
-func (p *pipes) dial() net.Conn {
-	a, b := net.Pipe()
-	p.conns <- &addressed{Conn: b}
-	return a
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.shut:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	close(p.shut)
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-// addressed is a pipe that says where it comes from.
-type addressed struct{ net.Conn }
-
-func (a *addressed) RemoteAddr() net.Addr {
-	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4000}
 }

@@ -147,6 +147,9 @@ func FuzzZ1_Decode(f *testing.F) {
 				}
 				continue
 			}
+			if err := v.(interface{ Check() error }).Check(); err != nil && fault.From(err).Code != fault.Invalid {
+				t.Fatalf("%T: %v", v, err)
+			}
 			if _, err := json.Marshal(v); err != nil {
 				t.Fatalf("%T does not encode again: %v", v, err)
 			}
