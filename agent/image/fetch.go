@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"crypto/tls"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -32,13 +31,13 @@ const (
 )
 
 // NewClient makes the HTTP client for images: no proxy, few redirects that never leave HTTPS, no address of this
-// machine itself. roots may be nil for the system's authorities. loopback lets tests serve images locally.
+// machine itself. tlsConfig may be nil for the system's authorities. loopback lets tests serve images locally.
 func NewClient(tlsConfig *tls.Config, loopback bool) *http.Client {
 	d := &net.Dialer{Timeout: dialTimeout}
 	if !loopback {
 		d.Control = func(_, address string, _ syscall.RawConn) error {
 			if a, err := netip.ParseAddrPort(address); err != nil || a.Addr().Unmap().IsLoopback() || a.Addr().IsUnspecified() {
-				return fmt.Errorf("%s is an address of this machine itself", address)
+				return fmt.Errorf("%s: %w", address, errOwnAddress)
 			}
 			return nil
 		}
@@ -59,6 +58,8 @@ func NewClient(tlsConfig *tls.Config, loopback bool) *http.Client {
 		},
 	}
 }
+
+var errOwnAddress = errors.New("an address of this machine itself")
 
 // errRestart says that the server can't go on where the transfer broke off: what was read must be thrown away.
 var errRestart = errors.New("the transfer must start again")
@@ -269,7 +270,7 @@ func cause(err error) error {
 // permanent tells errors that a repeat would not change.
 func permanent(err error) bool {
 	var verify *tls.CertificateVerificationError
-	if errors.As(err, &verify) {
+	if errors.As(err, &verify) || errors.Is(err, errOwnAddress) {
 		return true
 	}
 	u, ok := errors.AsType[*url.Error](err)
