@@ -90,7 +90,7 @@ func TestScreen(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.print("done")
-	if got := pipe.String(); got != "            a: waits\n            a: runs[2J \ndone\n" {
+	if got := pipe.String(); got != "            a: waits\n            a: runs \ndone\n" {
 		t.Errorf("piped: %q", got)
 	}
 

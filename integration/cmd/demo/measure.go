@@ -37,6 +37,9 @@ func (d *demo) keepMemory(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("memory of %s during %s: %w", m.name, work, err)
 			}
+			if total == 0 {
+				continue // powered off before that was shipped, as after an inspection
+			}
 			set.Rows = append(set.Rows,
 				figures.Figure{What: m.name + ", " + work + ": used at most", Value: float64(total-least) / (1 << 20), Unit: "MiB"},
 				figures.Figure{What: m.name + ", " + work + ": available at least", Value: float64(least) / (1 << 20), Unit: "MiB", Target: "works in 512 MB"})
@@ -45,7 +48,7 @@ func (d *demo) keepMemory(ctx context.Context) error {
 	return set.Save(d.root, "memory")
 }
 
-// memory is the last word of an agent about it, in bytes.
+// memory is the last word of an agent about it, in bytes; zeros when it said none.
 func (d *demo) memory(ctx context.Context, m machine, boot uint64) (total, least int64, err error) {
 	log, err := d.lab.Client.Logs(ctx, m.name, client.LogQuery{Generation: boot})
 	if err != nil {
@@ -60,10 +63,10 @@ func (d *demo) memory(ctx context.Context, m machine, boot uint64) (total, least
 			Least   int64  `json:"least_available"`
 		}
 		switch err := lines.Decode(&l); {
-		case err == io.EOF && total > 0:
+		case err == io.EOF:
 			return total, least, nil
 		case err != nil:
-			return 0, 0, fmt.Errorf("the agent's log of boot %d tells nothing of it: %w", boot, err)
+			return 0, 0, fmt.Errorf("the agent's log of boot %d: %w", boot, err)
 		}
 		if l.Message == "memory" {
 			total, least = l.Total, l.Least

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -110,6 +111,9 @@ func (s *screen) wipe() {
 	}
 }
 
+// sequence is what moves a terminal's cursor or sets its mode.
+var sequence = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]")
+
 // plain is text on one line without what would move a cursor.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -120,7 +124,7 @@ func plain(text string) string {
 			return -1
 		}
 		return r
-	}, text)
+	}, sequence.ReplaceAllString(text, ""))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
