@@ -75,7 +75,8 @@ func Spawn(argv, env []string, console *os.File) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return p.Pid, p.Release()
+	pid = p.Pid // before Release forgets it
+	return pid, p.Release()
 }
 
 // Ended is a child that is no more.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,40 @@ func TestRunner(t *testing.T) {
 	}
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Errorf("these tests need a shell: %v", err)
+	}
+}
+
+// PID 1's children are known by the numbers Spawn gave. This test reaps: it must not run beside others that start programs.
+func TestSpawnAndReap(t *testing.T) {
+	out, err := os.Create(filepath.Join(t.TempDir(), "console"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	want := map[int]string{}
+	for how, script := range map[string]string{"exit status 3": "echo hello; exit 3", "killed by terminated": "kill -TERM $$"} {
+		pid, err := Spawn([]string{"/bin/sh", "-c", script}, nil, out)
+		if err != nil || pid <= 0 {
+			t.Fatalf("pid %d, %v", pid, err)
+		}
+		want[pid] = how
+	}
+	for end := time.Now().Add(10 * time.Second); len(want) > 0 && time.Now().Before(end); runtime.Gosched() {
+		for _, e := range Reap() {
+			if want[e.PID] != e.How {
+				t.Errorf("process %d: %s, expected %q", e.PID, e.How, want[e.PID])
+			}
+			delete(want, e.PID)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("never ended: %v", want)
+	}
+	if b, err := os.ReadFile(out.Name()); err != nil || string(b) != "hello\n" {
+		t.Errorf("console: %q, %v", b, err)
+	}
+	if _, err := Spawn([]string{"/no/such/program"}, nil, out); err == nil {
+		t.Error("a missing program was started")
 	}
 }
 

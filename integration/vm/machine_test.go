@@ -100,6 +100,13 @@ func (g *guest) expect(text string) {
 	}
 }
 
+// all is what the console has said so far.
+func (g *guest) all() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.said.String()
+}
+
 // count is how often the console has said text.
 func (g *guest) count(text string) int {
 	g.mu.Lock()

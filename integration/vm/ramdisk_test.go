@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -189,7 +190,13 @@ func TestT13_RamdiskWithoutMediumAndItsRescueShell(t *testing.T) {
 	for _, name := range []string{"meta_data.json", "network_data.json", "vendor_data2.json", "user_data"} {
 		g.expect("\n" + name + "\r\n")
 	}
-	g.typed("for p in /proc/[0-9]*; do case $(cat $p/cmdline) in /init*agent*) kill -9 ${p#/proc/};; esac; done")
+	g.typed("for p in /proc/[0-9]*; do echo $p is $(cat $p/comm); done; echo that is all of them")
+	g.expect("\nthat is all of them")
+	agent := regexp.MustCompile(`/proc/(\d{2,}) is init\r`).FindStringSubmatch(g.all())
+	if agent == nil {
+		t.Fatal("PID 1 has no child that is the agent")
+	}
+	g.typed("kill -9 " + agent[1])
 	g.expect("/init agent ended (killed by killed); it is started again in 0s")
 	if n := g.count("boot medium vdb"); n != 0 {
 		t.Error("the decoy on a hard disk was read")
