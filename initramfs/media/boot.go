@@ -139,6 +139,9 @@ func writeISO(out, tree string, o iso9660.FinalizeOptions, finish func(*os.File)
 	if err != nil {
 		return err
 	}
+	// The identifier is padded with spaces (ECMA-119 §8.4.8); the library would leave zeros, which not every reader of
+	// the label takes off.
+	o.VolumeIdentifier = fmt.Sprintf("%-32s", o.VolumeIdentifier)
 	disk, err := create(out, size)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"fmt"
 	"debug/pe"
 	"encoding/base64"
 	"os"
@@ -152,5 +153,17 @@ func TestUKI(t *testing.T) {
 		if err := UKI(&out, bad, sections[:1]); err == nil {
 			t.Errorf("%s: accepted as a stub", name)
 		}
+	}
+}
+
+// A label padded with zeros is read as another one by readers that take off spaces only.
+func TestVolumeIdentifierIsPaddedWithSpaces(t *testing.T) {
+	image, err := ConfigDrive(map[string][]byte{"openstack/latest/meta_data.json": []byte("{}")}, ConfigDriveLabel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const descriptor = 16 * 2048
+	if got, want := string(image[descriptor+40:descriptor+72]), fmt.Sprintf("%-32s", ConfigDriveLabel); got != want {
+		t.Fatalf("volume identifier %q, want %q", got, want)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -296,7 +295,6 @@ type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
 	err   error
-	once  sync.Once
 }
 
 func start(program string, args []string, log io.Writer) (*process, error) {

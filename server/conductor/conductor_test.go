@@ -145,7 +145,6 @@ func (rack) Address(map[string]any) string                                   { r
 
 // mailbox is a dispatcher whose offers a test agent takes.
 type mailbox struct {
-	mu     sync.Mutex
 	offers chan api.Command
 	now    func() time.Time
 }

@@ -105,7 +105,7 @@ func label(device string) string {
 	defer f.Close()
 	volume := make([]byte, 72)
 	if _, err := f.ReadAt(volume, 16*2048); err == nil && string(volume[1:6]) == "CD001" {
-		return strings.TrimSpace(string(volume[40:72]))
+		return strings.Trim(string(volume[40:72]), " \x00") // some writers pad with zeros
 	}
 	sector := make([]byte, 512)
 	if _, err := f.ReadAt(sector, 0); err != nil || sector[510] != 0x55 || sector[511] != 0xaa {
