@@ -82,7 +82,7 @@ func Spawn(argv, env []string, console *os.File) (pid int, err error) {
 // Ended is a child that is no more.
 type Ended struct {
 	PID int
-	How string // "exit status 1", "killed by …"
+	How string // "exit status 1", "signal 9: killed"
 }
 
 // Reap collects every child that has ended, also those that PID 1 inherited. It does not wait.
@@ -97,7 +97,7 @@ func Reap() []Ended {
 		case err != nil || pid == 0: // no child, or none that ended
 			return out
 		case ws.Signaled():
-			out = append(out, Ended{pid, "killed by " + ws.Signal().String()})
+			out = append(out, Ended{pid, fmt.Sprintf("signal %d: %s", ws.Signal(), ws.Signal())})
 		case ws.Exited():
 			out = append(out, Ended{pid, fmt.Sprintf("exit status %d", ws.ExitStatus())})
 		}

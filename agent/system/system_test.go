@@ -140,7 +140,7 @@ func TestSpawnAndReap(t *testing.T) {
 	}
 	defer out.Close()
 	want := map[int]string{}
-	for how, script := range map[string]string{"exit status 3": "echo hello; exit 3", "killed by terminated": "kill -TERM $$"} {
+	for how, script := range map[string]string{"exit status 3": "echo hello; exit 3", "signal 15: terminated": "kill -TERM $$"} {
 		pid, err := Spawn([]string{"/bin/sh", "-c", script}, nil, out)
 		if err != nil || pid <= 0 {
 			t.Fatalf("pid %d, %v", pid, err)

@@ -197,7 +197,7 @@ func TestT13_RamdiskWithoutMediumAndItsRescueShell(t *testing.T) {
 		t.Fatal("PID 1 has no child that is the agent")
 	}
 	g.typed("kill -9 " + agent[1])
-	g.expect("/init agent ended (killed by killed); it is started again in 0s")
+	g.expect("/init agent ended (signal 9: killed); it is started again in 0s")
 	if n := g.count("boot medium vdb"); n != 0 {
 		t.Error("the decoy on a hard disk was read")
 	}
