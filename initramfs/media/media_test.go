@@ -2,9 +2,9 @@ package media
 
 import (
 	"bytes"
-	"fmt"
 	"debug/pe"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
