@@ -1,8 +1,8 @@
-// Bench runs the benchmarks and writes what they measured, and the figures that the demo and the virtual machine tests
-// kept (package figures), as pages of docs/benchmarks. It never compares with an older run: the pages are in version
+// Bench measures, and writes pages of docs/benchmarks: Go's benchmarks of packages, the ramdisk's size, its way from power
+// on to the lookup beside a bare kernel's, and what the demo keeps (package figures): its stages and its machines' memory. It never compares with an older run: the pages are in version
 // control for that. Start at run.
 //
-//	bench [-packages PATTERN…] [-time 1s] [-vm=false]
+//	bench [-time 1s] [-packages=false] [-boot=false] [-demo=false]
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/integration/figures"
@@ -26,9 +27,11 @@ func main() {
 	flag.StringVar(&o.root, "root", ".", "root of the source tree")
 	flag.StringVar(&o.out, "out", "docs/benchmarks", "folder of the pages, below root")
 	flag.StringVar(&o.time, "time", "1s", "how long each benchmark of a package runs")
-	flag.BoolVar(&o.vm, "vm", true, "run the benchmarks that start virtual machines, too")
+	flag.BoolVar(&o.packages, "packages", true, "run Go's benchmarks of all packages")
+	flag.BoolVar(&o.boot, "boot", true, "measure the ramdisk's size and boot; takes about two minutes")
+	flag.BoolVar(&o.demo, "demo", true, "run the demo; takes about three minutes. Without it the figures of the last run are used")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -37,8 +40,8 @@ func main() {
 }
 
 type options struct {
-	root, out, time string
-	vm              bool
+	root, out, time      string
+	packages, boot, demo bool
 }
 
 func run(ctx context.Context, o options) error {
@@ -46,28 +49,29 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	runs := [][]string{{"-benchtime", o.time, "./..."}}
-	if o.vm {
-		runs = append(runs, []string{"-tags", "vm", "-benchtime", "1x", "-timeout", "60m", "./integration/..."})
-	}
-	var rows []row
-	for _, args := range runs {
-		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-run", "^$", "-bench", ".", "-benchmem"}, args...)...)
-		cmd.Dir, cmd.Stderr = o.root, os.Stderr
-		out, err := cmd.Output()
+	pages := map[string]string{}
+	if o.packages {
+		rows, err := benchmarkPackages(ctx, o)
 		if err != nil {
-			return fmt.Errorf("go test -bench: %w\n%s", err, out)
+			return err
 		}
-		rows = merge(rows, parse(string(out)))
+		pages[packagesPage] = benchmarks(rows, where)
+	} else if page, err := os.ReadFile(filepath.Join(o.root, o.out, packagesPage+".md")); err == nil {
+		pages[packagesPage] = string(page)
 	}
-	// Read after the runs: benchmarks with virtual machines keep figures.
+	if o.boot {
+		if err := benchmarkRamdisk(ctx, o); err != nil {
+			return err
+		}
+	}
+	if o.demo {
+		if err := runDemo(ctx, o); err != nil {
+			return err
+		}
+	}
 	sets, err := figures.Load(o.root)
 	if err != nil {
 		return err
-	}
-	pages := map[string]string{}
-	if len(rows) > 0 {
-		pages["go"] = benchmarks(rows, where)
 	}
 	for name, s := range sets {
 		pages[name] = set(s, where)
@@ -80,6 +84,49 @@ func run(ctx context.Context, o options) error {
 		fmt.Println(filepath.Join(o.out, name+".md"))
 	}
 	return os.WriteFile(filepath.Join(o.root, o.out, "README.md"), []byte(index(names, pages)), 0o644)
+}
+
+// packagesPage is the page of Go's benchmarks.
+const packagesPage = "packages"
+
+func benchmarkPackages(ctx context.Context, o options) ([]row, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchmem", "-benchtime", o.time, "./...")
+	cmd.Dir, cmd.Stderr = o.root, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go test -bench: %w\n%s", err, out)
+	}
+	return parse(string(out)), nil
+}
+
+func benchmarkRamdisk(ctx context.Context, o options) error {
+	r, err := measureRamdisk(ctx, o.root)
+	if err != nil {
+		return err
+	}
+	return measureBoot(ctx, o.root, r)
+}
+
+// runDemo runs it for the figures that it keeps. It ends its machines itself when we are stopped.
+func runDemo(ctx context.Context, o options) error {
+	program := filepath.Join(o.root, "build", "tools", "demo")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./integration/cmd/demo")
+	build.Dir = o.root
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the demo: %w\n%s", err, out)
+	}
+	program, err := filepath.Abs(program)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, program, "--keep=false")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = o.root, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that Ctrl-C reaches it once, from us
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("the demo: %w", err)
+	}
+	return nil
 }
 
 // place says where and when it was measured.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -49,16 +48,6 @@ func parse(out string) []row {
 	return rows
 }
 
-// merge adds rows whose benchmark is not there yet: the second run meets those of the first again.
-func merge(rows, more []row) []row {
-	for _, r := range more {
-		if !slices.ContainsFunc(rows, func(o row) bool { return o.pkg == r.pkg && o.name == r.name }) {
-			rows = append(rows, r)
-		}
-	}
-	return rows
-}
-
 const generated = "<!-- Written by make bench. -->\n\n"
 
 // benchmarks is the page of Go's benchmarks.
@@ -72,7 +61,42 @@ func benchmarks(rows []row, where string) string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.pkg, r.name, strings.Join(told, ", "))
 	}
+	var told []string
+	for _, r := range references {
+		if x, ok := ratio(rows, r); ok {
+			told = append(told, fmt.Sprintf("| %s | %s | %s |\n", r.pkg, r.what, number(x)))
+		}
+	}
+	if len(told) > 0 {
+		fmt.Fprintf(&b, "\n## Beside a reference\n\nTime of ours divided by that of the reference, both from the run above.\n\n| package | compared | ratio |\n|---|---|---:|\n%s", strings.Join(told, ""))
+	}
 	return b.String()
+}
+
+// reference is a pair of benchmarks that do the same work, ours with all checks.
+type reference struct{ pkg, ours, plain, what string }
+
+var references = []reference{
+	{"agent/image", "WriteImage/raw", "PlainCopy", "image write with verification and boot protection ÷ fetch, hash and write in turn"},
+	{"agent/image", "WriteImage/zst", "PlainCopy", "the same from zstd ÷ fetch, hash and write the raw image in turn"},
+	{"agent/disk", "Erase", "PlainZeros", "erase with verification ÷ writing zeros"},
+}
+
+// ratio is how many times as long ours took as its reference.
+func ratio(rows []row, r reference) (float64, bool) {
+	time := func(name string) float64 {
+		for _, x := range rows {
+			if x.pkg == r.pkg && x.name == name && len(x.values) > 0 && x.values[0].unit == "ns/op" {
+				return x.values[0].number
+			}
+		}
+		return 0
+	}
+	ours, plain := time(r.ours), time(r.plain)
+	if ours == 0 || plain == 0 {
+		return 0, false
+	}
+	return ours / plain, true
 }
 
 // set is the page of one set of figures.
