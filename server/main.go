@@ -44,6 +44,9 @@ func terminal(f *os.File) bool {
 
 // buildRamdisk builds and tells what came of it.
 func buildRamdisk(ctx context.Context, r cli.Ramdisk) error {
+	if r.CACerts == cli.HostCertificates && !exists(r.CACerts) {
+		r.CACerts = "" // a host without any; an operator's own file must be there
+	}
 	res, err := initramfs.Build(ctx, initramfs.Options{
 		Out: r.Output, Source: r.Source, Cache: r.Cache, Agent: r.Agent, AgentBinary: r.AgentBinary, Version: version, Flavour: r.Flavour,
 		Bundles: r.Bundles, Extra: r.Extra, Cmdline: r.Cmdline, CACerts: r.CACerts, Rescue: r.Rescue, Refresh: r.Refresh, Fast: r.Fast,

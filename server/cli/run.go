@@ -53,6 +53,10 @@ type Ramdisk struct {
 	Fast        bool
 }
 
+// HostCertificates is where Debian keeps the certificates that a host trusts: what a ramdisk trusts unless told
+// otherwise.
+const HostCertificates = "/etc/ssl/certs/ca-certificates.crt"
+
 // The exit codes.
 const (
 	OK     = 0
