@@ -196,7 +196,7 @@ func (c *Conductor) Secret(ctx context.Context, s Session, r api.SecretRequest) 
 			return err
 		}
 		rec, err := tx.Step(r.ID)
-		if err != nil || rec.Node != n.UUID || rec.State != StepStarted || rec.Generation != n.Boot.Generation || !slices.Contains(rec.Step.Secrets, r.Name) {
+		if err != nil || rec.Node != n.UUID || rec.State != StepStarted || rec.Generation != n.Boot.Generation || !c.mayRead(n, rec.Step.Name, r.Name) {
 			return fault.New(fault.RequestForbidden, "no running step of this node may read %q", r.Name)
 		}
 		if n.Boot.Level < api.A1 {
@@ -208,6 +208,16 @@ func (c *Conductor) Secret(ctx context.Context, s Session, r api.SecretRequest) 
 		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: "agent", Node: n.UUID, Act: "secret.read", Detail: map[string]any{"name": r.Name, "step": rec.ID}})
 	})
 	return out, err
+}
+
+// mayRead tells whether the server's own catalogue gives the step this secret. What an agent says that its steps need
+// counts for nothing: a rogue one would name the BMC's password (I20, T17).
+func (c *Conductor) mayRead(n Node, name, secret string) bool {
+	if c.catalogs[n.Driver] == nil {
+		return false
+	}
+	s, ok := c.catalogs[n.Driver].Get(name)
+	return ok && slices.Contains(s.Secrets, secret)
 }
 
 // Log keeps what the agent says. It never fails the agent's work: a full disk drops lines and counts them (F38).

@@ -147,12 +147,83 @@ func (rack) Address(map[string]any) string                                   { r
 type mailbox struct {
 	offers chan api.Command
 	now    func() time.Time
+
+	mu        sync.Mutex
+	heard     func() time.Time // nil: the agent is heard all the time
+	withdrawn []step.ID
 }
 
 func (m *mailbox) Offer(_ conductor.NodeID, _ uint64, c api.Command) { m.offers <- c }
-func (m *mailbox) Withdraw(conductor.NodeID, step.ID)                {}
 func (m *mailbox) Drop(conductor.NodeID)                             {}
-func (m *mailbox) Heard(conductor.NodeID, uint64) time.Time          { return m.now() }
+func (m *mailbox) Withdraw(_ conductor.NodeID, id step.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.withdrawn = append(m.withdrawn, id)
+}
+func (m *mailbox) Heard(conductor.NodeID, uint64) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.heard != nil {
+		return m.heard()
+	}
+	return m.now()
+}
+
+// listen says from now on when the agent was last heard.
+func (m *mailbox) listen(heard func() time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.heard = heard
+}
+
+// faulty is a store that can be made to fail, and to be slow after a commit.
+type faulty struct {
+	conductor.Store
+	mu     sync.Mutex
+	view   func(context.Context) error // nil: nothing fails
+	update func(context.Context) error
+	after  func(context.Context) // when an update is committed
+}
+
+func (f *faulty) set(view, update func(context.Context) error, after func(context.Context)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.view, f.update, f.after = view, update, after
+}
+
+func (f *faulty) fails() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.view != nil || f.update != nil
+}
+
+func (f *faulty) View(ctx context.Context, fn func(conductor.Tx) error) error {
+	f.mu.Lock()
+	fail := f.view
+	f.mu.Unlock()
+	if fail != nil {
+		if err := fail(ctx); err != nil {
+			return err
+		}
+	}
+	return f.Store.View(ctx, fn)
+}
+
+func (f *faulty) Update(ctx context.Context, fn func(conductor.Tx) error) error {
+	f.mu.Lock()
+	fail, after := f.update, f.after
+	f.mu.Unlock()
+	if fail != nil {
+		if err := fail(ctx); err != nil {
+			return err
+		}
+	}
+	err := f.Store.Update(ctx, fn)
+	if after != nil {
+		after(ctx)
+	}
+	return err
+}
 
 type noLogs struct{}
 
@@ -181,13 +252,15 @@ type site struct {
 	now   func() time.Time
 	skew  atomic.Int64 // nanoseconds the wall clock is off
 	seq   uint64
+	fault *faulty                             // between the conductor and the store
+	check func(context.Context, string) error // Config.CheckOrigin
 }
 
 var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe}
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), board: &board{power: conductor.PowerOff, booted: make(chan string, 10)}}
+	s := &site{t: t, dir: t.TempDir(), fault: &faulty{}, board: &board{power: conductor.PowerOff, booted: make(chan string, 10)}}
 	s.now = func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
 	s.mail = &mailbox{offers: make(chan api.Command, 10), now: s.now}
 	s.start()
@@ -207,9 +280,9 @@ func (s *site) start() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.store = store
+	s.store, s.fault.Store = store, store
 	s.c, err = conductor.New(conductor.Config{
-		Store: store, Drivers: []conductor.Driver{rack{s.board}}, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
+		Store: s.fault, CheckOrigin: s.check, Drivers: []conductor.Driver{rack{s.board}}, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token + "/bessemer.iso" }, Pins: []string{"pin"}, Now: s.now,
 		Log: slog.New(slog.NewTextHandler(testWriter{s.t}, nil)), Timeouts: conductor.DefaultTimeouts(),
@@ -223,7 +296,7 @@ func (s *site) start() {
 	s.stop = func() {
 		once.Do(func() {
 			cancel()
-			if err := <-done; err != nil {
+			if err := <-done; err != nil && !s.fault.fails() {
 				s.t.Error(err)
 			}
 			if err := store.Close(); err != nil {
@@ -279,7 +352,10 @@ type agent struct {
 	sess conductor.Session
 }
 
-func (s *site) agent(url string) *agent {
+func (s *site) agent(url string) *agent { return s.agentOf(url, catalog.InBand) }
+
+// agentOf is one that offers these steps.
+func (s *site) agentOf(url string, steps []step.Step) *agent {
 	s.t.Helper()
 	token := strings.Split(strings.TrimPrefix(url, "http://192.0.2.9:6387/boot/"), "/")[0]
 	cfg, err := s.c.Medium(s.t.Context(), token, netip.MustParseAddr("192.0.2.1"))
@@ -294,7 +370,7 @@ func (s *site) agent(url string) *agent {
 	}
 	a := &agent{s: s, sess: conductor.Session{Peer: peer, Claims: api.Claims{Node: adm.Node, Generation: adm.Generation, Key: "thumb"}}}
 	s.seq = 1
-	a.beat(api.HeartbeatRequest{Steps: catalog.InBand})
+	a.beat(api.HeartbeatRequest{Steps: steps})
 	return a
 }
 

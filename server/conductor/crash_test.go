@@ -1,0 +1,99 @@
+package conductor_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+const nonce = "0123456789abcdef"
+
+// manageable brings the node there.
+
+func (s *site) manageable() {
+	s.t.Helper()
+	s.provision(conductor.Provision{Verb: state.VerbManage})
+	s.until(state.Manageable)
+}
+
+// erasing brings the node to where an agent runs the first step of a clean.
+
+func (s *site) erasing() (*agent, step.ID) {
+	s.t.Helper()
+	s.manageable()
+	s.provision(conductor.Provision{Verb: state.VerbProvide})
+	a := s.agent(<-s.board.booted)
+	return a, a.claim()
+}
+
+// claim takes an offer and starts it.
+
+func (a *agent) claim() step.ID {
+	a.s.t.Helper()
+	var cmd api.Command
+	select {
+	case cmd = <-a.s.mail.offers:
+	case <-time.After(time.Hour):
+		a.s.t.Fatal("nothing is offered")
+	}
+	if _, err := a.s.c.Start(a.s.t.Context(), a.sess, api.StartRequest{ID: cmd.ID, Nonce: nonce}); err != nil {
+		a.s.t.Fatal(err)
+	}
+	return cmd.ID
+}
+
+// instance gives the node something to deploy.
+
+func (s *site) instance() {
+	s.t.Helper()
+	_, err := s.c.UpdateNode(s.t.Context(), conductor.Caller{}, "n1", func(n *conductor.Node, _ map[string]string) error {
+		n.InstanceInfo = map[string]any{"image_source": "http://x/os.raw.zst", "image_os_hash_algo": "sha256", "image_os_hash_value": strings.Repeat("a", 64)}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (b *board) state() conductor.Power {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.power
+}
+
+// An agent says itself which secrets its steps need: it must not get those of the BMC by saying so.
+
+func TestI20_AnAgentsOwnStepNamesNoSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		rogue := step.Step{Name: "vendor.peek", Where: step.InBand, Priority: map[state.Flow]int{state.Clean: 1000}, Repeat: step.Again,
+			Timeout: time.Minute, Secrets: []string{"driver_info.password", "configdrive"}}
+		a := s.agentOf(<-s.board.booted, append([]step.Step{rogue}, catalog.InBand...))
+		id := a.claim()
+		for _, name := range rogue.Secrets {
+			if v, err := s.c.Secret(t.Context(), a.sess, api.SecretRequest{ID: id, Name: name}); !fault.Is(err, fault.Forbidden) {
+				t.Errorf("the agent got %s = %q (%v)", name, v, err)
+			}
+		}
+	})
+}
+
+// A step of an agent's own without a sane bound would be a wait without a deadline.
+
+// One node that can't go on must not keep the others from going on.
+
+// The act that boots the ramdisk begins with power off: repeated after the lookup it would cut off the step at work.
+
+// A deletion while the node waits goes on to clean in the ramdisk that is there. Whoever uses it must end it.
+
+// What follows a commit runs beside what follows the next one: the older must not undo the newer.
