@@ -90,6 +90,21 @@ func TestI20_AnAgentsOwnStepNamesNoSecrets(t *testing.T) {
 
 // A step of an agent's own without a sane bound would be a wait without a deadline.
 
+func TestI14_AnAgentsOwnStepHasADeadline(t *testing.T) {
+	for _, limit := range []time.Duration{-time.Hour, 0, 100 * 365 * 24 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			s.manageable()
+			s.provision(conductor.Provision{Verb: state.VerbProvide})
+			s.agentOf(<-s.board.booted, append([]step.Step{{Name: "vendor.stay", Where: step.InBand, Repeat: step.Again,
+				Priority: map[state.Flow]int{state.Clean: 1000}, Timeout: limit}}, catalog.InBand...))
+			if n := s.until(state.CleanFail); n.LastReason != fault.StepArgument {
+				t.Errorf("timeout %s: %s", limit, n.LastError)
+			}
+		})
+	}
+}
+
 // One node that can't go on must not keep the others from going on.
 
 // The act that boots the ramdisk begins with power off: repeated after the lookup it would cut off the step at work.

@@ -14,6 +14,9 @@ import (
 // attempts is how often a step that may be repeated is tried in one run.
 const attempts = 3
 
+// longest is what a step that only the agent knows may take: its own word must not make a wait without end (I14).
+const longest = 7 * 24 * time.Hour
+
 func (d *decider) mediumFetched(e MediumFetched) {
 	if b := d.n.Boot; b != nil && b.Generation == e.Generation && b.MediumRead.IsZero() {
 		b.MediumRead = d.now
@@ -150,6 +153,9 @@ func (d *decider) replan() bool {
 			continue // a row of ours is planned by our own priority
 		}
 		args, err := s.Check(nil)
+		if err == nil && (s.Timeout <= 0 || s.Timeout > longest) {
+			err = fault.New(fault.StepArgument, "the ramdisk's own step may take %s, expected more than 0 and at most %s", s.Timeout, longest)
+		}
 		if err != nil {
 			d.fail(fault.From(err).At("", s.Name))
 			return false
