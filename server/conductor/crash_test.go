@@ -1,6 +1,8 @@
 package conductor_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +17,8 @@ import (
 )
 
 const nonce = "0123456789abcdef"
+
+func away(context.Context) error { return fault.New(fault.StorageUnavailable, "the store is away") }
 
 // manageable brings the node there.
 
@@ -105,10 +109,90 @@ func TestI14_AnAgentsOwnStepHasADeadline(t *testing.T) {
 	}
 }
 
+func TestI13_AnEffectOfAnOlderRunDoesNotKeepTheServerFromStarting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		url := <-s.board.booted
+		s.until(state.InspectWait)
+		old := conductor.Effect{Node: s.node().UUID, Kind: conductor.EffectRunStep, Run: "older", Step: "gone", Created: s.now()}
+		if err := s.store.Update(t.Context(), func(tx conductor.Tx) error { return tx.AddEffect(&old) }); err != nil {
+			t.Fatal(err)
+		}
+		s.stop()
+		s.start()
+		s.agent(url)
+		s.until(state.Manageable)
+		err := s.store.View(t.Context(), func(tx conductor.Tx) error {
+			left, err := tx.Effects()
+			if slices.ContainsFunc(left, func(e conductor.Effect) bool { return e.ID == old.ID }) {
+				t.Error("the effect is still in the store")
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // One node that can't go on must not keep the others from going on.
+
+func TestI28_ANodeOfAnUnknownHardwareTypeDoesNotKeepTheServerFromStarting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		url := <-s.board.booted
+		s.until(state.InspectWait)
+		lost := conductor.Node{UUID: "33333333-3333-4333-8333-333333333333", Name: "lost", Driver: "gone", State: state.InspectWait,
+			DriverInfo: map[string]any{}, Properties: map[string]any{}, InstanceInfo: map[string]any{}, Extra: map[string]any{},
+			Flow: s.node().Flow}
+		if err := s.store.Update(t.Context(), func(tx conductor.Tx) error { return tx.CreateNode(&lost) }); err != nil {
+			t.Fatal(err)
+		}
+		s.stop()
+		time.Sleep(time.Minute)
+		s.start()
+		s.agent(url)
+		s.until(state.Manageable)
+	})
+}
 
 // The act that boots the ramdisk begins with power off: repeated after the lookup it would cut off the step at work.
 
 // A deletion while the node waits goes on to clean in the ramdisk that is there. Whoever uses it must end it.
 
 // What follows a commit runs beside what follows the next one: the older must not undo the newer.
+
+func TestI13_ACrashInTheMiddleOfTheRestartLosesNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		url := <-s.board.booted
+		s.until(state.InspectWait)
+		s.stop()
+		time.Sleep(6 * time.Hour)
+		first := true
+		s.fault.set(nil, func(ctx context.Context) error {
+			if first {
+				first = false
+				return nil
+			}
+			return away(ctx)
+		}, nil)
+		s.start()
+		synctest.Wait()
+		s.stop()
+		s.fault.set(nil, nil, nil)
+		s.start()
+		time.Sleep(5 * time.Second)
+		if n := s.node(); n.State != state.InspectWait {
+			t.Fatalf("state %q: %s", n.State, n.LastError)
+		}
+		s.agent(url)
+		s.until(state.Manageable)
+	})
+}

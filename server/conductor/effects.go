@@ -398,7 +398,11 @@ func (c *Conductor) runStep(ctx, run context.Context, e Effect) {
 	}
 	for try := 1; ; try++ {
 		err := c.apply(run, e.Node, end, func(tx Tx) error { return tx.DoneEffect(e.ID) })
-		if err == nil || run.Err() != nil || fault.Is(err, fault.NotFound) || fault.Has(err, fault.StepNotOffered) {
+		if fault.Has(err, fault.StepNotOffered) { // of a run that another has replaced meanwhile
+			c.done(run, EffectDone{Effect: e}, false)
+			return
+		}
+		if err == nil || run.Err() != nil || fault.Is(err, fault.NotFound) {
 			return
 		}
 		c.cfg.Log.Error("store the end of a step", "node", e.Node, "step", e.Step, "err", err)

@@ -38,7 +38,7 @@ func (c *Conductor) recover(ctx context.Context) error {
 	var nodes []Node
 	var effects []Effect
 	var away time.Duration
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+	err := c.cfg.Store.View(ctx, func(tx Tx) error {
 		var err error
 		if nodes, err = tx.Nodes(NodeFilter{}); err != nil {
 			return err
@@ -50,11 +50,10 @@ func (c *Conductor) recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		now := c.cfg.Now()
 		if last, err := time.Parse(time.RFC3339Nano, stamp); err == nil {
-			away = now.Sub(last)
+			away = c.cfg.Now().Sub(last)
 		}
-		return tx.PutSetting(stampKey, now.UTC().Format(time.RFC3339Nano))
+		return nil
 	})
 	if err != nil {
 		return err
@@ -70,12 +69,19 @@ func (c *Conductor) recover(ctx context.Context) error {
 			continue
 		}
 		if away > jump || away < 0 {
-			if err := now(n.UUID, ClockShifted{By: away}, nil); err != nil {
-				return err
-			}
+			err = now(n.UUID, ClockShifted{By: away}, nil)
 		}
-		if err := now(n.UUID, ServerRestarted{}, nil); err != nil {
+		if err == nil {
+			err = now(n.UUID, ServerRestarted{}, nil)
+		}
+		if fault.Has(err, fault.StorageUnavailable) {
 			return err
+		}
+		if err != nil {
+			// A node that can't go on here (its hardware type is gone) must not keep the others from it.
+			c.cfg.Log.Error("go on with a node", "node", n.Name, "uuid", n.UUID, "err", err)
+			err = nil
+			continue
 		}
 		if n, err = c.Node(ctx, string(n.UUID)); err != nil {
 			return err
@@ -87,13 +93,27 @@ func (c *Conductor) recover(ctx context.Context) error {
 			c.start(e)
 			continue
 		}
-		cut := StepEnded{ID: e.Step, Outcome: api.Interrupted}
-		err := now(e.Node, cut, func(tx Tx) error { return tx.DoneEffect(e.ID) })
-		if err != nil && !fault.Is(err, fault.NotFound) {
+		done := func(tx Tx) error { return tx.DoneEffect(e.ID) }
+		err := now(e.Node, StepEnded{ID: e.Step, Outcome: api.Interrupted}, done)
+		switch {
+		case fault.Has(err, fault.StorageUnavailable):
 			return err
+		case err != nil && !fault.Is(err, fault.NotFound):
+			// The step is of a run that another has replaced: what became of it is told there already.
+			c.cfg.Log.Info("an effect of an older run is dropped", "node", e.Node, "step", e.Step, "err", err)
+			if err := c.cfg.Store.Update(ctx, done); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	// Only now is the time away dealt with: a stop before this moves the deadlines once more, which only extends them.
+	return c.stamp(ctx, c.cfg.Now())
+}
+
+func (c *Conductor) stamp(ctx context.Context, now time.Time) error {
+	return c.cfg.Store.Update(ctx, func(tx Tx) error {
+		return tx.PutSetting(stampKey, now.UTC().Format(time.RFC3339Nano))
+	})
 }
 
 // watchDeadlines looks once a second at the waits in memory. A tick that took too long, because the process stood
@@ -113,10 +133,7 @@ func (c *Conductor) watchDeadlines(ctx context.Context) {
 		gone := now.Round(0).Sub(last.Round(0))
 		odd := gone > jump || gone < 0
 		if odd || now.Round(0).Sub(stamped.Round(0)) >= stampEvery {
-			err := c.cfg.Store.Update(ctx, func(tx Tx) error {
-				return tx.PutSetting(stampKey, now.UTC().Format(time.RFC3339Nano))
-			})
-			if err != nil {
+			if err := c.stamp(ctx, now); err != nil {
 				// Time in which nothing can be written does not count: last stays where it is, and the first
 				// good tick shifts by all of it.
 				c.cfg.Log.Error("the store can't be written; deadlines stand still", "err", err)
