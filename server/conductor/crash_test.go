@@ -160,6 +160,41 @@ func TestI28_ANodeOfAnUnknownHardwareTypeDoesNotKeepTheServerFromStarting(t *tes
 	})
 }
 
+func TestI14_ARestartIsNotTheAgentsSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.erasing()
+		time.Sleep(20 * time.Minute)
+		s.stop()
+		s.mail.listen(func() time.Time { return time.Time{} }) // a new server has heard nobody yet
+		s.start()
+		time.Sleep(4 * time.Minute) // of the five that an agent may be silent
+		if n := s.node(); n.State != state.CleanWait {
+			t.Fatalf("state %q: %s", n.State, n.LastError)
+		}
+		if n := s.until(state.CleanFail); n.LastReason != fault.FlowSilent {
+			t.Fatalf("real silence: %s", n.LastError)
+		}
+	})
+}
+
+func TestF30_AServerThatStoodStillDoesNotTakeItForSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.erasing()
+		last := s.now().Round(0)
+		s.mail.listen(func() time.Time { return last })
+		s.skew.Store(int64(time.Hour))
+		time.Sleep(4 * time.Minute)
+		if n := s.node(); n.State != state.CleanWait {
+			t.Fatalf("state %q: %s", n.State, n.LastError)
+		}
+		if n := s.until(state.CleanFail); n.LastReason != fault.FlowSilent {
+			t.Fatalf("real silence: %s", n.LastError)
+		}
+	})
+}
+
 // The act that boots the ramdisk begins with power off: repeated after the lookup it would cut off the step at work.
 
 // A deletion while the node waits goes on to clean in the ramdisk that is there. Whoever uses it must end it.

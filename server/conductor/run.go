@@ -122,6 +122,7 @@ func (c *Conductor) watchDeadlines(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	last, stamped := c.cfg.Now(), time.Time{}
+	listening := last // since when silence is the agent's and not this server's
 	for {
 		select {
 		case <-ctx.Done():
@@ -145,9 +146,10 @@ func (c *Conductor) watchDeadlines(ctx context.Context) {
 		if odd {
 			c.cfg.Log.Warn("time went on without the server; deadlines are moved", "by", gone)
 			c.shift(ctx, gone-tick)
+			listening = now
 		}
 		last = now
-		c.due(ctx, now)
+		c.due(ctx, now, listening)
 	}
 }
 
@@ -165,8 +167,9 @@ func (c *Conductor) shift(ctx context.Context, by time.Duration) {
 	}
 }
 
-// due applies what has passed. Decide looks again at the stored deadline before it acts on it.
-func (c *Conductor) due(ctx context.Context, now time.Time) {
+// due applies what has passed. Decide looks again at the stored deadline before it acts on it. Time before listening is
+// no silence: the server was away, or stood still, and could not hear.
+func (c *Conductor) due(ctx context.Context, now, listening time.Time) {
 	c.mu.Lock()
 	waits := maps.Clone(c.waits)
 	c.mu.Unlock()
@@ -177,8 +180,10 @@ func (c *Conductor) due(ctx context.Context, now time.Time) {
 				continue
 			}
 			heard := c.cfg.Dispatcher.Heard(id, w.generation)
-			if heard.Before(w.since) {
-				heard = w.since
+			for _, since := range []time.Time{w.since, listening} {
+				if heard.Before(since) {
+					heard = since
+				}
 			}
 			if now.Sub(heard) <= c.cfg.Timeouts.Silent {
 				continue
