@@ -142,7 +142,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
-		AnySource: cfg.AnyBootSource, CheckOrigin: policy.Check,
+		AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check),
 	})
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 		return fmt.Errorf("find the host's name: %w", err)
 	}
 	restAPI := rest.New(rest.Config{
-		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Now: time.Now, Started: time.Now(), Log: log,
+		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, Now: time.Now, Started: time.Now(), Log: log,
 	})
 	if !loopback(apiLn.Addr()) {
 		if apiLn, err = s.secure(apiLn); err != nil {
@@ -294,7 +294,7 @@ func (s *server) welcome(first bool, addr net.Addr) {
 	}
 	if first {
 		s.log.Info("first start: keys, certificate and database were made; next, tell it of a machine:",
-			"type", "bessemer --server "+url+" node create NAME --driver redfish --driver-info redfish_address=https://BMC --driver-info redfish_username=USER --driver-info redfish_password=PASSWORD")
+			"type", "bessemer --server "+url+" node create --name NAME --driver redfish --driver-info redfish_address=https://BMC --driver-info redfish_username=USER --driver-info redfish_password=@PASSWORDFILE")
 	}
 }
 
@@ -339,6 +339,19 @@ func (s imageStore) wire(i images.Image) api.Image {
 	return api.Image{
 		Name: i.Name, Size: i.Size, SHA256: i.SHA256, SHA512: i.SHA512, Format: i.Format, Created: i.Created,
 		URL: s.base + images.Prefix + i.Name,
+	}
+}
+
+// origin lets pass the stored images' own URLs, which are in the server's own network by nature. Only machines fetch
+// them: what the server itself dials is judged again, address by address, when it dials.
+func (s imageStore) origin(check func(context.Context, string) error) func(context.Context, string) error {
+	return func(ctx context.Context, raw string) error {
+		if name, ok := strings.CutPrefix(raw, s.base+images.Prefix); ok {
+			if _, err := s.Get(name); err == nil {
+				return nil
+			}
+		}
+		return check(ctx, raw)
 	}
 }
 

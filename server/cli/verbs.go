@@ -38,8 +38,8 @@ var verbs = []verb{
 
 // verbDeploy and the others have commands of their own.
 var (
-	verbDeploy  = verb{name: "deploy", target: "active", ends: []state.State{state.Active}}
-	verbRebuild = verb{name: "rebuild", target: "rebuild", ends: []state.State{state.Active}}
+	verbDeploy  = verb{name: "deploy", target: "active", ends: []state.State{state.Active}, short: "Write an image to a machine and boot it"}
+	verbRebuild = verb{name: "rebuild", target: "rebuild", ends: []state.State{state.Active}, short: "Write an image over an instance and boot it"}
 	verbClean   = verb{name: "clean", target: "clean", ends: []state.State{state.Manageable}}
 )
 
@@ -151,13 +151,13 @@ func (c *command) wanted(file string, flags []string) ([]api.WantedStep, error) 
 type deployFlags struct {
 	image, checksum, drive, userData, hostname string
 	rootDevice, sshKeys                        []string
-	rebuild                                    bool
 }
 
-func (c *command) nodeDeploy(rebuild bool) *cobra.Command {
-	d := deployFlags{rebuild: rebuild}
-	cmd := one("deploy NODE", 1)
-	cmd.Short = "Write an image to a machine and boot it"
+// nodeDeploy is deploy or rebuild: they differ in the states they lead from and in what they promise.
+func (c *command) nodeDeploy(v verb) *cobra.Command {
+	var d deployFlags
+	cmd := one(v.name+" NODE", 1)
+	cmd.Short = v.short
 	cmd.Long = `Writes a whole-disk image to the machine's root disk, checks its digest, adds a config drive and boots it. The disk is
 not bootable until the digest was right.
 
@@ -166,13 +166,14 @@ Without --image, what instance_info names is deployed.`
 	cmd.Example = `  bessemer node deploy n1 --image debian.raw.zst --hostname web1 --ssh-key ~/.ssh/id_ed25519.pub --watch
   bessemer node deploy n1 --image https://images.example/d.raw --checksum sha256:5891b5b5... --root-device serial=S1
   bessemer node deploy n1 --image debian.raw --configdrive drive.json`
-	watch := watchFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		d.rebuild = cmd.CalledAs() == "rebuild"
-		return c.with(func(ctx context.Context, a *client.Client, args []string) error {
-			return c.deploy(ctx, a, args[0], d, *watch)
-		})(cmd, args)
+	if v.name == verbRebuild.name {
+		cmd.Long = "Deploys over an instance without cleaning first: what is on the root disk is lost.\n\n" + cmd.Long
+		cmd.Example = strings.ReplaceAll(cmd.Example, "node deploy", "node rebuild")
 	}
+	watch := watchFlag(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		return c.deploy(ctx, a, args[0], v, d, *watch)
+	})
 	f := cmd.Flags()
 	f.StringVar(&d.image, "image", "", "name of a stored image, or URL")
 	f.StringVar(&d.checksum, "checksum", "", "sha256:HEX or sha512:HEX of the file as the URL serves it")
@@ -184,7 +185,7 @@ Without --image, what instance_info names is deployed.`
 	return cmd
 }
 
-func (c *command) deploy(ctx context.Context, a *client.Client, node string, d deployFlags, watch bool) error {
+func (c *command) deploy(ctx context.Context, a *client.Client, node string, v verb, d deployFlags, watch bool) error {
 	n, err := a.Node(ctx, node)
 	if err != nil {
 		return err
@@ -211,10 +212,6 @@ func (c *command) deploy(ctx context.Context, a *client.Client, node string, d d
 		if _, err := a.PatchNode(ctx, node, ops); err != nil {
 			return err
 		}
-	}
-	v := verbDeploy
-	if d.rebuild {
-		v = verbRebuild
 	}
 	return c.provision(ctx, a, node, v, api.Provision{ConfigDrive: drive}, watch)
 }
