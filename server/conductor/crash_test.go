@@ -67,6 +67,17 @@ func (s *site) instance() {
 	}
 }
 
+func (b *board) count(act string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.acts {
+		if a == act {
+			n++
+		}
+	}
+	return n
+}
+
 func (b *board) state() conductor.Power {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -196,6 +207,34 @@ func TestF30_AServerThatStoodStillDoesNotTakeItForSilence(t *testing.T) {
 }
 
 // The act that boots the ramdisk begins with power off: repeated after the lookup it would cut off the step at work.
+
+func TestI12_TheBootIsNotRepeatedAfterTheLookup(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			s.manageable()
+			s.provision(conductor.Provision{Verb: state.VerbProvide})
+			url := <-s.board.booted
+			s.board.answer(fault.New(fault.BMCBusy, "the BMC answered 503")) // power on is not confirmed
+			a := s.agent(url)
+			a.claim()
+			offs := s.board.count("ForceOff")
+			if restart {
+				s.stop()
+				s.start()
+			}
+			time.Sleep(5 * time.Minute)
+			s.board.answer(nil)
+			time.Sleep(5 * time.Minute)
+			if n := s.board.count("ForceOff"); n != offs {
+				t.Errorf("restart %v: the machine was powered off under its agent", restart)
+			}
+			if n := s.node(); n.State != state.CleanWait || n.Power != conductor.PowerOn {
+				t.Errorf("restart %v: state %q, power %q, %s", restart, n.State, n.Power, n.LastError)
+			}
+		})
+	}
+}
 
 // A deletion while the node waits goes on to clean in the ramdisk that is there. Whoever uses it must end it.
 

@@ -53,6 +53,7 @@ func (d *decider) lookedUp(e LookedUp) {
 			return
 		}
 		b.Redeemed, b.Key, b.Level = d.now, e.Peer.Key, api.A1
+		d.n.Power = PowerOn // whoever speaks is on, whether or not the BMC has said so yet
 		d.effect(Effect{Kind: EffectEject, Generation: b.Generation})
 		d.audit("lookup", map[string]any{"generation": b.Generation, "level": b.Level, "source": e.Peer.Addr.String(), "key": e.Peer.Key})
 	}

@@ -86,7 +86,10 @@ func wanted(n Node, e Effect) bool {
 		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
 	case EffectPower:
 		return true
-	case EffectBoot, EffectEject:
+	case EffectBoot:
+		// It begins with power off: once the ramdisk has looked itself up a repeat would cut it off.
+		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended && n.Boot.Redeemed.IsZero()
+	case EffectEject:
 		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended
 	}
 	return n.Flow != nil && n.Flow.Run == e.Run && n.Flow.Phase != PhaseEnded
