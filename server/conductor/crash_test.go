@@ -236,6 +236,60 @@ func TestI12_TheBootIsNotRepeatedAfterTheLookup(t *testing.T) {
 	}
 }
 
+func TestI30_AnEffectWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		ours := t.Context()
+		blind := func(ctx context.Context) error {
+			if ctx == ours {
+				return nil
+			}
+			return away(ctx)
+		}
+		s.fault.set(blind, nil, nil)
+		s.provision(conductor.Provision{Verb: state.VerbManage})
+		time.Sleep(time.Minute)
+		if n := s.node(); n.State != state.Verifying {
+			t.Fatalf("verify: state %q, %s", n.State, n.LastError)
+		}
+		s.fault.set(nil, nil, nil)
+		s.until(state.Manageable)
+
+		s.fault.set(blind, nil, nil)
+		s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}}})
+		time.Sleep(time.Minute)
+		if n := s.node(); n.State != state.Cleaning {
+			t.Fatalf("step: state %q, %s", n.State, n.LastError)
+		}
+		s.fault.set(nil, nil, nil)
+		s.until(state.Manageable)
+		if recs, err := s.c.Steps(t.Context(), "n1", ""); err != nil || len(recs) != 1 || recs[0].State != conductor.StepSucceeded {
+			t.Fatalf("%+v %v", recs, err)
+		}
+	})
+}
+
+func TestI30_AnOrderToAnAgentWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		url := <-s.board.booted
+		s.until(state.CleanWait)
+		ours := t.Context()
+		s.fault.set(nil, func(ctx context.Context) error {
+			if ctx == ours { // all but what the agent itself causes
+				return nil
+			}
+			return away(ctx)
+		}, nil)
+		a := s.agent(url)
+		time.Sleep(20 * time.Second)
+		s.fault.set(nil, nil, nil)
+		a.claim()
+	})
+}
+
 // A deletion while the node waits goes on to clean in the ramdisk that is there. Whoever uses it must end it.
 
 // What follows a commit runs beside what follows the next one: the older must not undo the newer.

@@ -95,11 +95,31 @@ func wanted(n Node, e Effect) bool {
 	return n.Flow != nil && n.Flow.Run == e.Run && n.Flow.Phase != PhaseEnded
 }
 
-// order hands a command to the dispatcher or takes it back. The command is read from the store, which decides.
+// order hands a command to the dispatcher or takes it back. While the store is away it is tried again beside whoever
+// waits for the decision's end (I30).
 func (c *Conductor) order(e Effect) {
-	ctx := context.Background()
+	if !fault.Has(c.handOver(e), fault.StorageUnavailable) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	run := c.run
+	if run == nil {
+		return // it is in the store: Run starts it
+	}
+	c.wg.Go(func() {
+		for try := 1; pause(run, backoff(try)); try++ {
+			if !fault.Has(c.handOver(e), fault.StorageUnavailable) {
+				return
+			}
+		}
+	})
+}
+
+// handOver reads the command from the store, which decides whether it is still offered.
+func (c *Conductor) handOver(e Effect) error {
 	var r StepRecord
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+	err := c.cfg.Store.Update(context.Background(), func(tx Tx) error {
 		var err error
 		if r, err = tx.Step(e.Step); err != nil {
 			return err
@@ -114,16 +134,38 @@ func (c *Conductor) order(e Effect) {
 	case r.State == StepOffered && r.Command != nil:
 		c.cfg.Dispatcher.Offer(e.Node, r.Generation, *r.Command)
 	}
+	return err
+}
+
+// view reads as soon as the store can be read: that it can't is no reason to give up an effect (I30).
+func (c *Conductor) view(ctx context.Context, fn func(Tx) error) error {
+	for try := 1; ; try++ {
+		err := c.cfg.Store.View(ctx, fn)
+		if !fault.Has(err, fault.StorageUnavailable) {
+			return err
+		}
+		c.cfg.Log.Error("read for an effect", "err", err)
+		if !pause(ctx, backoff(try)) {
+			return err
+		}
+	}
 }
 
 // perform carries out one effect to its end and tells Decide. A retriable failure is tried again until Timeouts.BMC
 // has passed; meanwhile the wait shows what the BMC said. When run ends the effect stays in the store.
 func (c *Conductor) perform(ctx, run context.Context, e Effect) {
-	n, err := c.Node(ctx, string(e.Node))
+	var n Node
+	err := c.view(run, func(tx Tx) (err error) { n, err = tx.Node(e.Node); return err })
 	if fault.Is(err, fault.NotFound) {
 		return // deleted with all that belonged to it
 	}
-	if err == nil && !wanted(n, e) {
+	if err != nil {
+		if run.Err() == nil {
+			c.cfg.Log.Error("an effect stays in the store", "node", e.Node, "effect", e.Kind, "err", err)
+		}
+		return
+	}
+	if !wanted(n, e) {
 		c.done(run, EffectDone{Effect: e, Fault: fault.New(fault.FlowAborted, "not wanted any more")}, false)
 		return
 	}
@@ -371,7 +413,7 @@ func (c *Conductor) reach(ctx context.Context, b BMC, a PowerAction, limit time.
 func (c *Conductor) runStep(ctx, run context.Context, e Effect) {
 	var r StepRecord
 	var n Node
-	err := c.cfg.Store.View(ctx, func(tx Tx) (err error) {
+	err := c.view(run, func(tx Tx) (err error) {
 		if n, err = tx.Node(e.Node); err != nil {
 			return err
 		}
@@ -419,6 +461,9 @@ func (c *Conductor) runBound(ctx context.Context, n Node, r StepRecord) (step.Re
 	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
 	defer cancel()
 	b, err := c.bmc(ctx, n, false)
+	for try := 1; fault.Has(err, fault.StorageUnavailable) && pause(ctx, backoff(try)); try++ {
+		b, err = c.bmc(ctx, n, false)
+	}
 	if err != nil {
 		return step.Result{}, err
 	}
