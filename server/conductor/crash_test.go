@@ -292,6 +292,26 @@ func TestI30_AnOrderToAnAgentWaitsForTheStore(t *testing.T) {
 
 // A deletion while the node waits goes on to clean in the ramdisk that is there. Whoever uses it must end it.
 
+func TestF16_ACleanThatTookOverARamdiskFencesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.available()
+		s.instance()
+		s.provision(conductor.Provision{Verb: state.VerbDeploy})
+		a := s.agent(<-s.board.booted)
+		<-s.mail.offers // write_image, not started
+		s.provision(conductor.Provision{Verb: state.VerbDelete})
+		a.claim()
+		last := s.now()
+		s.mail.listen(func() time.Time { return last })
+		s.until(state.CleanFail)
+		time.Sleep(time.Minute)
+		if n := s.node(); !n.Boot.Ended || s.board.state() != conductor.PowerOff {
+			t.Fatalf("an eraser without an owner: boot ended %v, machine %q", n.Boot.Ended, s.board.state())
+		}
+	})
+}
+
 // What follows a commit runs beside what follows the next one: the older must not undo the newer.
 
 func TestI13_ACrashInTheMiddleOfTheRestartLosesNoTime(t *testing.T) {

@@ -87,6 +87,7 @@ func (d *decider) begin(e VerbAsked, f state.Flow, via state.Event, plan []step.
 	d.n.Flow = &Flow{
 		Run: d.s.NewID(), Flow: f, Phase: PhaseSteps, Started: d.now, NoRamdisk: e.Ask.NoRamdisk,
 		Actor: e.Caller.Name, Request: e.Caller.Request, TearDown: d.tearDown,
+		Booted: d.live(), // a ramdisk that runs already is this flow's from now on, and ends with it
 	}
 	if !d.enter(via) {
 		return false
