@@ -61,7 +61,6 @@ type Config struct {
 	Auth     Authenticator
 	Hostname string           // shown as the conductor
 	Public   string           // base URL in links; "" takes scheme and host of each request
-	AnyHost  bool             // answer to any Host header also without authentication
 	Now      func() time.Time // wall time
 	Started  time.Time        // shown as the conductor's age
 	Log      *slog.Logger
