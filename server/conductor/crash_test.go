@@ -312,6 +312,30 @@ func TestF16_ACleanThatTookOverARamdiskFencesIt(t *testing.T) {
 	})
 }
 
+func TestF40_ANodeIsNotDeletedBeforeItsMachineIsFenced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.erasing()
+		s.board.answer(fault.New(fault.BMCBusy, "the BMC answered 503"))
+		last := s.now()
+		s.mail.listen(func() time.Time { return last })
+		if n := s.until(state.CleanFail); !n.Maintenance {
+			t.Fatal("a failed clean sets maintenance")
+		}
+		if err := s.c.DeleteNode(t.Context(), conductor.Caller{}, "n1"); !fault.Is(err, fault.Busy) {
+			t.Fatalf("deleted while its eraser may still run: %v", err)
+		}
+		s.board.answer(nil)
+		time.Sleep(2 * time.Minute)
+		if p := s.board.state(); p != conductor.PowerOff {
+			t.Fatalf("machine %q", p)
+		}
+		if err := s.c.DeleteNode(t.Context(), conductor.Caller{}, "n1"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // What follows a commit runs beside what follows the next one: the older must not undo the newer.
 
 func TestI13_ACrashInTheMiddleOfTheRestartLosesNoTime(t *testing.T) {

@@ -246,8 +246,8 @@ func mapsEqual(a, b map[string]string) bool {
 	return true
 }
 
-// DeleteNode removes a node with all that belongs to it (server-api.md §2.2). While a step is started it is refused,
-// also in maintenance: a running eraser keeps its owner (F40).
+// DeleteNode removes a node with all that belongs to it (server-api.md §2.2). While a step is started, or the
+// machine of an ended one is not off yet, it is refused, also in maintenance: a running eraser keeps its owner (F40).
 func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) error {
 	var id NodeID
 	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
@@ -265,6 +265,14 @@ func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) er
 				return fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
 					WithHint("abort it or power the node off first").At(string(id), r.Step.Name)
 			}
+		}
+		effects, err := tx.Effects()
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(effects, func(e Effect) bool { return e.Node == n.UUID && e.Kind == EffectFinish }) {
+			return fault.New(fault.NodeBusy, "the machine is being powered off, so that nothing runs on it without an owner").
+				WithHint("wait until that has ended: bessemer node history %s tells it", or(n.Name, string(id))).At(string(id), "")
 		}
 		switch {
 		case n.Protected:
