@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -123,8 +124,15 @@ func runDemo(ctx context.Context, o options) error {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = o.root, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that Ctrl-C reaches it once, from us
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	kept := filepath.Join(o.root, figures.Dir, "demo.json")
+	if err := os.Remove(kept); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("the demo: %w", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		return fmt.Errorf("the demo kept no figures: %w", err)
 	}
 	return nil
 }
