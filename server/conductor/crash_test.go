@@ -368,3 +368,20 @@ func TestI13_ACrashInTheMiddleOfTheRestartLosesNoTime(t *testing.T) {
 		s.until(state.Manageable)
 	})
 }
+
+func TestF40_AnAbortIsOrderedAgainAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		_, id := s.erasing()
+		s.provision(conductor.Provision{Verb: state.VerbAbort})
+		s.stop()
+		s.mail.withdrawn = nil
+		s.start()
+		time.Sleep(10 * time.Second)
+		s.mail.mu.Lock()
+		defer s.mail.mu.Unlock()
+		if !slices.Contains(s.mail.withdrawn, id) {
+			t.Fatal("the new server has forgotten the abort")
+		}
+	})
+}

@@ -410,11 +410,19 @@ func (d *decider) shifted(by time.Duration) {
 	}
 }
 
-// restarted goes on after the server was away: offers are made again; effects that were left are in the store.
+// restarted goes on after the server was away: orders to the agent are given again, as the dispatcher has forgotten
+// them; effects that were left are in the store.
 func (d *decider) restarted() {
+	f := d.open()
+	if f == nil {
+		return
+	}
 	for _, r := range d.s.Steps {
-		if r.State == StepOffered && d.open() != nil {
+		switch {
+		case r.State == StepOffered:
 			d.effect(Effect{Kind: EffectOffer, Step: r.ID, Generation: r.Generation})
+		case r.State == StepStarted && f.Aborting && r.Step.Abortable:
+			d.effect(Effect{Kind: EffectWithdraw, Step: r.ID})
 		}
 	}
 }
