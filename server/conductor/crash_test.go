@@ -385,3 +385,16 @@ func TestF40_AnAbortIsOrderedAgainAfterARestart(t *testing.T) {
 		}
 	})
 }
+
+func TestI13_AStopDuringTheStartIsNoError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		<-s.board.booted
+		s.until(state.InspectWait)
+		s.stop()
+		s.start()
+		s.stop() // which fails the test if Run does
+	})
+}

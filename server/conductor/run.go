@@ -20,16 +20,22 @@ const (
 // Run, called once, goes on with what the store holds, then carries out effects and watches deadlines until ctx ends; it returns
 // when all its goroutines have ended. An effect under way stays in the store for the next Run.
 func (c *Conductor) Run(ctx context.Context) error {
-	if err := c.recover(ctx); err != nil {
-		return fmt.Errorf("go on with stored work: %w", err)
+	run, end := context.WithCancel(ctx)
+	defer end()
+	err := c.recover(run)
+	if err == nil {
+		close(c.ready)
+		c.watchDeadlines(run)
 	}
-	close(c.ready)
-	c.watchDeadlines(ctx)
+	end()
 	c.mu.Lock()
 	c.run = nil
 	c.mu.Unlock()
 	c.wg.Wait()
-	return nil
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("go on with stored work: %w", err)
+	}
+	return nil // also when it was told to end before it had begun
 }
 
 // recover makes every node whole after a stop at any point (I13): deadlines move by the time the server was away,
