@@ -42,14 +42,15 @@ type Conductor struct {
 	drivers  map[string]Driver
 	catalogs map[string]*step.Registry
 
-	mu      sync.Mutex
-	workers map[NodeID]*worker
-	waits   map[NodeID]waitIndex
-	agents  map[NodeID]*presence
-	subs    map[*subscription]struct{}
-	run     context.Context // nil until Run, and after it
-	ready   chan struct{}   // closed when Run has gone on with what the store held
-	wg      sync.WaitGroup
+	mu       sync.Mutex
+	workers  map[NodeID]*worker
+	waits    map[NodeID]waitIndex
+	versions map[NodeID]int64 // of the newest decision that was carried outside
+	agents   map[NodeID]*presence
+	subs     map[*subscription]struct{}
+	run      context.Context // nil until Run, and after it
+	ready    chan struct{}   // closed when Run has gone on with what the store held
+	wg       sync.WaitGroup
 }
 
 // waitIndex is what the ticker needs of a node with open work, so that it reads no store.
@@ -67,7 +68,7 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	c := &Conductor{
 		cfg: cfg, drivers: map[string]Driver{}, catalogs: map[string]*step.Registry{},
-		workers: map[NodeID]*worker{}, waits: map[NodeID]waitIndex{}, agents: map[NodeID]*presence{},
+		workers: map[NodeID]*worker{}, waits: map[NodeID]waitIndex{}, versions: map[NodeID]int64{}, agents: map[NodeID]*presence{},
 		subs: map[*subscription]struct{}{}, ready: make(chan struct{}),
 	}
 	for _, d := range cfg.Drivers {
@@ -235,24 +236,32 @@ func (c *Conductor) after(d Decision) {
 		}
 		c.cfg.Log.Log(context.Background(), level, h.Event, "node", n.Name, "uuid", n.UUID, "state", n.State, "run", h.Run, "step", h.Step)
 	}
-	c.index(n)
-	if n.Boot == nil || n.Boot.Ended || n.Boot.Contested {
-		c.cfg.Dispatcher.Drop(n.UUID)
+	if c.index(n) {
+		if n.Boot == nil || n.Boot.Ended || n.Boot.Contested {
+			c.cfg.Dispatcher.Drop(n.UUID)
+		}
+		c.recall(n)
 	}
-	c.recall(n)
 	for _, e := range d.Effects {
 		c.start(e)
 	}
 	c.notify(n.UUID)
 }
 
-func (c *Conductor) index(n Node) {
+// index keeps what the ticker needs. It is false for a node that a newer decision has overtaken between commit and
+// here: what that one set going must stay.
+func (c *Conductor) index(n Node) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n.Version < c.versions[n.UUID] {
+		return false
+	}
+	c.versions[n.UUID] = n.Version
 	f := n.Flow
 	if f == nil || f.Wait == nil || f.Phase == PhaseEnded {
 		delete(c.waits, n.UUID)
-		return
+		return true
 	}
 	c.waits[n.UUID] = waitIndex{deadline: f.Wait.Deadline, since: f.Wait.Since, phase: f.Phase, generation: n.Generation}
+	return true
 }

@@ -338,6 +338,45 @@ func TestF40_ANodeIsNotDeletedBeforeItsMachineIsFenced(t *testing.T) {
 
 // What follows a commit runs beside what follows the next one: the older must not undo the newer.
 
+func TestI14_AnOlderDecisionDoesNotUndoANewerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		<-s.board.booted
+		s.until(state.InspectWait)
+
+		slow, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		open := make(chan struct{})
+		s.fault.set(nil, nil, func(ctx context.Context) {
+			if ctx == slow {
+				<-open
+			}
+		})
+		done := make(chan error, 1)
+		go func() {
+			done <- s.c.Provision(slow, conductor.Caller{}, "n1", conductor.Provision{Verb: state.VerbAbort})
+		}()
+		synctest.Wait() // the abort is stored, and stands still before its effects
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		synctest.Wait()
+		close(open)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		timeout := time.After(3 * time.Hour)
+		select {
+		case url := <-s.board.booted:
+			s.agent(url)
+			s.until(state.Manageable)
+		case <-timeout:
+			n := s.node()
+			t.Fatalf("the node is stuck in %q, waiting for %+v", n.State, n.Flow.Wait)
+		}
+	})
+}
+
 func TestI13_ACrashInTheMiddleOfTheRestartLosesNoTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

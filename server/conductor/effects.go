@@ -71,7 +71,7 @@ func (c *Conductor) recall(n Node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.workers[n.UUID]
-	if w == nil || w.current == nil {
+	if w == nil || w.current == nil || n.Version < c.versions[n.UUID] {
 		return
 	}
 	if !wanted(n, *w.current) {

@@ -73,6 +73,9 @@ func (c *Conductor) CreateNode(ctx context.Context, who Caller, n Node, secrets 
 	if err != nil {
 		return n, err
 	}
+	c.mu.Lock()
+	delete(c.versions, n.UUID) // of a deleted node of the same UUID
+	c.mu.Unlock()
 	c.notify(n.UUID)
 	return c.Node(ctx, string(n.UUID))
 }
@@ -293,6 +296,7 @@ func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) er
 	}
 	c.mu.Lock()
 	delete(c.waits, id)
+	delete(c.versions, id)
 	delete(c.agents, id)
 	if w := c.workers[id]; w != nil && w.cancel != nil {
 		w.cancel()

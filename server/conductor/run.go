@@ -196,7 +196,14 @@ func (c *Conductor) due(ctx context.Context, now, listening time.Time) {
 			}
 			e = AgentSilent{Since: heard}
 		}
-		if err := c.apply(ctx, id, e, nil); err != nil && ctx.Err() == nil {
+		err := c.apply(ctx, id, e, nil)
+		if fault.Is(err, fault.NotFound) { // deleted while it was put here
+			c.mu.Lock()
+			delete(c.waits, id)
+			c.mu.Unlock()
+			continue
+		}
+		if err != nil && ctx.Err() == nil {
 			c.cfg.Log.Error("end a wait that is over", "node", id, "err", err)
 		}
 	}
