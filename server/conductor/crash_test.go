@@ -2,6 +2,7 @@ package conductor_test
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -373,6 +375,25 @@ func TestI14_AnOlderDecisionDoesNotUndoANewerOne(t *testing.T) {
 		case <-timeout:
 			n := s.node()
 			t.Fatalf("the node is stuck in %q, waiting for %+v", n.State, n.Flow.Wait)
+		}
+	})
+}
+
+func TestI24_AWrongSecretChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		<-s.board.booted
+		s.until(state.InspectWait)
+		before := s.node()
+		_, err := s.c.Lookup(t.Context(), conductor.Peer{Key: "x", Addr: netip.MustParseAddr("192.0.2.66")},
+			api.LookupRequest{Node: before.UUID, Generation: before.Generation, Secret: "guess", BootID: "b", Seq: 1}, inventory.Inventory{})
+		if !fault.Has(err, fault.ChannelClaim) {
+			t.Fatal(err)
+		}
+		if n := s.node(); n.Version != before.Version {
+			t.Fatal("anybody can make the server write")
 		}
 	})
 }

@@ -34,9 +34,8 @@ func (d *decider) lookedUp(e LookedUp) {
 		return
 	}
 	if !e.Proven || e.Ask.Generation != b.Generation {
+		// Nothing is written, as anybody can ask (I24); the channel logs the refusal with its source.
 		d.Refuse = fault.New(fault.ChannelClaim, "the claim does not prove this boot").At(id, "")
-		d.audit("lookup.refused", map[string]any{"source": e.Peer.Addr.String(), "generation": e.Ask.Generation})
-		d.Changed = true
 		return
 	}
 	if !b.Redeemed.IsZero() && subtle.ConstantTimeCompare([]byte(b.Key), []byte(e.Peer.Key)) != 1 {
