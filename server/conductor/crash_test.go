@@ -446,6 +446,30 @@ func TestF40_AnAbortIsOrderedAgainAfterARestart(t *testing.T) {
 	})
 }
 
+func TestT04_TheImageThatWasCheckedIsTheOneDeployed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.available()
+		s.stop()
+		s.check = func(_ context.Context, url string) error {
+			if strings.Contains(url, "169.254") {
+				return fault.New(fault.OriginRefused, "no")
+			}
+			// Between the check and the decision somebody else changes the node.
+			_, err := s.c.UpdateNode(t.Context(), conductor.Caller{}, "n1", func(n *conductor.Node, _ map[string]string) error {
+				n.InstanceInfo["image_source"] = "http://169.254.169.254/os.raw.zst"
+				return nil
+			})
+			return err
+		}
+		s.start()
+		s.instance()
+		if err := s.c.Provision(t.Context(), conductor.Caller{}, "n1", conductor.Provision{Verb: state.VerbDeploy}); !fault.Has(err, fault.StateConflict) {
+			t.Fatalf("an image that nobody checked is deployed: %v", err)
+		}
+	})
+}
+
 func TestI13_AStopDuringTheStartIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

@@ -18,11 +18,10 @@ func (c *Conductor) Provision(ctx context.Context, who Caller, ident string, p P
 		return err
 	}
 	deploys := p.Verb == state.VerbDeploy || p.Verb == state.VerbRebuild
-	if deploys {
-		if args, err := ImageArgs(n.InstanceInfo); err == nil && c.cfg.CheckOrigin != nil {
-			if err := c.cfg.CheckOrigin(ctx, args.Text("url")); err != nil {
-				return err
-			}
+	checked := imageURL(n)
+	if deploys && checked != "" && c.cfg.CheckOrigin != nil {
+		if err := c.cfg.CheckOrigin(ctx, checked); err != nil {
+			return err
 		}
 	}
 	var drive []byte
@@ -34,7 +33,10 @@ func (c *Conductor) Provision(ctx context.Context, who Caller, ident string, p P
 			return err
 		}
 	}
-	return c.applyWith(ctx, n.UUID, func(Node) (Event, error) {
+	return c.applyWith(ctx, n.UUID, func(now Node) (Event, error) {
+		if deploys && imageURL(now) != checked { // what is deployed is what was checked (T4)
+			return nil, fault.New(fault.StateConflict, "the image was changed meanwhile").At(string(n.UUID), "")
+		}
 		return VerbAsked{Caller: who, Ask: p, ConfigDrive: drive != nil}, nil
 	}, func(tx Tx) error {
 		if drive == nil {
@@ -42,6 +44,15 @@ func (c *Conductor) Provision(ctx context.Context, who Caller, ident string, p P
 		}
 		return tx.PutSecret(n.UUID, "configdrive", drive)
 	})
+}
+
+// imageURL is where a node's image comes from; "" when instance_info does not say.
+func imageURL(n Node) string {
+	args, err := ImageArgs(n.InstanceInfo)
+	if err != nil {
+		return ""
+	}
+	return args.Text("url")
 }
 
 // maxConfigDrive is Ironic's bound on a config drive's image.
