@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -179,12 +180,26 @@ func (c *Conductor) Result(ctx context.Context, s Session, r api.ResultRequest) 
 		return fault.New(fault.RequestInvalid, "the result carries no nonce")
 	}
 	if r.Fault != nil {
-		e.Fault = fault.New(fault.Reason(r.Fault.Reason), "%s", r.Fault.Message)
+		reason := fault.Reason(r.Fault.Reason)
+		if _, listed := fault.Lookup(reason); !listed {
+			reason = fault.StepFailed
+		}
+		e.Fault = fault.New(reason, "%s", cut(r.Fault.Message, maxMessage))
 		if r.Fault.Hint != "" {
-			e.Fault.Hint = r.Fault.Hint
+			e.Fault.Hint = cut(r.Fault.Hint, maxMessage)
 		}
 	}
 	return c.applyAs(ctx, s, e)
+}
+
+// maxMessage bounds, in bytes, what of an agent's words stands in last_error, in the history and in the log (I25).
+const maxMessage = 2000
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + " ..."
 }
 
 // Secret gives a started step one of the secrets it lists (safety.md §2.8, I20).

@@ -17,7 +17,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Config is what a conductor is made of. All fields but AnySource and CheckOrigin are required.
+// Config is what a conductor is made of. All fields but AnySource, CheckOrigin and CanBoot are required.
 type Config struct {
 	Store        Store
 	Drivers      []Driver
@@ -33,6 +33,7 @@ type Config struct {
 	Timeouts     Timeouts
 	AnySource    bool                                           // media are served to any address, not only the BMC's
 	CheckOrigin  func(ctx context.Context, rawURL string) error // T4; nil allows all
+	CanBoot      func() error                                   // why no ramdisk can be booted now; nil: it can
 }
 
 // Conductor commits decisions and carries out their effects. Its methods are safe for concurrent use. Run must be

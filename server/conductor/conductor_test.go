@@ -242,18 +242,19 @@ func (drives) ConfigDrive(files map[string][]byte) ([]byte, error) {
 
 // site is a running conductor with one node.
 type site struct {
-	t     *testing.T
-	dir   string
-	store *sqlite.Store
-	c     *conductor.Conductor
-	board *board
-	mail  *mailbox
-	stop  func()
-	now   func() time.Time
-	skew  atomic.Int64 // nanoseconds the wall clock is off
-	seq   uint64
-	fault *faulty                             // between the conductor and the store
-	check func(context.Context, string) error // Config.CheckOrigin
+	t       *testing.T
+	dir     string
+	store   *sqlite.Store
+	c       *conductor.Conductor
+	board   *board
+	mail    *mailbox
+	stop    func()
+	now     func() time.Time
+	skew    atomic.Int64 // nanoseconds the wall clock is off
+	seq     uint64
+	fault   *faulty                             // between the conductor and the store
+	check   func(context.Context, string) error // Config.CheckOrigin
+	canBoot atomic.Pointer[fault.Fault]         // Config.CanBoot
 }
 
 var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe}
@@ -282,6 +283,12 @@ func (s *site) start() {
 	}
 	s.store, s.fault.Store = store, store
 	s.c, err = conductor.New(conductor.Config{
+		CanBoot: func() error {
+			if f := s.canBoot.Load(); f != nil {
+				return f
+			}
+			return nil
+		},
 		Store: s.fault, CheckOrigin: s.check, Drivers: []conductor.Driver{rack{s.board}}, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token + "/bessemer.iso" }, Pins: []string{"pin"}, Now: s.now,
@@ -669,6 +676,24 @@ func TestF40_DeletionNeedsAnOwnerlessNode(t *testing.T) {
 		}
 		if err := s.c.DeleteNode(t.Context(), conductor.Caller{}, "n1"); !fault.Is(err, fault.Busy) {
 			t.Fatalf("a node with a running eraser was deleted: %v", err)
+		}
+	})
+}
+
+func TestBootWithoutAListenerSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.canBoot.Store(fault.New(fault.FlowListener, "the boot listener is missing: 127.0.0.1:6387 is taken"))
+		s.provision(conductor.Provision{Verb: state.VerbManage})
+		s.until(state.Manageable)
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		time.Sleep(time.Minute)
+		if n := s.node(); n.State != state.Inspecting || !strings.Contains(n.Flow.Wait.Evidence, "6387 is taken") {
+			t.Fatalf("state %q, wait %+v", n.State, n.Flow.Wait)
+		}
+		n := s.until(state.InspectFail)
+		if n.LastReason != fault.FlowListener || len(s.board.acts) != 0 {
+			t.Fatalf("%s; the machine was touched: %v", n.LastError, s.board.acts)
 		}
 	})
 }

@@ -470,6 +470,21 @@ func TestT04_TheImageThatWasCheckedIsTheOneDeployed(t *testing.T) {
 	})
 }
 
+func TestI25_AFailureToldByAnAgentIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		a, id := s.erasing()
+		err := s.c.Result(t.Context(), a.sess, api.ResultRequest{ID: id, Nonce: nonce, Outcome: api.Failed,
+			Fault: &api.Fault{Reason: strings.Repeat("r", 1<<19), Message: strings.Repeat("ä", 1<<18), Hint: strings.Repeat("h", 1<<18)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := s.until(state.CleanFail); len(n.LastError)+len(n.LastReason) > 10_000 {
+			t.Fatalf("last_error has %d bytes", len(n.LastError)+len(n.LastReason))
+		}
+	})
+}
+
 func TestI13_AStopDuringTheStartIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -480,5 +495,24 @@ func TestI13_AStopDuringTheStartIsNoError(t *testing.T) {
 		s.stop()
 		s.start()
 		s.stop() // which fails the test if Run does
+	})
+}
+
+func TestF40_APowerActSaysWhatItEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.available()
+		s.instance()
+		s.provision(conductor.Provision{Verb: state.VerbDeploy})
+		a := s.agent(<-s.board.booted)
+		a.claim()
+		if err := s.c.SetPower(t.Context(), conductor.Caller{Name: "op"}, "n1", conductor.PowerRequest{Target: "power off"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		n := s.node()
+		if n.State != state.DeployFail || n.LastReason != fault.StepInterrupted || n.Power != conductor.PowerOff || n.PowerTarget != "" {
+			t.Fatalf("state %q, last error %q, power %q to %q", n.State, n.LastError, n.Power, n.PowerTarget)
+		}
 	})
 }

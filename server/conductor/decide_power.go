@@ -43,6 +43,7 @@ func (d *decider) power(e PowerAsked) {
 			WithHint("clear disable_power_off first").At(id, "")
 		return
 	}
+	d.n.LastError, d.n.LastReason = "", ""
 	if d.open() != nil && (target == PowerOff || ef.Reboot) {
 		f := fault.New(fault.StepInterrupted, "the machine was powered off on request of %s", or(e.Caller.Name, "an operator"))
 		if r := d.running(); r != nil {
@@ -50,7 +51,7 @@ func (d *decider) power(e PowerAsked) {
 		}
 		d.fail(f)
 	}
-	d.n.PowerTarget, d.n.LastError, d.n.LastReason = target, "", ""
+	d.n.PowerTarget = target
 	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, or(e.Caller.Name, "an operator"))
 	d.effect(ef)
 	d.Audit = append(d.Audit, Audit{Time: d.now, Actor: e.Caller.Name, Request: e.Caller.Request, Node: d.n.UUID, Act: "power." + strings.ReplaceAll(e.Ask.Target, " ", "_")})

@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -50,8 +51,12 @@ func (d *decider) verb(e VerbAsked) {
 func (d *decider) notHere(v state.Event) error {
 	id := string(d.n.UUID)
 	if f, ok := state.FlowOf(d.n.State); ok && d.n.State == f.Doing {
-		what := d.n.State
-		return fault.New(fault.NodeBusy, "the node is %s; %s has to wait until that ends", what, v).At(id, "")
+		busy := fault.New(fault.NodeBusy, "the node is %s; %s has to wait until that ends", d.n.State, v).At(id, "")
+		if flow := d.open(); flow != nil && flow.Wait != nil {
+			busy.WithHint("it waits for %s, until %s at the latest: bessemer node show %s",
+				flow.Wait.For, flow.Wait.Deadline.UTC().Format(time.RFC3339), or(d.n.Name, id))
+		}
+		return busy
 	}
 	return fault.New(fault.StateVerb, "%s is not possible in state %q", v, d.n.State).
 		WithHint("possible here: %s", verbs(d.n.State)).At(id, "")

@@ -87,6 +87,11 @@ func wanted(n Node, e Effect) bool {
 	case EffectPower:
 		return true
 	case EffectBoot:
+		if c.cfg.CanBoot != nil {
+			if err := c.cfg.CanBoot(); err != nil {
+				return out, err
+			}
+		}
 		// It begins with power off: once the ramdisk has looked itself up a repeat would cut it off.
 		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended && n.Boot.Redeemed.IsZero()
 	case EffectEject:
