@@ -32,6 +32,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/server/token"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // installation names this server in tokens; one data directory is one installation.
@@ -142,7 +143,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
-		AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check),
+		CanBoot: func() error { return s.canBoot(agents, bootLn) }, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check),
 	})
 	if err != nil {
 		return err
@@ -228,6 +229,19 @@ func (s *server) listen(what, flag, addr, scheme, advertised string) (net.Listen
 		advertised = reachable(ln.Addr())
 	}
 	return ln, scheme + "://" + withPort(advertised, ln.Addr())
+}
+
+// canBoot tells which listener a ramdisk would miss.
+func (s *server) canBoot(agents, media net.Listener) error {
+	for _, l := range []struct {
+		ln         net.Listener
+		what, addr string
+	}{{agents, "the agent channel", s.cfg.AgentListen}, {media, "the boot listener", s.cfg.BootListen}} {
+		if l.ln == nil {
+			return fault.New(fault.FlowListener, "%s is missing: %s could not be listened on when the server started", l.what, l.addr)
+		}
+	}
+	return nil
 }
 
 // withPort completes HOST by the listener's port; HOST:PORT stays.

@@ -87,11 +87,6 @@ func wanted(n Node, e Effect) bool {
 	case EffectPower:
 		return true
 	case EffectBoot:
-		if c.cfg.CanBoot != nil {
-			if err := c.cfg.CanBoot(); err != nil {
-				return out, err
-			}
-		}
 		// It begins with power off: once the ramdisk has looked itself up a repeat would cut it off.
 		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended && n.Boot.Redeemed.IsZero()
 	case EffectEject:
@@ -288,6 +283,11 @@ func (c *Conductor) act(ctx context.Context, n Node, e Effect) (EffectDone, erro
 	case EffectEject:
 		return out, b.SetMedia(ctx, "")
 	case EffectBoot:
+		if c.cfg.CanBoot != nil {
+			if err := c.cfg.CanBoot(); err != nil {
+				return out, err
+			}
+		}
 		out.Power, err = c.bootRamdisk(ctx, b, n)
 	case EffectFinish:
 		out.Power, err = c.endBoot(ctx, b, e)

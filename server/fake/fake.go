@@ -1,5 +1,7 @@
-// Package fake is the hardware type "fake-hardware": machines in memory on which everything succeeds at once, for
-// trying out the server and its clients without hardware. It reaches nothing outside the process. Start at Driver.
+// Package fake is the hardware type "fake-hardware": BMCs in memory on which every act succeeds at once, for trying out
+// the server and its clients without hardware. There is no machine behind them: what needs a ramdisk (inspection,
+// cleaning, deployment) waits for an agent, which a test may play. It reaches nothing outside the process. Start at
+// Driver.
 package fake
 
 import (

@@ -61,6 +61,7 @@ const (
 	FlowMediaTimeout Reason = "boot.medium_not_read"
 	FlowLookup       Reason = "boot.no_lookup"
 	FlowSilent       Reason = "agent.silent"
+	FlowListener     Reason = "boot.no_listener"
 
 	BMCUnreachable   Reason = "bmc.unreachable"
 	BMCAuth          Reason = "bmc.credentials"
@@ -155,6 +156,7 @@ var Reasons = []Row{
 	{FlowAborted, Conflict, "The work was aborted by request.", "repeat the verb when ready"},
 	{FlowMediaTimeout, Timeout, "The BMC did not read the boot medium.", "check that the BMC reaches the server's boot address"},
 	{FlowLookup, Timeout, "The ramdisk was booted but did not report in time.", "look at the machine's console: the ramdisk says there what it lacks"},
+	{FlowListener, Unavailable, "One of the server's listeners that machines use is missing, so no ramdisk can be booted.", "the server's log names the port and what to do; free it and start the server again"},
 	{FlowSilent, Timeout, "The agent stopped reporting.", "look at the machine's console and at the network"},
 
 	{BMCUnreachable, Unavailable, "The BMC does not answer.", "check the address, the cable and that the BMC is up"},
