@@ -102,7 +102,8 @@ func (b *beats) send(ctx context.Context) {
 	var q api.HeartbeatRequest
 	q.Running, q.Progress = b.ex.Running()
 	if b.offer != nil {
-		q.Steps, q.Versions = b.offer.Steps, b.offer.Versions
+		// Not nil even without steps: that there are none is told as well.
+		q.Steps, q.Versions = append([]step.Step{}, b.offer.Steps...), b.offer.Versions
 	} else {
 		q.Hold = true
 	}

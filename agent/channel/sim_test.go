@@ -270,6 +270,7 @@ type machine struct {
 	dir  string
 	addr string
 	work func(ctx context.Context, c step.Call) (step.Result, error)
+	bare bool // offers no step
 
 	mu      sync.Mutex
 	runs    map[step.ID]int
@@ -284,6 +285,9 @@ func (s *site) machine() *machine {
 }
 
 func (m *machine) Steps() []step.Step {
+	if m.bare {
+		return nil
+	}
 	return []step.Step{{Name: "deploy.work", Where: step.InBand, Secrets: []string{"configdrive"}, Repeat: step.Again, Timeout: time.Hour}}
 }
 
@@ -485,6 +489,34 @@ func TestIdleIsQuiet(t *testing.T) {
 		defer s.mu.Unlock()
 		if requests > 90 {
 			t.Errorf("%d requests in an hour without work", requests)
+		}
+	})
+}
+
+// TestI25_AnAgentWithoutStepsIsHeardAndQuiet: that it offers nothing is told, once, like any other offer.
+func TestI25_AnAgentWithoutStepsIsHeardAndQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		requests, slow := 0, time.NewTicker(time.Millisecond) // a bubble's time stands still while work is done
+		defer slow.Stop()
+		s.handle = func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s.mu.Lock()
+				requests++
+				s.mu.Unlock()
+				<-slow.C
+				next.ServeHTTP(w, r)
+			})
+		}
+		defer s.serve()()
+		m := s.machine()
+		m.bare = true
+		defer m.start()()
+		<-time.After(10 * time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.ready || requests > 10 {
+			t.Errorf("told %v; %d requests in ten seconds without work", s.ready, requests)
 		}
 	})
 }

@@ -166,7 +166,7 @@ func (c *Channel) heartbeat(ctx context.Context, s conductor.Session, q api.Hear
 	if err := c.Conductor.Heartbeat(ctx, s, q); err != nil {
 		return nil, err
 	}
-	c.Dispatcher.hear(s.Claims.Node, s.Claims.Generation, len(q.Steps) > 0)
+	c.Dispatcher.hear(s.Claims.Node, s.Claims.Generation, q.Steps != nil)
 	now, hold := c.Now(), q.Hold
 	var renewed api.HeartbeatAnswer
 	if s.Claims.Expires.Sub(now) < api.TokenLife/2 {

@@ -101,12 +101,12 @@ type LookupAnswer struct {
 	Time       time.Time     `json:"time"`     // for log stamps only; the agent decides nothing by it
 }
 
-// HeartbeatRequest says the agent lives. The first one of a process carries Steps. With Hold the server keeps the
+// HeartbeatRequest says the agent lives. The first one of a process carries Steps, an empty list if it offers none. With Hold the server keeps the
 // request open until there is a command, an abort or HeartbeatMax; a newer heartbeat ends the older one.
 type HeartbeatRequest struct {
 	Seq      uint64            `json:"seq"`
 	Hold     bool              `json:"hold,omitempty"`
-	Steps    []step.Step       `json:"steps,omitempty"`
+	Steps    []step.Step       `json:"steps,omitzero"`
 	Versions map[string]string `json:"versions,omitempty"` // manager name to version
 	Running  step.ID           `json:"running,omitempty"`
 	Progress *step.Progress    `json:"progress,omitempty"` // of Running
