@@ -143,11 +143,13 @@ func (a *API) sealInfo(driver string, given, old map[string]any, secrets map[str
 	return out, nil
 }
 
-// checkInstance refuses secrets in instance_info: it is shown, and not sealed.
-func checkInstance(info map[string]any) error {
+// checkInstance refuses secrets in instance_info: it is shown, and not sealed. ****** for a config drive that is kept
+// leaves it as it is.
+func checkInstance(info, old map[string]any) error {
 	for _, k := range sortedKeys(info) {
 		text, _ := info[k].(string)
 		switch {
+		case k == "configdrive" && info[k] == conductor.Masked && old[k] == conductor.Masked:
 		case k == "configdrive":
 			return fault.New(fault.RequestInvalid, "instance_info.configdrive can't be set").
 				WithHint("give configdrive together with the target active")

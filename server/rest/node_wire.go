@@ -183,7 +183,7 @@ func (a *API) assign(n *conductor.Node, doc map[string]any, names []string, secr
 		case "properties":
 			n.Properties = fields(name)
 		case "instance_info":
-			if err := checkInstance(fields(name)); err != nil {
+			if err := checkInstance(fields(name), n.InstanceInfo); err != nil {
 				return err
 			}
 			n.InstanceInfo = fields(name)

@@ -106,6 +106,20 @@ func (s *server) want2(a answer, status int) string {
 	return u.Path
 }
 
+// A config drive that is kept from a failed deployment is in the way of no other change of instance_info.
+func TestI22_AKeptConfigDriveStaysWhenTheImageIsCorrected(t *testing.T) {
+	s := newServer(t)
+	path := s.want2(s.do("POST", "/v1/nodes", `{"name": "n1", "driver": "redfish"}`), 201)
+	s.nodes[0].InstanceInfo = map[string]any{"configdrive": conductor.Masked, "image_os_hash_value": "wrong"}
+	s.want(s.do("PATCH", path, `[{"op": "replace", "path": "/instance_info/image_os_hash_value", "value": "right"}]`), 200)
+	if i := s.nodes[0].InstanceInfo; i["configdrive"] != conductor.Masked || i["image_os_hash_value"] != "right" {
+		t.Errorf("instance_info is %v", i)
+	}
+	s.want(s.do("PATCH", path, `[{"op": "replace", "path": "/instance_info/configdrive", "value": "other"}]`), 400)
+	s.nodes[0].InstanceInfo = map[string]any{}
+	s.want(s.do("PATCH", path, `[{"op": "add", "path": "/instance_info/configdrive", "value": "******"}]`), 400)
+}
+
 func TestI22_AMaskedSecretSentBackIsKept(t *testing.T) {
 	s := newServer(t)
 	path := s.enrolled()
