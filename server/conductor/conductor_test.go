@@ -41,6 +41,8 @@ type board struct {
 	err    error // what every call answers
 	booted chan string
 	hang   bool // out-of-band steps never end by themselves
+	refuse bool // the medium can't be fetched, as the BMC says in its own words
+	asked  string
 }
 
 func (b *board) call(act string) error {
@@ -106,6 +108,11 @@ func (b *board) SetMedia(_ context.Context, url string) error {
 	act := "insert"
 	if url == "" {
 		act = "eject"
+	} else if b.refuse {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.asked = url
+		return fault.New(fault.BMCBusy, "can't fetch %s", url)
 	}
 	if err := b.call(act); err != nil {
 		return err

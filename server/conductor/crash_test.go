@@ -516,3 +516,30 @@ func TestF40_APowerActSaysWhatItEnded(t *testing.T) {
 		}
 	})
 }
+
+// BMCs repeat in their errors what they were asked for. The medium's address is as good as the boot's secret.
+
+func TestI22_TheMediumsAddressIsNotShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.board.refuse = true
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		time.Sleep(time.Minute)
+		token, n := strings.Split(s.board.last(), "/")[4], s.node()
+		if token == "" || n.Flow.Wait == nil || !strings.Contains(n.Flow.Wait.Evidence, "can't fetch") || strings.Contains(n.Flow.Wait.Evidence, token) {
+			t.Errorf("evidence %+v shows %s", n.Flow.Wait, token)
+		}
+		if n = s.until(state.InspectFail); strings.Contains(n.LastError, token) {
+			t.Errorf("last_error shows the medium's token: %s", n.LastError)
+		}
+	})
+}
+
+// last is the medium asked for last.
+
+func (b *board) last() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -179,7 +180,7 @@ func (c *Conductor) perform(ctx, run context.Context, e Effect) {
 		if run.Err() != nil {
 			return
 		}
-		f := fault.From(err)
+		f := c.unsaid(n, fault.From(err))
 		if err == nil || !f.Code.Retriable() || f.Reason == fault.BMCPower || ctx.Err() != nil || c.cfg.Now().Sub(began) > c.cfg.Timeouts.BMC {
 			out.Effect, out.Fault = e, f
 			if f != nil && f.Cause != nil {
@@ -199,6 +200,22 @@ func (c *Conductor) perform(ctx, run context.Context, e Effect) {
 			continue // the next try sees ctx and ends
 		}
 	}
+}
+
+// unsaid is f without the address of the node's medium, which BMCs repeat in their errors (I22).
+func (c *Conductor) unsaid(n Node, f *fault.Fault) *fault.Fault {
+	if f == nil || n.Boot == nil {
+		return f
+	}
+	token, out := c.mediumToken(n), *f
+	if token == "" {
+		return f
+	}
+	out.Message = strings.ReplaceAll(f.Message, token, Masked)
+	if f.Cause != nil && strings.Contains(f.Cause.Error(), token) {
+		out.Cause = errors.New(strings.ReplaceAll(f.Cause.Error(), token, Masked))
+	}
+	return &out
 }
 
 // backoff grows from half a second to 30, with jitter, so that nodes behind one BMC do not march in step.
