@@ -30,7 +30,7 @@ func main() {
 		Environment: config.Environment{Variables: os.Environ(), Home: home, Root: os.Geteuid() == 0},
 	}, cli.Local{
 		Version:      version,
-		Serve:        func(ctx context.Context, cfg config.Server) error { return serve(ctx, cfg, os.Stderr) },
+		Serve:        func(ctx context.Context, cfg config.Server) error { return serve(ctx, cfg, os.Stderr, time.Now) },
 		BuildRamdisk: buildRamdisk,
 	})
 	stop()

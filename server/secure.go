@@ -24,7 +24,7 @@ func (s *server) secure(ln net.Listener) (net.Listener, error) {
 	if certFile == "" {
 		certFile, keyFile = filepath.Join(s.cfg.DataDir, "api.crt"), filepath.Join(s.cfg.DataDir, "api.key")
 		if !exists(certFile) {
-			if err := selfSigned(certFile, keyFile, time.Now()); err != nil {
+			if err := selfSigned(certFile, keyFile, s.now()); err != nil {
 				return nil, fmt.Errorf("make a certificate for the API: %w", err)
 			}
 			s.log.Info("made a certificate for the API; give it to clients", "file", certFile)

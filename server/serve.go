@@ -42,13 +42,17 @@ const installation = "installation"
 const maxImage = 1 << 40
 
 // serve runs the server until ctx ends: it opens the data directory (and makes what a first start needs), wires the
-// adapters to the conductor and answers on three listeners.
-func serve(ctx context.Context, cfg config.Server, out *os.File) error {
+// adapters to the conductor and answers on three listeners. Log lines go to out; now is the wall time of all parts.
+func serve(ctx context.Context, cfg config.Server, out io.Writer, now func() time.Time) error {
 	level := slog.LevelInfo
 	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return fmt.Errorf("log level %q: %w", cfg.LogLevel, err)
 	}
 	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
+	auth, err := authenticator(cfg) // before anything is made: a first start that fails leaves nothing behind
+	if err != nil {
+		return err
+	}
 	first := !exists(filepath.Join(cfg.DataDir, "bessemer.db"))
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
@@ -61,8 +65,8 @@ func serve(ctx context.Context, cfg config.Server, out *os.File) error {
 	if err != nil {
 		return err
 	}
-	s := &server{cfg: cfg, log: log, store: store}
-	err = s.run(ctx, keys, first)
+	s := &server{cfg: cfg, log: log, store: store, now: now}
+	err = s.run(ctx, keys, auth, first)
 	return errors.Join(err, store.Close())
 }
 
@@ -73,16 +77,17 @@ type server struct {
 	cfg   config.Server
 	log   *slog.Logger
 	store *sqlite.Store
+	now   func() time.Time
 	wg    sync.WaitGroup
 }
 
-func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error {
+func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenticator, first bool) error {
 	cfg, log := s.cfg, s.log
 	ctx, stop := context.WithCancelCause(ctx)
 	defer s.wg.Wait()
 	defer stop(nil)
 
-	identity, err := channel.LoadIdentity(cfg.DataDir, time.Now())
+	identity, err := channel.LoadIdentity(cfg.DataDir, s.now())
 	if err != nil {
 		return err
 	}
@@ -94,7 +99,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 	for i, seed := range seeds {
 		k := token.Key{Seed: seed}
 		if i > 0 {
-			k.Until = time.Now().Add(token.Overlap)
+			k.Until = s.now().Add(token.Overlap)
 		}
 		signing = append(signing, k)
 	}
@@ -115,7 +120,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 		return err
 	}
 	defer agentLogs.Close()
-	store, err := images.Open(filepath.Join(cfg.DataDir, "images"), maxImage, time.Now)
+	store, err := images.Open(filepath.Join(cfg.DataDir, "images"), maxImage, s.now)
 	if err != nil {
 		return err
 	}
@@ -135,20 +140,16 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 		imagesURL = "http://" + withPort(cfg.AdvertiseImages, bootLn.Addr())
 	}
 
-	bmcs := redfish.New(redfish.Config{Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: time.Now})
-	dispatcher := channel.NewDispatcher(time.Now)
+	bmcs := redfish.New(redfish.Config{Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: s.now})
+	dispatcher := channel.NewDispatcher(s.now)
 	c, err := conductor.New(conductor.Config{
 		Store:   s.store,
 		Drivers: []conductor.Driver{bmcs, fake.New()}, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
-		Pins:      identity.Pins(), Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
+		Pins:      identity.Pins(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(),
 		CanBoot: func() error { return s.canBoot(agents, bootLn) }, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check),
 	})
-	if err != nil {
-		return err
-	}
-	auth, err := authenticator(cfg)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 		return fmt.Errorf("find the host's name: %w", err)
 	}
 	restAPI := rest.New(rest.Config{
-		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, Now: time.Now, Started: time.Now(), Log: log,
+		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, Now: s.now, Started: s.now(), Log: log,
 	})
 	if !loopback(apiLn.Addr()) {
 		if apiLn, err = s.secure(apiLn); err != nil {
@@ -179,7 +180,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, first bool) error 
 	})
 	s.serveHTTP(ctx, stop, "API", rest.Server(restAPI, log), apiLn)
 	if agents != nil {
-		ch := channel.New(channel.Config{Conductor: c, Dispatcher: dispatcher, Tokens: tokens, Networks: cfg.AgentNetworks, Now: time.Now, Log: log})
+		ch := channel.New(channel.Config{Conductor: c, Dispatcher: dispatcher, Tokens: tokens, Networks: cfg.AgentNetworks, Now: s.now, Log: log})
 		s.wg.Go(func() {
 			if err := ch.Serve(ctx, agents, identity); err != nil {
 				stop(fmt.Errorf("agent channel: %w", err))
