@@ -14,6 +14,8 @@ TOOLS    := -modfile=integration/tools/go.mod
 RECORD   := $(GO) run ./integration/safetyreport
 # One package at a time: a machine without KVM takes both cores of a small host.
 VM_LIMIT := 25m
+# The packages with tests for virtual machines; the others ran with the unit tests.
+VM_TESTS  = $(shell grep -rl --include='*_test.go' '^//go:build vm' integration | xargs -n1 dirname | sort -u | sed 's,^,./,')
 
 .PHONY: help setup build test check vm ramdisk demo bench docs nightly safety-report clean
 
@@ -35,7 +37,7 @@ test: setup ## run everything: vet, unit and simulation tests with -race, then t
 	@$(MAKE) --no-print-directory vm
 
 vm: setup ## run the tests that boot virtual machines
-	$(RECORD) -record build/test/vm.json -- -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) ./integration/...
+	$(RECORD) -record build/test/vm.json -- -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) $(VM_TESTS)
 
 check: setup ## format, vet, linters, floors, generated pages, licences, vulnerabilities
 	@integration/scripts/check
