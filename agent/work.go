@@ -16,6 +16,7 @@ import (
 	"github.com/bessemer-metal/bessemer/agent/system"
 	"github.com/bessemer-metal/bessemer/hardware-managers/all"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // work takes the inventory and works for the server until ctx ends: the channel brings commands, the executor runs
@@ -61,7 +62,7 @@ func work(ctx context.Context, s session) error {
 	for _, p := range set.Problems() {
 		s.console.Say("managers", "%s", p)
 	}
-	executor := run.New(run.Config{Server: client, Manager: set, Journal: journal, Now: time.Now, Log: s.log})
+	executor := run.New(run.Config{Server: client, Manager: narrator{set, s.console}, Journal: journal, Now: time.Now, Log: s.log})
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -89,4 +90,22 @@ func firmware(root string) func() (image.Firmware, error) {
 		}
 		return f, nil
 	}
+}
+
+// narrator tells on the console what the machine is doing, for whoever stands before it.
+type narrator struct {
+	*managers.Set
+	console *system.Console
+}
+
+// Run runs the step and tells when it begins and how it ended.
+func (n narrator) Run(ctx context.Context, name string, c step.Call) (step.Result, error) {
+	n.console.Say("step", "step %s begins, on %d disks", name, len(c.Devices))
+	res, err := n.Set.Run(ctx, name, c)
+	if err != nil {
+		n.console.Say("step", "step %s failed: %v", name, err)
+	} else {
+		n.console.Say("step", "step %s ended well", name)
+	}
+	return res, err
 }
