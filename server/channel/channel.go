@@ -64,6 +64,7 @@ type Channel struct {
 	sources *sources
 	byAddr  *buckets[netip.Addr]
 	byNode  *buckets[conductor.NodeID]
+	lookups *gate
 }
 
 // New makes the handler.
@@ -75,6 +76,7 @@ func New(cfg Config) *Channel {
 		sources: newSources(cfg.Networks, cfg.Now),
 		byAddr:  newBuckets[netip.Addr](cfg.Limits.AddressRate, cfg.Limits.AddressBurst, cfg.Now),
 		byNode:  newBuckets[conductor.NodeID](cfg.Limits.NodeRate, cfg.Limits.NodeBurst, cfg.Now),
+		lookups: newGate(cfg.Limits.Lookups),
 	}
 	c.mux.HandleFunc("POST "+api.PathLookup, c.lookup)
 	c.mux.HandleFunc("POST "+api.PathHeartbeat, authenticated(c, c.heartbeat))
@@ -112,6 +114,12 @@ func (c *Channel) lookup(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
+	from := network(p.Addr)
+	if !c.lookups.enter(from) {
+		c.refuse(w, r, fault.New(fault.RequestRate, "more than %d lookups at once come from %s", c.Limits.Lookups, p.Addr))
+		return
+	}
+	defer c.lookups.leave(from)
 	var q api.LookupRequest
 	var inv inventory.Inventory
 	err = api.DecodeLookup(r.Body, &q)

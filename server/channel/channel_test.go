@@ -1,13 +1,18 @@
 package channel
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -344,3 +349,49 @@ func TestStaleHeartbeatIsNoSignOfLife(t *testing.T) {
 }
 
 var _ Conductor = (*fake)(nil)
+
+// TestI25_LookupsOfOneAddressAreFew: a lookup may be large and comes before any proof, so only few are read at once.
+func TestI25_LookupsOfOneAddressAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Limits.Lookups = 2 })
+		c := r.client("192.0.2.1:4000")
+		var slow []*io.PipeWriter
+		var wg sync.WaitGroup
+		send := func(addr string) chan int {
+			body, w := io.Pipe()
+			slow = append(slow, w)
+			status := make(chan int, 1)
+			wg.Go(func() {
+				q := httptest.NewRequestWithContext(t.Context(), http.MethodPost, api.PathLookup, body)
+				q.RemoteAddr, q.TLS = addr, &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c.cert}}
+				a := httptest.NewRecorder()
+				r.ServeHTTP(a, q)
+				status <- a.Code
+			})
+			synctest.Wait()
+			return status
+		}
+		first, second := send("192.0.2.1:4000"), send("192.0.2.1:4001")
+		select {
+		case code := <-send("192.0.2.1:4002"):
+			if code != http.StatusServiceUnavailable {
+				t.Errorf("the third at once: status %d", code)
+			}
+		default:
+			t.Error("the third at once is read as well")
+		}
+		other := send("192.0.2.2:4000")
+		for _, w := range slow {
+			w.CloseWithError(io.ErrUnexpectedEOF)
+		}
+		wg.Wait()
+		for _, s := range []chan int{first, second, other} {
+			if code := <-s; code == http.StatusServiceUnavailable {
+				t.Error("one inside the limit was refused")
+			}
+		}
+		if err := c.post(api.PathLookup, lookupOf(nodeA), new(api.LookupAnswer)); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
+}

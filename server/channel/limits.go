@@ -16,13 +16,14 @@ type Limits struct {
 	NodeBurst    float64
 	Conns        int     // connections, all together
 	AddressConns int     // connections of one address
+	Lookups      int     // of one address at once: each may be large, and nothing is proven before it is read
 	DialRate     float64 // new connections a second of one address: each costs a handshake
 	DialBurst    float64
 }
 
 // DefaultLimits suit a node per address with room for some behind one router.
 func DefaultLimits() Limits {
-	return Limits{AddressRate: 100, AddressBurst: 200, NodeRate: 30, NodeBurst: 90, Conns: 32768, AddressConns: 64, DialRate: 10, DialBurst: 100}
+	return Limits{AddressRate: 100, AddressBurst: 200, NodeRate: 30, NodeBurst: 90, Conns: 32768, AddressConns: 64, Lookups: 4, DialRate: 10, DialBurst: 100}
 }
 
 func (l Limits) withDefaults() Limits {
@@ -40,6 +41,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.AddressConns == 0 {
 		l.AddressConns = d.AddressConns
+	}
+	if l.Lookups == 0 {
+		l.Lookups = d.Lookups
 	}
 	return l
 }
@@ -109,6 +113,35 @@ func (b *buckets[K]) sweep(now time.Time) {
 		if b.fill(one, now); one.level >= b.burst {
 			delete(b.m, k)
 		}
+	}
+}
+
+// gate bounds how much of one kind an address has in hand at once.
+type gate struct {
+	most int
+
+	mu sync.Mutex
+	in map[netip.Addr]int
+}
+
+func newGate(most int) *gate { return &gate{most: most, in: map[netip.Addr]int{}} }
+
+// enter tells whether there is room; leave gives it back.
+func (g *gate) enter(addr netip.Addr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.in[addr] >= g.most {
+		return false
+	}
+	g.in[addr]++
+	return true
+}
+
+func (g *gate) leave(addr netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.in[addr]--; g.in[addr] == 0 {
+		delete(g.in, addr)
 	}
 }
 
