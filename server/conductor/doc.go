@@ -3,5 +3,6 @@
 // of those names implement them.
 //
 // Start at Decide (decide.go): a pure function from a node's Snapshot and an Event to the node's next state, step
-// records and Effects. Conductor (conductor.go) commits a Decision and then carries out its effects (effects.go).
+// records and Effects. Conductor (conductor.go) commits a Decision and then carries out its effects (effects.go,
+// acts.go).
 package conductor
