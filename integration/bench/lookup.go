@@ -10,8 +10,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -108,17 +110,20 @@ func measureBoot(ctx context.Context, root string, r initramfs.Result) (err erro
 		figures.Figure{What: "ramdisk to bare kernel", Value: median(ourTimes).Seconds() / median(bareTimes).Seconds(), Unit: "×"},
 		figures.Figure{What: "initramfs of the bare kernel", Value: size(bare) / 1e6, Unit: "MB"},
 		figures.Figure{What: "initramfs of the ramdisk", Value: size(r.Initramfs) / 1e6, Unit: "MB"},
-		figures.Figure{What: "least memory tried that it came to its lookup with", Value: float64(b.leastMemory(ctx)), Unit: "MB", Target: "≤ 512"})
+		figures.Figure{What: "least memory tried that it came to its lookup with", Value: float64(b.leastMemory(ctx, 4*median(ourTimes))), Unit: "MB", Target: "≤ 512"})
 	return set.Save(root, "boot")
 }
 
-// leastMemory is the smallest of memories that is enough for a lookup.
-func (b *bench) leastMemory(ctx context.Context) int {
+// leastMemory is the smallest of memories that is enough for a lookup within patience.
+func (b *bench) leastMemory(ctx context.Context, patience time.Duration) int {
 	least := bootMB
 	for _, mb := range memories {
 		m := b.ours
 		m.memoryMB = mb
-		if _, err := b.ramdiskBoot(ctx, m); err != nil {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		_, err := b.ramdiskBoot(ctx, m)
+		cancel()
+		if err != nil {
 			break
 		}
 		least = mb
@@ -183,6 +188,9 @@ func (b *bench) newMedium() error {
 	if err != nil {
 		return err
 	}
+	if err := os.Remove(b.ours.medium); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	return media.RegionISO(b.ours.medium, region)
 }
 
@@ -239,7 +247,8 @@ func listen() (*listener, error) {
 		return nil, err
 	}
 	l := &listener{port: port, pin: base64.StdEncoding.EncodeToString(pin[:]), lookups: make(chan time.Time, 1), ended: make(chan struct{})}
-	l.http = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	// The agent's first handshake only looks at the certificate, and fails: that is no news.
+	l.http = &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if _, err := io.Copy(io.Discard, q.Body); err == nil && q.URL.Path == api.PathLookup {
 			select {
 			case l.lookups <- time.Now():

@@ -19,12 +19,12 @@ func measureRamdisk(ctx context.Context, root string) (initramfs.Result, error) 
 	}
 	set := figures.Set{
 		Title: "The ramdisk's size",
-		Method: "Files as `make ramdisk` writes them; a layer is one archive of the initramfs, compressed by zstd. MB is a million bytes. " +
+		Method: "Files as `make ramdisk` writes them; a layer is one archive of the initramfs, compressed by zstd. kB and MB are a thousand and a million bytes. " +
 			"For comparison, not measured here: the CentOS 9 ramdisk that the upstream project publishes has an initramfs of 418 MiB.",
 	}
 	for _, l := range r.Layers {
-		set.Rows = append(set.Rows, figures.Figure{What: "layer " + l.Name, Value: float64(l.Size) / 1e6, Unit: "MB"},
-			figures.Figure{What: "layer " + l.Name + ", unpacked", Value: float64(l.Raw) / 1e6, Unit: "MB"})
+		set.Rows = append(set.Rows, figures.Figure{What: "layer " + l.Name, Value: float64(l.Size) / 1e3, Unit: "kB"},
+			figures.Figure{What: "layer " + l.Name + ", unpacked", Value: float64(l.Raw) / 1e3, Unit: "kB"})
 	}
 	for _, f := range []figures.Figure{
 		{What: "initramfs, all layers", Value: size(r.Initramfs), Target: "≤ 20"},
