@@ -127,3 +127,10 @@ func TestMedian(t *testing.T) {
 		t.Error(m)
 	}
 }
+
+func TestPackagesWithBenchmarks(t *testing.T) {
+	got, err := withBenchmarks("../..")
+	if err != nil || !slices.Contains(got, "./server/sqlite") || slices.Contains(got, "./shared/fault") || slices.Contains(got, "./integration/bench") {
+		t.Errorf("%q %v", got, err)
+	}
+}

@@ -6,10 +6,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -91,13 +93,41 @@ func run(ctx context.Context, o options) error {
 const packagesPage = "packages"
 
 func benchmarkPackages(ctx context.Context, o options) ([]row, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchmem", "-benchtime", o.time, "./...")
+	packages, err := withBenchmarks(o.root)
+	if err != nil {
+		return nil, err
+	}
+	// One after the other: they would measure each other.
+	args := append([]string{"test", "-p", "1", "-run", "^$", "-bench", ".", "-benchmem", "-benchtime", o.time}, packages...)
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Stderr = o.root, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("go test -bench: %w\n%s", err, out)
 	}
 	return parse(string(out)), nil
+}
+
+// withBenchmarks finds the packages that have any: building the tests of all others would take minutes.
+func withBenchmarks(root string) ([]string, error) {
+	var found []string
+	tree := os.DirFS(root)
+	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (path == "build" || strings.HasPrefix(d.Name(), ".") && path != "."):
+			return fs.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		text, err := fs.ReadFile(tree, path)
+		if dir := "./" + filepath.Dir(path); bytes.Contains(text, []byte("\nfunc Benchmark")) && !slices.Contains(found, dir) {
+			found = append(found, dir)
+		}
+		return err
+	})
+	return found, err
 }
 
 func benchmarkRamdisk(ctx context.Context, o options) error {
