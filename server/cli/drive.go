@@ -39,7 +39,7 @@ func (c *command) readDrive(path string) (drive map[string]any, image json.RawMe
 		return nil, image, err
 	}
 	if err := yaml.Unmarshal(content, &drive); err != nil {
-		return nil, nil, fmt.Errorf("%s describes no config drive: %w", path, err)
+		return nil, nil, usage("%s describes no config drive: %v", path, err)
 	}
 	if drive == nil {
 		drive = map[string]any{}
@@ -67,7 +67,7 @@ func driveFolder(dir string) (map[string]any, error) {
 		}
 		var m map[string]any
 		if err := json.Unmarshal(content, &m); err != nil {
-			return nil, fmt.Errorf("%s is no JSON object: %w", filepath.Join(dir, file), err)
+			return nil, usage("%s is no JSON object: %v", filepath.Join(dir, file), err)
 		}
 		drive[key] = m
 	}

@@ -150,11 +150,13 @@ func TestGolden(t *testing.T) {
 		"/v1/nodes/n1/history": api.HistoryList{History: []api.HistoryEntry{{CreatedAt: before(time.Minute), Severity: "ERROR", EventType: "step", User: "ann", Event: "step deploy.erase_devices failed"},
 			{CreatedAt: before(30 * time.Hour), Severity: "INFO", EventType: "enroll", Event: "enrolled"}}},
 		"/v1/nodes/n1/steps": waiting(),
+		"/v1/nodes/n3":       failed,
+		"/v1/nodes/n3/steps": ended(state.DeployFail, "long", fault.StepFailed),
 		"/v1/images":         api.ImageList{Images: []api.Image{{Name: "debian.raw.zst", Format: "raw.zst", Size: 345678901, SHA256: strings.Repeat("ab", 32), Created: now.Add(-time.Hour)}}},
 	}
 	server := canned(t, answers)
 	for name, args := range map[string][]string{
-		"list.txt": {"node", "list"}, "show.txt": {"node", "show", "n1"}, "steps.txt": {"node", "steps", "n1"}, "steps.yaml": {"node", "steps", "n1", "-o", "yaml"},
+		"list.txt": {"node", "list"}, "show.txt": {"node", "show", "n1"}, "show-failed.txt": {"node", "show", "n3"}, "steps.txt": {"node", "steps", "n1"}, "steps.yaml": {"node", "steps", "n1", "-o", "yaml"},
 		"history.txt": {"node", "history", "n1"}, "ports.txt": {"port", "list"}, "images.txt": {"image", "list"},
 		"missing.txt": {"node", "show", "n2"},
 		"help.txt":    {"--help"}, "help-node.txt": {"node", "--help"}, "help-deploy.txt": {"node", "deploy", "--help"},
@@ -171,6 +173,29 @@ func TestGoldenWatch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, name, run(t, canned(t, nil, work...), false, "node", "provide", "n1", "--watch"))
+		})
+	}
+}
+
+// An abort is done when the work ended by it. What failed by itself, or ended well before, is told and exits with 1.
+func TestWatchedAbort(t *testing.T) {
+	aborting := erasing(33)
+	aborting.Run.Aborting = true
+	end := func(st state.State, lastError string, reason fault.Reason) api.StepsAnswer {
+		s := ended(st, lastError, reason)
+		s.Target = state.Available // a failure leaves the target where it was
+		if reason == fault.FlowAborted {
+			s.Steps[1].State = "aborted"
+		}
+		return s
+	}
+	for name, work := range map[string][]api.StepsAnswer{
+		"abort.txt":        {aborting, end(state.CleanFail, "Cleaning was aborted by request.", fault.FlowAborted)},
+		"abort-silent.txt": {aborting, end(state.CleanFail, "the agent was last heard of at 14:31:02", fault.FlowSilent)},
+		"abort-late.txt":   {aborting, ended(state.Available, "", "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			golden(t, name, run(t, canned(t, nil, work...), false, "node", "abort", "n1", "--watch"))
 		})
 	}
 }

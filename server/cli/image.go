@@ -91,7 +91,7 @@ func (c *command) upload(ctx context.Context, a *client.Client, file, name strin
 	} else {
 		f, err := os.Open(file)
 		if err != nil {
-			return api.Image{}, fmt.Errorf("open the image: %w", err)
+			return api.Image{}, usage("open the image: %v", err)
 		}
 		defer f.Close()
 		info, err := f.Stat()

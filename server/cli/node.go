@@ -13,6 +13,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 func (c *command) nodeCommand() *cobra.Command {
@@ -204,11 +205,7 @@ func (c *command) nodeShow() *cobra.Command {
 func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []api.Port) {
 	pair(w, "name", text(n.Name))
 	pair(w, "uuid", n.UUID)
-	state := text(n.ProvisionState)
-	if t := text(n.TargetProvisionState); t != "" {
-		state += " -> " + t
-	}
-	pair(w, "state", state+", for "+c.ago(n.ProvisionUpdatedAt))
+	pair(w, "state", stateText(state.State(text(n.ProvisionState)), state.State(text(n.TargetProvisionState)))+", for "+c.ago(n.ProvisionUpdatedAt))
 	power := or(text(n.PowerState), "unknown")
 	if t := text(n.TargetPowerState); t != "" {
 		power += " -> " + t

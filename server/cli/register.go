@@ -104,7 +104,7 @@ func (c *command) readEntries(file string) ([]entry, error) {
 	d := yaml.NewDecoder(bytes.NewReader(content))
 	d.KnownFields(true)
 	if err := d.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, usage("%s: %v", file, err)
 	}
 	if len(doc.Nodes) == 0 {
 		return nil, usage("%s names no nodes; bessemer register --help shows the form", file)

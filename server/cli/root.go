@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,9 @@ func group(cmd *cobra.Command) *cobra.Command {
 			return cmd.Help()
 		}
 		text := fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0])
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		if len(args) > 1 && slices.ContainsFunc(cmd.Commands(), func(sub *cobra.Command) bool { return sub.Name() == args[1] }) {
+			text += fmt.Sprintf("; did you mean %s %s %s?", cmd.CommandPath(), args[1], args[0]) // what first, then to which
+		} else if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			text += "; did you mean " + strings.Join(near, " or ") + "?"
 		}
 		return usageError{text}
@@ -73,9 +76,16 @@ func group(cmd *cobra.Command) *cobra.Command {
 // one is a command that takes exactly the named arguments.
 func one(use string, n int) *cobra.Command {
 	return &cobra.Command{Use: use, Args: func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usage("%s takes %d arguments, %d are given: %s", cmd.CommandPath(), n, len(args), cmd.UseLine())
+		if len(args) == n {
+			return nil
 		}
-		return nil
+		takes, given := map[int]string{0: "no arguments", 1: "1 argument"}[n], "are"
+		if takes == "" {
+			takes = fmt.Sprintf("%d arguments", n)
+		}
+		if len(args) == 1 {
+			given = "is"
+		}
+		return usage("%s takes %s, %d %s given: %s", cmd.CommandPath(), takes, len(args), given, cmd.UseLine())
 	}}
 }

@@ -150,14 +150,14 @@ func (c *command) client() (*client.Client, error) {
 	if file := or(c.passwordFile, e.Get("BESSEMER_PASSWORD_FILE")); file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("read the password file: %w", err)
+			return nil, usage("read the password file: %v", err)
 		}
 		o.Password = strings.TrimRight(string(text), "\r\n")
 	}
 	if file := or(c.ca, e.Get("BESSEMER_CA")); file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("read the CA file: %w", err)
+			return nil, usage("read the CA file: %v", err)
 		}
 		o.CA = text
 	}

@@ -2,8 +2,9 @@ package cli
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -47,9 +48,17 @@ func (c *command) read(file string) ([]byte, error) {
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
+		return nil, usage("read %s: %v", file, unwrapped(err))
 	}
 	return content, nil
+}
+
+// unwrapped is what is wrong with a file, without its name, which is told already.
+func unwrapped(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
 }
 
 // fields makes the patch for one map field out of its arguments. Objects on the way that may be missing are made.

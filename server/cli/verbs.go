@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -21,19 +22,27 @@ type verb struct {
 	name, target string
 	ends         []state.State // where it is meant to lead
 	short, long  string
+	by           fault.Reason // what must have ended the work, of a verb that ends another's; else ""
 }
 
 var verbs = []verb{
-	{"manage", "manage", []state.State{state.Manageable}, "Check the BMC and take the machine under management",
-		"Reads the machine's BMC with the credentials of driver_info. Brings a node out of a failed state, too."},
-	{"inspect", "inspect", []state.State{state.Manageable}, "Boot the ramdisk and find out what the machine is",
-		"The inventory is stored; bessemer node inventory shows it. Disks are only read."},
-	{"provide", "provide", []state.State{state.Available}, "Erase the machine's disks and offer it",
-		"Runs the automated clean steps: EVERY disk that properties.skip_block_devices does not name is erased, and read back."},
-	{"undeploy", "deleted", []state.State{state.Available, state.Manageable}, "Take the instance away and erase the disks",
-		"Powers the machine off, forgets instance_info, and cleans as provide does."},
-	{"abort", "abort", nil, "End the work in progress",
-		"A step that can't be cut off is let finish first. The node is in the failed state of its flow then; the next verb leads on."},
+	{name: "manage", target: "manage", ends: []state.State{state.Manageable}, short: "Check the BMC and take the machine under management",
+		long: "Reads the machine's BMC with the credentials of driver_info. Brings a node out of a failed state, too."},
+	{name: "inspect", target: "inspect", ends: []state.State{state.Manageable}, short: "Boot the ramdisk and find out what the machine is",
+		long: "The inventory is stored; bessemer node inventory shows it. Disks are only read."},
+	{name: "provide", target: "provide", ends: []state.State{state.Available}, short: "Erase the machine's disks and offer it",
+		long: "Runs the automated clean steps: EVERY disk that properties.skip_block_devices does not name is erased, and read back."},
+	{name: "undeploy", target: "deleted", ends: []state.State{state.Available, state.Manageable}, short: "Take the instance away and erase the disks",
+		long: "Powers the machine off, forgets instance_info, and cleans as provide does."},
+	{name: "abort", target: "abort", ends: failed(), by: fault.FlowAborted, short: "End the work in progress",
+		long: "A step that can't be cut off is let finish first. The node is in the failed state of its flow then; the next verb leads on."},
+}
+
+func failed() (out []state.State) {
+	for _, f := range state.Flows {
+		out = append(out, f.Failed)
+	}
+	return out
 }
 
 // verbDeploy and the others have commands of their own.
@@ -122,7 +131,7 @@ func (c *command) wanted(file string, flags []string) ([]api.WantedStep, error) 
 		d := yaml.NewDecoder(strings.NewReader(string(content)))
 		d.KnownFields(true)
 		if err := d.Decode(&list); err != nil {
-			return nil, fmt.Errorf("%s is no list of steps: %w", file, err)
+			return nil, usage("%s is no list of steps: %v", file, err)
 		}
 		for _, s := range list {
 			out = append(out, api.WantedStep{Interface: s.Interface, Step: s.Step, Args: s.Args, Priority: s.Priority})

@@ -83,9 +83,17 @@ func (w *watcher) see(s api.StepsAnswer, v verb) error {
 
 func (w *watcher) seeState(s api.StepsAnswer) {
 	if s.State != w.state {
-		w.say("%s%s", s.State, strings.TrimSuffix(" -> "+string(s.Target), " -> "))
+		w.say("%s", stateText(s.State, s.Target))
 		w.state = s.State
 	}
+}
+
+// stateText is a state and, while work goes on, where it leads: a failure leaves the target where it was.
+func stateText(s, target state.State) string {
+	if _, going := state.FlowOf(s); going && target != "" {
+		return string(s) + " -> " + string(target)
+	}
+	return string(s)
 }
 
 // seeStep tells the start, the end and, in plain output, every tenth of a step.
@@ -126,11 +134,14 @@ func (w *watcher) end(s api.StepsAnswer, v verb) error {
 	if s.Run != nil && s.Run.Ended.IsZero() {
 		return nil // a verb's answer came before its flow's state did
 	}
-	if len(v.ends) == 0 || slices.Contains(v.ends, s.State) {
+	if slices.Contains(v.ends, s.State) && (v.by == "" || s.LastReason == "" || s.LastReason == string(v.by)) {
 		return errDone
 	}
 	message := s.LastError
-	if message == "" {
+	switch {
+	case message == "" && v.by != "":
+		message = fmt.Sprintf("the work had ended in %q before %s could end it", s.State, v.name)
+	case message == "":
 		message = fmt.Sprintf("%s ended in %q instead of %q", v.name, s.State, v.ends[0])
 	}
 	f := &fault.Fault{Code: fault.Internal, Reason: fault.Reason(s.LastReason), Node: string(s.Node), Message: message}

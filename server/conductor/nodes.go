@@ -3,6 +3,7 @@ package conductor
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -101,7 +102,8 @@ func (c *Conductor) sound(n *Node) error {
 	}
 	d, ok := c.drivers[n.Driver]
 	if !ok {
-		return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
+		return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).
+			WithHint("the hardware types are %s", strings.Join(slices.Sorted(maps.Keys(c.drivers)), ", "))
 	}
 	for kind, impl := range n.Interfaces {
 		have, ok := d.Interfaces()[kind]
