@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -542,4 +543,32 @@ func (b *board) last() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.asked
+}
+
+func TestI30_AStartWaitsForTheStore(t *testing.T) {
+	for _, before := range []int64{0, 1, 2, 3} { // acts upon the store before it is away
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			s.manageable()
+			s.provision(conductor.Provision{Verb: state.VerbInspect})
+			url := <-s.board.booted
+			s.until(state.InspectWait)
+			s.stop()
+			time.Sleep(time.Hour)
+			back := s.now().Add(time.Minute)
+			var acts atomic.Int64
+			gone := func(ctx context.Context) error {
+				if acts.Add(1) <= before || s.now().After(back) {
+					return nil
+				}
+				return away(ctx)
+			}
+			s.fault.set(gone, gone, nil)
+			s.start()
+			time.Sleep(2 * time.Minute)
+			s.fault.set(nil, nil, nil)
+			s.agent(url)
+			s.until(state.Manageable)
+		})
+	}
 }

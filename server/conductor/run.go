@@ -44,7 +44,7 @@ func (c *Conductor) recover(ctx context.Context) error {
 	var nodes []Node
 	var effects []Effect
 	var away time.Duration
-	err := c.cfg.Store.View(ctx, func(tx Tx) error {
+	err := c.view(ctx, func(tx Tx) error {
 		var err error
 		if nodes, err = tx.Nodes(NodeFilter{}); err != nil {
 			return err
@@ -67,8 +67,19 @@ func (c *Conductor) recover(ctx context.Context) error {
 	c.mu.Lock()
 	c.run = ctx
 	c.mu.Unlock()
+	// While the store is away the start stands still (I30).
+	stored := func(act func() error) error {
+		for try := 1; ; try++ {
+			err := act()
+			if !fault.Has(err, fault.StorageUnavailable) || !pause(ctx, backoff(try)) {
+				return err
+			}
+		}
+	}
 	now := func(id NodeID, e Event, more func(Tx) error) error {
-		return c.applyNow(ctx, id, func(Node) (Event, error) { return e, nil }, more)
+		return stored(func() error {
+			return c.applyNow(ctx, id, func(Node) (Event, error) { return e, nil }, more)
+		})
 	}
 	for _, n := range nodes {
 		if n.Flow == nil || n.Flow.Phase == PhaseEnded {
@@ -89,7 +100,8 @@ func (c *Conductor) recover(ctx context.Context) error {
 			err = nil
 			continue
 		}
-		if n, err = c.Node(ctx, string(n.UUID)); err != nil {
+		err = c.view(ctx, func(tx Tx) (err error) { n, err = tx.Node(n.UUID); return err })
+		if err != nil {
 			return err
 		}
 		c.index(n)
@@ -107,13 +119,13 @@ func (c *Conductor) recover(ctx context.Context) error {
 		case err != nil && !fault.Is(err, fault.NotFound):
 			// The step is of a run that another has replaced: what became of it is told there already.
 			c.cfg.Log.Info("an effect of an older run is dropped", "node", e.Node, "step", e.Step, "err", err)
-			if err := c.cfg.Store.Update(ctx, done); err != nil {
+			if err := stored(func() error { return c.cfg.Store.Update(ctx, done) }); err != nil {
 				return err
 			}
 		}
 	}
 	// Only now is the time away dealt with: a stop before this moves the deadlines once more, which only extends them.
-	return c.stamp(ctx, c.cfg.Now())
+	return stored(func() error { return c.stamp(ctx, c.cfg.Now()) })
 }
 
 func (c *Conductor) stamp(ctx context.Context, now time.Time) error {
