@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,28 @@ func bessemer(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// until waits for a node to be in a state: until n1 'clean wait'.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: until NODE STATE")
+	}
+	again, late := time.NewTicker(10*time.Millisecond), time.After(20*time.Second)
+	defer again.Stop()
+	for {
+		var out bytes.Buffer
+		cli.Run(context.Background(), []string{"--server", ts.Getenv("BESSEMER_SERVER"), "node", "show", args[0]}, cli.Streams{
+			In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now}, cli.Local{})
+		if regexp.MustCompile(`(?m)^state +` + regexp.QuoteMeta(args[1]) + `( ->|,)`).Match(out.Bytes()) {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			ts.Fatalf("node %s is not in state %q: %s", args[0], args[1], out.String())
+		}
+	}
+}
+
 // The scripts run the command against the real API, conductor and store, with machines that are in memory only.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -79,7 +102,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("BESSEMER_SERVER", url)
 			return nil
 		},
-		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"bessemer": bessemer},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"bessemer": bessemer, "until": until},
 		UpdateScripts: *update,
 	})
 }
