@@ -62,13 +62,18 @@ func work(ctx context.Context, s session) error {
 	for _, p := range set.Problems() {
 		s.console.Say("managers", "%s", p)
 	}
-	executor := run.New(run.Config{Server: client, Manager: narrator{set, s.console}, Journal: journal, Now: time.Now, Log: s.log})
+	executor := run.New(run.Config{Server: client, Manager: narrator{set, s.console, s.kept}, Journal: journal, Now: time.Now, Log: s.log})
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
 	for _, part := range []func() error{
 		func() error {
+			// The first heartbeat may already end this machine's work: an inspection asks for no more.
+			if _, err := client.Lookup(ctx); err != nil {
+				return err
+			}
+			s.kept.Flush(ctx, lastWords)
 			return client.Run(ctx, executor, channel.Offer{Steps: set.Steps(), Versions: set.Versions()})
 		},
 		func() error { return executor.Run(ctx) },
@@ -92,10 +97,15 @@ func firmware(root string) func() (image.Firmware, error) {
 	}
 }
 
-// narrator tells on the console what the machine is doing, for whoever stands before it.
+// lastWords is how long the log may take to reach the server before something is told that may end the machine's power.
+const lastWords = 5 * time.Second
+
+// narrator tells on the console what the machine is doing, for whoever stands before it, and sees to it that a step's
+// last words reach the server before its result does: the machine may be powered off upon that.
 type narrator struct {
 	*managers.Set
 	console *system.Console
+	kept    *channel.Log
 }
 
 // Run runs the step and tells when it begins and how it ended.
@@ -107,5 +117,6 @@ func (n narrator) Run(ctx context.Context, name string, c step.Call) (step.Resul
 	} else {
 		n.console.Say("step", "step %s ended well", name)
 	}
+	n.kept.Flush(context.WithoutCancel(ctx), lastWords)
 	return res, err
 }

@@ -34,12 +34,14 @@ type Log struct {
 	dir   string
 	piece int64
 	wake  chan struct{} // one slot
+	hurry chan struct{} // one slot: somebody waits in Flush
 
 	mu      sync.Mutex
 	files   []part
 	out     *os.File // the last of files
 	shipped int64
-	lost    int64 // bytes that could not be kept, not yet told
+	lost    int64         // bytes that could not be kept, not yet told
+	moved   chan struct{} // closed and made anew when shipped grows
 }
 
 // part is one file: the log's bytes from base on.
@@ -52,7 +54,7 @@ func OpenLog(dir string, limit int64) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	l := &Log{dir: dir, piece: max(1, limit/pieces), wake: make(chan struct{}, 1)}
+	l := &Log{dir: dir, piece: max(1, limit/pieces), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), moved: make(chan struct{})}
 	names, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
@@ -190,6 +192,8 @@ func (l *Log) read() (offset int64, data []byte, err error) {
 func (l *Log) done(offset int64) error {
 	l.mu.Lock()
 	l.shipped = offset
+	close(l.moved)
+	l.moved = make(chan struct{})
 	l.mu.Unlock()
 	return os.WriteFile(filepath.Join(l.dir, ackFile), []byte(strconv.FormatInt(offset, 10)), 0o600)
 }
@@ -227,7 +231,37 @@ func (l *Log) Ship(ctx context.Context, send func(ctx context.Context, offset in
 		case <-ctx.Done():
 			t.Stop()
 			return ctx.Err()
+		case <-l.hurry:
+			t.Stop()
 		case <-t.C:
+		}
+	}
+}
+
+// Flush waits until what was written so far is shipped, for limit at most. Whoever is about to tell the server
+// something that ends this machine's power calls it, so that the last words are not lost.
+func (l *Log) Flush(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	l.mu.Lock()
+	last := l.files[len(l.files)-1]
+	end := last.base + last.size
+	l.mu.Unlock()
+	for {
+		l.mu.Lock()
+		shipped, moved := l.shipped, l.moved
+		l.mu.Unlock()
+		if shipped >= end {
+			return
+		}
+		select {
+		case l.hurry <- struct{}{}:
+		default:
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,3 +203,37 @@ func TestLogThatTheServerNeverTakes(t *testing.T) {
 }
 
 func wait(d time.Duration) { <-time.After(d) }
+
+func TestFlushWaitsForWhatWasWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := OpenLog(t.TempDir(), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		var got atomic.Int64
+		done := make(chan error, 1)
+		go func() {
+			done <- l.Ship(ctx, func(_ context.Context, offset int64, data []byte) error {
+				got.Store(offset + int64(len(data)))
+				return nil
+			})
+		}()
+		for _, line := range []string{"one\n", "two\n", "three\n"} {
+			l.Write([]byte(line)) //nolint:errcheck // never fails
+			l.Flush(ctx, time.Minute)
+		}
+		if got.Load() != int64(len("one\ntwo\nthree\n")) {
+			t.Errorf("%d bytes had arrived when Flush returned", got.Load())
+		}
+		cancel()
+		<-done
+		began := time.Now()
+		l.Write([]byte("nobody ships this\n")) //nolint:errcheck // never fails
+		l.Flush(t.Context(), time.Minute)
+		if waited := time.Since(began); waited != time.Minute {
+			t.Errorf("without a server Flush gave up after %s", waited)
+		}
+	})
+}

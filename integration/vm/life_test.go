@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,7 @@ import (
 	"github.com/bessemer-metal/bessemer/integration/image"
 	"github.com/bessemer-metal/bessemer/integration/lab"
 	"github.com/bessemer-metal/bessemer/integration/qemu"
+	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -97,7 +99,7 @@ func TestLife(t *testing.T) {
 		{"InspectTellsDisksAndCards", r.inspect},
 		{"TestI05_CleaningErasesThePattern", r.cleanOne},
 		{"DeployBootsTheImageWithItsConfigDrive", r.deployOne},
-		{"DeleteCleansAgain", r.deleteOne},
+		{"TestI13_DeleteCleansThoughTheServerIsKilled", r.deleteOne},
 		{"TestI06_TestF32_WrongDigestIsNeverBootable", r.wrongDigest},
 		{"TestF31_ImageServerThatDropsHalfWay", r.droppedTransfer},
 		{"TestI04_WrongRootDeviceHintIsRefused", r.wrongHint},
@@ -228,6 +230,20 @@ func (r *rack) inspect(t *testing.T) {
 	if i.CPU.Count != 2 {
 		t.Errorf("%d processors", i.CPU.Count)
 	}
+	logs, err := r.Client.Logs(t.Context(), "one", client.LogQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logs.Close()
+	text, err := io.ReadAll(logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"msg":"modules"`, `"msg":"the server admits this machine"`} { // before and after the lookup
+		if !bytes.Contains(text, []byte(want)) {
+			t.Errorf("the agent's log lacks %s:\n%s", want, text)
+		}
+	}
 }
 
 func (r *rack) cleanOne(t *testing.T) {
@@ -313,7 +329,32 @@ func (r *rack) boots(t *testing.T, m *emulator.Machine, at int, what string) {
 
 func (r *rack) deleteOne(t *testing.T) {
 	r.ask(t, "one", api.Provision{Target: "deleted"})
-	r.until(t, "one", state.Available)
+	// As soon as a step is under way the server dies and comes back; the agent does not notice but for the silence.
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	killed := false
+	s, err := r.Until(ctx, "one", state.Available, func(s api.StepsAnswer) {
+		under := slices.ContainsFunc(s.Steps, func(v api.StepView) bool { return v.State == "started" || v.State == "succeeded" })
+		if killed || !under {
+			return
+		}
+		killed = true
+		r.KillServer()
+		if err := r.StartServer(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !killed {
+		t.Error("no step was seen under way: the server was never killed")
+	}
+	for _, v := range s.Steps {
+		if v.State != "succeeded" || v.Attempt != 1 {
+			t.Errorf("step %s ended %s in attempt %d", v.Step, v.State, v.Attempt)
+		}
+	}
 	raw, err := os.ReadFile(r.path("one-0"))
 	if err != nil {
 		t.Fatal(err)
