@@ -247,12 +247,12 @@ func (r *rack) inspect(t *testing.T) {
 }
 
 func (r *rack) cleanOne(t *testing.T) {
-	if !holds(t, r.path("one-0")) {
+	if !holds(t, r.path("one-0"), pattern) {
 		t.Fatal("the pattern was not there to begin with")
 	}
 	r.ask(t, "one", api.Provision{Target: "provide"})
 	s := r.until(t, "one", state.Available)
-	if holds(t, r.path("one-0")) {
+	if holds(t, r.path("one-0"), pattern) {
 		t.Error("old data is left on the disk")
 	}
 	for _, st := range s.Steps {
@@ -267,14 +267,31 @@ func (r *rack) cleanOne(t *testing.T) {
 
 func (r *rack) path(name string) string { return filepath.Join(r.dir, name+".raw") }
 
-// holds looks for the pattern anywhere on a disk.
-func holds(t *testing.T, path string) bool {
+// holds looks for a text anywhere on a disk.
+func holds(t *testing.T, path, text string) bool {
 	t.Helper()
-	raw, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes.Contains(raw, []byte(pattern))
+	defer f.Close()
+	piece := make([]byte, 4<<20)
+	keep := 0 // the end of the piece before, where the text may begin
+	for {
+		n, err := f.Read(piece[keep:])
+		if bytes.Contains(piece[:keep+n], []byte(text)) {
+			return true
+		}
+		if err == io.EOF {
+			return false
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := keep + n
+		keep = min(end, len(text)-1)
+		copy(piece, piece[end-keep:end])
+	}
 }
 
 // target sets what is to be deployed.
@@ -355,11 +372,7 @@ func (r *rack) deleteOne(t *testing.T) {
 			t.Errorf("step %s ended %s in attempt %d", v.Step, v.State, v.Attempt)
 		}
 	}
-	raw, err := os.ReadFile(r.path("one-0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bytes.Contains(raw, []byte("EFI PART")) || bytes.Contains(raw, []byte("first-one")) {
+	if holds(t, r.path("one-0"), "EFI PART") || holds(t, r.path("one-0"), "first-one") {
 		t.Error("the deleted instance can still be read")
 	}
 }
@@ -473,7 +486,7 @@ func (r *rack) keepDisk(t *testing.T) {
 	r.until(t, "two", state.Manageable)
 	r.ask(t, "two", api.Provision{Target: "provide"})
 	r.until(t, "two", state.Available)
-	if holds(t, r.path("two-0")) {
+	if holds(t, r.path("two-0"), pattern) {
 		t.Error("the disk to be erased still holds old data")
 	}
 	i := r.upload(t)
