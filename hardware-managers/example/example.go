@@ -1,5 +1,5 @@
 // Package example is a hardware manager to copy: it fits machines of one make and offers one step that reads and
-// changes nothing. docs/howto tells how to build a ramdisk with it. Start at New.
+// changes nothing. docs/howto/write-a-hardware-manager.md tells how to build a ramdisk with it. Start at New.
 package example
 
 import (
@@ -44,7 +44,7 @@ func (Manager) Steps(_ context.Context, m *hardware.Machine) ([]step.Bound, erro
 		Step: step.Step{
 			Name: "firmware.check_temperature", Where: step.InBand,
 			Doc:      "Fails when a thermal zone of the machine is hotter than a limit.",
-			Priority: map[state.Flow]int{state.Clean: 0, state.Service: 0}, // 0: only when an operator asks for it
+			Priority: map[state.Flow]int{state.Clean: 5}, // joins each automated clean, after the erasing (10) has warmed the machine
 			Args:     []step.Arg{{Name: "limit", Type: step.Integer, Default: 90, Doc: "degrees Celsius"}},
 			Repeat:   step.Again, // it reads only, so a new attempt does no harm
 			Timeout:  time.Minute,

@@ -9,6 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -41,6 +42,9 @@ func TestCheckTemperature(t *testing.T) {
 		steps, err := New().Steps(t.Context(), &m)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if steps[0].Priority[state.Clean] <= 0 {
+			t.Error("the step joins no automated clean, so it would never run")
 		}
 		args, err := steps[0].Check(nil)
 		if err != nil {

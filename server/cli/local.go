@@ -110,7 +110,7 @@ func (c *command) ramdiskCommand() *cobra.Command {
 	var r Ramdisk
 	build := one("build", 0)
 	build.Short = "Build kernel, initramfs, unified kernel image and boot ISO"
-	build.Long = "Builds the ramdisk. The same inputs give the same bytes. A vendor's hardware manager comes in by --agent, or as an\nexecutable in a further archive by --extra."
+	build.Long = "Builds the ramdisk. The same inputs give the same bytes. A vendor's hardware manager comes in by --agent; what\nit runs, in a further archive by --extra."
 	build.Example = `  bessemer ramdisk build --output build/ramdisk
   bessemer ramdisk build --fast                       # edit loop: only the agent's layer changes
   bessemer ramdisk build --flavour cloud-amd64 --cmdline console=ttyS0`
