@@ -79,7 +79,7 @@ type reference struct{ pkg, ours, plain, what string }
 var references = []reference{
 	{"agent/image", "WriteImage/raw", "PlainCopy", "image write with verification and boot protection ÷ fetch, hash and write in turn"},
 	{"agent/image", "WriteImage/zst", "PlainCopy", "the same from zstd ÷ fetch, hash and write the raw image in turn"},
-	{"agent/disk", "Erase", "PlainZeros", "erase with verification ÷ writing zeros"},
+	{"agent/disk", "Erase", "PlainZeros", "erase with verification and syncing ÷ writing zeros without"},
 }
 
 // ratio is how many times as long ours took as its reference.
@@ -120,7 +120,8 @@ func number(v float64) string {
 // index is the page that leads to the others.
 func index(names []string, pages map[string]string) string {
 	var b strings.Builder
-	b.WriteString(generated + "# Figures\n\n`make bench` measures and writes the pages beside this one; ratios are taken side by side, in one run, on one machine.\n\n")
+	b.WriteString(generated + "# Figures\n\n`make bench` measures and writes the pages beside this one; ratios are taken side by side, in one run, on one machine. "+
+		"Times depend on what else that machine did meanwhile; the ratios are what to compare.\n\n")
 	for _, n := range names {
 		_, rest, _ := strings.Cut(pages[n], "\n# ")
 		title, _, _ := strings.Cut(rest, "\n")

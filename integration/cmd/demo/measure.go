@@ -18,7 +18,7 @@ func (d *demo) keepFigures(ctx context.Context, all time.Duration) error {
 	stages := append(d.took, figures.Figure{What: "all", Value: all.Seconds(), Unit: "s"})
 	err := figures.Set{
 		Title: "The demo",
-		Method: fmt.Sprintf("`make demo`, one run, guests by %s: %d machines at the same time, each with 2 processors and %d MB. "+
+		Method: fmt.Sprintf("`make demo`, one run, by the accelerator %s (tcg is without KVM): %d machines at the same time, each with 2 processors and %d MB. "+
 			"What `build` and `image` make is in the cache after the first run.", d.lab.Emulator.Accelerator(), len(d.machines), memoryMB),
 		Rows: stages,
 	}.Save(d.root, "demo")
