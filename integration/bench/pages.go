@@ -120,7 +120,7 @@ func number(v float64) string {
 // index is the page that leads to the others.
 func index(names []string, pages map[string]string) string {
 	var b strings.Builder
-	b.WriteString(generated + "# Figures\n\n`make bench` measures and writes the pages beside this one; ratios are taken side by side, in one run, on one machine. "+
+	b.WriteString(generated + "# Figures\n\n`make bench` measures and writes the pages beside this one; ratios are taken side by side, in one run, on one machine. " +
 		"Times depend on what else that machine did meanwhile; the ratios are what to compare.\n\n")
 	for _, n := range names {
 		_, rest, _ := strings.Cut(pages[n], "\n# ")
