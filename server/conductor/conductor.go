@@ -45,6 +45,7 @@ type Conductor struct {
 
 	mu       sync.Mutex
 	workers  map[NodeID]*worker
+	hands    map[NodeID]chan struct{} // one slot, held by whoever acts upon the node's BMC (I16)
 	waits    map[NodeID]waitIndex
 	versions map[NodeID]int64 // of the newest decision that was carried outside
 	agents   map[NodeID]*presence
@@ -69,7 +70,7 @@ func New(cfg Config) (*Conductor, error) {
 	}
 	c := &Conductor{
 		cfg: cfg, drivers: map[string]Driver{}, catalogs: map[string]*step.Registry{},
-		workers: map[NodeID]*worker{}, waits: map[NodeID]waitIndex{}, versions: map[NodeID]int64{}, agents: map[NodeID]*presence{},
+		workers: map[NodeID]*worker{}, hands: map[NodeID]chan struct{}{}, waits: map[NodeID]waitIndex{}, versions: map[NodeID]int64{}, agents: map[NodeID]*presence{},
 		subs: map[*subscription]struct{}{}, ready: make(chan struct{}),
 	}
 	for _, d := range cfg.Drivers {

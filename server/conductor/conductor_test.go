@@ -43,6 +43,7 @@ type board struct {
 	hang   bool // out-of-band steps never end by themselves
 	refuse bool // the medium can't be fetched, as the BMC says in its own words
 	asked  string
+	slow   chan struct{} // not nil: setting the boot disk takes until it is closed
 }
 
 func (b *board) call(act string) error {
@@ -97,6 +98,9 @@ func (b *board) SetPower(_ context.Context, a conductor.PowerAction) error {
 func (b *board) SetBoot(_ context.Context, t conductor.BootTarget) error {
 	if err := b.call("boot " + t.Device); err != nil {
 		return err
+	}
+	if b.slow != nil && t.Device == "disk" {
+		<-b.slow
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -572,3 +572,32 @@ func TestI30_AStartWaitsForTheStore(t *testing.T) {
 		})
 	}
 }
+
+// An operator's act upon the BMC and a flow's must not meet: the boot device would be anybody's.
+
+func TestI16_TheBootDeviceIsNotSetBesideAFlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.board.slow = make(chan struct{})
+		disk := conductor.BootTarget{Device: "disk", Always: true}
+		done := make(chan error, 1)
+		go func() { done <- s.c.SetBootDevice(t.Context(), conductor.Caller{}, "n1", disk) }()
+		synctest.Wait() // the BMC is at it
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		time.Sleep(10 * time.Second)
+		if n := s.board.count("insert"); n != 0 {
+			t.Error("the flow acts while the operator's act is not over")
+		}
+		close(s.board.slow)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		url := <-s.board.booted
+		if err := s.c.SetBootDevice(t.Context(), conductor.Caller{}, "n1", disk); !fault.Is(err, fault.Busy) {
+			t.Errorf("in a flow: %v", err)
+		}
+		s.agent(url)
+		s.until(state.Manageable)
+	})
+}

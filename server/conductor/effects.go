@@ -58,13 +58,28 @@ func (c *Conductor) work(run context.Context, id NodeID, w *worker) {
 		w.current, w.cancel = &e, cancel
 		c.mu.Unlock()
 
-		c.perform(ctx, run, e)
+		hand := c.hand(id)
+		select {
+		case hand <- struct{}{}:
+			c.perform(ctx, run, e)
+			<-hand
+		case <-run.Done(): // the effect stays in the store
+		}
 
 		cancel()
 		c.mu.Lock()
 		w.current, w.cancel = nil, nil
 		c.mu.Unlock()
 	}
+}
+
+func (c *Conductor) hand(id NodeID) chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hands[id] == nil {
+		c.hands[id] = make(chan struct{}, 1)
+	}
+	return c.hands[id]
 }
 
 // recall cancels an effect under way that the node's record no longer wants.

@@ -299,6 +299,7 @@ func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) er
 	c.mu.Lock()
 	delete(c.waits, id)
 	delete(c.versions, id)
+	delete(c.hands, id)
 	delete(c.agents, id)
 	if w := c.workers[id]; w != nil && w.cancel != nil {
 		w.cancel()

@@ -142,10 +142,20 @@ func (c *Conductor) BootDevice(ctx context.Context, ident string) (BootTarget, e
 	return b.Boot(ctx)
 }
 
-// SetBootDevice sets it; not while a flow owns the machine.
+// SetBootDevice sets it; not while a flow owns the machine. A flow that begins meanwhile waits for its end.
 func (c *Conductor) SetBootDevice(ctx context.Context, who Caller, ident string, t BootTarget) error {
 	n, err := c.Node(ctx, ident)
 	if err != nil {
+		return err
+	}
+	hand := c.hand(n.UUID)
+	select {
+	case hand <- struct{}{}:
+		defer func() { <-hand }()
+	default:
+		return fault.New(fault.NodeBusy, "the server is acting upon the node's BMC").At(string(n.UUID), "")
+	}
+	if n, err = c.Node(ctx, string(n.UUID)); err != nil {
 		return err
 	}
 	if _, busy := state.FlowOf(n.State); busy {
