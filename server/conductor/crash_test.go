@@ -242,6 +242,7 @@ func TestI12_TheBootIsNotRepeatedAfterTheLookup(t *testing.T) {
 func TestI30_AnEffectWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
+		synctest.Wait() // the start is over
 		ours := t.Context()
 		blind := func(ctx context.Context) error {
 			if ctx == ours {
