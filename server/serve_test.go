@@ -115,6 +115,14 @@ func start(t *testing.T, cfg config.Server) *running {
 	}
 }
 
+// refused gives the error of a server that is not to start.
+func refused(t *testing.T, cfg config.Server) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("it started"))
+	defer cancel()
+	return serve(ctx, cfg, io.Discard, time.Now)
+}
+
 // ask makes a request and gives status and body of the answer.
 func (r *running) ask(t *testing.T, method, path string, body any, change ...func(*http.Request)) (int, string) {
 	t.Helper()
@@ -363,7 +371,7 @@ func TestTakenPortIsTold(t *testing.T) {
 	defer taken.Close()
 	cfg := settings(t)
 	cfg.Listen = taken.Addr().String()
-	if err := serve(t.Context(), cfg, io.Discard, time.Now); err == nil || !strings.Contains(err.Error(), "listen for the API on "+cfg.Listen) {
+	if err := refused(t, cfg); err == nil || !strings.Contains(err.Error(), "listen for the API on "+cfg.Listen) {
 		t.Errorf("with the API's port taken: %v", err)
 	}
 }
@@ -371,7 +379,7 @@ func TestTakenPortIsTold(t *testing.T) {
 func TestBasicAuth(t *testing.T) {
 	cfg := settings(t)
 	cfg.Auth = "basic"
-	err := serve(t.Context(), cfg, io.Discard, time.Now)
+	err := refused(t, cfg)
 	if err == nil || !strings.Contains(err.Error(), cfg.Users) || !strings.Contains(err.Error(), "htpasswd") {
 		t.Errorf("without a user file: %v", err)
 	}
@@ -489,7 +497,7 @@ func TestTLSBeyondLoopback(t *testing.T) {
 func TestF09_SecondServerOnOneDataDirectoryRefuses(t *testing.T) {
 	cfg := settings(t)
 	r := start(t, cfg)
-	err := serve(t.Context(), cfg, io.Discard, time.Now)
+	err := refused(t, cfg)
 	if err == nil || !strings.Contains(err.Error(), "another server") || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("the second server: %v", err)
 	}
@@ -512,7 +520,7 @@ func TestF37_WithoutItsMasterKeyAServerDoesNotStart(t *testing.T) {
 	if err := os.Rename(key, key+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if err := serve(t.Context(), cfg, io.Discard, time.Now); err == nil || !strings.Contains(err.Error(), key+" is missing") {
+	if err := refused(t, cfg); err == nil || !strings.Contains(err.Error(), key+" is missing") {
 		t.Errorf("without the key file: %v", err)
 	}
 	if exists(key) {
@@ -521,7 +529,7 @@ func TestF37_WithoutItsMasterKeyAServerDoesNotStart(t *testing.T) {
 	if _, err := seal.Open(key, true); err != nil { // another installation's
 		t.Fatal(err)
 	}
-	if err := serve(t.Context(), cfg, io.Discard, time.Now); err == nil || !strings.Contains(err.Error(), "put the master key file back") {
+	if err := refused(t, cfg); err == nil || !strings.Contains(err.Error(), "put the master key file back") {
 		t.Errorf("with another key file: %v", err)
 	}
 	if err := os.Rename(key+".away", key); err != nil {
