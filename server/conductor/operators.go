@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -142,17 +143,24 @@ func (c *Conductor) BootDevice(ctx context.Context, ident string) (BootTarget, e
 	return b.Boot(ctx)
 }
 
-// SetBootDevice sets it; not while a flow owns the machine. A flow that begins meanwhile waits for its end.
+// lockWait is how long a caller waits for an act upon the BMC to end: as long as Ironic does by default (three tries, a
+// second apart).
+const lockWait = 3 * time.Second
+
+// SetBootDevice sets it; not while a flow owns the machine. A flow that begins meanwhile waits for its end, and a short
+// act that is under way is waited for.
 func (c *Conductor) SetBootDevice(ctx context.Context, who Caller, ident string, t BootTarget) error {
 	n, err := c.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
 	hand := c.hand(n.UUID)
+	patience, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
 	select {
 	case hand <- struct{}{}:
 		defer func() { <-hand }()
-	default:
+	case <-patience.Done():
 		return fault.New(fault.NodeBusy, "the server is acting upon the node's BMC").At(string(n.UUID), "")
 	}
 	if n, err = c.Node(ctx, string(n.UUID)); err != nil {
