@@ -75,7 +75,7 @@ func Read(ctx context.Context, src Source, log *slog.Logger) inventory.Inventory
 		})
 	}
 	wg.Wait()
-	problem("the BMC's address is not read from inside the machine yet")
+	problem("the BMC's address is not read in band; the server knows the BMC by the node's own record")
 	slices.Sort(inv.Problems)
 	for _, p := range inv.Problems {
 		log.Info("inventory", "problem", p)
