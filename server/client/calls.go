@@ -23,7 +23,7 @@ func at(node string, more ...string) string {
 	return path
 }
 
-// Nodes lists the nodes that the filters select (server-api.md §2.3), in full, over all pages.
+// Nodes lists the nodes that the filters select, as the query of GET /v1/nodes has them, in full, over all pages.
 func (c *Client) Nodes(ctx context.Context, filters url.Values) ([]api.Node, error) {
 	q := url.Values{"detail": {"true"}}
 	for k, v := range filters {

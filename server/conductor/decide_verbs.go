@@ -62,7 +62,7 @@ func (d *decider) notHere(v state.Event) error {
 		WithHint("possible here: %s", verbs(d.n.State)).At(id, "")
 }
 
-// forbidden applies the flags of server-api.md §8.3.
+// forbidden applies the flags an operator sets on a node, as Ironic does.
 func (d *decider) forbidden(v state.Event) error {
 	n, id := d.n, string(d.n.UUID)
 	destroys := v == state.VerbDelete || v == state.VerbRebuild
@@ -160,7 +160,7 @@ func (d *decider) clean(e VerbAsked, via state.Event) {
 }
 
 // manualClean runs an operator's list in its order. A wrong list is accepted and fails before any boot, as upstream
-// has it (server-api.md §7.3).
+// has it.
 func (d *decider) manualClean(e VerbAsked) {
 	plan, err := d.s.Registry.Manual(state.Clean, e.Ask.CleanSteps)
 	if err == nil && e.Ask.NoRamdisk {
@@ -182,7 +182,7 @@ func (d *decider) manualClean(e VerbAsked) {
 	d.next()
 }
 
-// deploy checks what can be checked before it accepts (server-api.md §3.2), then plans: out-of-band steps first, by
+// deploy checks what can be checked before it accepts, then plans: out-of-band steps first, by
 // priority, then the in-band ones.
 func (d *decider) deploy(e VerbAsked) {
 	if e.ConfigDrive {
@@ -239,7 +239,7 @@ func (d *decider) deployPlan(ask Provision) ([]step.Item, error) {
 	return items, nil
 }
 
-// ImageArgs makes the arguments of deploy.write_image from instance_info (server-api.md §9.2).
+// ImageArgs makes the arguments of deploy.write_image from instance_info.
 func ImageArgs(info map[string]any) (step.Args, error) {
 	text := func(k string) string { s, _ := info[k].(string); return s }
 	url := text("image_source")

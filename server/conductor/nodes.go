@@ -17,7 +17,7 @@ import (
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,255}$`)
 
-// reserved are names that would be read as something else in a path (server-api.md §1.8).
+// reserved are names that would be read as something else in a path.
 var reserved = []string{"detail", "validate", "states", "management", "maintenance", "vendor_passthru"}
 
 // find loads a node by UUID or name.
@@ -200,7 +200,7 @@ func deepCopy(n Node) (Node, error) {
 	return out, err
 }
 
-// mayChange keeps a node as it is while a flow reads it (server-api.md §2.4).
+// mayChange keeps a node as it is while a flow reads it.
 func mayChange(n Node) error {
 	if f, ok := state.FlowOf(n.State); ok && n.State != f.Held && f.Flow != state.Inspect && f.Flow != state.Verify {
 		return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", n.State).At(string(n.UUID), "")
@@ -208,7 +208,7 @@ func mayChange(n Node) error {
 	return nil
 }
 
-// coherent checks the rules between fields (server-api.md §2.1).
+// coherent checks the rules between fields.
 func coherent(was Node, n *Node) error {
 	id := string(n.UUID)
 	if n.Protected && !was.Protected && n.State != state.Active && n.State != state.Rescue {
@@ -251,7 +251,7 @@ func mapsEqual(a, b map[string]string) bool {
 	return true
 }
 
-// DeleteNode removes a node with all that belongs to it (server-api.md §2.2). While a step is started, or the
+// DeleteNode removes a node with all that belongs to it. While a step is started, or the
 // machine of an ended one is not off yet, it is refused, also in maintenance: a running eraser keeps its owner (F40).
 func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) error {
 	var id NodeID

@@ -12,7 +12,7 @@ import (
 // driver describes and does not name as secret, or one of commonInfo. Everything else is handed to the conductor as a
 // secret, sealed there, and shown as ******. An empty text forgets it.
 
-// commonInfo are the keys of driver_info that all drivers share (server-api.md §9.3).
+// commonInfo are the keys of driver_info that all drivers share.
 var commonInfo = []string{
 	"deploy_kernel", "deploy_ramdisk", "deploy_iso", "rescue_kernel", "rescue_ramdisk", "rescue_iso",
 	"kernel_append_params", "bootloader", "force_persistent_boot_device", "external_http_url", "image_download_source",

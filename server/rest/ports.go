@@ -278,7 +278,7 @@ func macAddress(s string) (string, error) {
 	return hw.String(), nil
 }
 
-// checkLink knows the forms of local_link_connection (server-api.md §5.1).
+// checkLink knows the forms of local_link_connection.
 func checkLink(m map[string]any) error {
 	if len(m) == 0 {
 		return nil

@@ -1,4 +1,4 @@
-// Package inventory is what a machine is made of, in the shape that Ironic's clients read (agent-protocol.md §12),
+// Package inventory is what a machine is made of, in the shape that Ironic's clients read,
 // plus what Bessemer needs to name a disk beyond doubt. It holds words only: agent/inventory fills it in.
 //
 // Start at Inventory; DeviceID is how a disk is named; Root and Targets choose the disks that a step may touch.

@@ -108,7 +108,7 @@ func (r *Registry) names(f state.Flow) []string {
 }
 
 // Automated lists the steps of a flow that have a priority above zero: all out-of-band steps first, then the in-band
-// ones, each by priority and, at equal priority, by interface (architecture.md §3.3).
+// ones, each by priority and, at equal priority, by interface (docs/explanation/overview.md).
 func (r *Registry) Automated(f state.Flow) []Step {
 	var out []Step
 	for _, n := range r.order {
@@ -129,5 +129,5 @@ func (r *Registry) Automated(f state.Flow) []Step {
 
 var vector = map[Where]int{OutOfBand: 0, InBand: 1}
 
-// tie orders interfaces at equal priority as Ironic does (server-api.md §7.2).
+// tie orders interfaces at equal priority as Ironic does.
 var tie = map[string]int{"vendor": 7, "power": 6, "management": 5, "firmware": 4, "deploy": 3, "bios": 2, "raid": 1}
