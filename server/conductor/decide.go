@@ -275,6 +275,10 @@ func (d *decider) effect(e Effect) {
 	}
 	d.Effects = append(d.Effects, e)
 	d.Changed = true
+	if e.Kind == EffectFinish {
+		// The server's own power acts are audited as an operator's are (I27).
+		d.audit("power.finish", map[string]any{"power": e.Power, "generation": e.Generation})
+	}
 }
 
 // wait says what the flow waits for from now on.

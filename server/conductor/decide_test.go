@@ -23,6 +23,7 @@ type life struct {
 	now     time.Time
 	effects []Effect
 	history []Entry
+	audit   []Audit
 	ids     int
 }
 
@@ -82,6 +83,7 @@ func (l *life) do(e Event) error {
 	})
 	l.effects = append(l.effects, d.Effects...)
 	l.history = append(l.history, d.History...)
+	l.audit = append(l.audit, d.Audit...)
 	if f := l.s.Node.Flow; f != nil && f.Phase != PhaseEnded && (f.Wait == nil || f.Wait.Since.Equal(l.now) && !f.Wait.Deadline.After(l.now) || f.Wait.For == "" || f.Wait.Owner == "") {
 		l.t.Fatalf("TestI14: %T leaves the node %s in phase %s waiting for nobody: %+v", e, l.s.Node.State, f.Phase, f.Wait)
 	}
@@ -590,5 +592,40 @@ func TestTwoDisksWithoutHintsIsRefused(t *testing.T) {
 	err := l.do(VerbAsked{Ask: Provision{Verb: state.VerbDeploy}})
 	if !fault.Has(err, fault.DiskAmbiguous) || !strings.Contains(err.Error(), "S0") || !strings.Contains(err.Error(), "S1") {
 		t.Fatal(err)
+	}
+}
+
+func TestI27_EveryPowerActIsAudited(t *testing.T) {
+	l := newLife(t)
+	l.available()
+	var acts []string
+	for _, a := range l.audit {
+		acts = append(acts, a.Act)
+	}
+	for _, want := range []string{"boot", "lookup", "step.start", "power.finish"} {
+		if !slices.Contains(acts, want) {
+			t.Errorf("a cleaning left no %q in the audit: %v", want, acts)
+		}
+	}
+	l.ok(PowerAsked{Caller: Caller{Name: "op"}, Ask: PowerRequest{Target: "power on"}})
+	if a := l.audit[len(l.audit)-1]; a.Act != "power.power_on" || a.Actor != "op" {
+		t.Errorf("an operator's power act is audited as %+v", a)
+	}
+}
+
+func TestI10_OnlySuccessAdvancesThePlan(t *testing.T) {
+	for _, outcome := range []api.Outcome{api.Failed, api.Aborted, api.Interrupted} {
+		l := newLife(t)
+		l.manageable()
+		l.verb(state.VerbProvide)
+		l.boot()
+		r := l.running()
+		l.ok(StepClaimed{api.StartRequest{ID: r.ID, Nonce: "n"}})
+		l.ok(StepEnded{ID: r.ID, Nonce: "n", Outcome: outcome})
+		for _, other := range l.s.Steps {
+			if other.Step.Name != r.Step.Name && other.State != StepPlanned {
+				t.Errorf("after %s ended %s, %s is %s", r.Step.Name, outcome, other.Step.Name, other.State)
+			}
+		}
 	}
 }
