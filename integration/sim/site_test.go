@@ -44,7 +44,6 @@ type site struct {
 	t   *testing.T
 	dir string
 	net *simnet.Network
-	url string // of the medium that is in the drive
 
 	srv *server // the running one
 

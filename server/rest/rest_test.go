@@ -2,7 +2,6 @@ package rest_test
 
 import (
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -450,13 +449,4 @@ func TestImages(t *testing.T) {
 	}
 	s.want(s.do("DELETE", "/v1/images/debian.raw.zst", ""), 204)
 	s.want(s.do("GET", "/v1/images/debian.raw.zst", ""), 404)
-}
-
-func readAll(t *testing.T, r io.Reader) string {
-	t.Helper()
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
