@@ -21,6 +21,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/v1/ports"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/rest"
@@ -63,7 +64,7 @@ func ironicClient(t *testing.T, microversion string) *gophercloud.ServiceClient 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := conductor.New(conductor.Config{
+	c, err := engine.New(engine.Config{
 		Store: store, Drivers: []conductor.Driver{fake.New()}, Dispatcher: noAgents{}, Logs: kept, ConfigDrives: oneFile{}, BootKey: bytes.Repeat([]byte{1}, 32),
 		AgentURL: func() string { return "https://192.0.2.1:6386" }, MediumURL: func(token string) string { return "http://192.0.2.1:6387/" + token },
 		Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),

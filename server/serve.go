@@ -22,6 +22,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/images"
 	"github.com/bessemer-metal/bessemer/server/logs"
@@ -142,7 +143,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 
 	bmcs := redfish.New(redfish.Config{Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: s.now})
 	dispatcher := channel.NewDispatcher(s.now)
-	c, err := conductor.New(conductor.Config{
+	c, err := engine.New(engine.Config{
 		Store:   s.store,
 		Drivers: []conductor.Driver{bmcs, fake.New()}, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
 		AgentURL:  func() string { return agentURL },
@@ -212,7 +213,7 @@ func (s *server) installation(ctx context.Context) (name string, err error) {
 		if name, err = tx.Setting(installation); err != nil || name != "" {
 			return err
 		}
-		name = conductor.NewID()
+		name = engine.NewID()
 		return tx.PutSetting(installation, name)
 	})
 	return name, err

@@ -14,6 +14,7 @@ var floors = map[string]int{
 	"shared/catalog":  3,
 
 	"server/conductor":              4,
+	"server/engine":                 5,
 	"server/client":                 4,
 	"server/config":                 4,
 	"server/logs":                   4,

@@ -25,6 +25,7 @@ import (
 	"github.com/bessemer-metal/bessemer/integration/simnet"
 	"github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/server/token"
@@ -77,7 +78,7 @@ func newSite(t *testing.T) *site {
 
 // server is one server process.
 type server struct {
-	c      *conductor.Conductor
+	c      *engine.Engine
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	store  *sqlite.Store
@@ -118,7 +119,7 @@ func (s *site) start() {
 	tokens, err := token.New("sim", token.Key{Seed: bytes.Repeat([]byte{3}, 32)})
 	must(err)
 	d := channel.NewDispatcher(time.Now)
-	v.c, err = conductor.New(conductor.Config{
+	v.c, err = engine.New(engine.Config{
 		Store: v.store, Drivers: []conductor.Driver{rack{s}}, Dispatcher: d, Logs: v.logs, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token }, Pins: id.Pins(),

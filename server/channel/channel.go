@@ -28,7 +28,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
-// Conductor is what the channel asks of *conductor.Conductor. Each method checks again that the session's node and
+// Conductor is what the channel asks of *engine.Engine. Each method checks again that the session's node and
 // generation still stand; errors carry faults.
 type Conductor interface {
 	Lookup(ctx context.Context, p conductor.Peer, r api.LookupRequest, inv inventory.Inventory) (conductor.Admission, error)

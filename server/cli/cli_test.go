@@ -21,6 +21,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/cli"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/rest"
@@ -124,7 +125,7 @@ func serve(dir string) (url string, stop func(), err error) {
 		cancel()
 		return "", nil, err
 	}
-	c, err := conductor.New(conductor.Config{
+	c, err := engine.New(engine.Config{
 		Store: store, Drivers: []conductor.Driver{fake.New()}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{1}, 32), AgentURL: func() string { return "https://192.0.2.1:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.1:6387/boot/" + token + "/bessemer.iso" },

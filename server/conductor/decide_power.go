@@ -33,7 +33,7 @@ func (d *decider) power(e PowerAsked) {
 	switch {
 	case busy && flow.Flow == state.Clean:
 		d.Refuse = fault.New(fault.StateVerb, "power can't be changed while the node is %s", d.n.State).
-			WithHint("abort the cleaning first: bessemer node abort %s", or(d.n.Name, id)).At(id, "")
+			WithHint("abort the cleaning first: bessemer node abort %s", cmp.Or(d.n.Name, id)).At(id, "")
 		return
 	case busy && d.n.State == flow.Doing, d.n.PowerTarget != "":
 		d.Refuse = fault.New(fault.NodeBusy, "the node is busy (%s)", cmp.Or(string(d.n.PowerTarget), string(d.n.State))).At(id, "")
@@ -45,14 +45,14 @@ func (d *decider) power(e PowerAsked) {
 	}
 	d.n.LastError, d.n.LastReason = "", ""
 	if d.open() != nil && (target == PowerOff || ef.Reboot) {
-		f := fault.New(fault.StepInterrupted, "the machine was powered off on request of %s", or(e.Caller.Name, "an operator"))
+		f := fault.New(fault.StepInterrupted, "the machine was powered off on request of %s", cmp.Or(e.Caller.Name, "an operator"))
 		if r := d.running(); r != nil {
 			f.Step = r.Step.Name
 		}
 		d.fail(f)
 	}
 	d.n.PowerTarget = target
-	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, or(e.Caller.Name, "an operator"))
+	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, cmp.Or(e.Caller.Name, "an operator"))
 	d.effect(ef)
 	d.Audit = append(d.Audit, Audit{Time: d.now, Actor: e.Caller.Name, Request: e.Caller.Request, Node: d.n.UUID, Act: "power." + strings.ReplaceAll(e.Ask.Target, " ", "_")})
 }

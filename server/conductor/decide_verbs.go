@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"maps"
 	"path"
 	"slices"
@@ -54,7 +55,7 @@ func (d *decider) notHere(v state.Event) error {
 		busy := fault.New(fault.NodeBusy, "the node is %s; %s has to wait until that ends", d.n.State, v).At(id, "")
 		if flow := d.open(); flow != nil && flow.Wait != nil {
 			busy.WithHint("it waits for %s, until %s at the latest: bessemer node show %s",
-				flow.Wait.For, flow.Wait.Deadline.UTC().Format(time.RFC3339), or(d.n.Name, id))
+				flow.Wait.For, flow.Wait.Deadline.UTC().Format(time.RFC3339), cmp.Or(d.n.Name, id))
 		}
 		return busy
 	}
@@ -68,23 +69,16 @@ func (d *decider) forbidden(v state.Event) error {
 	destroys := v == state.VerbDelete || v == state.VerbRebuild
 	switch {
 	case n.Maintenance && (v == state.VerbDeploy || v == state.VerbRebuild || v == state.VerbClean || v == state.VerbService):
-		return fault.New(fault.NodeMaintenance, "%s is not possible: the node is in maintenance (%s)", v, or(n.MaintenanceReason, "no reason given")).At(id, "")
+		return fault.New(fault.NodeMaintenance, "%s is not possible: the node is in maintenance (%s)", v, cmp.Or(n.MaintenanceReason, "no reason given")).At(id, "")
 	case n.Protected && destroys:
-		return fault.New(fault.NodeProtected, "%s is not possible: the node is protected (%s)", v, or(n.ProtectedReason, "no reason given")).At(id, "")
+		return fault.New(fault.NodeProtected, "%s is not possible: the node is protected (%s)", v, cmp.Or(n.ProtectedReason, "no reason given")).At(id, "")
 	case n.Retired && v == state.VerbProvide:
-		return fault.New(fault.NodeRetired, "provide is not possible: the node is retired (%s)", or(n.RetiredReason, "no reason given")).At(id, "")
+		return fault.New(fault.NodeRetired, "provide is not possible: the node is retired (%s)", cmp.Or(n.RetiredReason, "no reason given")).At(id, "")
 	}
 	if d.n.PowerTarget != "" {
 		return fault.New(fault.NodeBusy, "%s has to wait until the power act (%s) has ended", v, d.n.PowerTarget).At(id, "")
 	}
 	return nil
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // begin opens a flow: the state moves, the old error goes, the steps are stored as planned.
@@ -257,7 +251,7 @@ func ImageArgs(info map[string]any) (step.Args, error) {
 			WithHint("set image_os_hash_algo (sha256 or sha512) and image_os_hash_value")
 	}
 	if want := map[string]int{"sha256": 64, "sha512": 128}[algo]; want != len(digest) || strings.Trim(digest, "0123456789abcdef") != "" {
-		return nil, fault.New(fault.RequestInvalid, "image digest: %q is not a %s digest in hex", digest, or(algo, "known")).
+		return nil, fault.New(fault.RequestInvalid, "image digest: %q is not a %s digest in hex", digest, cmp.Or(algo, "known")).
 			WithHint("image_os_hash_algo is sha256 (64 hex digits) or sha512 (128)")
 	}
 	args := step.Args{"url": url, "digest_algorithm": algo, "digest": digest}
@@ -296,7 +290,7 @@ func (d *decider) undeploy(e VerbAsked) {
 	for _, r := range d.s.Steps {
 		if r.State == StepStarted && d.open() != nil {
 			d.Refuse = fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
-				WithHint("wait until it ends, or abort it: bessemer node abort %s", or(d.n.Name, string(d.n.UUID))).At(string(d.n.UUID), r.Step.Name)
+				WithHint("wait until it ends, or abort it: bessemer node abort %s", cmp.Or(d.n.Name, string(d.n.UUID))).At(string(d.n.UUID), r.Step.Name)
 			return
 		}
 	}
@@ -340,5 +334,5 @@ func (d *decider) abort(VerbAsked) {
 
 func (d *decider) aborted() {
 	what := map[state.Flow]string{state.Inspect: "Inspection", state.Clean: "Cleaning", state.Deploy: "Deployment"}[d.n.Flow.Flow]
-	d.fail(fault.New(fault.FlowAborted, "%s was aborted by request.", or(what, "The work")))
+	d.fail(fault.New(fault.FlowAborted, "%s was aborted by request.", cmp.Or(what, "The work")))
 }

@@ -202,3 +202,12 @@ type Session struct {
 	Claims api.Claims
 	Peer   Peer
 }
+
+// Admission is the answer to a valid lookup.
+type Admission struct {
+	Node       NodeID
+	Name       string
+	Generation uint64
+	Level      api.Level
+	Interval   time.Duration
+}

@@ -1,6 +1,7 @@
-package conductor
+package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -21,43 +23,43 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,255}$`)
 var reserved = []string{"detail", "validate", "states", "management", "maintenance", "vendor_passthru"}
 
 // find loads a node by UUID or name.
-func find(tx Tx, ident string) (Node, error) {
+func find(tx conductor.Tx, ident string) (conductor.Node, error) {
 	if uuid.Validate(ident) == nil {
-		return tx.Node(NodeID(strings.ToLower(ident)))
+		return tx.Node(conductor.NodeID(strings.ToLower(ident)))
 	}
 	if !nameForm.MatchString(ident) {
-		return Node{}, fault.New(fault.RequestInvalid, "%q is neither a UUID nor a node name", ident)
+		return conductor.Node{}, fault.New(fault.RequestInvalid, "%q is neither a UUID nor a node name", ident)
 	}
 	return tx.NodeByName(ident)
 }
 
 // Node finds a node by UUID or name.
-func (c *Conductor) Node(ctx context.Context, ident string) (n Node, err error) {
-	err = c.cfg.Store.View(ctx, func(tx Tx) error { n, err = find(tx, ident); return err })
+func (eng *Engine) Node(ctx context.Context, ident string) (n conductor.Node, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { n, err = find(tx, ident); return err })
 	return n, err
 }
 
 // Nodes lists nodes.
-func (c *Conductor) Nodes(ctx context.Context, f NodeFilter) (out []Node, err error) {
-	err = c.cfg.Store.View(ctx, func(tx Tx) error { out, err = tx.Nodes(f); return err })
+func (eng *Engine) Nodes(ctx context.Context, f conductor.NodeFilter) (out []conductor.Node, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Nodes(f); return err })
 	return out, err
 }
 
 // CreateNode stores a new node in enroll. secrets are driver_info values that are sealed; the node's DriverInfo
 // shows Masked in their place.
-func (c *Conductor) CreateNode(ctx context.Context, who Caller, n Node, secrets map[string]string) (Node, error) {
+func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error) {
 	if n.UUID == "" {
-		n.UUID = NodeID(NewID())
+		n.UUID = conductor.NodeID(NewID())
 	}
 	if uuid.Validate(string(n.UUID)) != nil {
 		return n, fault.New(fault.RequestInvalid, "uuid %q is not a UUID", n.UUID)
 	}
-	n.UUID = NodeID(strings.ToLower(string(n.UUID)))
-	now := c.cfg.Now()
+	n.UUID = conductor.NodeID(strings.ToLower(string(n.UUID)))
+	now := eng.cfg.Now()
 	n.State, n.StateSince, n.Created = state.Enroll, now, now
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		n := n
-		if err := c.sound(&n); err != nil {
+		if err := eng.sound(&n); err != nil {
 			return err
 		}
 		if err := tx.CreateNode(&n); err != nil {
@@ -66,22 +68,22 @@ func (c *Conductor) CreateNode(ctx context.Context, who Caller, n Node, secrets 
 		if err := keepSecrets(tx, n.UUID, secrets); err != nil {
 			return err
 		}
-		if err := tx.AppendHistory(Entry{UUID: NewID(), Node: n.UUID, Time: now, Severity: "INFO", Type: "enroll", Event: "enrolled by " + or(who.Name, "an operator"), State: n.State, Actor: who.Name, Request: who.Request}); err != nil {
+		if err := tx.AppendHistory(conductor.Entry{UUID: NewID(), Node: n.UUID, Time: now, Severity: "INFO", Type: "enroll", Event: "enrolled by " + cmp.Or(who.Name, "an operator"), State: n.State, Actor: who.Name, Request: who.Request}); err != nil {
 			return err
 		}
-		return tx.AppendAudit(Audit{Time: now, Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.create"})
+		return tx.AppendAudit(conductor.Audit{Time: now, Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.create"})
 	})
 	if err != nil {
 		return n, err
 	}
-	c.mu.Lock()
-	delete(c.versions, n.UUID) // of a deleted node of the same UUID
-	c.mu.Unlock()
-	c.notify(n.UUID)
-	return c.Node(ctx, string(n.UUID))
+	eng.mu.Lock()
+	delete(eng.versions, n.UUID) // of a deleted node of the same UUID
+	eng.mu.Unlock()
+	eng.notify(n.UUID)
+	return eng.Node(ctx, string(n.UUID))
 }
 
-func keepSecrets(tx Tx, id NodeID, secrets map[string]string) error {
+func keepSecrets(tx conductor.Tx, id conductor.NodeID, secrets map[string]string) error {
 	for k, v := range secrets {
 		var raw []byte
 		if v != "" {
@@ -95,21 +97,21 @@ func keepSecrets(tx Tx, id NodeID, secrets map[string]string) error {
 }
 
 // sound checks a whole node: names, hardware type, hints, the skip list.
-func (c *Conductor) sound(n *Node) error {
+func (eng *Engine) sound(n *conductor.Node) error {
 	if n.Name != "" && (!nameForm.MatchString(n.Name) || uuid.Validate(n.Name) == nil || slices.Contains(reserved, n.Name)) {
 		return fault.New(fault.RequestInvalid, "%q can't be a node's name", n.Name).
 			WithHint("1 to 255 letters, digits and - . _ ~; not a UUID, not one of %s", strings.Join(reserved, ", "))
 	}
-	d, ok := c.drivers[n.Driver]
+	d, ok := eng.drivers[n.Driver]
 	if !ok {
 		return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).
-			WithHint("the hardware types are %s", strings.Join(slices.Sorted(maps.Keys(c.drivers)), ", "))
+			WithHint("the hardware types are %s", strings.Join(slices.Sorted(maps.Keys(eng.drivers)), ", "))
 	}
 	for kind, impl := range n.Interfaces {
 		have, ok := d.Interfaces()[kind]
 		if !ok || !slices.Contains(have, impl) {
 			return fault.New(fault.RequestInvalid, "%s_interface %q does not fit hardware type %s", kind, impl, n.Driver).
-				WithHint("it supports %s", or(strings.Join(have, ", "), "none"))
+				WithHint("it supports %s", cmp.Or(strings.Join(have, ", "), "none"))
 		}
 	}
 	for _, where := range []map[string]any{n.Properties, n.InstanceInfo} {
@@ -143,9 +145,9 @@ func (c *Conductor) sound(n *Node) error {
 
 // UpdateNode changes what an operator may change: change edits a copy, and puts new values of sealed driver_info keys
 // into the map ("" forgets one). What belongs to the server (state, flow, boot) is not taken over.
-func (c *Conductor) UpdateNode(ctx context.Context, who Caller, ident string, change func(n *Node, secrets map[string]string) error) (Node, error) {
-	var out Node
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error) {
+	var out conductor.Node
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
 			return err
@@ -167,13 +169,13 @@ func (c *Conductor) UpdateNode(ctx context.Context, who Caller, ident string, ch
 		if was.Maintenance && !n.Maintenance {
 			n.MaintenanceReason, n.Fault = "", ""
 		}
-		if err := c.sound(&n); err != nil {
+		if err := eng.sound(&n); err != nil {
 			return err
 		}
 		if err := coherent(was, &n); err != nil {
 			return err
 		}
-		n.Updated = c.cfg.Now()
+		n.Updated = eng.cfg.Now()
 		if err := tx.PutNode(&n); err != nil {
 			return err
 		}
@@ -181,27 +183,27 @@ func (c *Conductor) UpdateNode(ctx context.Context, who Caller, ident string, ch
 		if err := keepSecrets(tx, n.UUID, secrets); err != nil {
 			return err
 		}
-		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.update"})
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.update"})
 	})
 	if err == nil {
-		c.notify(out.UUID)
+		eng.notify(out.UUID)
 	}
 	return out, err
 }
 
-func deepCopy(n Node) (Node, error) {
+func deepCopy(n conductor.Node) (conductor.Node, error) {
 	raw, err := json.Marshal(n)
 	if err != nil {
-		return Node{}, err
+		return conductor.Node{}, err
 	}
-	var out Node
+	var out conductor.Node
 	err = json.Unmarshal(raw, &out)
 	out.Version = n.Version
 	return out, err
 }
 
 // mayChange keeps a node as it is while a flow reads it.
-func mayChange(n Node) error {
+func mayChange(n conductor.Node) error {
 	if f, ok := state.FlowOf(n.State); ok && n.State != f.Held && f.Flow != state.Inspect && f.Flow != state.Verify {
 		return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", n.State).At(string(n.UUID), "")
 	}
@@ -209,13 +211,13 @@ func mayChange(n Node) error {
 }
 
 // coherent checks the rules between fields.
-func coherent(was Node, n *Node) error {
+func coherent(was conductor.Node, n *conductor.Node) error {
 	id := string(n.UUID)
 	if n.Protected && !was.Protected && n.State != state.Active && n.State != state.Rescue {
 		return fault.New(fault.NodeInUse, "only an active node can be protected; this one is %s", n.State).At(id, "")
 	}
 	if n.Retired && !was.Retired && n.State == state.Available {
-		return fault.New(fault.NodeInUse, "an available node can't be retired").WithHint("bessemer node manage %s first", or(n.Name, id)).At(id, "")
+		return fault.New(fault.NodeInUse, "an available node can't be retired").WithHint("bessemer node manage %s first", cmp.Or(n.Name, id)).At(id, "")
 	}
 	if n.InstanceUUID != "" && was.InstanceUUID != "" && n.InstanceUUID != was.InstanceUUID {
 		return fault.New(fault.NodeInUse, "the node already belongs to instance %s", was.InstanceUUID).At(id, "")
@@ -253,9 +255,9 @@ func mapsEqual(a, b map[string]string) bool {
 
 // DeleteNode removes a node with all that belongs to it. While a step is started, or the
 // machine of an ended one is not off yet, it is refused, also in maintenance: a running eraser keeps its owner (F40).
-func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) error {
-	var id NodeID
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+func (eng *Engine) DeleteNode(ctx context.Context, who conductor.Caller, ident string) error {
+	var id conductor.NodeID
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
 			return err
@@ -266,7 +268,7 @@ func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) er
 			return err
 		}
 		for _, r := range open {
-			if r.State == StepStarted {
+			if r.State == conductor.StepStarted {
 				return fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
 					WithHint("abort it or power the node off first").At(string(id), r.Step.Name)
 			}
@@ -275,13 +277,13 @@ func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) er
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(effects, func(e Effect) bool { return e.Node == n.UUID && e.Kind == EffectFinish }) {
+		if slices.ContainsFunc(effects, func(e conductor.Effect) bool { return e.Node == n.UUID && e.Kind == conductor.EffectFinish }) {
 			return fault.New(fault.NodeBusy, "the machine is being powered off, so that nothing runs on it without an owner").
-				WithHint("wait until that has ended: bessemer node history %s tells it", or(n.Name, string(id))).At(string(id), "")
+				WithHint("wait until that has ended: bessemer node history %s tells it", cmp.Or(n.Name, string(id))).At(string(id), "")
 		}
 		switch {
 		case n.Protected:
-			return fault.New(fault.NodeProtected, "the node is protected (%s)", or(n.ProtectedReason, "no reason given")).At(string(id), "")
+			return fault.New(fault.NodeProtected, "the node is protected (%s)", cmp.Or(n.ProtectedReason, "no reason given")).At(string(id), "")
 		case n.Maintenance:
 		case n.InstanceUUID != "":
 			return fault.New(fault.NodeInUse, "the node belongs to instance %s", n.InstanceUUID).At(string(id), "")
@@ -291,24 +293,24 @@ func (c *Conductor) DeleteNode(ctx context.Context, who Caller, ident string) er
 		if err := tx.DeleteNode(n.UUID); err != nil {
 			return err
 		}
-		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.delete", Detail: map[string]any{"name": n.Name, "state": n.State}})
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.delete", Detail: map[string]any{"name": n.Name, "state": n.State}})
 	})
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	delete(c.waits, id)
-	delete(c.versions, id)
-	delete(c.hands, id)
-	delete(c.agents, id)
-	if w := c.workers[id]; w != nil && w.cancel != nil {
+	eng.mu.Lock()
+	delete(eng.waits, id)
+	delete(eng.versions, id)
+	delete(eng.hands, id)
+	delete(eng.agents, id)
+	if w := eng.workers[id]; w != nil && w.cancel != nil {
 		w.cancel()
 	}
-	c.mu.Unlock()
-	c.cfg.Dispatcher.Drop(id)
-	if err := c.cfg.Logs.Delete(id); err != nil {
-		c.cfg.Log.Warn("delete a node's logs", "node", id, "err", err)
+	eng.mu.Unlock()
+	eng.cfg.Dispatcher.Drop(id)
+	if err := eng.cfg.Logs.Delete(id); err != nil {
+		eng.cfg.Log.Warn("delete a node's logs", "node", id, "err", err)
 	}
-	c.notify(id)
+	eng.notify(id)
 	return nil
 }

@@ -1,4 +1,4 @@
-package conductor
+package engine
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -17,77 +18,77 @@ import (
 // worker carries out one node's effects in order, so that acts upon one machine never overlap and a dead BMC delays
 // only its own node (I28).
 type worker struct {
-	queue   []Effect
-	current *Effect
+	queue   []conductor.Effect
+	current *conductor.Effect
 	cancel  context.CancelFunc
 }
 
 // start carries out an effect: orders to an agent at once, acts upon a BMC in the node's worker.
-func (c *Conductor) start(e Effect) {
-	if e.Kind == EffectOffer || e.Kind == EffectWithdraw {
-		c.order(e)
+func (eng *Engine) start(e conductor.Effect) {
+	if e.Kind == conductor.EffectOffer || e.Kind == conductor.EffectWithdraw {
+		eng.order(e)
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.run == nil {
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	if eng.run == nil {
 		return // it is in the store: Run starts it
 	}
-	w := c.workers[e.Node]
+	w := eng.workers[e.Node]
 	if w != nil {
 		w.queue = append(w.queue, e)
 		return
 	}
-	w = &worker{queue: []Effect{e}}
-	c.workers[e.Node] = w
-	run := c.run
-	c.wg.Go(func() { c.work(run, e.Node, w) })
+	w = &worker{queue: []conductor.Effect{e}}
+	eng.workers[e.Node] = w
+	run := eng.run
+	eng.wg.Go(func() { eng.work(run, e.Node, w) })
 }
 
-func (c *Conductor) work(run context.Context, id NodeID, w *worker) {
+func (eng *Engine) work(run context.Context, id conductor.NodeID, w *worker) {
 	for {
-		c.mu.Lock()
+		eng.mu.Lock()
 		if len(w.queue) == 0 || run.Err() != nil {
-			delete(c.workers, id)
-			c.mu.Unlock()
+			delete(eng.workers, id)
+			eng.mu.Unlock()
 			return
 		}
 		e := w.queue[0]
 		w.queue = w.queue[1:]
 		ctx, cancel := context.WithCancel(run)
 		w.current, w.cancel = &e, cancel
-		c.mu.Unlock()
+		eng.mu.Unlock()
 
-		hand := c.hand(id)
+		hand := eng.hand(id)
 		select {
 		case hand <- struct{}{}:
-			c.perform(ctx, run, e)
+			eng.perform(ctx, run, e)
 			<-hand
 		case <-run.Done(): // the effect stays in the store
 		}
 
 		cancel()
-		c.mu.Lock()
+		eng.mu.Lock()
 		w.current, w.cancel = nil, nil
-		c.mu.Unlock()
+		eng.mu.Unlock()
 	}
 }
 
-func (c *Conductor) hand(id NodeID) chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.hands[id] == nil {
-		c.hands[id] = make(chan struct{}, 1)
+func (eng *Engine) hand(id conductor.NodeID) chan struct{} {
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	if eng.hands[id] == nil {
+		eng.hands[id] = make(chan struct{}, 1)
 	}
-	return c.hands[id]
+	return eng.hands[id]
 }
 
 // recall cancels an effect under way that the node's record no longer wants.
-func (c *Conductor) recall(n Node) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := c.workers[n.UUID]
-	if w == nil || w.current == nil || n.Version < c.versions[n.UUID] {
+func (eng *Engine) recall(n conductor.Node) {
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	w := eng.workers[n.UUID]
+	if w == nil || w.current == nil || n.Version < eng.versions[n.UUID] {
 		return
 	}
 	if !wanted(n, *w.current) {
@@ -96,36 +97,36 @@ func (c *Conductor) recall(n Node) {
 }
 
 // wanted tells whether an effect still serves the node's work. Ending a boot and power acts are always carried out.
-func wanted(n Node, e Effect) bool {
+func wanted(n conductor.Node, e conductor.Effect) bool {
 	switch e.Kind {
-	case EffectFinish:
+	case conductor.EffectFinish:
 		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
-	case EffectPower:
+	case conductor.EffectPower:
 		return true
-	case EffectBoot:
+	case conductor.EffectBoot:
 		// It begins with power off: once the ramdisk has looked itself up a repeat would cut it off.
 		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended && n.Boot.Redeemed.IsZero()
-	case EffectEject:
+	case conductor.EffectEject:
 		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended
 	}
-	return n.Flow != nil && n.Flow.Run == e.Run && n.Flow.Phase != PhaseEnded
+	return n.Flow != nil && n.Flow.Run == e.Run && n.Flow.Phase != conductor.PhaseEnded
 }
 
 // order hands a command to the dispatcher or takes it back. While the store is away it is tried again beside whoever
 // waits for the decision's end (I30).
-func (c *Conductor) order(e Effect) {
-	if !fault.Has(c.handOver(e), fault.StorageUnavailable) {
+func (eng *Engine) order(e conductor.Effect) {
+	if !fault.Has(eng.handOver(e), fault.StorageUnavailable) {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	run := c.run
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	run := eng.run
 	if run == nil {
 		return // it is in the store: Run starts it
 	}
-	c.wg.Go(func() {
+	eng.wg.Go(func() {
 		for try := 1; pause(run, backoff(try)); try++ {
-			if !fault.Has(c.handOver(e), fault.StorageUnavailable) {
+			if !fault.Has(eng.handOver(e), fault.StorageUnavailable) {
 				return
 			}
 		}
@@ -133,9 +134,9 @@ func (c *Conductor) order(e Effect) {
 }
 
 // handOver reads the command from the store, which decides whether it is still offered.
-func (c *Conductor) handOver(e Effect) error {
-	var r StepRecord
-	err := c.cfg.Store.Update(context.Background(), func(tx Tx) error {
+func (eng *Engine) handOver(e conductor.Effect) error {
+	var r conductor.StepRecord
+	err := eng.cfg.Store.Update(context.Background(), func(tx conductor.Tx) error {
 		var err error
 		if r, err = tx.Step(e.Step); err != nil {
 			return err
@@ -144,23 +145,23 @@ func (c *Conductor) handOver(e Effect) error {
 	})
 	switch {
 	case err != nil:
-		c.cfg.Log.Error("hand over a command", "node", e.Node, "step", e.Step, "err", err)
-	case e.Kind == EffectWithdraw:
-		c.cfg.Dispatcher.Withdraw(e.Node, e.Step)
-	case r.State == StepOffered && r.Command != nil:
-		c.cfg.Dispatcher.Offer(e.Node, r.Generation, *r.Command)
+		eng.cfg.Log.Error("hand over a command", "node", e.Node, "step", e.Step, "err", err)
+	case e.Kind == conductor.EffectWithdraw:
+		eng.cfg.Dispatcher.Withdraw(e.Node, e.Step)
+	case r.State == conductor.StepOffered && r.Command != nil:
+		eng.cfg.Dispatcher.Offer(e.Node, r.Generation, *r.Command)
 	}
 	return err
 }
 
 // view reads as soon as the store can be read: that it can't is no reason to give up an effect (I30).
-func (c *Conductor) view(ctx context.Context, fn func(Tx) error) error {
+func (eng *Engine) view(ctx context.Context, fn func(conductor.Tx) error) error {
 	for try := 1; ; try++ {
-		err := c.cfg.Store.View(ctx, fn)
+		err := eng.cfg.Store.View(ctx, fn)
 		if !fault.Has(err, fault.StorageUnavailable) {
 			return err
 		}
-		c.cfg.Log.Error("read for an effect", "err", err)
+		eng.cfg.Log.Error("read for an effect", "err", err)
 		if !pause(ctx, backoff(try)) {
 			return err
 		}
@@ -169,47 +170,47 @@ func (c *Conductor) view(ctx context.Context, fn func(Tx) error) error {
 
 // perform carries out one effect to its end and tells Decide. A retriable failure is tried again until Timeouts.BMC
 // has passed; meanwhile the wait shows what the BMC said. When run ends the effect stays in the store.
-func (c *Conductor) perform(ctx, run context.Context, e Effect) {
-	var n Node
-	err := c.view(run, func(tx Tx) (err error) { n, err = tx.Node(e.Node); return err })
+func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
+	var n conductor.Node
+	err := eng.view(run, func(tx conductor.Tx) (err error) { n, err = tx.Node(e.Node); return err })
 	if fault.Is(err, fault.NotFound) {
 		return // deleted with all that belonged to it
 	}
 	if err != nil {
 		if run.Err() == nil {
-			c.cfg.Log.Error("an effect stays in the store", "node", e.Node, "effect", e.Kind, "err", err)
+			eng.cfg.Log.Error("an effect stays in the store", "node", e.Node, "effect", e.Kind, "err", err)
 		}
 		return
 	}
 	if !wanted(n, e) {
-		c.done(run, EffectDone{Effect: e, Fault: fault.New(fault.FlowAborted, "not wanted any more")}, false)
+		eng.done(run, conductor.EffectDone{Effect: e, Fault: fault.New(fault.FlowAborted, "not wanted any more")}, false)
 		return
 	}
-	if e.Kind == EffectRunStep {
-		c.runStep(ctx, run, e)
+	if e.Kind == conductor.EffectRunStep {
+		eng.runStep(ctx, run, e)
 		return
 	}
-	began := c.cfg.Now()
+	began := eng.cfg.Now()
 	for try := 1; ; try++ {
-		out, err := c.act(ctx, n, e)
+		out, err := eng.act(ctx, n, e)
 		if run.Err() != nil {
 			return
 		}
-		f := c.unsaid(n, fault.From(err))
-		if err == nil || !f.Code.Retriable() || f.Reason == fault.BMCPower || ctx.Err() != nil || c.cfg.Now().Sub(began) > c.cfg.Timeouts.BMC {
+		f := eng.unsaid(n, fault.From(err))
+		if err == nil || !f.Code.Retriable() || f.Reason == fault.BMCPower || ctx.Err() != nil || eng.cfg.Now().Sub(began) > eng.cfg.Timeouts.BMC {
 			out.Effect, out.Fault = e, f
 			if f != nil && f.Cause != nil {
-				c.cfg.Log.Warn("effect failed", "node", n.Name, "effect", e.Kind, "err", f.Error(), "cause", f.Cause)
+				eng.cfg.Log.Warn("effect failed", "node", n.Name, "effect", e.Kind, "err", f.Error(), "cause", f.Cause)
 			}
 			if ctx.Err() != nil {
 				out.Fault = fault.New(fault.FlowAborted, "not wanted any more")
 			}
-			c.done(run, out, ctx.Err() == nil)
+			eng.done(run, out, ctx.Err() == nil)
 			return
 		}
 		text := fmt.Sprintf("try %d: %s", try, f.Message)
-		if err := c.apply(run, e.Node, EffectEvidence{Effect: e, Text: text}, nil); err != nil {
-			c.cfg.Log.Warn("note a BMC's answer", "node", n.Name, "err", err)
+		if err := eng.apply(run, e.Node, conductor.EffectEvidence{Effect: e, Text: text}, nil); err != nil {
+			eng.cfg.Log.Warn("note a BMC's answer", "node", n.Name, "err", err)
 		}
 		if !pause(ctx, backoff(try)) {
 			continue // the next try sees ctx and ends
@@ -218,17 +219,17 @@ func (c *Conductor) perform(ctx, run context.Context, e Effect) {
 }
 
 // unsaid is f without the address of the node's medium, which BMCs repeat in their errors (I22).
-func (c *Conductor) unsaid(n Node, f *fault.Fault) *fault.Fault {
+func (eng *Engine) unsaid(n conductor.Node, f *fault.Fault) *fault.Fault {
 	if f == nil || n.Boot == nil {
 		return f
 	}
-	token, out := c.mediumToken(n), *f
+	token, out := eng.mediumToken(n), *f
 	if token == "" {
 		return f
 	}
-	out.Message = strings.ReplaceAll(f.Message, token, Masked)
+	out.Message = strings.ReplaceAll(f.Message, token, conductor.Masked)
 	if f.Cause != nil && strings.Contains(f.Cause.Error(), token) {
-		out.Cause = errors.New(strings.ReplaceAll(f.Cause.Error(), token, Masked))
+		out.Cause = errors.New(strings.ReplaceAll(f.Cause.Error(), token, conductor.Masked))
 	}
 	return &out
 }
@@ -251,20 +252,20 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // done commits the end of an effect together with what follows from it. decide false only clears the effect.
-func (c *Conductor) done(ctx context.Context, e EffectDone, decide bool) {
-	clear := func(tx Tx) error { return tx.DoneEffect(e.Effect.ID) }
+func (eng *Engine) done(ctx context.Context, e conductor.EffectDone, decide bool) {
+	clear := func(tx conductor.Tx) error { return tx.DoneEffect(e.Effect.ID) }
 	for try := 1; ; try++ {
 		var err error
 		if decide {
-			err = c.apply(ctx, e.Effect.Node, e, clear)
+			err = eng.apply(ctx, e.Effect.Node, e, clear)
 		} else {
-			err = c.cfg.Store.Update(ctx, clear)
+			err = eng.cfg.Store.Update(ctx, clear)
 		}
 		if err == nil || ctx.Err() != nil || fault.Is(err, fault.NotFound) {
 			return
 		}
 		// The store is away: nothing is granted until it is back (I30).
-		c.cfg.Log.Error("store the end of an effect", "node", e.Effect.Node, "effect", e.Effect.Kind, "err", err)
+		eng.cfg.Log.Error("store the end of an effect", "node", e.Effect.Node, "effect", e.Effect.Kind, "err", err)
 		if !pause(ctx, backoff(try)) {
 			return
 		}
@@ -272,13 +273,13 @@ func (c *Conductor) done(ctx context.Context, e EffectDone, decide bool) {
 }
 
 // bmc opens the node's controller with its credentials; again is for an operator who asks anew.
-func (c *Conductor) bmc(ctx context.Context, n Node, again bool) (BMC, error) {
-	d, ok := c.drivers[n.Driver]
+func (eng *Engine) bmc(ctx context.Context, n conductor.Node, again bool) (conductor.BMC, error) {
+	d, ok := eng.drivers[n.Driver]
 	if !ok {
 		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
 	}
-	a := Access{Node: n.UUID, Info: n.DriverInfo, Secrets: map[string]string{}, Again: again}
-	err := c.cfg.Store.View(ctx, func(tx Tx) error {
+	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Secrets: map[string]string{}, Again: again}
+	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		for _, k := range d.SecretKeys() {
 			v, err := tx.Secret(n.UUID, driverSecret(k))
 			if fault.Is(err, fault.NotFound) {
@@ -301,20 +302,20 @@ func (c *Conductor) bmc(ctx context.Context, n Node, again bool) (BMC, error) {
 func driverSecret(key string) string { return "driver_info." + key }
 
 // runStep runs an out-of-band step and commits its end with what follows.
-func (c *Conductor) runStep(ctx, run context.Context, e Effect) {
-	var r StepRecord
-	var n Node
-	err := c.view(run, func(tx Tx) (err error) {
+func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
+	var r conductor.StepRecord
+	var n conductor.Node
+	err := eng.view(run, func(tx conductor.Tx) (err error) {
 		if n, err = tx.Node(e.Node); err != nil {
 			return err
 		}
 		r, err = tx.Step(e.Step)
 		return err
 	})
-	end := StepEnded{ID: e.Step, Outcome: api.Succeeded}
+	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded}
 	if err == nil {
 		var res step.Result
-		res, err = c.runBound(ctx, n, r)
+		res, err = eng.runBound(ctx, n, r)
 		end.Result = &res
 	}
 	if run.Err() != nil {
@@ -326,34 +327,34 @@ func (c *Conductor) runStep(ctx, run context.Context, e Effect) {
 			end.Fault = fault.New(fault.StepTimeout, "the step did not end within %s", r.Step.Timeout)
 		}
 		if end.Fault.Cause != nil {
-			c.cfg.Log.Warn("step failed", "node", n.Name, "step", r.Step.Name, "err", end.Fault.Cause)
+			eng.cfg.Log.Warn("step failed", "node", n.Name, "step", r.Step.Name, "err", end.Fault.Cause)
 		}
 	}
-	if p := c.progress(e.Node, e.Step); p != nil {
+	if p := eng.progress(e.Node, e.Step); p != nil {
 		end.Progress = p
 	}
 	for try := 1; ; try++ {
-		err := c.apply(run, e.Node, end, func(tx Tx) error { return tx.DoneEffect(e.ID) })
+		err := eng.apply(run, e.Node, end, func(tx conductor.Tx) error { return tx.DoneEffect(e.ID) })
 		if fault.Has(err, fault.StepNotOffered) { // of a run that another has replaced meanwhile
-			c.done(run, EffectDone{Effect: e}, false)
+			eng.done(run, conductor.EffectDone{Effect: e}, false)
 			return
 		}
 		if err == nil || run.Err() != nil || fault.Is(err, fault.NotFound) {
 			return
 		}
-		c.cfg.Log.Error("store the end of a step", "node", e.Node, "step", e.Step, "err", err)
+		eng.cfg.Log.Error("store the end of a step", "node", e.Node, "step", e.Step, "err", err)
 		if !pause(run, backoff(try)) {
 			return
 		}
 	}
 }
 
-func (c *Conductor) runBound(ctx context.Context, n Node, r StepRecord) (step.Result, error) {
+func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.StepRecord) (step.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
 	defer cancel()
-	b, err := c.bmc(ctx, n, false)
+	b, err := eng.bmc(ctx, n, false)
 	for try := 1; fault.Has(err, fault.StorageUnavailable) && pause(ctx, backoff(try)); try++ {
-		b, err = c.bmc(ctx, n, false)
+		b, err = eng.bmc(ctx, n, false)
 	}
 	if err != nil {
 		return step.Result{}, err
@@ -368,8 +369,8 @@ func (c *Conductor) runBound(ctx context.Context, n Node, r StepRecord) (step.Re
 	}
 	return bound[i].Run(ctx, step.Call{
 		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties,
-		Report: func(p step.Progress) { c.report(n.UUID, r.ID, p) },
-		Log:    c.cfg.Log.With("node", n.Name, "step", r.Step.Name),
+		Report: func(p step.Progress) { eng.report(n.UUID, r.ID, p) },
+		Log:    eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),
 		Secret: func(context.Context, string) ([]byte, error) {
 			return nil, fault.New(fault.RequestForbidden, "out-of-band steps have no secrets")
 		},

@@ -1,4 +1,4 @@
-package conductor
+package engine
 
 import (
 	"context"
@@ -7,23 +7,24 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // Port finds a network card's record by UUID.
-func (c *Conductor) Port(ctx context.Context, id string) (p Port, err error) {
-	err = c.cfg.Store.View(ctx, func(tx Tx) error { p, err = tx.Port(id); return err })
+func (eng *Engine) Port(ctx context.Context, id string) (p conductor.Port, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { p, err = tx.Port(id); return err })
 	return p, err
 }
 
 // Ports lists network cards.
-func (c *Conductor) Ports(ctx context.Context, f PortFilter) (out []Port, err error) {
-	err = c.cfg.Store.View(ctx, func(tx Tx) error { out, err = tx.Ports(f); return err })
+func (eng *Engine) Ports(ctx context.Context, f conductor.PortFilter) (out []conductor.Port, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Ports(f); return err })
 	return out, err
 }
 
 // CreatePort stores a network card; port.exists when the address is taken.
-func (c *Conductor) CreatePort(ctx context.Context, who Caller, p Port) (Port, error) {
+func (eng *Engine) CreatePort(ctx context.Context, who conductor.Caller, p conductor.Port) (conductor.Port, error) {
 	if p.UUID == "" {
 		p.UUID = NewID()
 	}
@@ -33,8 +34,8 @@ func (c *Conductor) CreatePort(ctx context.Context, who Caller, p Port) (Port, e
 	if err := soundPort(&p); err != nil {
 		return p, err
 	}
-	p.Created = c.cfg.Now()
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+	p.Created = eng.cfg.Now()
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		if _, err := tx.Node(p.Node); err != nil {
 			if fault.Is(err, fault.NotFound) {
 				return fault.New(fault.RequestInvalid, "node %s could not be found", p.Node)
@@ -44,12 +45,12 @@ func (c *Conductor) CreatePort(ctx context.Context, who Caller, p Port) (Port, e
 		if err := tx.CreatePort(&p); err != nil {
 			return err
 		}
-		return tx.AppendAudit(Audit{Time: p.Created, Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.create", Detail: map[string]any{"address": p.Address}})
+		return tx.AppendAudit(conductor.Audit{Time: p.Created, Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.create", Detail: map[string]any{"address": p.Address}})
 	})
 	return p, err
 }
 
-func soundPort(p *Port) error {
+func soundPort(p *conductor.Port) error {
 	hw, err := net.ParseMAC(p.Address)
 	if err != nil || len(hw) != 6 {
 		return fault.New(fault.RequestInvalid, "address %q is not a MAC address", p.Address).
@@ -60,8 +61,8 @@ func soundPort(p *Port) error {
 }
 
 // UpdatePort changes a network card's record; change edits a copy.
-func (c *Conductor) UpdatePort(ctx context.Context, who Caller, id string, change func(*Port) error) (out Port, err error) {
-	err = c.cfg.Store.Update(ctx, func(tx Tx) error {
+func (eng *Engine) UpdatePort(ctx context.Context, who conductor.Caller, id string, change func(*conductor.Port) error) (out conductor.Port, err error) {
+	err = eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		p, err := tx.Port(id)
 		if err != nil {
 			return err
@@ -84,19 +85,19 @@ func (c *Conductor) UpdatePort(ctx context.Context, who Caller, id string, chang
 		if p.Address != was.Address && n.InstanceUUID != "" && !n.Maintenance {
 			return fault.New(fault.NodeInUse, "the address of an instance's port changes only in maintenance").At(string(n.UUID), "")
 		}
-		p.Updated = c.cfg.Now()
+		p.Updated = eng.cfg.Now()
 		if err := tx.PutPort(&p); err != nil {
 			return err
 		}
 		out = p
-		return tx.AppendAudit(Audit{Time: p.Updated, Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.update"})
+		return tx.AppendAudit(conductor.Audit{Time: p.Updated, Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.update"})
 	})
 	return out, err
 }
 
 // DeletePort removes a network card's record.
-func (c *Conductor) DeletePort(ctx context.Context, who Caller, id string) error {
-	return c.cfg.Store.Update(ctx, func(tx Tx) error {
+func (eng *Engine) DeletePort(ctx context.Context, who conductor.Caller, id string) error {
+	return eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		p, err := tx.Port(id)
 		if err != nil {
 			return err
@@ -111,6 +112,6 @@ func (c *Conductor) DeletePort(ctx context.Context, who Caller, id string) error
 		if err := tx.DeletePort(id); err != nil {
 			return err
 		}
-		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.delete", Detail: map[string]any{"address": p.Address}})
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.delete", Detail: map[string]any{"address": p.Address}})
 	})
 }

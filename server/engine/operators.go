@@ -1,6 +1,7 @@
-package conductor
+package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -8,20 +9,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // Provision asks a verb of a node. A nil error means that it was accepted and stored; the rest is seen by Watch.
-func (c *Conductor) Provision(ctx context.Context, who Caller, ident string, p Provision) error {
-	n, err := c.Node(ctx, ident)
+func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident string, p conductor.Provision) error {
+	n, err := eng.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
 	deploys := p.Verb == state.VerbDeploy || p.Verb == state.VerbRebuild
 	checked := imageURL(n)
-	if deploys && checked != "" && c.cfg.CheckOrigin != nil {
-		if err := c.cfg.CheckOrigin(ctx, checked); err != nil {
+	if deploys && checked != "" && eng.cfg.CheckOrigin != nil {
+		if err := eng.cfg.CheckOrigin(ctx, checked); err != nil {
 			return err
 		}
 	}
@@ -30,16 +32,16 @@ func (c *Conductor) Provision(ctx context.Context, who Caller, ident string, p P
 		if !deploys {
 			return fault.New(fault.RequestInvalid, "a config drive goes with active or rebuild only")
 		}
-		if drive, err = c.configDrive(n, *p.ConfigDrive); err != nil {
+		if drive, err = eng.configDrive(n, *p.ConfigDrive); err != nil {
 			return err
 		}
 	}
-	return c.applyWith(ctx, n.UUID, func(now Node) (Event, error) {
+	return eng.applyWith(ctx, n.UUID, func(now conductor.Node) (conductor.Event, error) {
 		if deploys && imageURL(now) != checked { // what is deployed is what was checked (T4)
 			return nil, fault.New(fault.StateConflict, "the image was changed meanwhile").At(string(n.UUID), "")
 		}
-		return VerbAsked{Caller: who, Ask: p, ConfigDrive: drive != nil}, nil
-	}, func(tx Tx) error {
+		return conductor.VerbAsked{Caller: who, Ask: p, ConfigDrive: drive != nil}, nil
+	}, func(tx conductor.Tx) error {
 		if drive == nil {
 			return nil
 		}
@@ -48,8 +50,8 @@ func (c *Conductor) Provision(ctx context.Context, who Caller, ident string, p P
 }
 
 // imageURL is where a node's image comes from; "" when instance_info does not say.
-func imageURL(n Node) string {
-	args, err := ImageArgs(n.InstanceInfo)
+func imageURL(n conductor.Node) string {
+	args, err := conductor.ImageArgs(n.InstanceInfo)
 	if err != nil {
 		return ""
 	}
@@ -60,7 +62,7 @@ func imageURL(n Node) string {
 const maxConfigDrive = 64 << 20
 
 // configDrive makes the image: from files, with the node's own UUID and name where meta_data lacks them, or as given.
-func (c *Conductor) configDrive(n Node, cd ConfigDrive) ([]byte, error) {
+func (eng *Engine) configDrive(n conductor.Node, cd conductor.ConfigDrive) ([]byte, error) {
 	image := cd.Image
 	if image == nil {
 		const meta = "openstack/latest/meta_data.json"
@@ -70,8 +72,8 @@ func (c *Conductor) configDrive(n Node, cd ConfigDrive) ([]byte, error) {
 				return nil, fault.New(fault.ConfigDrive, "meta_data is not a JSON object").Because(err)
 			}
 		}
-		name := or(n.Name, string(n.UUID))
-		for k, v := range map[string]string{"uuid": or(n.InstanceUUID, string(n.UUID)), "name": name, "hostname": name} {
+		name := cmp.Or(n.Name, string(n.UUID))
+		for k, v := range map[string]string{"uuid": cmp.Or(n.InstanceUUID, string(n.UUID)), "name": name, "hostname": name} {
 			if _, ok := m[k]; !ok {
 				m[k] = v
 			}
@@ -86,7 +88,7 @@ func (c *Conductor) configDrive(n Node, cd ConfigDrive) ([]byte, error) {
 				files[k] = v
 			}
 		}
-		if image, err = c.cfg.ConfigDrives.ConfigDrive(files); err != nil {
+		if image, err = eng.cfg.ConfigDrives.ConfigDrive(files); err != nil {
 			return nil, fault.New(fault.ConfigDrive, "the config drive can't be made").Because(err)
 		}
 	}
@@ -97,18 +99,18 @@ func (c *Conductor) configDrive(n Node, cd ConfigDrive) ([]byte, error) {
 }
 
 // SetPower asks for a power act; the outcome is seen in power_state and last_error.
-func (c *Conductor) SetPower(ctx context.Context, who Caller, ident string, p PowerRequest) error {
-	n, err := c.Node(ctx, ident)
+func (eng *Engine) SetPower(ctx context.Context, who conductor.Caller, ident string, p conductor.PowerRequest) error {
+	n, err := eng.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
-	return c.apply(ctx, n.UUID, PowerAsked{Caller: who, Ask: p}, nil)
+	return eng.apply(ctx, n.UUID, conductor.PowerAsked{Caller: who, Ask: p}, nil)
 }
 
 // SetMaintenance sets or clears the operator's flag; clearing it clears the reason and the server's fault.
-func (c *Conductor) SetMaintenance(ctx context.Context, who Caller, ident string, on bool, reason string) error {
-	var id NodeID
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+func (eng *Engine) SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error {
+	var id conductor.NodeID
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
 			return err
@@ -118,27 +120,27 @@ func (c *Conductor) SetMaintenance(ctx context.Context, who Caller, ident string
 		if !on {
 			n.MaintenanceReason, n.Fault = "", ""
 		}
-		n.Updated = c.cfg.Now()
+		n.Updated = eng.cfg.Now()
 		if err := tx.PutNode(&n); err != nil {
 			return err
 		}
-		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: who.Name, Request: who.Request, Node: id, Act: "maintenance", Detail: map[string]any{"on": on, "reason": reason}})
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: id, Act: "maintenance", Detail: map[string]any{"on": on, "reason": reason}})
 	})
 	if err == nil {
-		c.notify(id)
+		eng.notify(id)
 	}
 	return err
 }
 
 // BootDevice asks the BMC what the machine boots from.
-func (c *Conductor) BootDevice(ctx context.Context, ident string) (BootTarget, error) {
-	n, err := c.Node(ctx, ident)
+func (eng *Engine) BootDevice(ctx context.Context, ident string) (conductor.BootTarget, error) {
+	n, err := eng.Node(ctx, ident)
 	if err != nil {
-		return BootTarget{}, err
+		return conductor.BootTarget{}, err
 	}
-	b, err := c.bmc(ctx, n, false)
+	b, err := eng.bmc(ctx, n, false)
 	if err != nil {
-		return BootTarget{}, err
+		return conductor.BootTarget{}, err
 	}
 	return b.Boot(ctx)
 }
@@ -149,12 +151,12 @@ const lockWait = 3 * time.Second
 
 // SetBootDevice sets it; not while a flow owns the machine. A flow that begins meanwhile waits for its end, and a short
 // act that is under way is waited for.
-func (c *Conductor) SetBootDevice(ctx context.Context, who Caller, ident string, t BootTarget) error {
-	n, err := c.Node(ctx, ident)
+func (eng *Engine) SetBootDevice(ctx context.Context, who conductor.Caller, ident string, t conductor.BootTarget) error {
+	n, err := eng.Node(ctx, ident)
 	if err != nil {
 		return err
 	}
-	hand := c.hand(n.UUID)
+	hand := eng.hand(n.UUID)
 	patience, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	select {
@@ -163,31 +165,31 @@ func (c *Conductor) SetBootDevice(ctx context.Context, who Caller, ident string,
 	case <-patience.Done():
 		return fault.New(fault.NodeBusy, "the server is acting upon the node's BMC").At(string(n.UUID), "")
 	}
-	if n, err = c.Node(ctx, string(n.UUID)); err != nil {
+	if n, err = eng.Node(ctx, string(n.UUID)); err != nil {
 		return err
 	}
 	if _, busy := state.FlowOf(n.State); busy {
 		return fault.New(fault.NodeBusy, "the node is %s", n.State).At(string(n.UUID), "")
 	}
-	b, err := c.bmc(ctx, n, false)
+	b, err := eng.bmc(ctx, n, false)
 	if err != nil {
 		return err
 	}
 	if err := b.SetBoot(ctx, t); err != nil {
 		return err
 	}
-	return c.cfg.Store.Update(ctx, func(tx Tx) error {
-		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "boot_device", Detail: map[string]any{"device": t.Device, "always": t.Always}})
+	return eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "boot_device", Detail: map[string]any{"device": t.Device, "always": t.Always}})
 	})
 }
 
 // Validate tells for each interface whether the node's record suffices: "" or the reason why not.
-func (c *Conductor) Validate(ctx context.Context, ident string) (map[string]string, error) {
-	n, err := c.Node(ctx, ident)
+func (eng *Engine) Validate(ctx context.Context, ident string) (map[string]string, error) {
+	n, err := eng.Node(ctx, ident)
 	if err != nil {
 		return nil, err
 	}
-	d, ok := c.drivers[n.Driver]
+	d, ok := eng.drivers[n.Driver]
 	if !ok {
 		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
 	}
@@ -210,15 +212,15 @@ func (c *Conductor) Validate(ctx context.Context, ident string) (map[string]stri
 			out[kind] = ""
 		}
 	}
-	if _, err := ImageArgs(n.InstanceInfo); err != nil {
+	if _, err := conductor.ImageArgs(n.InstanceInfo); err != nil {
 		out["deploy"] = fault.From(err).Error()
 	}
 	return out, nil
 }
 
 // Inventory is what the last inspection stored; inventory.not_found before one.
-func (c *Conductor) Inventory(ctx context.Context, ident string) (inv StoredInventory, err error) {
-	err = c.cfg.Store.View(ctx, func(tx Tx) error {
+func (eng *Engine) Inventory(ctx context.Context, ident string) (inv conductor.StoredInventory, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
 			return err
@@ -230,8 +232,8 @@ func (c *Conductor) Inventory(ctx context.Context, ident string) (inv StoredInve
 }
 
 // History lists what happened to a node, newest first.
-func (c *Conductor) History(ctx context.Context, ident string, limit int, marker string) (out []Entry, err error) {
-	err = c.cfg.Store.View(ctx, func(tx Tx) error {
+func (eng *Engine) History(ctx context.Context, ident string, limit int, marker string) (out []conductor.Entry, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
 			return err
@@ -243,8 +245,8 @@ func (c *Conductor) History(ctx context.Context, ident string, limit int, marker
 }
 
 // Steps lists the attempts of a run, "" meaning the current or last one, with progress as fresh as it is known.
-func (c *Conductor) Steps(ctx context.Context, ident, run string) (out []StepRecord, err error) {
-	err = c.cfg.Store.View(ctx, func(tx Tx) error {
+func (eng *Engine) Steps(ctx context.Context, ident, run string) (out []conductor.StepRecord, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
 			return err
@@ -259,8 +261,8 @@ func (c *Conductor) Steps(ctx context.Context, ident, run string) (out []StepRec
 		return err
 	})
 	for i := range out {
-		if out[i].State == StepStarted {
-			if p := c.progress(out[i].Node, out[i].ID); p != nil {
+		if out[i].State == conductor.StepStarted {
+			if p := eng.progress(out[i].Node, out[i].ID); p != nil {
 				out[i].Progress = p
 			}
 		}
@@ -269,12 +271,12 @@ func (c *Conductor) Steps(ctx context.Context, ident, run string) (out []StepRec
 }
 
 // OpenLog reads an agent's log from offset; generation 0 means the newest. It also lists the generations kept.
-func (c *Conductor) OpenLog(ctx context.Context, ident string, generation uint64, offset int64) (io.ReadCloser, []uint64, error) {
-	n, err := c.Node(ctx, ident)
+func (eng *Engine) OpenLog(ctx context.Context, ident string, generation uint64, offset int64) (io.ReadCloser, []uint64, error) {
+	n, err := eng.Node(ctx, ident)
 	if err != nil {
 		return nil, nil, err
 	}
-	kept, err := c.cfg.Logs.Generations(n.UUID)
+	kept, err := eng.cfg.Logs.Generations(n.UUID)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -284,6 +286,6 @@ func (c *Conductor) OpenLog(ctx context.Context, ident string, generation uint64
 	if !slices.Contains(kept, generation) {
 		return io.NopCloser(strings.NewReader("")), kept, nil
 	}
-	r, err := c.cfg.Logs.Open(n.UUID, generation, offset)
+	r, err := eng.cfg.Logs.Open(n.UUID, generation, offset)
 	return r, kept, err
 }

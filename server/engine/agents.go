@@ -1,4 +1,4 @@
-package conductor
+package engine
 
 import (
 	"context"
@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -24,63 +24,54 @@ type presence struct {
 	progress   *step.Progress
 }
 
-// Admission is the answer to a valid lookup.
-type Admission struct {
-	Node       NodeID
-	Name       string
-	Generation uint64
-	Level      api.Level
-	Interval   time.Duration
-}
-
 // Lookup answers an agent's claim. Faults: channel.claim_refused, channel.window_closed, node.contested.
-func (c *Conductor) Lookup(ctx context.Context, p Peer, r api.LookupRequest, inv inventory.Inventory) (Admission, error) {
+func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupRequest, inv inventory.Inventory) (conductor.Admission, error) {
 	if r.Node == "" || r.Secret == "" {
-		return Admission{}, fault.New(fault.ChannelClaim, "the claim names no node or carries no boot secret").
+		return conductor.Admission{}, fault.New(fault.ChannelClaim, "the claim names no node or carries no boot secret").
 			WithHint("boot the ramdisk by its medium; it carries both")
 	}
 	raw, err := json.Marshal(inv)
 	if err != nil {
-		return Admission{}, err
+		return conductor.Admission{}, err
 	}
 	proven := false
-	var adm Admission
-	err = c.applyWith(ctx, r.Node, func(n Node) (Event, error) {
-		proven = c.proves(n, r.Secret)
-		return LookedUp{Peer: p, Ask: r, Proven: proven}, nil
-	}, func(tx Tx) error {
+	var adm conductor.Admission
+	err = eng.applyWith(ctx, r.Node, func(n conductor.Node) (conductor.Event, error) {
+		proven = eng.proves(n, r.Secret)
+		return conductor.LookedUp{Peer: p, Ask: r, Proven: proven}, nil
+	}, func(tx conductor.Tx) error {
 		n, err := tx.Node(r.Node)
 		if err != nil || n.Boot == nil || n.Boot.Contested || !proven || n.Boot.Generation != r.Generation {
 			return err
 		}
-		adm = Admission{Node: n.UUID, Name: n.Name, Generation: n.Boot.Generation, Level: n.Boot.Level, Interval: c.cfg.Timeouts.Beat}
-		return c.keepInventory(tx, n, raw, inv)
+		adm = conductor.Admission{Node: n.UUID, Name: n.Name, Generation: n.Boot.Generation, Level: n.Boot.Level, Interval: eng.cfg.Timeouts.Beat}
+		return eng.keepInventory(tx, n, raw, inv)
 	})
 	if err != nil {
 		if fault.Is(err, fault.NotFound) {
 			// Which nodes exist is nobody's business here.
-			return Admission{}, fault.New(fault.ChannelClaim, "the claim does not prove this boot")
+			return conductor.Admission{}, fault.New(fault.ChannelClaim, "the claim does not prove this boot")
 		}
-		return Admission{}, err
+		return conductor.Admission{}, err
 	}
-	c.mu.Lock()
-	if a := c.agents[r.Node]; a == nil || a.generation != adm.Generation {
-		c.agents[r.Node] = &presence{generation: adm.Generation, seq: r.Seq}
+	eng.mu.Lock()
+	if a := eng.agents[r.Node]; a == nil || a.generation != adm.Generation {
+		eng.agents[r.Node] = &presence{generation: adm.Generation, seq: r.Seq}
 	}
-	c.mu.Unlock()
+	eng.mu.Unlock()
 	return adm, nil
 }
 
 // keepInventory stores what a boot brought; an inspection's is the accepted one, and so is the first ever seen.
-func (c *Conductor) keepInventory(tx Tx, n Node, raw []byte, inv inventory.Inventory) error {
-	si := StoredInventory{Node: n.UUID, Generation: n.Boot.Generation, Taken: c.cfg.Now(), Inventory: raw, Plugin: map[string]any{}}
+func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, inv inventory.Inventory) error {
+	si := conductor.StoredInventory{Node: n.UUID, Generation: n.Boot.Generation, Taken: eng.cfg.Now(), Inventory: raw, Plugin: map[string]any{}}
 	inspects := n.Flow != nil && n.Flow.Flow == state.Inspect
 	_, err := tx.Inventory(n.UUID)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
 	si.Accepted = inspects || err != nil
-	if root, err := RootDisk(n, inv); err == nil {
+	if root, err := conductor.RootDisk(n, inv); err == nil {
 		si.Plugin["root_disk"] = root
 	}
 	if err := tx.PutInventory(si); err != nil {
@@ -102,15 +93,15 @@ func (c *Conductor) keepInventory(tx Tx, n Node, raw []byte, inv inventory.Inven
 }
 
 // session loads the node a token speaks for and checks that node, generation, key and source still stand (I18, T2).
-func (c *Conductor) session(tx Tx, s Session) (Node, error) {
+func (eng *Engine) session(tx conductor.Tx, s conductor.Session) (conductor.Node, error) {
 	n, err := tx.Node(s.Claims.Node)
 	if err != nil {
 		return n, fault.New(fault.ChannelToken, "the token's node does not exist")
 	}
-	return n, c.stands(n, s)
+	return n, eng.stands(n, s)
 }
 
-func (c *Conductor) stands(n Node, s Session) error {
+func (eng *Engine) stands(n conductor.Node, s conductor.Session) error {
 	b := n.Boot
 	switch {
 	case b == nil || b.Ended || b.Contested || b.Redeemed.IsZero() || s.Claims.Generation != b.Generation:
@@ -125,19 +116,19 @@ func (c *Conductor) stands(n Node, s Session) error {
 }
 
 // Heartbeat takes a sign of life. A stale sequence number is channel.stale_message and changes nothing.
-func (c *Conductor) Heartbeat(ctx context.Context, s Session, r api.HeartbeatRequest) error {
+func (eng *Engine) Heartbeat(ctx context.Context, s conductor.Session, r api.HeartbeatRequest) error {
 	id := s.Claims.Node
-	err := c.cfg.Store.View(ctx, func(tx Tx) error {
-		n, err := c.session(tx, s)
+	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := eng.session(tx, s)
 		if err != nil {
 			return err
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		a := c.agents[id]
+		eng.mu.Lock()
+		defer eng.mu.Unlock()
+		a := eng.agents[id]
 		if a == nil || a.generation != n.Boot.Generation {
 			a = &presence{generation: n.Boot.Generation, seq: n.Boot.SeqSeen}
-			c.agents[id] = a
+			eng.agents[id] = a
 		}
 		if r.Seq <= a.seq {
 			return fault.New(fault.ChannelStale, "message %d after %d", r.Seq, a.seq)
@@ -149,33 +140,33 @@ func (c *Conductor) Heartbeat(ctx context.Context, s Session, r api.HeartbeatReq
 		return err
 	}
 	if r.Running != "" && r.Progress != nil {
-		c.report(id, r.Running, *r.Progress)
+		eng.report(id, r.Running, *r.Progress)
 	}
 	if r.Steps == nil {
 		return nil
 	}
-	return c.applyAs(ctx, s, AgentReady{Steps: r.Steps})
+	return eng.applyAs(ctx, s, conductor.AgentReady{Steps: r.Steps})
 }
 
 // applyAs applies an agent's event, with the session checked again inside the transaction that acts on it.
-func (c *Conductor) applyAs(ctx context.Context, s Session, e Event) error {
-	return c.applyWith(ctx, s.Claims.Node, func(n Node) (Event, error) { return e, c.stands(n, s) }, nil)
+func (eng *Engine) applyAs(ctx context.Context, s conductor.Session, e conductor.Event) error {
+	return eng.applyWith(ctx, s.Claims.Node, func(n conductor.Node) (conductor.Event, error) { return e, eng.stands(n, s) }, nil)
 }
 
 // Start answers an agent's claim of a step; the answer is given after the commit (safety.md §2.7).
-func (c *Conductor) Start(ctx context.Context, s Session, r api.StartRequest) (api.StartAnswer, error) {
+func (eng *Engine) Start(ctx context.Context, s conductor.Session, r api.StartRequest) (api.StartAnswer, error) {
 	if len(r.Nonce) < 16 || len(r.Nonce) > 128 {
 		return api.StartAnswer{}, fault.New(fault.RequestInvalid, "nonce has %d characters, expected 16 to 128", len(r.Nonce))
 	}
-	if err := c.applyAs(ctx, s, StepClaimed{Ask: r}); err != nil {
+	if err := eng.applyAs(ctx, s, conductor.StepClaimed{Ask: r}); err != nil {
 		return api.StartAnswer{}, err
 	}
 	return api.StartAnswer{Nonce: r.Nonce}, nil
 }
 
 // Result takes the end of a step; nil means it is stored and need not be sent again (I29).
-func (c *Conductor) Result(ctx context.Context, s Session, r api.ResultRequest) error {
-	e := StepEnded{ID: r.ID, Nonce: r.Nonce, Outcome: r.Outcome, Result: r.Result, Progress: r.Progress}
+func (eng *Engine) Result(ctx context.Context, s conductor.Session, r api.ResultRequest) error {
+	e := conductor.StepEnded{ID: r.ID, Nonce: r.Nonce, Outcome: r.Outcome, Result: r.Result, Progress: r.Progress}
 	if r.Nonce == "" {
 		return fault.New(fault.RequestInvalid, "the result carries no nonce")
 	}
@@ -189,7 +180,7 @@ func (c *Conductor) Result(ctx context.Context, s Session, r api.ResultRequest) 
 			e.Fault.Hint = cut(r.Fault.Hint, maxMessage)
 		}
 	}
-	return c.applyAs(ctx, s, e)
+	return eng.applyAs(ctx, s, e)
 }
 
 // maxMessage bounds, in bytes, what of an agent's words stands in last_error, in the history and in the log (I25).
@@ -203,15 +194,15 @@ func cut(s string, n int) string {
 }
 
 // Secret gives a started step one of the secrets it lists (safety.md §2.8, I20).
-func (c *Conductor) Secret(ctx context.Context, s Session, r api.SecretRequest) ([]byte, error) {
+func (eng *Engine) Secret(ctx context.Context, s conductor.Session, r api.SecretRequest) ([]byte, error) {
 	var out []byte
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
-		n, err := c.session(tx, s)
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		n, err := eng.session(tx, s)
 		if err != nil {
 			return err
 		}
 		rec, err := tx.Step(r.ID)
-		if err != nil || rec.Node != n.UUID || rec.State != StepStarted || rec.Generation != n.Boot.Generation || !c.mayRead(n, rec.Step.Name, r.Name) {
+		if err != nil || rec.Node != n.UUID || rec.State != conductor.StepStarted || rec.Generation != n.Boot.Generation || !eng.mayRead(n, rec.Step.Name, r.Name) {
 			return fault.New(fault.RequestForbidden, "no running step of this node may read %q", r.Name)
 		}
 		if n.Boot.Level < api.A1 {
@@ -220,26 +211,26 @@ func (c *Conductor) Secret(ctx context.Context, s Session, r api.SecretRequest) 
 		if out, err = tx.Secret(n.UUID, r.Name); err != nil {
 			return err
 		}
-		return tx.AppendAudit(Audit{Time: c.cfg.Now(), Actor: "agent", Node: n.UUID, Act: "secret.read", Detail: map[string]any{"name": r.Name, "step": rec.ID}})
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: "agent", Node: n.UUID, Act: "secret.read", Detail: map[string]any{"name": r.Name, "step": rec.ID}})
 	})
 	return out, err
 }
 
 // mayRead tells whether the server's own catalogue gives the step this secret. What an agent says that its steps need
 // counts for nothing: a rogue one would name the BMC's password (I20, T17).
-func (c *Conductor) mayRead(n Node, name, secret string) bool {
-	if c.catalogs[n.Driver] == nil {
+func (eng *Engine) mayRead(n conductor.Node, name, secret string) bool {
+	if eng.catalogs[n.Driver] == nil {
 		return false
 	}
-	s, ok := c.catalogs[n.Driver].Get(name)
+	s, ok := eng.catalogs[n.Driver].Get(name)
 	return ok && slices.Contains(s.Secrets, secret)
 }
 
 // Log keeps what the agent says. It never fails the agent's work: a full disk drops lines and counts them (F38).
-func (c *Conductor) Log(ctx context.Context, s Session, r api.LogRequest) error {
+func (eng *Engine) Log(ctx context.Context, s conductor.Session, r api.LogRequest) error {
 	var gen uint64
-	err := c.cfg.Store.View(ctx, func(tx Tx) error {
-		n, err := c.session(tx, s)
+	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := eng.session(tx, s)
 		if err == nil {
 			gen = n.Boot.Generation
 		}
@@ -248,33 +239,33 @@ func (c *Conductor) Log(ctx context.Context, s Session, r api.LogRequest) error 
 	if err != nil {
 		return err
 	}
-	if err := c.cfg.Logs.Append(s.Claims.Node, gen, r.Offset, r.Data); err != nil {
+	if err := eng.cfg.Logs.Append(s.Claims.Node, gen, r.Offset, r.Data); err != nil {
 		return err
 	}
-	c.notify(s.Claims.Node)
+	eng.notify(s.Claims.Node)
 	return nil
 }
 
 // report takes progress; within one attempt it never goes back.
-func (c *Conductor) report(id NodeID, st step.ID, p step.Progress) {
-	c.mu.Lock()
-	a := c.agents[id]
+func (eng *Engine) report(id conductor.NodeID, st step.ID, p step.Progress) {
+	eng.mu.Lock()
+	a := eng.agents[id]
 	if a == nil {
 		a = &presence{}
-		c.agents[id] = a
+		eng.agents[id] = a
 	}
 	if a.step == st && a.progress != nil && p.Percent < a.progress.Percent {
 		p.Percent = a.progress.Percent
 	}
 	a.step, a.progress = st, &p
-	c.mu.Unlock()
-	c.notify(id)
+	eng.mu.Unlock()
+	eng.notify(id)
 }
 
-func (c *Conductor) progress(id NodeID, st step.ID) *step.Progress {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a := c.agents[id]; a != nil && a.step == st {
+func (eng *Engine) progress(id conductor.NodeID, st step.ID) *step.Progress {
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	if a := eng.agents[id]; a != nil && a.step == st {
 		return a.progress
 	}
 	return nil

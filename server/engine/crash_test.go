@@ -1,4 +1,4 @@
-package conductor_test
+package engine_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package conductor
+package engine
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -21,8 +22,8 @@ import (
 // derive makes a 256-bit value of one boot generation. Neither the per-boot secret nor the medium's token is stored:
 // both come from the server's boot key, the generation's salt and what they are for, so a restarted server serves the
 // same medium and a stolen database holds neither (safety.md §2.3, T15).
-func (c *Conductor) derive(what string, n Node) []byte {
-	m := hmac.New(sha256.New, c.cfg.BootKey)
+func (eng *Engine) derive(what string, n conductor.Node) []byte {
+	m := hmac.New(sha256.New, eng.cfg.BootKey)
 	m.Write([]byte(what))
 	m.Write([]byte{0})
 	m.Write([]byte(n.UUID))
@@ -33,38 +34,38 @@ func (c *Conductor) derive(what string, n Node) []byte {
 	return m.Sum(nil)
 }
 
-func (c *Conductor) bootSecret(n Node) string {
-	return base64.RawURLEncoding.EncodeToString(c.derive("lookup secret", n))
+func (eng *Engine) bootSecret(n conductor.Node) string {
+	return base64.RawURLEncoding.EncodeToString(eng.derive("lookup secret", n))
 }
 
 // proves compares a claimed per-boot secret in constant time.
-func (c *Conductor) proves(n Node, secret string) bool {
-	return n.Boot != nil && subtle.ConstantTimeCompare([]byte(secret), []byte(c.bootSecret(n))) == 1
+func (eng *Engine) proves(n conductor.Node, secret string) bool {
+	return n.Boot != nil && subtle.ConstantTimeCompare([]byte(secret), []byte(eng.bootSecret(n))) == 1
 }
 
 // mediumURL is where the BMC fetches this generation's medium: node id and an unguessable value of this generation.
-func (c *Conductor) mediumURL(n Node) string {
-	return c.cfg.MediumURL(c.mediumToken(n))
+func (eng *Engine) mediumURL(n conductor.Node) string {
+	return eng.cfg.MediumURL(eng.mediumToken(n))
 }
 
-func (c *Conductor) mediumToken(n Node) string {
+func (eng *Engine) mediumToken(n conductor.Node) string {
 	id, err := uuid.Parse(string(n.UUID))
 	if err != nil {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(append(id[:], c.derive("medium url", n)...))
+	return base64.RawURLEncoding.EncodeToString(append(id[:], eng.derive("medium url", n)...))
 }
 
 // Medium gives the boot configuration behind a medium's token. It is there from the intent to boot until the lookup,
 // for the BMC's address only (unless AnySource); everything else is one not_found, so that nothing can be probed.
-func (c *Conductor) Medium(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
+func (eng *Engine) Medium(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
 	gone := fault.New(fault.NodeNotFound, "no such medium")
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(raw) != 16+sha256.Size {
 		return api.BootConfig{}, gone
 	}
 	id, _ := uuid.FromBytes(raw[:16])
-	n, err := c.Node(ctx, id.String())
+	n, err := eng.Node(ctx, id.String())
 	if err != nil {
 		if fault.Is(err, fault.NotFound) {
 			return api.BootConfig{}, gone
@@ -72,27 +73,27 @@ func (c *Conductor) Medium(ctx context.Context, token string, from netip.Addr) (
 		return api.BootConfig{}, err
 	}
 	b := n.Boot
-	if b == nil || b.Ended || !b.Redeemed.IsZero() || c.cfg.Now().After(b.Closes) ||
-		subtle.ConstantTimeCompare([]byte(token), []byte(c.mediumToken(n))) != 1 {
+	if b == nil || b.Ended || !b.Redeemed.IsZero() || eng.cfg.Now().After(b.Closes) ||
+		subtle.ConstantTimeCompare([]byte(token), []byte(eng.mediumToken(n))) != 1 {
 		return api.BootConfig{}, gone
 	}
-	if !c.cfg.AnySource && !c.isBMC(ctx, n, from) {
-		c.cfg.Log.Warn("a boot medium was asked for by an address that is not the BMC's", "node", n.Name, "from", from)
+	if !eng.cfg.AnySource && !eng.isBMC(ctx, n, from) {
+		eng.cfg.Log.Warn("a boot medium was asked for by an address that is not the BMC's", "node", n.Name, "from", from)
 		return api.BootConfig{}, gone
 	}
 	if b.MediumRead.IsZero() {
-		if err := c.apply(ctx, n.UUID, MediumFetched{Generation: b.Generation}, nil); err != nil {
-			c.cfg.Log.Warn("note the first read of a medium", "node", n.Name, "err", err)
+		if err := eng.apply(ctx, n.UUID, conductor.MediumFetched{Generation: b.Generation}, nil); err != nil {
+			eng.cfg.Log.Warn("note the first read of a medium", "node", n.Name, "err", err)
 		}
 	}
 	return api.BootConfig{
-		Version: 1, Server: c.cfg.AgentURL(), Pins: c.cfg.Pins, Node: n.UUID, Generation: b.Generation,
-		Secret: c.bootSecret(n), NotBefore: b.Opened, Network: network(n),
+		Version: 1, Server: eng.cfg.AgentURL(), Pins: eng.cfg.Pins, Node: n.UUID, Generation: b.Generation,
+		Secret: eng.bootSecret(n), NotBefore: b.Opened, Network: network(n),
 	}, nil
 }
 
-func (c *Conductor) isBMC(ctx context.Context, n Node, from netip.Addr) bool {
-	d, ok := c.drivers[n.Driver]
+func (eng *Engine) isBMC(ctx context.Context, n conductor.Node, from netip.Addr) bool {
+	d, ok := eng.drivers[n.Driver]
 	if !ok {
 		return false
 	}
@@ -116,7 +117,7 @@ func (c *Conductor) isBMC(ctx context.Context, n Node, from netip.Addr) bool {
 }
 
 // network turns the first static IPv4 network of network_data into the medium's network; nil means DHCP.
-func network(n Node) *api.Network {
+func network(n conductor.Node) *api.Network {
 	links, _ := n.NetworkData["links"].([]any)
 	macs := map[string]map[string]any{}
 	for _, l := range links {

@@ -1,4 +1,4 @@
-package conductor_test
+package engine_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
@@ -256,7 +257,7 @@ type site struct {
 	t       *testing.T
 	dir     string
 	store   *sqlite.Store
-	c       *conductor.Conductor
+	c       *engine.Engine
 	board   *board
 	mail    *mailbox
 	stop    func()
@@ -293,7 +294,7 @@ func (s *site) start() {
 		s.t.Fatal(err)
 	}
 	s.store, s.fault.Store = store, store
-	s.c, err = conductor.New(conductor.Config{
+	s.c, err = engine.New(engine.Config{
 		CanBoot: func() error {
 			if f := s.canBoot.Load(); f != nil {
 				return f

@@ -1,4 +1,10 @@
-package conductor
+// Package engine commits what the conductor decides and then carries it out: it applies events to nodes inside the
+// store's transactions, hands commands to agents, acts upon BMCs, watches deadlines, and goes on after a restart. It
+// decides nothing about a node by itself.
+//
+// Start at Engine.apply (decide, commit, act); effects.go and acts.go touch the outside world, run.go keeps time and
+// recovers, agents.go and operators.go are the two sides that call in.
+package engine
 
 import (
 	"context"
@@ -11,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -19,36 +26,36 @@ import (
 
 // Config is what a conductor is made of. All fields but AnySource, CheckOrigin and CanBoot are required.
 type Config struct {
-	Store        Store
-	Drivers      []Driver
-	Dispatcher   Dispatcher
-	Logs         Logs
-	ConfigDrives ConfigDriver
+	Store        conductor.Store
+	Drivers      []conductor.Driver
+	Dispatcher   conductor.Dispatcher
+	Logs         conductor.Logs
+	ConfigDrives conductor.ConfigDriver
 	BootKey      []byte                    // 32 bytes: per-boot secrets and media tokens are derived from it
 	AgentURL     func() string             // https://address:6386 as agents reach it
 	MediumURL    func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
 	Pins         []string                  // of the agent listener's key, for the boot configuration
 	Now          func() time.Time
 	Log          *slog.Logger
-	Timeouts     Timeouts
+	Timeouts     conductor.Timeouts
 	AnySource    bool                                           // media are served to any address, not only the BMC's
 	CheckOrigin  func(ctx context.Context, rawURL string) error // T4; nil allows all
 	CanBoot      func() error                                   // why no ramdisk can be booted now; nil: it can
 }
 
-// Conductor commits decisions and carries out their effects. Its methods are safe for concurrent use. Run must be
+// Engine is the running core of the server. Its methods are safe for concurrent use. Run must be
 // running for effects to be carried out.
-type Conductor struct {
+type Engine struct {
 	cfg      Config
-	drivers  map[string]Driver
+	drivers  map[string]conductor.Driver
 	catalogs map[string]*step.Registry
 
 	mu       sync.Mutex
-	workers  map[NodeID]*worker
-	hands    map[NodeID]chan struct{} // one slot, held by whoever acts upon the node's BMC (I16)
-	waits    map[NodeID]waitIndex
-	versions map[NodeID]int64 // of the newest decision that was carried outside
-	agents   map[NodeID]*presence
+	workers  map[conductor.NodeID]*worker
+	hands    map[conductor.NodeID]chan struct{} // one slot, held by whoever acts upon the node's BMC (I16)
+	waits    map[conductor.NodeID]waitIndex
+	versions map[conductor.NodeID]int64 // of the newest decision that was carried outside
+	agents   map[conductor.NodeID]*presence
 	subs     map[*subscription]struct{}
 	run      context.Context // nil until Run, and after it
 	ready    chan struct{}   // closed when Run has gone on with what the store held
@@ -59,18 +66,18 @@ type Conductor struct {
 type waitIndex struct {
 	deadline   time.Time
 	since      time.Time
-	phase      Phase
+	phase      conductor.Phase
 	generation uint64
 }
 
 // New checks the configuration and makes the step catalogues of each hardware type.
-func New(cfg Config) (*Conductor, error) {
+func New(cfg Config) (*Engine, error) {
 	if len(cfg.BootKey) != 32 {
 		return nil, fmt.Errorf("boot key: %d bytes, want 32", len(cfg.BootKey))
 	}
-	c := &Conductor{
-		cfg: cfg, drivers: map[string]Driver{}, catalogs: map[string]*step.Registry{},
-		workers: map[NodeID]*worker{}, hands: map[NodeID]chan struct{}{}, waits: map[NodeID]waitIndex{}, versions: map[NodeID]int64{}, agents: map[NodeID]*presence{},
+	eng := &Engine{
+		cfg: cfg, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
+		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{},
 		subs: map[*subscription]struct{}{}, ready: make(chan struct{}),
 	}
 	for _, d := range cfg.Drivers {
@@ -78,16 +85,16 @@ func New(cfg Config) (*Conductor, error) {
 		if err != nil {
 			return nil, fmt.Errorf("steps of hardware type %s: %w", d.Name(), err)
 		}
-		c.drivers[d.Name()], c.catalogs[d.Name()] = d, reg
+		eng.drivers[d.Name()], eng.catalogs[d.Name()] = d, reg
 	}
-	return c, nil
+	return eng, nil
 }
 
 // Drivers lists the hardware types.
-func (c *Conductor) Drivers() []Driver { return c.cfg.Drivers }
+func (eng *Engine) Drivers() []conductor.Driver { return eng.cfg.Drivers }
 
 // Catalog is every step a node of this hardware type may be asked for; nil for an unknown type.
-func (c *Conductor) Catalog(driver string) *step.Registry { return c.catalogs[driver] }
+func (eng *Engine) Catalog(driver string) *step.Registry { return eng.catalogs[driver] }
 
 // NewID makes a UUID, as nodes, ports, steps and runs have one.
 func NewID() string { return uuid.NewString() }
@@ -99,8 +106,8 @@ func newSalt() []byte {
 }
 
 // snapshot reads all that Decide needs of a node.
-func (c *Conductor) snapshot(tx Tx, n Node) (Snapshot, error) {
-	s := Snapshot{Node: n, Registry: c.catalogs[n.Driver], Timeouts: c.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
+func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node) (conductor.Snapshot, error) {
+	s := conductor.Snapshot{Node: n, Registry: eng.catalogs[n.Driver], Timeouts: eng.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
 	if s.Registry == nil {
 		return s, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
 	}
@@ -121,7 +128,7 @@ func (c *Conductor) snapshot(tx Tx, n Node) (Snapshot, error) {
 	return s, nil
 }
 
-func inventoryOf(i StoredInventory, err error) (*inventory.Inventory, error) {
+func inventoryOf(i conductor.StoredInventory, err error) (*inventory.Inventory, error) {
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
 	}
@@ -137,25 +144,25 @@ func inventoryOf(i StoredInventory, err error) (*inventory.Inventory, error) {
 
 // apply is the one way a node changes by an event: decide, commit, act. more runs inside the transaction, after the
 // decision; it may be nil. The error is the decision's refusal or the store's.
-func (c *Conductor) apply(ctx context.Context, id NodeID, e Event, more func(Tx) error) error {
-	return c.applyWith(ctx, id, func(Node) (Event, error) { return e, nil }, more)
+func (eng *Engine) apply(ctx context.Context, id conductor.NodeID, e conductor.Event, more func(conductor.Tx) error) error {
+	return eng.applyWith(ctx, id, func(conductor.Node) (conductor.Event, error) { return e, nil }, more)
 }
 
 // applyWith is apply for an event that depends on the node as the transaction sees it. Until Run has read the stored
 // effects nothing new may be decided: an effect would be carried out twice or not at all.
-func (c *Conductor) applyWith(ctx context.Context, id NodeID, event func(Node) (Event, error), more func(Tx) error) error {
+func (eng *Engine) applyWith(ctx context.Context, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error), more func(conductor.Tx) error) error {
 	select {
-	case <-c.ready:
-		return c.applyNow(ctx, id, event, more)
+	case <-eng.ready:
+		return eng.applyNow(ctx, id, event, more)
 	case <-ctx.Done():
 		return fault.New(fault.StorageUnavailable, "the server is still going on with its stored work").Because(ctx.Err())
 	}
 }
 
 // applyNow is applyWith for Run itself.
-func (c *Conductor) applyNow(ctx context.Context, id NodeID, event func(Node) (Event, error), more func(Tx) error) error {
-	var d Decision
-	err := c.cfg.Store.Update(ctx, func(tx Tx) error {
+func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error), more func(conductor.Tx) error) error {
+	var d conductor.Decision
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		n, err := tx.Node(id)
 		if err != nil {
 			return err
@@ -164,12 +171,12 @@ func (c *Conductor) applyNow(ctx context.Context, id NodeID, event func(Node) (E
 		if err != nil {
 			return err
 		}
-		s, err := c.snapshot(tx, n)
+		s, err := eng.snapshot(tx, n)
 		if err != nil {
 			return err
 		}
-		now := c.cfg.Now()
-		d = Decide(s, e, now)
+		now := eng.cfg.Now()
+		d = conductor.Decide(s, e, now)
 		if d.Refuse != nil && !d.Changed {
 			return d.Refuse
 		}
@@ -185,13 +192,13 @@ func (c *Conductor) applyNow(ctx context.Context, id NodeID, event func(Node) (E
 		return err
 	}
 	if d.Changed {
-		c.after(d)
+		eng.after(d)
 	}
 	return d.Refuse
 }
 
 // commit writes a decision; the store makes it one transaction (I11).
-func commit(tx Tx, d *Decision, now time.Time) error {
+func commit(tx conductor.Tx, d *conductor.Decision, now time.Time) error {
 	if !d.Changed {
 		return nil
 	}
@@ -229,41 +236,41 @@ func commit(tx Tx, d *Decision, now time.Time) error {
 }
 
 // after carries a committed decision outside: log, index, effects, watchers.
-func (c *Conductor) after(d Decision) {
+func (eng *Engine) after(d conductor.Decision) {
 	n := d.Node
 	for _, h := range d.History {
 		level := slog.LevelInfo
 		if h.Severity == "ERROR" {
 			level = slog.LevelError
 		}
-		c.cfg.Log.Log(context.Background(), level, h.Event, "node", n.Name, "uuid", n.UUID, "state", n.State, "run", h.Run, "step", h.Step)
+		eng.cfg.Log.Log(context.Background(), level, h.Event, "node", n.Name, "uuid", n.UUID, "state", n.State, "run", h.Run, "step", h.Step)
 	}
-	if c.index(n) {
+	if eng.index(n) {
 		if n.Boot == nil || n.Boot.Ended || n.Boot.Contested {
-			c.cfg.Dispatcher.Drop(n.UUID)
+			eng.cfg.Dispatcher.Drop(n.UUID)
 		}
-		c.recall(n)
+		eng.recall(n)
 	}
 	for _, e := range d.Effects {
-		c.start(e)
+		eng.start(e)
 	}
-	c.notify(n.UUID)
+	eng.notify(n.UUID)
 }
 
 // index keeps what the ticker needs. It is false for a node that a newer decision has overtaken between commit and
 // here: what that one set going must stay.
-func (c *Conductor) index(n Node) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n.Version < c.versions[n.UUID] {
+func (eng *Engine) index(n conductor.Node) bool {
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	if n.Version < eng.versions[n.UUID] {
 		return false
 	}
-	c.versions[n.UUID] = n.Version
+	eng.versions[n.UUID] = n.Version
 	f := n.Flow
-	if f == nil || f.Wait == nil || f.Phase == PhaseEnded {
-		delete(c.waits, n.UUID)
+	if f == nil || f.Wait == nil || f.Phase == conductor.PhaseEnded {
+		delete(eng.waits, n.UUID)
 		return true
 	}
-	c.waits[n.UUID] = waitIndex{deadline: f.Wait.Deadline, since: f.Wait.Since, phase: f.Phase, generation: n.Generation}
+	eng.waits[n.UUID] = waitIndex{deadline: f.Wait.Deadline, since: f.Wait.Since, phase: f.Phase, generation: n.Generation}
 	return true
 }

@@ -1,4 +1,4 @@
-package conductor
+package engine
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -19,19 +20,19 @@ const (
 
 // Run, called once, goes on with what the store holds, then carries out effects and watches deadlines until ctx ends; it returns
 // when all its goroutines have ended. An effect under way stays in the store for the next Run.
-func (c *Conductor) Run(ctx context.Context) error {
+func (eng *Engine) Run(ctx context.Context) error {
 	run, end := context.WithCancel(ctx)
 	defer end()
-	err := c.recover(run)
+	err := eng.recover(run)
 	if err == nil {
-		close(c.ready)
-		c.watchDeadlines(run)
+		close(eng.ready)
+		eng.watchDeadlines(run)
 	}
 	end()
-	c.mu.Lock()
-	c.run = nil
-	c.mu.Unlock()
-	c.wg.Wait()
+	eng.mu.Lock()
+	eng.run = nil
+	eng.mu.Unlock()
+	eng.wg.Wait()
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("go on with stored work: %w", err)
 	}
@@ -40,13 +41,13 @@ func (c *Conductor) Run(ctx context.Context) error {
 
 // recover makes every node whole after a stop at any point (I13): deadlines move by the time the server was away,
 // out-of-band steps that were cut off are interrupted, stored effects start, offers are made again.
-func (c *Conductor) recover(ctx context.Context) error {
-	var nodes []Node
-	var effects []Effect
+func (eng *Engine) recover(ctx context.Context) error {
+	var nodes []conductor.Node
+	var effects []conductor.Effect
 	var away time.Duration
-	err := c.view(ctx, func(tx Tx) error {
+	err := eng.view(ctx, func(tx conductor.Tx) error {
 		var err error
-		if nodes, err = tx.Nodes(NodeFilter{}); err != nil {
+		if nodes, err = tx.Nodes(conductor.NodeFilter{}); err != nil {
 			return err
 		}
 		if effects, err = tx.Effects(); err != nil {
@@ -57,16 +58,16 @@ func (c *Conductor) recover(ctx context.Context) error {
 			return err
 		}
 		if last, err := time.Parse(time.RFC3339Nano, stamp); err == nil {
-			away = c.cfg.Now().Sub(last)
+			away = eng.cfg.Now().Sub(last)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	c.run = ctx
-	c.mu.Unlock()
+	eng.mu.Lock()
+	eng.run = ctx
+	eng.mu.Unlock()
 	// While the store is away the start stands still (I30).
 	stored := func(act func() error) error {
 		for try := 1; ; try++ {
@@ -76,70 +77,70 @@ func (c *Conductor) recover(ctx context.Context) error {
 			}
 		}
 	}
-	now := func(id NodeID, e Event, more func(Tx) error) error {
+	now := func(id conductor.NodeID, e conductor.Event, more func(conductor.Tx) error) error {
 		return stored(func() error {
-			return c.applyNow(ctx, id, func(Node) (Event, error) { return e, nil }, more)
+			return eng.applyNow(ctx, id, func(conductor.Node) (conductor.Event, error) { return e, nil }, more)
 		})
 	}
 	for _, n := range nodes {
-		if n.Flow == nil || n.Flow.Phase == PhaseEnded {
+		if n.Flow == nil || n.Flow.Phase == conductor.PhaseEnded {
 			continue
 		}
 		if away > jump || away < 0 {
-			err = now(n.UUID, ClockShifted{By: away}, nil)
+			err = now(n.UUID, conductor.ClockShifted{By: away}, nil)
 		}
 		if err == nil {
-			err = now(n.UUID, ServerRestarted{}, nil)
+			err = now(n.UUID, conductor.ServerRestarted{}, nil)
 		}
 		if fault.Has(err, fault.StorageUnavailable) {
 			return err
 		}
 		if err != nil {
 			// A node that can't go on here (its hardware type is gone) must not keep the others from it.
-			c.cfg.Log.Error("go on with a node", "node", n.Name, "uuid", n.UUID, "err", err)
+			eng.cfg.Log.Error("go on with a node", "node", n.Name, "uuid", n.UUID, "err", err)
 			err = nil
 			continue
 		}
-		err = c.view(ctx, func(tx Tx) (err error) { n, err = tx.Node(n.UUID); return err })
+		err = eng.view(ctx, func(tx conductor.Tx) (err error) { n, err = tx.Node(n.UUID); return err })
 		if err != nil {
 			return err
 		}
-		c.index(n)
+		eng.index(n)
 	}
 	for _, e := range effects {
-		if e.Kind != EffectRunStep {
-			c.start(e)
+		if e.Kind != conductor.EffectRunStep {
+			eng.start(e)
 			continue
 		}
-		done := func(tx Tx) error { return tx.DoneEffect(e.ID) }
-		err := now(e.Node, StepEnded{ID: e.Step, Outcome: api.Interrupted}, done)
+		done := func(tx conductor.Tx) error { return tx.DoneEffect(e.ID) }
+		err := now(e.Node, conductor.StepEnded{ID: e.Step, Outcome: api.Interrupted}, done)
 		switch {
 		case fault.Has(err, fault.StorageUnavailable):
 			return err
 		case err != nil && !fault.Is(err, fault.NotFound):
 			// The step is of a run that another has replaced: what became of it is told there already.
-			c.cfg.Log.Info("an effect of an older run is dropped", "node", e.Node, "step", e.Step, "err", err)
-			if err := stored(func() error { return c.cfg.Store.Update(ctx, done) }); err != nil {
+			eng.cfg.Log.Info("an effect of an older run is dropped", "node", e.Node, "step", e.Step, "err", err)
+			if err := stored(func() error { return eng.cfg.Store.Update(ctx, done) }); err != nil {
 				return err
 			}
 		}
 	}
 	// Only now is the time away dealt with: a stop before this moves the deadlines once more, which only extends them.
-	return stored(func() error { return c.stamp(ctx, c.cfg.Now()) })
+	return stored(func() error { return eng.stamp(ctx, eng.cfg.Now()) })
 }
 
-func (c *Conductor) stamp(ctx context.Context, now time.Time) error {
-	return c.cfg.Store.Update(ctx, func(tx Tx) error {
+func (eng *Engine) stamp(ctx context.Context, now time.Time) error {
+	return eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		return tx.PutSetting(stampKey, now.UTC().Format(time.RFC3339Nano))
 	})
 }
 
 // watchDeadlines looks once a second at the waits in memory. A tick that took too long, because the process stood
 // still or the clock was set, shifts all deadlines instead of letting them pass (I14, F28, F30).
-func (c *Conductor) watchDeadlines(ctx context.Context) {
+func (eng *Engine) watchDeadlines(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	last, stamped := c.cfg.Now(), time.Time{}
+	last, stamped := eng.cfg.Now(), time.Time{}
 	listening := last // since when silence is the agent's and not this server's
 	for {
 		select {
@@ -147,76 +148,76 @@ func (c *Conductor) watchDeadlines(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		now := c.cfg.Now()
+		now := eng.cfg.Now()
 		// Round(0) drops the monotonic reading: what counts is the wall clock the deadlines are written in.
 		gone := now.Round(0).Sub(last.Round(0))
 		odd := gone > jump || gone < 0
 		if odd || now.Round(0).Sub(stamped.Round(0)) >= stampEvery {
-			if err := c.stamp(ctx, now); err != nil {
+			if err := eng.stamp(ctx, now); err != nil {
 				// Time in which nothing can be written does not count: last stays where it is, and the first
 				// good tick shifts by all of it.
-				c.cfg.Log.Error("the store can't be written; deadlines stand still", "err", err)
+				eng.cfg.Log.Error("the store can't be written; deadlines stand still", "err", err)
 				stamped = time.Time{}
 				continue
 			}
 			stamped = now
 		}
 		if odd {
-			c.cfg.Log.Warn("time went on without the server; deadlines are moved", "by", gone)
-			c.shift(ctx, gone-tick)
+			eng.cfg.Log.Warn("time went on without the server; deadlines are moved", "by", gone)
+			eng.shift(ctx, gone-tick)
 			listening = now
 		}
 		last = now
-		c.due(ctx, now, listening)
+		eng.due(ctx, now, listening)
 	}
 }
 
-func (c *Conductor) shift(ctx context.Context, by time.Duration) {
-	c.mu.Lock()
-	var open []NodeID
-	for id := range c.waits {
+func (eng *Engine) shift(ctx context.Context, by time.Duration) {
+	eng.mu.Lock()
+	var open []conductor.NodeID
+	for id := range eng.waits {
 		open = append(open, id)
 	}
-	c.mu.Unlock()
+	eng.mu.Unlock()
 	for _, id := range open {
-		if err := c.apply(ctx, id, ClockShifted{By: by}, nil); err != nil {
-			c.cfg.Log.Error("move a deadline", "node", id, "err", err)
+		if err := eng.apply(ctx, id, conductor.ClockShifted{By: by}, nil); err != nil {
+			eng.cfg.Log.Error("move a deadline", "node", id, "err", err)
 		}
 	}
 }
 
 // due applies what has passed. Decide looks again at the stored deadline before it acts on it. Time before listening is
 // no silence: the server was away, or stood still, and could not hear.
-func (c *Conductor) due(ctx context.Context, now, listening time.Time) {
-	c.mu.Lock()
-	waits := maps.Clone(c.waits)
-	c.mu.Unlock()
+func (eng *Engine) due(ctx context.Context, now, listening time.Time) {
+	eng.mu.Lock()
+	waits := maps.Clone(eng.waits)
+	eng.mu.Unlock()
 	for id, w := range waits {
-		var e Event = DeadlinePassed{}
+		var e conductor.Event = conductor.DeadlinePassed{}
 		if now.Before(w.deadline) {
-			if w.phase != PhaseAgent {
+			if w.phase != conductor.PhaseAgent {
 				continue
 			}
-			heard := c.cfg.Dispatcher.Heard(id, w.generation)
+			heard := eng.cfg.Dispatcher.Heard(id, w.generation)
 			for _, since := range []time.Time{w.since, listening} {
 				if heard.Before(since) {
 					heard = since
 				}
 			}
-			if now.Sub(heard) <= c.cfg.Timeouts.Silent {
+			if now.Sub(heard) <= eng.cfg.Timeouts.Silent {
 				continue
 			}
-			e = AgentSilent{Since: heard}
+			e = conductor.AgentSilent{Since: heard}
 		}
-		err := c.apply(ctx, id, e, nil)
+		err := eng.apply(ctx, id, e, nil)
 		if fault.Is(err, fault.NotFound) { // deleted while it was put here
-			c.mu.Lock()
-			delete(c.waits, id)
-			c.mu.Unlock()
+			eng.mu.Lock()
+			delete(eng.waits, id)
+			eng.mu.Unlock()
 			continue
 		}
 		if err != nil && ctx.Err() == nil {
-			c.cfg.Log.Error("end a wait that is over", "node", id, "err", err)
+			eng.cfg.Log.Error("end a wait that is over", "node", id, "err", err)
 		}
 	}
 }

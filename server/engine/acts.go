@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// act does one try of an effect.
+func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect) (conductor.EffectDone, error) {
+	var out conductor.EffectDone
+	b, err := eng.bmc(ctx, n, e.Kind == conductor.EffectVerify)
+	if err != nil {
+		return out, err
+	}
+	switch e.Kind {
+	case conductor.EffectVerify:
+		f, err := b.Facts(ctx)
+		out.Facts, out.Power = &f, f.Power
+		return out, err
+	case conductor.EffectEject:
+		return out, b.SetMedia(ctx, "")
+	case conductor.EffectBoot:
+		if eng.cfg.CanBoot != nil {
+			if err := eng.cfg.CanBoot(); err != nil {
+				return out, err
+			}
+		}
+		out.Power, err = eng.bootRamdisk(ctx, b, n)
+	case conductor.EffectFinish:
+		out.Power, err = eng.endBoot(ctx, b, e)
+	case conductor.EffectPower:
+		out.Power, err = eng.powerAct(ctx, b, e)
+	default:
+		err = fmt.Errorf("effect %q has no act", e.Kind)
+	}
+	return out, err
+}
+
+// bootRamdisk: off, confirmed; medium in; boot device for one boot; on, confirmed. A repeat starts from off again.
+func (eng *Engine) bootRamdisk(ctx context.Context, b conductor.BMC, n conductor.Node) (conductor.Power, error) {
+	if err := eng.reach(ctx, b, conductor.ForceOff, eng.cfg.Timeouts.Power); err != nil {
+		return "", err
+	}
+	if err := b.SetMedia(ctx, eng.mediumURL(n)); err != nil {
+		return conductor.PowerOff, err
+	}
+	if err := b.SetBoot(ctx, conductor.BootTarget{Device: "cdrom", UEFI: true}); err != nil {
+		return conductor.PowerOff, err
+	}
+	if err := eng.reach(ctx, b, conductor.On, eng.cfg.Timeouts.Power); err != nil {
+		return conductor.PowerOff, err
+	}
+	return conductor.PowerOn, nil
+}
+
+// endBoot takes the ramdisk down. The machine is off before the medium goes, so that nothing runs on.
+func (eng *Engine) endBoot(ctx context.Context, b conductor.BMC, e conductor.Effect) (conductor.Power, error) {
+	if err := eng.reach(ctx, b, conductor.ForceOff, eng.cfg.Timeouts.Power); err != nil {
+		return "", err
+	}
+	if err := b.SetMedia(ctx, ""); err != nil {
+		return conductor.PowerOff, err
+	}
+	if e.Disk {
+		if err := b.SetBoot(ctx, conductor.BootTarget{Device: "disk", Always: true, UEFI: true}); err != nil {
+			return conductor.PowerOff, err
+		}
+	}
+	if e.Power != conductor.On {
+		return conductor.PowerOff, nil
+	}
+	if err := eng.reach(ctx, b, conductor.On, eng.cfg.Timeouts.Power); err != nil {
+		return conductor.PowerOff, err
+	}
+	return conductor.PowerOn, nil
+}
+
+// powerAct is an operator's act; a reboot is off, confirmed, on (F25).
+func (eng *Engine) powerAct(ctx context.Context, b conductor.BMC, e conductor.Effect) (conductor.Power, error) {
+	limit := eng.cfg.Timeouts.Power
+	if e.Power == conductor.GracefulShutdown {
+		limit = eng.cfg.Timeouts.Soft
+	}
+	if e.Timeout > 0 {
+		limit = e.Timeout
+	}
+	if err := eng.reach(ctx, b, e.Power, limit); err != nil {
+		return "", err
+	}
+	if e.Reboot {
+		if err := eng.reach(ctx, b, conductor.On, eng.cfg.Timeouts.Power); err != nil {
+			return conductor.PowerOff, err
+		}
+		return conductor.PowerOn, nil
+	}
+	if e.Power == conductor.On {
+		return conductor.PowerOn, nil
+	}
+	return conductor.PowerOff, nil
+}
+
+// reach acts, re-reads and confirms. One reading is never trusted for a change: the state must be seen twice (F23).
+func (eng *Engine) reach(ctx context.Context, b conductor.BMC, a conductor.PowerAction, limit time.Duration) error {
+	want := conductor.PowerOff
+	if a == conductor.On {
+		want = conductor.PowerOn
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var last conductor.Power
+	var lastErr error
+	seen, asked := 0, time.Time{}
+	for {
+		got, err := b.Power(ctx)
+		if err == nil {
+			last = got
+			if got == want {
+				seen++
+				if seen == 2 {
+					return nil
+				}
+			} else {
+				seen = 0
+			}
+		} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil {
+			return err
+		}
+		// The act is asked for again only after a while, and only while the machine is seen in the other state.
+		if err == nil && got != want && (asked.IsZero() || eng.cfg.Now().Sub(asked) > limit/3 && a != conductor.GracefulShutdown) {
+			asked = eng.cfg.Now()
+			if err := b.SetPower(ctx, a); err != nil {
+				lastErr = err
+				if f := fault.From(err); !f.Code.Retriable() && ctx.Err() == nil {
+					return err
+				}
+			}
+		}
+		wait := time.Second
+		if seen == 1 {
+			wait = 200 * time.Millisecond
+		}
+		if !pause(ctx, wait) {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				if last == "" && lastErr != nil {
+					return lastErr
+				}
+				return fault.New(fault.BMCPower, "the machine should be %q, but the BMC says %q after %s", want, cmp.Or(string(last), "nothing"), limit).Because(lastErr)
+			}
+			return ctx.Err()
+		}
+	}
+}
