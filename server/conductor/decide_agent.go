@@ -208,7 +208,8 @@ func (d *decider) stepClaimed(e StepClaimed) {
 	case f.Aborting:
 		refuse("the work is being aborted")
 	default:
-		r.State, r.Nonce, r.Started, r.Deadline = StepStarted, e.Ask.Nonce, d.now, d.now.Add(r.Step.Timeout)
+		d.move(&r, AttemptClaim)
+		r.Nonce, r.Started, r.Deadline = e.Ask.Nonce, d.now, d.now.Add(r.Step.Timeout)
 		d.put(r)
 		d.wait("agent", "step "+r.Step.Name+" to end", r.Step.Timeout, fault.StepTimeout)
 		d.seen("the agent started it")
@@ -246,24 +247,15 @@ func (d *decider) stepEnded(e StepEnded) {
 	if f != nil {
 		f.Step = r.Step.Name
 	}
-	switch e.Outcome {
-	case api.Succeeded:
-		r.State = StepSucceeded
-		if r.Progress != nil {
-			p := *r.Progress
-			p.Percent, p.Left = 100, 0
-			r.Progress = &p
-		}
-	case api.Aborted:
-		r.State = StepAborted
-	case api.Interrupted:
-		r.State = StepInterrupted
-	default:
-		r.State = StepFailed
-		if f == nil {
-			f = fault.New(fault.StepFailed, "the step failed without saying why").At("", r.Step.Name)
-			r.Fault = f
-		}
+	d.move(&r, endedBy(e.Outcome))
+	switch {
+	case r.State == StepSucceeded && r.Progress != nil:
+		p := *r.Progress
+		p.Percent, p.Left = 100, 0
+		r.Progress = &p
+	case r.State == StepFailed && f == nil:
+		f = fault.New(fault.StepFailed, "the step failed without saying why").At("", r.Step.Name)
+		r.Fault = f
 	}
 	d.put(r)
 	severity := "INFO"

@@ -65,7 +65,8 @@ func (d *decider) runOutOfBand(r StepRecord) {
 	if r.Step.Reboot && d.live() {
 		d.n.Boot.Ended = true // the step restarts the machine under the ramdisk
 	}
-	r.State, r.Started, r.Deadline = StepStarted, d.now, d.now.Add(r.Step.Timeout)
+	d.move(&r, AttemptRun)
+	r.Started, r.Deadline = d.now, d.now.Add(r.Step.Timeout)
 	d.put(r)
 	d.wait("bmc", "step "+r.Step.Name+" to end", r.Step.Timeout+d.s.Timeouts.Abort, fault.StepTimeout)
 	d.effect(Effect{Kind: EffectRunStep, Step: r.ID})
@@ -110,7 +111,8 @@ func (d *decider) offer(r StepRecord) {
 	}
 	d.waiting()
 	d.n.Flow.Phase = PhaseAgent
-	r.State, r.Offered, r.Generation, r.Deadline = StepOffered, d.now, d.n.Boot.Generation, d.now.Add(d.s.Timeouts.Start)
+	d.move(&r, AttemptOffer)
+	r.Offered, r.Generation, r.Deadline = d.now, d.n.Boot.Generation, d.now.Add(d.s.Timeouts.Start)
 	r.Command = &api.Command{
 		ID: r.ID, Step: r.Step.Name, Flow: d.n.Flow.Flow, Args: r.Args, Devices: devices, Node: d.n.Properties,
 		Timeout: r.Step.Timeout, Destroys: r.Step.Touches != step.Nothing,
@@ -254,14 +256,15 @@ func (d *decider) fail(f *fault.Fault) {
 	f.Node = string(d.n.UUID)
 	ran := slices.ContainsFunc(d.s.Steps, func(r StepRecord) bool { return !r.Started.IsZero() })
 	aborted := f.Reason == fault.FlowAborted
-	cut := StepInterrupted
+	cut := AttemptInterrupt
 	if aborted {
-		cut = StepAborted
+		cut = AttemptAbort
 	}
 	d.withdrawOffers(cut, f)
 	for _, r := range d.s.Steps {
 		if r.State == StepStarted {
-			r.State, r.Fault, r.Ended = cut, f, d.now
+			d.move(&r, cut)
+			r.Fault, r.Ended = f, d.now
 			d.put(r)
 			d.effect(Effect{Kind: EffectWithdraw, Step: r.ID})
 		}
@@ -288,10 +291,11 @@ func (d *decider) fail(f *fault.Fault) {
 }
 
 // withdrawOffers takes back what no agent has claimed yet: a later start of it is refused.
-func (d *decider) withdrawOffers(to StepState, f *fault.Fault) {
+func (d *decider) withdrawOffers(as AttemptEvent, f *fault.Fault) {
 	for _, r := range d.s.Steps {
 		if r.State == StepOffered {
-			r.State, r.Fault, r.Ended = to, f, d.now
+			d.move(&r, as)
+			r.Fault, r.Ended = f, d.now
 			d.put(r)
 			d.effect(Effect{Kind: EffectWithdraw, Step: r.ID})
 		}

@@ -294,7 +294,7 @@ func (d *decider) undeploy(e VerbAsked) {
 			return
 		}
 	}
-	d.withdrawOffers(StepAborted, nil)
+	d.withdrawOffers(AttemptAbort, nil)
 	if !d.enter(state.VerbDelete) {
 		return
 	}

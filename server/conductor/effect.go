@@ -36,3 +36,19 @@ type Effect struct {
 	Timeout    time.Duration `json:"timeout,omitempty"`
 	Created    time.Time     `json:"created"`
 }
+
+// Wanted tells whether an effect still serves the node's work. Ending a boot and power acts are always carried out.
+func Wanted(n Node, e Effect) bool {
+	switch e.Kind {
+	case EffectFinish:
+		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
+	case EffectPower:
+		return true
+	case EffectBoot:
+		// It begins with power off: once the ramdisk has looked itself up a repeat would cut it off.
+		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended && n.Boot.Redeemed.IsZero()
+	case EffectEject:
+		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended
+	}
+	return n.Flow != nil && n.Flow.Run == e.Run && n.Flow.Phase != PhaseEnded
+}

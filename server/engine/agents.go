@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -98,21 +97,7 @@ func (eng *Engine) session(tx conductor.Tx, s conductor.Session) (conductor.Node
 	if err != nil {
 		return n, fault.New(fault.ChannelToken, "the token's node does not exist")
 	}
-	return n, eng.stands(n, s)
-}
-
-func (eng *Engine) stands(n conductor.Node, s conductor.Session) error {
-	b := n.Boot
-	switch {
-	case b == nil || b.Ended || b.Contested || b.Redeemed.IsZero() || s.Claims.Generation != b.Generation:
-		return fault.New(fault.ChannelToken, "the token belongs to a boot that has ended").At(string(n.UUID), "")
-	case subtle.ConstantTimeCompare([]byte(s.Claims.Key), []byte(b.Key)) != 1,
-		subtle.ConstantTimeCompare([]byte(s.Peer.Key), []byte(b.Key)) != 1:
-		return fault.New(fault.ChannelToken, "the token is bound to another client key").At(string(n.UUID), "")
-	case s.Peer.Addr.String() != b.Source:
-		return fault.New(fault.ChannelSource, "the request comes from %s; this boot looked itself up from %s", s.Peer.Addr, b.Source).At(string(n.UUID), "")
-	}
-	return nil
+	return n, conductor.Stands(n, s)
 }
 
 // Heartbeat takes a sign of life. A stale sequence number is channel.stale_message and changes nothing.
@@ -150,7 +135,7 @@ func (eng *Engine) Heartbeat(ctx context.Context, s conductor.Session, r api.Hea
 
 // applyAs applies an agent's event, with the session checked again inside the transaction that acts on it.
 func (eng *Engine) applyAs(ctx context.Context, s conductor.Session, e conductor.Event) error {
-	return eng.applyWith(ctx, s.Claims.Node, func(n conductor.Node) (conductor.Event, error) { return e, eng.stands(n, s) }, nil)
+	return eng.applyWith(ctx, s.Claims.Node, func(n conductor.Node) (conductor.Event, error) { return e, conductor.Stands(n, s) }, nil)
 }
 
 // Start answers an agent's claim of a step; the answer is given after the commit (safety.md §2.7).

@@ -91,25 +91,9 @@ func (eng *Engine) recall(n conductor.Node) {
 	if w == nil || w.current == nil || n.Version < eng.versions[n.UUID] {
 		return
 	}
-	if !wanted(n, *w.current) {
+	if !conductor.Wanted(n, *w.current) {
 		w.cancel()
 	}
-}
-
-// wanted tells whether an effect still serves the node's work. Ending a boot and power acts are always carried out.
-func wanted(n conductor.Node, e conductor.Effect) bool {
-	switch e.Kind {
-	case conductor.EffectFinish:
-		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
-	case conductor.EffectPower:
-		return true
-	case conductor.EffectBoot:
-		// It begins with power off: once the ramdisk has looked itself up a repeat would cut it off.
-		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended && n.Boot.Redeemed.IsZero()
-	case conductor.EffectEject:
-		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended
-	}
-	return n.Flow != nil && n.Flow.Run == e.Run && n.Flow.Phase != conductor.PhaseEnded
 }
 
 // order hands a command to the dispatcher or takes it back. While the store is away it is tried again beside whoever
@@ -182,7 +166,7 @@ func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 		}
 		return
 	}
-	if !wanted(n, e) {
+	if !conductor.Wanted(n, e) {
 		eng.done(run, conductor.EffectDone{Effect: e, Fault: fault.New(fault.FlowAborted, "not wanted any more")}, false)
 		return
 	}

@@ -1,0 +1,79 @@
+package conductor
+
+import (
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// AttemptEvent is what moves an attempt of a step from one state to the next.
+type AttemptEvent string
+
+// The events of an attempt's life.
+const (
+	AttemptOffer     AttemptEvent = "offer"     // its command is handed to the agent
+	AttemptRun       AttemptEvent = "run"       // the server runs it itself, through the BMC
+	AttemptClaim     AttemptEvent = "claim"     // the agent's start, with the nonce of one process
+	AttemptSucceed   AttemptEvent = "succeed"   // its end, told by whoever runs it
+	AttemptFail      AttemptEvent = "fail"      // likewise
+	AttemptInterrupt AttemptEvent = "interrupt" // it was cut off: how far it came is unknown
+	AttemptAbort     AttemptEvent = "abort"     // it was stopped, or taken back, on request
+)
+
+// AttemptRow is one legal move of an attempt. Who brings it about is "server" or "agent".
+type AttemptRow struct {
+	From  StepState
+	Event AttemptEvent
+	To    StepState
+	Who   string
+	Doc   string // what it means, one sentence
+}
+
+// Attempts is the life of an attempt (safety.md §2.7) as data. Decide makes no other move, and the reference page is
+// made from these rows. Nothing leads out of an end, and nothing but a start leads to started: that is why an id runs
+// at most once.
+var Attempts = []AttemptRow{
+	{StepPlanned, AttemptOffer, StepOffered, "server", "The command is stored, then handed to the agent of this boot."},
+	{StepPlanned, AttemptRun, StepStarted, "server", "A step out of band is recorded as started in the transaction that stores its effect."},
+	{StepOffered, AttemptClaim, StepStarted, "agent", "The first claim is recorded with its nonce; the answer leaves after the commit."},
+	{StepOffered, AttemptInterrupt, StepInterrupted, "agent", "The agent's process ended between its journal and the answer, or the work failed before the claim: it never ran."},
+	{StepOffered, AttemptAbort, StepAborted, "server", "The offer is taken back on request; a later claim is refused."},
+	{StepStarted, AttemptSucceed, StepSucceeded, "agent", "The result is told by the claim that started it; it commits together with the next move."},
+	{StepStarted, AttemptFail, StepFailed, "agent", "The step says that it failed, and why."},
+	{StepStarted, AttemptInterrupt, StepInterrupted, "agent", "The process or machine restarted, or the server cut the step off; a retry is a new id."},
+	{StepStarted, AttemptAbort, StepAborted, "agent", "The step stopped at a safe point on request."},
+}
+
+// NextAttempt is where the event leads from a state; ok is false when it is not legal there.
+func NextAttempt(from StepState, e AttemptEvent) (to StepState, ok bool) {
+	for _, r := range Attempts {
+		if r.From == from && r.Event == e {
+			return r.To, true
+		}
+	}
+	return from, false
+}
+
+// endedBy is the event that an outcome is. An outcome that is none of the wire's counts as a failure.
+func endedBy(o api.Outcome) AttemptEvent {
+	switch o {
+	case api.Succeeded:
+		return AttemptSucceed
+	case api.Interrupted:
+		return AttemptInterrupt
+	case api.Aborted:
+		return AttemptAbort
+	}
+	return AttemptFail
+}
+
+// move takes an attempt through the table. An illegal move is a mistake in this package: it is refused, and nothing
+// of the decision counts.
+func (d *decider) move(r *StepRecord, e AttemptEvent) {
+	to, ok := NextAttempt(r.State, e)
+	if !ok {
+		d.illegal = true
+		d.Refuse = fault.New(fault.StepNotOffered, "%s is not possible for a step that is %s", e, r.State).At(string(d.n.UUID), r.Step.Name)
+		return
+	}
+	r.State = to
+}
