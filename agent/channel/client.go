@@ -27,6 +27,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/agent/run"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -201,7 +202,9 @@ func (c *Client) lookup(ctx context.Context) (string, error) {
 		}
 	}
 	var a api.LookupAnswer
+	failpoint.Here("lookup.before")
 	err = c.post(ctx, 2*patience, api.PathLookup, "", maxAnswer, q, &a)
+	failpoint.Here("lookup.after")
 	if err == nil {
 		err = api.CheckProtocol(a.Protocol)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -153,9 +154,12 @@ func (j *Journal) write(e entry) error {
 		return fmt.Errorf("write journal: %w", err)
 	}
 	line = append(line, '\n')
+	mark("before", e)
 	if _, err = j.file.Write(line); err == nil {
+		mark("unsynced", e)
 		err = j.file.Sync()
 	}
+	mark("after", e)
 	if err != nil {
 		err = fmt.Errorf("write journal: %w", err)
 		if undo := j.file.Truncate(j.size); undo != nil {
@@ -165,6 +169,23 @@ func (j *Journal) write(e entry) error {
 	}
 	j.size += int64(len(line))
 	return j.apply(e)
+}
+
+// mark is a place of one kind of line.
+func mark(side string, e entry) {
+	if !failpoint.On {
+		return
+	}
+	kind := "seq"
+	switch {
+	case e.Claim != nil:
+		kind = "claim"
+	case e.Ended != nil:
+		kind = "end"
+	case e.Over != "":
+		kind = "over"
+	}
+	failpoint.Here("journal." + kind + "." + side)
 }
 
 // Seq gives the next message number. Numbers never repeat within a boot; some are skipped.

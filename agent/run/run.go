@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -181,7 +182,9 @@ func (e *Executor) execute(ctx context.Context, c api.Command) error {
 	if !started {
 		return e.over(c.ID)
 	}
+	failpoint.Here("run.before")
 	end := e.run(ctx, a)
+	failpoint.Here("run.after")
 	if end == nil {
 		return ctx.Err() // no end to tell: the next process tells that it was interrupted
 	}
@@ -195,7 +198,9 @@ func (e *Executor) execute(ctx context.Context, c api.Command) error {
 // more: whether the server has recorded the claim is not known then, so its end is told.
 func (e *Executor) start(ctx context.Context, a *attempt) (started bool, err error) {
 	for n := 1; ; n++ {
+		failpoint.Here("start.before")
 		err := e.Server.Start(a.ctx, a.id, a.nonce)
+		failpoint.Here("start.after")
 		switch {
 		case ctx.Err() != nil:
 			return false, ctx.Err()
@@ -220,7 +225,9 @@ func (e *Executor) start(ctx context.Context, a *attempt) (started bool, err err
 func (e *Executor) tell(ctx context.Context, end Ended) error {
 	log := e.Log.With("command", end.ID, "outcome", end.Outcome)
 	for n := 1; ; n++ {
+		failpoint.Here("result.before")
 		err := e.Server.Result(ctx, end)
+		failpoint.Here("result.after")
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

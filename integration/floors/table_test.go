@@ -2,7 +2,8 @@ package floors
 
 // floors is the table. Floor 0 is the lowest; what each package answers for stands in its package comment.
 var floors = map[string]int{
-	"shared/fault": 0,
+	"shared/fault":     0,
+	"shared/failpoint": 0,
 
 	"shared/state":     1,
 	"shared/inventory": 1,

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -94,7 +95,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	// A BMC that goes on with another range must notice when the base was replaced meanwhile.
 	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x-%x"`, m.size, m.modified.UnixNano(), config.Generation))
+	failpoint.Here("medium.answer.before")
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(m, 0, m.size))
+	failpoint.Here("medium.answer.after")
 }
 
 // token takes the token out of Path{token}/bessemer.iso.

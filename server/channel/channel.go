@@ -24,6 +24,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
@@ -286,6 +287,13 @@ func (c *Channel) session(r *http.Request) (conductor.Session, error) {
 
 // answer writes a; nil is an empty 200.
 func (c *Channel) answer(w http.ResponseWriter, r *http.Request, a any) {
+	if failpoint.On {
+		failpoint.Here("answer.before " + r.URL.Path)
+		defer func() {
+			_ = http.NewResponseController(w).Flush() // so that the mark is behind the answer
+			failpoint.Here("answer.after " + r.URL.Path)
+		}()
+	}
 	if a == nil {
 		w.WriteHeader(http.StatusOK)
 		return

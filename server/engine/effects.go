@@ -11,6 +11,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -131,9 +132,13 @@ func (eng *Engine) handOver(e conductor.Effect) error {
 	case err != nil:
 		eng.cfg.Log.Error("hand over a command", "node", e.Node, "step", e.Step, "err", err)
 	case e.Kind == conductor.EffectWithdraw:
+		failpoint.Here("order.withdraw.before")
 		eng.cfg.Dispatcher.Withdraw(e.Node, e.Step)
+		failpoint.Here("order.withdraw.after")
 	case r.State == conductor.StepOffered && r.Command != nil:
+		failpoint.Here("order.offer.before")
 		eng.cfg.Dispatcher.Offer(e.Node, r.Generation, *r.Command)
+		failpoint.Here("order.offer.after")
 	}
 	return err
 }
@@ -176,7 +181,9 @@ func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 	}
 	began := eng.cfg.Now()
 	for try := 1; ; try++ {
+		failpoint.Here("effect.before")
 		out, err := eng.act(ctx, n, e)
+		failpoint.Here("effect.after")
 		if run.Err() != nil {
 			return
 		}
@@ -279,7 +286,35 @@ func (eng *Engine) bmc(ctx context.Context, n conductor.Node, again bool) (condu
 	if err != nil {
 		return nil, err
 	}
-	return d.Open(ctx, a)
+	b, err := d.Open(ctx, a)
+	if failpoint.On && err == nil {
+		b = marked{b}
+	}
+	return b, err
+}
+
+// marked has a mark on either side of each act upon a BMC; only the crash harness's build has it.
+type marked struct{ conductor.BMC }
+
+func (m marked) SetPower(ctx context.Context, a conductor.PowerAction) error {
+	failpoint.Here("bmc.power.before")
+	err := m.BMC.SetPower(ctx, a)
+	failpoint.Here("bmc.power.after")
+	return err
+}
+
+func (m marked) SetBoot(ctx context.Context, b conductor.BootTarget) error {
+	failpoint.Here("bmc.boot.before")
+	err := m.BMC.SetBoot(ctx, b)
+	failpoint.Here("bmc.boot.after")
+	return err
+}
+
+func (m marked) SetMedia(ctx context.Context, url string) error {
+	failpoint.Here("bmc.media.before")
+	err := m.BMC.SetMedia(ctx, url)
+	failpoint.Here("bmc.media.after")
+	return err
 }
 
 // driverSecret is the store's field for a secret of driver_info.
@@ -299,7 +334,9 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded}
 	if err == nil {
 		var res step.Result
+		failpoint.Here("step.before")
 		res, err = eng.runBound(ctx, n, r)
+		failpoint.Here("step.after")
 		end.Result = &res
 	}
 	if run.Err() != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -24,6 +25,9 @@ func (c *call) json(status int, v any) error {
 	}
 	c.w.Header().Set("Content-Type", "application/json")
 	c.sent = true
+	if failpoint.On {
+		defer c.answering()()
+	}
 	c.w.WriteHeader(status)
 	_, err = c.w.Write(body)
 	return c.late(err)
@@ -32,8 +36,23 @@ func (c *call) json(status int, v any) error {
 // empty answers without one.
 func (c *call) empty(status int) error {
 	c.sent = true
+	if failpoint.On {
+		defer c.answering()()
+	}
 	c.w.WriteHeader(status)
 	return nil
+}
+
+// answering marks both sides of the answer to a request that changed something.
+func (c *call) answering() (after func()) {
+	if c.r == nil || c.r.Method == http.MethodGet || c.r.Method == http.MethodHead {
+		return func() {}
+	}
+	failpoint.Here("rest.answer.before")
+	return func() {
+		_ = http.NewResponseController(c.w).Flush() // so that the mark is behind the answer
+		failpoint.Here("rest.answer.after")
+	}
 }
 
 // late notes an error after the status line: nothing can be told to the client any more.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -100,7 +101,10 @@ func (s *Store) settle() {
 	b := s.batch
 	s.batch = nil
 	if b.broken == nil {
-		b.broken = s.writer.run("COMMIT")
+		failpoint.Here("store.commit.before")
+		if b.broken = s.writer.run("COMMIT"); b.broken == nil {
+			failpoint.Here("store.commit.after")
+		}
 	}
 	if b.broken != nil {
 		_ = s.writer.run("ROLLBACK") // fails when SQLite has rolled back by itself
