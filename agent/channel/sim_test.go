@@ -55,7 +55,8 @@ type site struct {
 	plan      []step.ID
 	steps     map[step.ID]*attempt
 	progress  []float64
-	watched   bool
+	pace      time.Duration
+	watched   chan struct{} // closed when pace changes
 	log       bytes.Buffer
 	keys      map[string]bool // that claimed with the right secret
 }
@@ -231,10 +232,24 @@ func (s *site) Log(_ context.Context, c conductor.Session, r api.LogRequest) err
 	return nil
 }
 
-func (s *site) Watched(conductor.NodeID) bool {
+func (s *site) Pace(conductor.NodeID) (time.Duration, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.watched
+	if s.watched == nil {
+		s.watched = make(chan struct{})
+	}
+	return s.pace, s.watched
+}
+
+// watch begins or ends the looking on.
+func (s *site) watch(every time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pace = every
+	if s.watched != nil {
+		close(s.watched)
+		s.watched = nil
+	}
 }
 
 // await waits in the bubble's time until ok holds under the lock.
@@ -445,19 +460,18 @@ func TestProgressWhileWatched(t *testing.T) {
 		}
 		defer m.start()()
 		count := func() int { s.mu.Lock(); defer s.mu.Unlock(); return len(s.progress) }
-		watch := func(on bool) { s.mu.Lock(); s.watched = on; s.mu.Unlock() }
 		s.await("started", func() bool { return s.steps["one"].state == "started" })
 		<-time.After(20 * time.Second)
 		if n := count(); n > 3 {
 			t.Errorf("unwatched: %d reports in 20 s", n)
 		}
-		watch(true)
+		s.watch(time.Second)
 		before := count()
 		<-time.After(20 * time.Second)
 		if n := count() - before; n < 15 || n > 30 {
 			t.Errorf("watched: %d reports in 20 s", n)
 		}
-		watch(false)
+		s.watch(0)
 		<-time.After(4 * time.Second)
 		before = count()
 		<-time.After(20 * time.Second)

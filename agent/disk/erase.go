@@ -73,6 +73,7 @@ func (e *Eraser) Erase(ctx context.Context, disks []*Disk, opt Options, report f
 func (e *Eraser) parallel(ctx context.Context, disks []*Disk, report func(step.Progress),
 	fn func(context.Context, *Disk, *Track, *Record) error) ([]Record, error) {
 	m := NewMeter(report, e.Now)
+	defer m.Tick()()
 	records, errs := make([]Record, len(disks)), make([]error, len(disks))
 	tracks := make([]*Track, len(disks))
 	for i, d := range disks {
@@ -156,6 +157,7 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 			return context.Cause(ctx)
 		}
 		e.Log.Info("erase", "device", d.String(), "method", m.name)
+		t.Method(m.name)
 		t.Stage(m.stage)
 		var before [][32]byte
 		var err error
@@ -189,7 +191,6 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 		}
 		r.Tried = append(r.Tried, fmt.Sprintf("%s: %v", m.name, err))
 		e.Log.Warn("erase method failed, taking the next", "device", d.String(), "method", m.name, "err", err)
-		t.Restart()
 	}
 	return fault.New(fault.DiskNotErased, "%s (%s): no method erased it: %s", d.Info.Name, d, strings.Join(r.Tried, "; "))
 }
@@ -220,10 +221,12 @@ func (e *Eraser) methods(d *Disk, opt Options, alone bool, c *controllers, z zer
 				}
 				out = append(out, method{name: name, stage: "format", run: func(_ context.Context, t *Track) error {
 					defer c.lock(d.Info.Controller)()
+					t.Uncut(true)
+					defer t.Uncut(false)
 					if err := d.NVMeFormat(f.nsid, f.keep|ses<<9); err != nil {
 						return d.Failure("format", 0, err)
 					}
-					t.Add(d.Bytes)
+					t.Skip(d.Bytes)
 					return nil
 				}})
 			}

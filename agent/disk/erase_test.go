@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -411,23 +410,5 @@ func TestI05_MetadataThatComesBackIsFound(t *testing.T) {
 	}
 	if _, err := eraser().Metadata(t.Context(), disks, none); !fault.Has(err, fault.DiskNotErased) {
 		t.Fatalf("got %v", err)
-	}
-}
-
-func TestMeterCountsAllDisks(t *testing.T) {
-	now := time.Unix(0, 0)
-	var got step.Progress
-	m := disk.NewMeter(func(p step.Progress) { got = p }, func() time.Time { return now })
-	a, b := m.Track("a", 1000), m.Track("b", 3000)
-	now = now.Add(10 * time.Second)
-	a.Add(1000)
-	now = now.Add(10 * time.Second)
-	b.Add(1000)
-	if got.Percent != 50 || got.Done != 2000 || got.Total != 4000 || got.Rate != 100 || got.Left != 20*time.Second {
-		t.Errorf("got %+v", got)
-	}
-	b.Restart()
-	if got.Percent != 50 || math.Abs(got.Devices[1].Percent) > 0 {
-		t.Errorf("after a restart %+v", got)
 	}
 }

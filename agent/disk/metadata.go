@@ -27,6 +27,7 @@ var copies = []int64{64 << 20, 256 << 30}
 func (e *Eraser) Metadata(ctx context.Context, disks []*Disk, report func(step.Progress)) ([]Record, error) {
 	return e.parallel(ctx, disks, report, func(ctx context.Context, d *Disk, t *Track, r *Record) error {
 		r.Method = MethodMetadata
+		t.Method(MethodMetadata)
 		areas, err := d.signatureAreas()
 		if err != nil {
 			return err

@@ -97,7 +97,10 @@ func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(s
 			return out, err
 		}
 	}
-	track := disk.NewMeter(report, w.Now).Track(to.String(), 0)
+	meter := disk.NewMeter(report, w.Now)
+	defer meter.Tick()()
+	track := meter.Track(to.String(), 0)
+	track.Method("write-" + s.Format)
 	track.Stage("fetch")
 	for {
 		err := w.transfer(ctx, s, to, track, &out)

@@ -138,7 +138,7 @@ func (e *Executor) call(ctx context.Context, a *attempt) (o outcome) {
 		}
 	}
 	o.result, o.err = e.Manager.Run(ctx, c.Step, step.Call{
-		ID: c.ID, Flow: c.Flow, Args: c.Args, Devices: c.Devices, Node: c.Node, Report: a.progress.report, Log: a.log,
+		ID: c.ID, Flow: c.Flow, Args: c.Args, Devices: c.Devices, Node: c.Node, Resume: c.Resume, Report: a.progress.report, Log: a.log,
 		Secret: func(ctx context.Context, name string) ([]byte, error) {
 			if !slices.Contains(secrets, name) {
 				return nil, fault.New(fault.RequestForbidden, "step %s does not say that it needs the secret %q", c.Step, name)
@@ -185,7 +185,7 @@ func stopped(err error) bool {
 
 func isFault(err error) bool { _, ok := errors.AsType[*fault.Fault](err); return ok }
 
-// progress is the latest report of a step. Percent never goes back, whatever the step says.
+// progress is the latest report of a step. No percentage goes back, whatever the step says.
 type progress struct {
 	mu   sync.Mutex
 	last *step.Progress
@@ -194,19 +194,7 @@ type progress struct {
 func (p *progress) report(now step.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !(now.Percent >= 0) { // also not a number
-		now.Percent = 0
-	}
-	now.Percent = min(now.Percent, 100)
-	if p.last != nil {
-		now.Percent = max(now.Percent, p.last.Percent)
-	}
-	now.Rate = sane(now.Rate)
-	now.Devices = slices.Clone(now.Devices)
-	for i := range now.Devices {
-		d := &now.Devices[i]
-		d.Percent, d.Rate = min(sane(d.Percent), 100), sane(d.Rate)
-	}
+	now = now.After(p.last)
 	p.last = &now
 }
 
@@ -214,12 +202,4 @@ func (p *progress) latest() *step.Progress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.last
-}
-
-// sane keeps what JSON can't carry, and what makes no sense, out of a report.
-func sane(v float64) float64 {
-	if v > 0 && v <= 1e300 {
-		return v
-	}
-	return 0
 }

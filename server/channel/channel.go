@@ -38,7 +38,9 @@ type Conductor interface {
 	Result(ctx context.Context, s conductor.Session, r api.ResultRequest) error
 	Secret(ctx context.Context, s conductor.Session, r api.SecretRequest) ([]byte, error)
 	Log(ctx context.Context, s conductor.Session, r api.LogRequest) error
-	Watched(node conductor.NodeID) bool
+	// Pace is how often the node's progress is wanted just now, 0 for with the heartbeat; changed is closed when that
+	// may have become something else.
+	Pace(node conductor.NodeID) (every time.Duration, changed <-chan struct{})
 }
 
 // Tokens issues and verifies node tokens; server/token does.
@@ -188,11 +190,8 @@ func (c *Channel) heartbeat(ctx context.Context, s conductor.Session, q api.Hear
 		// The new token is worth most now: the answer is not held.
 		renewed.Token, renewed.Expires, hold = text, fresh.Expires, false
 	}
-	a := c.Dispatcher.next(ctx, s.Claims.Node, s.Claims.Generation, hold, q.Running != "", func() time.Duration {
-		if c.Conductor.Watched(s.Claims.Node) {
-			return time.Second
-		}
-		return 0
+	a := c.Dispatcher.next(ctx, s.Claims.Node, s.Claims.Generation, hold, q.Running != "", func() (time.Duration, <-chan struct{}) {
+		return c.Conductor.Pace(s.Claims.Node)
 	})
 	a.Token, a.Expires = renewed.Token, renewed.Expires
 	return a, nil

@@ -10,13 +10,9 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-const (
-	// resend is after how long an order that was put into an answer, and had no visible effect, is put into another:
-	// the answer may have been lost. The agent knows an order by its id.
-	resend = 2 * time.Second
-	// look is how often a held heartbeat of a running step looks whether someone watches.
-	look = 2 * time.Second
-)
+// resend is after how long an order that was put into an answer, and had no visible effect, is put into another: the
+// answer may have been lost. The agent knows an order by its id.
+const resend = 2 * time.Second
 
 // Dispatcher hands commands to agents that hold a heartbeat open. It implements conductor.Dispatcher. All it knows
 // is in memory: what must survive is in the conductor's store, which offers again after a restart.
@@ -136,7 +132,7 @@ func (d *Dispatcher) ended(node conductor.NodeID, id step.ID) {
 
 // next is the answer to a heartbeat: at once when there is an order or it is not to be held, else when there is one,
 // when a newer heartbeat comes, when someone begins or ends to watch a running step, or after api.HeartbeatMax.
-func (d *Dispatcher) next(ctx context.Context, node conductor.NodeID, generation uint64, hold, running bool, watch func() time.Duration) api.HeartbeatAnswer {
+func (d *Dispatcher) next(ctx context.Context, node conductor.NodeID, generation uint64, hold, running bool, pace func() (time.Duration, <-chan struct{})) api.HeartbeatAnswer {
 	ctx, cancel := context.WithTimeout(ctx, api.HeartbeatMax)
 	defer cancel()
 	d.mu.Lock()
@@ -150,39 +146,38 @@ func (d *Dispatcher) next(ctx context.Context, node conductor.NodeID, generation
 	l.changed()
 	for {
 		a := api.HeartbeatAnswer{Watch: l.watch}
+		var watchers <-chan struct{} // never, as nil, when nothing runs that could be watched
 		if running {
-			a.Watch = d.outside(watch)
+			a.Watch, watchers = d.outside(pace)
 		}
 		if d.lines[node] != l || l.turn != turn {
 			return api.HeartbeatAnswer{Watch: l.watch}
 		}
 		wait := l.orders(&a, d.now())
-		if running {
-			wait = min(wait, look)
-		}
 		if a.Command != nil || a.Abort != "" || a.Watch != l.watch || !hold || ctx.Err() != nil {
 			l.watch = a.Watch
 			return a
 		}
-		d.sleep(ctx, l.wake, wait)
+		d.sleep(ctx, l.wake, watchers, wait)
 	}
 }
 
-// outside calls watch without the lock: it is another package's code.
-func (d *Dispatcher) outside(watch func() time.Duration) time.Duration {
+// outside calls pace without the lock: it is another package's code.
+func (d *Dispatcher) outside(pace func() (time.Duration, <-chan struct{})) (time.Duration, <-chan struct{}) {
 	d.mu.Unlock()
 	defer d.mu.Lock()
-	return watch()
+	return pace()
 }
 
-// sleep waits without the lock for a change, the context's end or wait.
-func (d *Dispatcher) sleep(ctx context.Context, wake <-chan struct{}, wait time.Duration) {
+// sleep waits without the lock for a change of the line or of who watches, the context's end or wait.
+func (d *Dispatcher) sleep(ctx context.Context, wake, watchers <-chan struct{}, wait time.Duration) {
 	d.mu.Unlock()
 	defer d.mu.Lock()
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-wake:
+	case <-watchers:
 	case <-ctx.Done():
 	case <-t.C:
 	}

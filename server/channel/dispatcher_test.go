@@ -20,15 +20,15 @@ type held struct {
 }
 
 // hold sends a heartbeat to a dispatcher and waits until it is open or answered.
-func hold(d *Dispatcher, generation uint64, wait, running bool, watch func() time.Duration) *held {
+func hold(d *Dispatcher, generation uint64, wait, running bool, pace func() (time.Duration, <-chan struct{})) *held {
 	h := &held{done: make(chan struct{})}
-	if watch == nil {
-		watch = func() time.Duration { return 0 }
+	if pace == nil {
+		pace = func() (time.Duration, <-chan struct{}) { return 0, nil }
 	}
 	sent := time.Now()
 	go func() {
 		defer close(h.done)
-		h.answer = d.next(context.Background(), nodeA, generation, wait, running, watch)
+		h.answer = d.next(context.Background(), nodeA, generation, wait, running, pace)
 		h.took = time.Since(sent)
 	}()
 	synctest.Wait()
@@ -181,12 +181,19 @@ func TestWatchingEndsTheHold(t *testing.T) {
 	bubble(t, func(t *testing.T, d *Dispatcher) {
 		var mu sync.Mutex
 		var every time.Duration
-		watch := func() time.Duration { mu.Lock(); defer mu.Unlock(); return every }
-		set := func(v time.Duration) { mu.Lock(); every = v; mu.Unlock() }
+		changed := make(chan struct{})
+		watch := func() (time.Duration, <-chan struct{}) { mu.Lock(); defer mu.Unlock(); return every, changed }
+		set := func(v time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			every = v
+			close(changed)
+			changed = make(chan struct{})
+		}
 		h := hold(d, 7, true, true, watch)
 		<-time.After(3 * time.Second)
 		set(time.Second)
-		if a := h.get(); a.Watch != time.Second || h.took > 5*time.Second {
+		if a := h.get(); a.Watch != time.Second || h.took > 3*time.Second {
 			t.Errorf("%+v after %s", a, h.took)
 		}
 		h = hold(d, 7, true, true, watch)
@@ -198,7 +205,7 @@ func TestWatchingEndsTheHold(t *testing.T) {
 			t.Errorf("one that is overtaken says %+v", a)
 		}
 		set(0)
-		if a := newer.get(); a.Watch != 0 || newer.took > look {
+		if a := newer.get(); a.Watch != 0 || newer.took > 0 {
 			t.Errorf("the end of the watching: %+v after %s", a, newer.took)
 		}
 	})

@@ -41,7 +41,6 @@ type fake struct {
 	err     error    // of every call but lookup
 	bound   map[conductor.NodeID]string
 	gen     uint64
-	watched bool
 	lookups int
 }
 
@@ -94,11 +93,7 @@ func (f *fake) Log(_ context.Context, s conductor.Session, _ api.LogRequest) err
 	return f.note("log", s.Claims.Node)
 }
 
-func (f *fake) Watched(conductor.NodeID) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.watched
-}
+func (f *fake) Pace(conductor.NodeID) (time.Duration, <-chan struct{}) { return 0, nil }
 
 // rig is a channel with a fake conductor, called without sockets.
 type rig struct {

@@ -109,11 +109,7 @@ func rows(s api.StepView) []part {
 	}
 	var out []part
 	for _, d := range p.Devices {
-		tail := fmt.Sprintf(" %.0f%%%s", d.Percent, rateText(d.Rate, p.Unit))
-		if d.Stage != "" {
-			tail += ", " + d.Stage
-		}
-		out = append(out, part{s.Step + " " + d.Device, tail, d.Percent})
+		out = append(out, part{s.Step + " " + d.Device, " " + deviceText(d, p.Unit), d.Percent})
 	}
 	return out
 }

@@ -54,7 +54,7 @@ func erasing(percent float64) api.StepsAnswer {
 	s.State, s.Wait = state.Cleaning, nil
 	s.Steps[1] = api.StepView{ID: "s1", Step: "deploy.erase_devices", Where: step.InBand, State: "started", Started: before(65 * time.Second), Deadline: before(-72 * time.Hour),
 		Progress: &step.Progress{Percent: percent, Done: int64(percent * 1e9), Total: 100e9, Unit: "bytes", Rate: 350e6, Left: 3 * time.Minute, Item: "2 disks",
-			Devices: []step.DeviceProgress{{Device: "wwn:5000c500a1b2c3d4", Percent: percent, Rate: 200e6, Stage: "overwrite"}, {Device: "nvme-eui:0025385b71b0c2a1", Percent: 100, Stage: "done"}}}}
+			Devices: []step.DeviceProgress{{Device: "wwn:5000c500a1b2c3d4", Percent: percent, Rate: 200e6, Left: 4 * time.Minute, Method: "overwrite-zeros", Stage: "overwrite"}, {Device: "nvme-eui:0025385b71b0c2a1", Percent: 100, Method: "nvme-format-crypto", Stage: "done", Verify: step.Verified}}}}
 	return s
 }
 
@@ -151,12 +151,13 @@ func TestGolden(t *testing.T) {
 			{CreatedAt: before(30 * time.Hour), Severity: "INFO", EventType: "enroll", Event: "enrolled"}}},
 		"/v1/nodes/n1/steps": waiting(),
 		"/v1/nodes/n3":       failed,
+		"/v1/nodes/n4/steps": erasing(33),
 		"/v1/nodes/n3/steps": ended(state.DeployFail, "long", fault.StepFailed),
 		"/v1/images":         api.ImageList{Images: []api.Image{{Name: "debian.raw.zst", Format: "raw.zst", Size: 345678901, SHA256: strings.Repeat("ab", 32), Created: now.Add(-time.Hour)}}},
 	}
 	server := canned(t, answers)
 	for name, args := range map[string][]string{
-		"list.txt": {"node", "list"}, "show.txt": {"node", "show", "n1"}, "show-failed.txt": {"node", "show", "n3"}, "steps.txt": {"node", "steps", "n1"}, "steps.yaml": {"node", "steps", "n1", "-o", "yaml"},
+		"list.txt": {"node", "list"}, "show.txt": {"node", "show", "n1"}, "show-failed.txt": {"node", "show", "n3"}, "steps.txt": {"node", "steps", "n1"}, "steps-disks.txt": {"node", "steps", "n4"}, "steps.yaml": {"node", "steps", "n1", "-o", "yaml"},
 		"history.txt": {"node", "history", "n1"}, "ports.txt": {"port", "list"}, "images.txt": {"image", "list"},
 		"missing.txt": {"node", "show", "n2"},
 		"help.txt":    {"--help"}, "help-node.txt": {"node", "--help"}, "help-deploy.txt": {"node", "deploy", "--help"},

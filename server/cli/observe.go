@@ -173,11 +173,30 @@ func (c *command) nodeSteps() *cobra.Command {
 				}
 				row(w, x.Step, string(x.Where), x.State, dash(c.clock(x.Started)), dash(took), detail)
 			}
+			stepDevices(w, s.Steps)
 		})
 	})
 	cmd.Flags().StringVar(&run, "run", "", "an earlier run, by its UUID")
 	cmd.Flags().BoolVar(&available, "available", false, "list the steps that may be asked for, with their arguments")
 	return cmd
+}
+
+// stepDevices tells how far each disk is, or came, of those steps that work on disks.
+func stepDevices(w io.Writer, steps []api.StepView) {
+	head := false
+	for _, x := range steps {
+		if x.Progress == nil {
+			continue
+		}
+		for _, d := range x.Progress.Devices {
+			if !head {
+				fmt.Fprintln(w)
+				row(w, "STEP", "DISK", "PROGRESS")
+				head = true
+			}
+			row(w, x.Step, d.Device, deviceText(d, x.Progress.Unit))
+		}
+	}
 }
 
 func (c *command) availableSteps(ctx context.Context, a *client.Client, node string) error {

@@ -192,6 +192,23 @@ func progressText(p *step.Progress) string {
 	return t
 }
 
+// deviceText is the same of one of the step's disks.
+func deviceText(d step.DeviceProgress, unit string) string {
+	t := fmt.Sprintf("%.0f%%%s", d.Percent, rateText(d.Rate, unit))
+	if d.Left > 0 {
+		t += fmt.Sprintf(", %s left", span(d.Left))
+	}
+	for _, more := range []string{d.Stage, d.Method} {
+		if more != "" {
+			t += ", " + more
+		}
+	}
+	if d.Verify != "" && d.Stage != "verify" {
+		t += ", verification " + d.Verify
+	}
+	return t
+}
+
 func rateText(rate float64, unit string) string {
 	switch {
 	case rate <= 0:

@@ -241,7 +241,8 @@ func (d *decider) stepEnded(e StepEnded) {
 	}
 	r.Ended, r.Result, r.Fault = d.now, e.Result, e.Fault
 	if e.Progress != nil {
-		r.Progress = e.Progress
+		p := e.Progress.After(r.Progress)
+		r.Progress = &p
 	}
 	f := e.Fault
 	if f != nil {
@@ -250,8 +251,7 @@ func (d *decider) stepEnded(e StepEnded) {
 	d.move(&r, endedBy(e.Outcome))
 	switch {
 	case r.State == StepSucceeded && r.Progress != nil:
-		p := *r.Progress
-		p.Percent, p.Left = 100, 0
+		p := r.Progress.Complete()
 		r.Progress = &p
 	case r.State == StepFailed && f == nil:
 		f = fault.New(fault.StepFailed, "the step failed without saying why").At("", r.Step.Name)

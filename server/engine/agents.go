@@ -231,7 +231,7 @@ func (eng *Engine) Log(ctx context.Context, s conductor.Session, r api.LogReques
 	return nil
 }
 
-// report takes progress; within one attempt it never goes back.
+// report takes progress; within one attempt no percentage goes back.
 func (eng *Engine) report(id conductor.NodeID, st step.ID, p step.Progress) {
 	eng.mu.Lock()
 	a := eng.agents[id]
@@ -239,9 +239,11 @@ func (eng *Engine) report(id conductor.NodeID, st step.ID, p step.Progress) {
 		a = &presence{}
 		eng.agents[id] = a
 	}
-	if a.step == st && a.progress != nil && p.Percent < a.progress.Percent {
-		p.Percent = a.progress.Percent
+	var last *step.Progress
+	if a.step == st {
+		last = a.progress
 	}
+	p = p.After(last)
 	a.step, a.progress = st, &p
 	eng.mu.Unlock()
 	eng.notify(id)

@@ -57,8 +57,9 @@ type Engine struct {
 	versions map[conductor.NodeID]int64 // of the newest decision that was carried outside
 	agents   map[conductor.NodeID]*presence
 	subs     map[*subscription]struct{}
-	run      context.Context // nil until Run, and after it
-	ready    chan struct{}   // closed when Run has gone on with what the store held
+	paces    map[conductor.NodeID]chan struct{} // closed when a watcher of the node comes or goes
+	run      context.Context                    // nil until Run, and after it
+	ready    chan struct{}                      // closed when Run has gone on with what the store held
 	wg       sync.WaitGroup
 }
 
@@ -78,7 +79,7 @@ func New(cfg Config) (*Engine, error) {
 	eng := &Engine{
 		cfg: cfg, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
 		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{},
-		subs: map[*subscription]struct{}{}, ready: make(chan struct{}),
+		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}
 	for _, d := range cfg.Drivers {
 		reg, err := step.NewRegistry(append(append([]step.Step{}, d.Steps()...), catalog.InBand...)...)

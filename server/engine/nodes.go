@@ -303,6 +303,7 @@ func (eng *Engine) DeleteNode(ctx context.Context, who conductor.Caller, ident s
 	delete(eng.versions, id)
 	delete(eng.hands, id)
 	delete(eng.agents, id)
+	eng.repace(id)
 	if w := eng.workers[id]; w != nil && w.cancel != nil {
 		w.cancel()
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 )
@@ -23,26 +24,62 @@ func (eng *Engine) Watch(ctx context.Context, ident string) <-chan struct{} {
 	}
 	eng.mu.Lock()
 	eng.subs[s] = struct{}{}
+	eng.repace(s.node)
 	eng.mu.Unlock()
 	context.AfterFunc(ctx, func() {
 		eng.mu.Lock()
 		defer eng.mu.Unlock()
 		delete(eng.subs, s)
+		eng.repace(s.node)
 		close(s.ch)
 	})
 	return s.ch
 }
 
-// Watched tells whether somebody looks on, so that the agent is asked for progress more often.
-func (eng *Engine) Watched(id conductor.NodeID) bool {
+const (
+	// watched is how often a running step's progress is asked for while somebody looks on. With the half second that an
+	// agent's own report may be old, what is shown is less than two seconds old.
+	watched = time.Second
+	// shared is the least time between two reports of all nodes together, for somebody who looks on a whole fleet.
+	shared = 2 * time.Millisecond
+)
+
+// Pace tells how often the node's progress is wanted: every second while somebody looks on, more seldom while a whole
+// fleet at work is looked on, 0 (with the heartbeat) when nobody does. changed is closed when a watcher came or went.
+func (eng *Engine) Pace(id conductor.NodeID) (every time.Duration, changed <-chan struct{}) {
 	eng.mu.Lock()
 	defer eng.mu.Unlock()
 	for s := range eng.subs {
-		if s.node == id || s.node == "" {
-			return true
+		switch s.node {
+		case id:
+			every = watched
+		case "":
+			if every == 0 {
+				every = max(watched, time.Duration(len(eng.waits))*shared)
+			}
 		}
 	}
-	return false
+	c := eng.paces[id]
+	if c == nil {
+		c = make(chan struct{})
+		eng.paces[id] = c
+	}
+	return every, c
+}
+
+// repace tells held heartbeats that a watcher of the node, or of all, came or went. Called with the lock held.
+func (eng *Engine) repace(id conductor.NodeID) {
+	if id == "" {
+		for _, c := range eng.paces {
+			close(c)
+		}
+		clear(eng.paces)
+		return
+	}
+	if c := eng.paces[id]; c != nil {
+		close(c)
+		delete(eng.paces, id)
+	}
 }
 
 func (eng *Engine) notify(id conductor.NodeID) {

@@ -132,6 +132,7 @@ type Command struct {
 	Node     map[string]any       `json:"node,omitempty"` // properties steps need: skip_block_devices, ...
 	Timeout  time.Duration        `json:"timeout"`        // nanoseconds
 	Destroys bool                 `json:"destroys,omitempty"`
+	Resume   []step.Checkpoint    `json:"resume,omitempty"` // where an earlier attempt of the same run came to
 }
 
 // StartRequest claims a step id before running it. Nonce is made by this process for this claim.

@@ -155,9 +155,23 @@ func progress(p *step.Progress) error {
 		if d.Percent < 0 || d.Percent > 100 || d.Rate < 0 {
 			return invalid("progress of a device is outside its range")
 		}
-		if err := names("device", d.Device, "stage", d.Stage); err != nil {
+		if err := names("device", d.Device, "stage", d.Stage, "method", d.Method, "verify", d.Verify); err != nil {
+			return err
+		}
+		if d.Done < 0 || d.Total < 0 || d.Left < 0 {
+			return invalid("progress of a device is outside its range")
+		}
+	}
+	if len(p.Checkpoints) > step.MaxCheckpoints {
+		return invalid("progress carries %d checkpoints, at most %d are accepted", len(p.Checkpoints), step.MaxCheckpoints)
+	}
+	for _, c := range p.Checkpoints {
+		if c.Until < 0 || c.Until > c.Disk.Size {
+			return invalid("a checkpoint is outside its disk")
+		}
+		if err := names("method", c.Method, "serial", c.Disk.Serial, "wwn", c.Disk.WWN, "class", string(c.Disk.Class)); err != nil {
 			return err
 		}
 	}
-	return names("item", p.Item, "unit", p.Unit)
+	return names("item", p.Item, "unit", p.Unit, "uncut", p.Uncut)
 }

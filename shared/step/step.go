@@ -76,27 +76,6 @@ func Split(name string) (iface, short string) {
 // ID names one attempt of a step (a UUID; safety.md §2.7).
 type ID string
 
-// Progress is where a running step stands. Done and Total are in Unit ("bytes"); Total 0 means unknown. Rate is in
-// units per second. Percent is 0 to 100 over the whole step; it never goes back within one attempt.
-type Progress struct {
-	Percent float64          `json:"percent"`
-	Done    int64            `json:"done,omitempty"`
-	Total   int64            `json:"total,omitempty"`
-	Unit    string           `json:"unit,omitempty"`
-	Rate    float64          `json:"rate,omitempty"`
-	Left    time.Duration    `json:"left,omitempty"` // estimated, nanoseconds; 0 means unknown
-	Item    string           `json:"item,omitempty"` // what is being worked on, for people
-	Devices []DeviceProgress `json:"devices,omitempty"`
-}
-
-// DeviceProgress is the same for one disk.
-type DeviceProgress struct {
-	Device  string  `json:"device"` // stable identity as inventory.DeviceID.String
-	Percent float64 `json:"percent"`
-	Rate    float64 `json:"rate,omitempty"`
-	Stage   string  `json:"stage,omitempty"` // "format", "overwrite", "verify", "done", "failed"
-}
-
 // Result is what a successful step leaves. Data is stored with the step and must survive JSON.
 type Result struct {
 	Data   map[string]any `json:"data,omitempty"`
@@ -110,6 +89,7 @@ type Call struct {
 	Args    Args                                          // validated, defaults filled in
 	Devices []inventory.DeviceID                          // the disks the started step may touch, and no others (safety.md I1)
 	Node    map[string]any                                // the node's properties, as far as steps need them: skip list, allowed classes
+	Resume  []Checkpoint                                  // where an earlier attempt of the same run came to; hints, never proof
 	Report  func(Progress)                                // never nil; cheap; may be called from several goroutines
 	Log     *slog.Logger                                  // never nil
 	Secret  func(context.Context, string) ([]byte, error) // never nil; refuses names outside Step.Secrets
