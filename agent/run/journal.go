@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
-	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // reserve is how many sequence numbers one line takes: a new process skips what the old one may have used.
@@ -22,8 +23,7 @@ const reserve = 1024
 type Journal struct {
 	mu      sync.Mutex
 	file    file
-	claims  map[step.ID]*claim
-	order   []step.ID
+	memory  Memory
 	seq     uint64 // last given
 	ceiling uint64 // last reserved
 	size    int64  // of the file's whole lines
@@ -36,28 +36,6 @@ type file interface {
 	Sync() error
 	Truncate(size int64) error
 	Close() error
-}
-
-// claim is one attempt as the journal knows it.
-type claim struct {
-	step  string
-	nonce string
-	ended *Ended
-	over  bool // the server took the result, or wants none
-}
-
-// entry is one line: exactly one of its fields is set.
-type entry struct {
-	Seq   uint64     `json:"seq,omitempty"`
-	Claim *claimLine `json:"claim,omitempty"`
-	Ended *Ended     `json:"ended,omitempty"`
-	Over  step.ID    `json:"over,omitempty"`
-}
-
-type claimLine struct {
-	ID    step.ID `json:"id"`
-	Step  string  `json:"step"`
-	Nonce string  `json:"nonce"`
 }
 
 // OpenJournal reads the journal at path, or starts one. A last line without its end was never acted upon: it is cut
@@ -79,7 +57,7 @@ func openJournal(f *os.File) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{file: f, claims: map[step.ID]*claim{}}
+	j := &Journal{file: f}
 	whole, err := j.replay(text)
 	if err != nil {
 		return nil, err
@@ -100,7 +78,7 @@ func (j *Journal) replay(text []byte) (whole int, err error) {
 		if end < 0 {
 			return whole, nil
 		}
-		var e entry
+		var e Line
 		if err := json.Unmarshal(text[whole:whole+end], &e); err != nil {
 			return 0, fmt.Errorf("line %d: %w", n, err)
 		}
@@ -111,41 +89,31 @@ func (j *Journal) replay(text []byte) (whole int, err error) {
 	}
 }
 
-// apply is the journal's state machine.
-func (j *Journal) apply(e entry) error {
-	switch {
-	case e.Seq > 0:
-		if e.Seq <= j.ceiling {
-			return fmt.Errorf("numbers go back from %d to %d", j.ceiling, e.Seq)
-		}
-		j.ceiling = e.Seq
-	case e.Claim != nil:
-		if e.Claim.ID == "" || e.Claim.Nonce == "" || j.claims[e.Claim.ID] != nil {
-			return fmt.Errorf("step id %q is claimed twice or incompletely", e.Claim.ID)
-		}
-		j.claims[e.Claim.ID] = &claim{step: e.Claim.Step, nonce: e.Claim.Nonce}
-		j.order = append(j.order, e.Claim.ID)
-	case e.Ended != nil:
-		c := j.claims[e.Ended.ID]
-		if c == nil || c.ended != nil || c.over {
-			return fmt.Errorf("step id %q ends without being open", e.Ended.ID)
-		}
-		c.ended = e.Ended
-	case e.Over != "":
-		c := j.claims[e.Over]
-		if c == nil {
-			return fmt.Errorf("step id %q is over without being claimed", e.Over)
-		}
-		c.over = true
-	default:
-		return errors.New("an empty entry")
+// apply takes a line in.
+func (j *Journal) apply(e Line) error {
+	if e.Seq == 0 {
+		return j.memory.apply(e)
 	}
+	if e.Seq <= j.ceiling {
+		return fmt.Errorf("numbers go back from %d to %d", j.ceiling, e.Seq)
+	}
+	j.ceiling = e.Seq
 	return nil
+}
+
+// Write makes a line durable, then true. A line that the table of marks does not allow is refused.
+func (j *Journal) Write(e Line) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, err := j.memory.With(e); err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	return j.write(e)
 }
 
 // write makes e durable, then true. What a failed write left is taken back, so that the next can succeed once a full
 // tmpfs has room again; if that fails too, nothing more is written.
-func (j *Journal) write(e entry) error {
+func (j *Journal) write(e Line) error {
 	if j.broken != nil {
 		return j.broken
 	}
@@ -172,7 +140,7 @@ func (j *Journal) write(e entry) error {
 }
 
 // mark is a place of one kind of line.
-func mark(side string, e entry) {
+func mark(side string, e Line) {
 	if !failpoint.On {
 		return
 	}
@@ -193,7 +161,7 @@ func (j *Journal) Seq() (uint64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.seq == j.ceiling {
-		if err := j.write(entry{Seq: j.ceiling + reserve}); err != nil {
+		if err := j.write(Line{Seq: j.ceiling + reserve}); err != nil {
 			return 0, err
 		}
 	}
@@ -201,53 +169,11 @@ func (j *Journal) Seq() (uint64, error) {
 	return j.seq, nil
 }
 
-// Known tells whether id was claimed in this boot.
-func (j *Journal) Known(id step.ID) bool {
+// Memory is what the journal knows of step ids now.
+func (j *Journal) Memory() Memory {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.claims[id] != nil
-}
-
-// Claim records that this process is about to claim id.
-func (j *Journal) Claim(id step.ID, name, nonce string) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.claims[id] != nil {
-		return fmt.Errorf("step id %s was claimed before in this boot", id)
-	}
-	return j.write(entry{Claim: &claimLine{ID: id, Step: name, Nonce: nonce}})
-}
-
-// End records how a claimed step ended.
-func (j *Journal) End(e Ended) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.write(entry{Ended: &e})
-}
-
-// Over records that nothing more is to be told about id.
-func (j *Journal) Over(id step.ID) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.write(entry{Over: id})
-}
-
-// Untold gives the claimed steps whose end the server has not taken yet, oldest first: those with an end as it was,
-// those without one as interrupted. It is for the start of a process, before anything runs.
-func (j *Journal) Untold() []Ended {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var out []Ended
-	for _, id := range j.order {
-		switch c := j.claims[id]; {
-		case c.over:
-		case c.ended != nil:
-			out = append(out, *c.ended)
-		default:
-			out = append(out, interrupted(id, c.step, c.nonce))
-		}
-	}
-	return out
+	return Memory{claims: maps.Clone(j.memory.claims), order: slices.Clone(j.memory.order)}
 }
 
 // Close closes the file.

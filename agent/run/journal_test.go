@@ -27,6 +27,10 @@ func journalAt(t testing.TB, path string) *Journal {
 	return j
 }
 
+func claimed(id step.ID, name, nonce string) Line {
+	return Line{Claim: &ClaimLine{ID: id, Step: name, Nonce: nonce}}
+}
+
 // written is a journal with all kinds of lines, as a process leaves it.
 func written(t testing.TB, path string) []byte {
 	t.Helper()
@@ -41,14 +45,14 @@ func written(t testing.TB, path string) []byte {
 		_, err := j.Seq()
 		must(err)
 	}
-	must(j.Claim("one", "deploy.erase_devices", "nonce-one"))
-	must(j.End(Ended{ID: "one", Nonce: "nonce-one", Outcome: api.Succeeded, Result: &step.Result{Data: map[string]any{"disks": "zwei ü\n"}}}))
-	must(j.Over("one"))
-	must(j.Claim("two", "deploy.write_image", "nonce-two"))
-	must(j.Over("two"))
-	must(j.Claim("three", "deploy.write_image", "nonce-three"))
-	must(j.End(Ended{ID: "three", Nonce: "nonce-three", Outcome: api.Failed, Fault: &api.Fault{Code: "internal", Reason: "disk.io", Message: "m"}}))
-	must(j.Claim("four", "deploy.write_image", "nonce-four"))
+	must(j.Write(claimed("one", "deploy.erase_devices", "nonce-one")))
+	must(j.Write(Line{Ended: &Ended{ID: "one", Nonce: "nonce-one", Outcome: api.Succeeded, Result: &step.Result{Data: map[string]any{"disks": "zwei ü\n"}}}}))
+	must(j.Write(Line{Over: "one"}))
+	must(j.Write(claimed("two", "deploy.write_image", "nonce-two")))
+	must(j.Write(Line{Over: "two"}))
+	must(j.Write(claimed("three", "deploy.write_image", "nonce-three")))
+	must(j.Write(Line{Ended: &Ended{ID: "three", Nonce: "nonce-three", Outcome: api.Failed, Fault: &api.Fault{Code: "internal", Reason: "disk.io", Message: "m"}}}))
+	must(j.Write(claimed("four", "deploy.write_image", "nonce-four")))
 	must(j.Close())
 	text, err := os.ReadFile(path)
 	must(err)
@@ -60,17 +64,17 @@ func TestJournalRemembers(t *testing.T) {
 	written(t, path)
 	j := journalAt(t, path)
 	for _, id := range []step.ID{"one", "two", "three", "four"} {
-		if !j.Known(id) {
+		if !j.Memory().Known(id) {
 			t.Errorf("%s is forgotten", id)
 		}
-		if j.Claim(id, "x", "y") == nil {
+		if j.Write(claimed(id, "x", "y")) == nil {
 			t.Errorf("%s can be claimed again", id)
 		}
 	}
-	if j.Known("five") {
+	if j.Memory().Known("five") {
 		t.Error("five is known")
 	}
-	untold := j.Untold()
+	untold := j.Memory().Untold()
 	if len(untold) != 2 || untold[0].ID != "three" || untold[0].Outcome != api.Failed || untold[0].Fault.Reason != "disk.io" ||
 		untold[1].ID != "four" || untold[1].Outcome != api.Interrupted || untold[1].Nonce != "nonce-four" {
 		t.Errorf("untold: %+v", untold)
@@ -111,7 +115,7 @@ func TestZ11_JournalCutAtEveryByte(t *testing.T) {
 		whole := text[:bytes.LastIndexByte(text[:cut], '\n')+1]
 		claims := map[step.ID]bool{}
 		for line := range bytes.Lines(whole) {
-			var e entry
+			var e Line
 			if err := json.Unmarshal(line, &e); err != nil {
 				t.Fatal(err)
 			}
@@ -124,19 +128,19 @@ func TestZ11_JournalCutAtEveryByte(t *testing.T) {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
 		for _, id := range []step.ID{"one", "two", "three", "four"} {
-			if j.Known(id) != claims[id] {
-				t.Fatalf("cut at %d: %s known: %v", cut, id, j.Known(id))
+			if j.Memory().Known(id) != claims[id] {
+				t.Fatalf("cut at %d: %s known: %v", cut, id, j.Memory().Known(id))
 			}
 		}
-		if err := j.Claim("later", "x", "nonce"); err != nil {
+		if err := j.Write(claimed("later", "x", "nonce")); err != nil {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
-		want := j.Untold()
+		want := j.Memory().Untold()
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
 		again := journalAt(t, path)
-		if got := again.Untold(); !reflect.DeepEqual(got, want) || !again.Known("later") {
+		if got := again.Memory().Untold(); !reflect.DeepEqual(got, want) || !again.Memory().Known("later") {
 			t.Fatalf("cut at %d: %+v, then %+v", cut, want, got)
 		}
 		if err := again.Close(); err != nil {
@@ -172,18 +176,18 @@ func TestF17_JournalOnAFullTmpfs(t *testing.T) {
 	j.file = full
 	for cut := range 20 {
 		full.room = cut
-		if err := j.Claim("one", "s", "nonce"); err == nil || j.Known("one") {
-			t.Fatalf("with room for %d bytes: %v, known %v", cut, err, j.Known("one"))
+		if err := j.Write(claimed("one", "s", "nonce")); err == nil || j.Memory().Known("one") {
+			t.Fatalf("with room for %d bytes: %v, known %v", cut, err, j.Memory().Known("one"))
 		}
 	}
 	full.room = 1 << 20
-	if err := j.Claim("one", "s", "nonce"); err != nil {
+	if err := j.Write(claimed("one", "s", "nonce")); err != nil {
 		t.Fatal(err)
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if j := journalAt(t, path); !j.Known("one") {
+	if j := journalAt(t, path); !j.Memory().Known("one") {
 		t.Error("the claim that succeeded is forgotten")
 	}
 }
@@ -215,13 +219,13 @@ func FuzzZ11_Journal(f *testing.F) {
 		if err != nil {
 			return
 		}
-		fresh := !j.Known("fresh")
+		fresh := !j.Memory().Known("fresh")
 		if fresh {
-			if err := j.Claim("fresh", "s", "nonce"); err != nil {
+			if err := j.Write(claimed("fresh", "s", "nonce")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		want := j.Untold()
+		want := j.Memory().Untold()
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +233,7 @@ func FuzzZ11_Journal(f *testing.F) {
 		if err != nil {
 			t.Fatalf("opened once, then: %v", err)
 		}
-		if got := again.Untold(); len(got) != len(want) || !again.Known("fresh") {
+		if got := again.Memory().Untold(); len(got) != len(want) || !again.Memory().Known("fresh") {
 			t.Fatalf("%+v, then %+v", want, got)
 		}
 		if err := again.Close(); err != nil {

@@ -2,26 +2,24 @@
 // result told until the server takes it (safety.md §2.7). It knows no wire and no hardware: Server and Manager are
 // its seams. It never runs an id twice, whatever crashes, and never decides what to run.
 //
-// Start at Executor.Run; journal.go is what survives a restart of the process; attempt.go runs one step.
+// Start at Core (core.go), which is pure: from one event to the next state and what is to be done. Executor is the shell
+// around it, with clock, goroutines and calls. memory.go is the table of where an id stands, journal.go the file that
+// survives a restart of the process, attempt.go the running of one step.
 package run
 
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
-	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Server is who gives the commands. Each call is one try; an error whose fault says that trying again can't help
-// (final) is an answer, any other means that the answer is not known.
+// Server is who gives the commands. Each call is one try; VerdictOf tells which errors are an answer.
 type Server interface {
 	// Start claims a step. Nil means that the server has recorded it as started by this nonce.
 	Start(ctx context.Context, id step.ID, nonce string) error
@@ -61,16 +59,16 @@ type Config struct {
 	Retry func(n int) time.Duration
 }
 
-// Executor runs commands. Its methods may be called from several goroutines.
+// Executor runs commands: the shell around a Core. Its methods may be called from several goroutines.
 type Executor struct {
 	Config
-	news    chan struct{} // one slot: something is to be done
+	news    chan struct{} // one slot: events wait
 	changed chan struct{} // one slot: see Changed
 
 	mu      sync.Mutex
-	waiting *api.Command
-	current *attempt
-	stuck   string // the step that was given up
+	events  []Event
+	core    Core
+	attempt *attempt // the step that runs, or ran last
 }
 
 // New makes an executor; Run makes it work.
@@ -81,216 +79,161 @@ func New(cfg Config) *Executor {
 	if cfg.Retry == nil {
 		cfg.Retry = func(n int) time.Duration { return min(time.Duration(n)*time.Second, 15*time.Second) }
 	}
-	return &Executor{Config: cfg, news: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+	return &Executor{
+		Config: cfg, news: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		core: NewCore(cfg.Journal.Memory(), Rules{Grace: cfg.Grace, Retry: cfg.Retry}),
+	}
 }
 
 // Run tells what an earlier process of this boot left untold, then runs commands one after the other until ctx ends.
 // It returns after the running step has stopped, or was given up; what that step left untold, the next process tells.
 func (e *Executor) Run(ctx context.Context) error {
-	for _, end := range e.Journal.Untold() {
-		if err := e.tell(ctx, end); err != nil {
-			return err
-		}
-	}
-	for {
-		if c := e.take(); c != nil {
-			if err := e.execute(ctx, *c); err != nil {
-				return err
-			}
+	s := &shell{Executor: e, ctx: ctx, timer: time.NewTimer(0), cancel: func() {}}
+	s.timer.Stop()
+	defer s.calls.Wait()
+	defer s.timer.Stop()
+	ending := ctx.Done()
+	for s.handle(Booted{}); !s.halted; {
+		if ev, ok := e.pop(); ok {
+			s.handle(ev)
 			continue
 		}
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-ending:
+			ending = nil
+			s.handle(Ending{})
 		case <-e.news:
+		case <-s.timer.C:
+			s.handle(Fired{Timer: s.number, Progress: s.progress()})
 		}
 	}
+	return ctx.Err()
 }
 
 // Command hands over a command. One that was claimed before in this boot is ignored; one that waits is replaced.
-func (e *Executor) Command(c api.Command) {
-	if e.Journal.Known(c.ID) {
-		return
-	}
-	e.mu.Lock()
-	e.waiting = &c
-	e.mu.Unlock()
-	signal(e.news)
-}
+func (e *Executor) Command(c api.Command) { e.post(Commanded{Command: c, Nonce: rand.Text()}) }
 
 // Abort stops the step with this id, or forgets the command. Any other id is ignored.
-func (e *Executor) Abort(id step.ID) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.waiting != nil && e.waiting.ID == id {
-		e.waiting = nil
-	}
-	if e.current != nil && e.current.id == id {
-		e.current.abort()
-	}
-}
+func (e *Executor) Abort(id step.ID) { e.post(AbortAsked{ID: id}) }
 
 // Running is the step that the server let start and whose end it has not taken, with its progress; "" when none.
 func (e *Executor) Running() (step.ID, *step.Progress) {
 	e.mu.Lock()
-	a := e.current
+	id, a := e.core.Running(), e.attempt
 	e.mu.Unlock()
-	if a == nil || !a.isStarted() {
-		return "", nil
+	if id == "" || a == nil || a.command.ID != id {
+		return id, nil
 	}
-	return a.id, a.progress.latest()
+	return id, a.progress.latest()
 }
 
 // Changed has a token after a step started or ended: time for a heartbeat.
 func (e *Executor) Changed() <-chan struct{} { return e.changed }
 
-func (e *Executor) take() *api.Command {
+func (e *Executor) post(ev Event) {
+	e.mu.Lock()
+	e.events = append(e.events, ev)
+	e.mu.Unlock()
+	signal(e.news)
+}
+
+func (e *Executor) pop() (Event, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c := e.waiting
-	e.waiting = nil
-	return c
+	if len(e.events) == 0 {
+		return nil, false
+	}
+	ev := e.events[0]
+	e.events = e.events[1:]
+	return ev, true
 }
 
-func (e *Executor) set(a *attempt) {
-	e.mu.Lock()
-	e.current = a
-	e.mu.Unlock()
-	signal(e.changed)
+// shell is one Run. Only its goroutine touches it.
+type shell struct {
+	*Executor
+	ctx    context.Context
+	timer  *time.Timer
+	number int // of the timer that is set
+	cancel context.CancelFunc
+	calls  sync.WaitGroup
+	halted bool
 }
 
-// execute takes one command from claim to told end. Its error is ctx's.
-func (e *Executor) execute(ctx context.Context, c api.Command) error {
-	if e.Journal.Known(c.ID) {
-		return nil
+// handle takes an event through the core and does what follows.
+func (s *shell) handle(ev Event) {
+	s.mu.Lock()
+	core, effects := s.core.Step(ev)
+	s.core = core
+	s.mu.Unlock()
+	for _, ef := range effects {
+		s.do(ef)
 	}
-	log := e.Log.With("step", c.Step, "command", c.ID)
-	nonce := rand.Text()
-	if err := e.Journal.Claim(c.ID, c.Step, nonce); err != nil {
-		// Not claimed, so not run: the server offers it again, or its deadline tells the operator.
-		log.Error("step is not claimed", "err", err)
-		return pause(ctx, e.Retry(1))
-	}
-	a := newAttempt(ctx, c, nonce, log)
-	e.set(a)
-	defer e.set(nil)
-	defer a.cancel()
-	started, err := e.start(ctx, a)
-	if err != nil {
-		return err
-	}
-	if !started {
-		return e.over(c.ID)
-	}
-	failpoint.Here("run.before")
-	end := e.run(ctx, a)
-	failpoint.Here("run.after")
-	if end == nil {
-		return ctx.Err() // no end to tell: the next process tells that it was interrupted
-	}
-	if err := e.Journal.End(*end); err != nil {
-		log.Error("the step's end is not journaled", "err", err)
-	}
-	return e.tell(ctx, *end)
 }
 
-// start claims a at the server until it answers, with the one nonce. A step that is aborted meanwhile is claimed no
-// more: whether the server has recorded the claim is not known then, so its end is told.
-func (e *Executor) start(ctx context.Context, a *attempt) (started bool, err error) {
-	for n := 1; ; n++ {
-		failpoint.Here("start.before")
-		err := e.Server.Start(a.ctx, a.id, a.nonce)
-		failpoint.Here("start.after")
-		switch {
-		case ctx.Err() != nil:
-			return false, ctx.Err()
-		case a.ctx.Err() != nil:
-			return true, nil
-		case err == nil:
-			a.start()
-			signal(e.changed)
-			return true, nil
-		case final(err):
-			a.log.Info("the server does not let the step start", "err", err)
-			return false, nil
+func (s *shell) do(ef Effect) {
+	switch ef := ef.(type) {
+	case WriteJournal:
+		err := s.Journal.Write(ef.Line)
+		if err != nil {
+			s.Log.Error("the journal can't be written", "err", err)
 		}
-		a.log.Warn("claim of the step is not answered; it is tried again", "err", err)
-		if pause(a.ctx, e.Retry(n)) != nil && ctx.Err() != nil {
-			return false, ctx.Err()
-		}
+		s.handle(Written{Err: err})
+	case CallStart:
+		s.ask(func(ctx context.Context) {
+			failpoint.Here("start.before")
+			err := s.Server.Start(ctx, ef.ID, ef.Nonce)
+			failpoint.Here("start.after")
+			s.note("claim of the step", ef.ID, err)
+			s.post(Answered{ID: ef.ID, Nonce: ef.Nonce, Verdict: VerdictOf(err)})
+		})
+	case CallResult:
+		s.ask(func(ctx context.Context) {
+			failpoint.Here("result.before")
+			err := s.Server.Result(ctx, ef.Ended)
+			failpoint.Here("result.after")
+			s.note("the step's end: "+string(ef.Ended.Outcome), ef.Ended.ID, err)
+			s.post(Told{ID: ef.Ended.ID, Nonce: ef.Ended.Nonce, Verdict: VerdictOf(err)})
+		})
+	case CancelCall:
+		s.cancel()
+	case RunStep:
+		s.run(ef.Command)
+	case StopStep:
+		s.attempt.stop(ef.Cause)
+	case SetTimer:
+		s.number = ef.Timer
+		s.timer.Reset(ef.After)
+	case TellChange:
+		signal(s.changed)
+	case Halt:
+		s.halted = true
+		s.cancel()
 	}
 }
 
-// tell repeats an end until the server has taken it, or does not want it.
-func (e *Executor) tell(ctx context.Context, end Ended) error {
-	log := e.Log.With("command", end.ID, "outcome", end.Outcome)
-	for n := 1; ; n++ {
-		failpoint.Here("result.before")
-		err := e.Server.Result(ctx, end)
-		failpoint.Here("result.after")
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil:
-			log.Info("the step's end is told")
-			return e.over(end.ID)
-		case final(err):
-			log.Warn("the server does not want the step's end", "err", err)
-			return e.over(end.ID)
-		}
-		log.Warn("the step's end is not told yet; it is tried again", "err", err)
-		if err := pause(ctx, e.Retry(n)); err != nil {
-			return err
-		}
-	}
+// ask makes the one call that is open at a time.
+func (s *shell) ask(act func(context.Context)) {
+	s.cancel()
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.cancel = cancel
+	s.calls.Go(func() { act(ctx) })
 }
 
-// over closes an id. If that can't be journaled the next process tells its end again, which changes nothing.
-func (e *Executor) over(id step.ID) error {
-	if err := e.Journal.Over(id); err != nil {
-		e.Log.Error("a told end is not journaled", "command", id, "err", err)
+func (s *shell) note(what string, id step.ID, err error) {
+	log := s.Log.With("command", id)
+	switch VerdictOf(err) {
+	case Yes:
+		log.Info(what + " is told")
+	case No:
+		log.Warn(what+" is refused by the server", "err", err)
+	default:
+		log.Warn(what+" is not answered; it is tried again", "err", err)
 	}
-	return nil
-}
-
-// final tells whether err is the server's answer that a repeat would not change. A refused token, source or node is
-// not: an operator can set that right, and the end of a step must not be lost over it.
-func final(err error) bool {
-	f, ok := errors.AsType[*fault.Fault](err)
-	if !ok {
-		return false
-	}
-	switch f.Code {
-	case fault.Invalid, fault.Forbidden, fault.NotFound, fault.Conflict, fault.Unsupported:
-		switch f.Reason {
-		case fault.ChannelStale, fault.ChannelSource, fault.ChannelWindow, fault.NodeContested:
-			return false
-		}
-		return true
-	}
-	return false
-}
-
-func interrupted(id step.ID, name, nonce string) Ended {
-	f := fault.New(fault.StepInterrupted, "the agent restarted while the step ran").At("", name)
-	wire := api.FaultOf(f)
-	return Ended{ID: id, Nonce: nonce, Outcome: api.Interrupted, Fault: &wire}
 }
 
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return fmt.Errorf("pause: %w", ctx.Err())
-	case <-t.C:
-		return nil
 	}
 }

@@ -251,11 +251,11 @@ func TestRefusalsThatAnOperatorCanLift(t *testing.T) {
 		fault.ChannelStale: false, fault.StorageUnavailable: false, fault.InternalError: false, fault.StateConflict: false,
 		fault.ChannelStartLost: true, fault.StepNotOffered: true, fault.RequestInvalid: true, fault.StepLevel: true,
 	} {
-		if got := final(fmt.Errorf("result: %w", fault.New(reason, "no"))); got != want {
+		if got := VerdictOf(fmt.Errorf("result: %w", fault.New(reason, "no"))) == No; got != want {
 			t.Errorf("%s: final is %v", reason, got)
 		}
 	}
-	if final(errors.New("connection reset")) {
+	if VerdictOf(errors.New("connection reset")) != Unsure {
 		t.Error("a lost connection is taken for an answer")
 	}
 }

@@ -1,6 +1,6 @@
 // Gen writes the reference pages from the code they describe: the provision states, the steps, the reasons of
-// failures, the wire of the agent channel, the operator's command; and the lists of decisions and runbooks. A page is never edited by hand; a test keeps
-// pages and code equal. Start at pages.
+// failures, the wire of the agent channel, the life of an attempt, the operator's command; and the lists of decisions
+// and runbooks. A page is never edited by hand; a test keeps pages and code equal. Start at pages.
 //
 //	gen [-root FOLDER]   writes the pages below FOLDER/docs
 package main
@@ -23,6 +23,7 @@ var pages = []page{
 	{"reference/steps.md", steps},
 	{"reference/faults.md", faults},
 	{"reference/channel.md", channel},
+	{"reference/step-protocol.md", protocol},
 	{"reference/cli.md", commands},
 	{"adr/README.md", decisions},
 	{"howto/README.md", runbooks},
