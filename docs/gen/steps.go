@@ -17,7 +17,8 @@ func steps(string) (string, error) {
 
 Every step that Bessemer itself offers. They are rows of [shared/catalog/catalog.go](../../shared/catalog/catalog.go), of the
 type in [shared/step/step.go](../../shared/step/step.go); ordering and plans are in
-[shared/step/registry.go](../../shared/step/registry.go). A vendor's steps come with the ramdisk that holds its manager.
+[shared/step/registry.go](../../shared/step/registry.go) and [server/conductor/plan.go](../../server/conductor/plan.go). A vendor's
+steps come with the ramdisk that holds its manager.
 
 A flow runs by itself the steps with a priority above 0: all out-of-band steps first, then the ramdisk is booted once for
 the in-band ones; within each, the highest priority first. A step with priority 0 runs only on request.
@@ -47,6 +48,17 @@ the in-band ones; within each, the highest priority first. A step with priority 
 			if err := describe(&b, s); err != nil {
 				return "", err
 			}
+		}
+	}
+	b.WriteString(`
+## Reserved: run by the server itself
+
+They stand in an operator's list under any interface ("deploy.hold", "power.reboot") and run at their place in it. A
+deployment orders them by priority like its other steps. The API takes them from version 1.85 on.
+`)
+	for _, s := range catalog.Reserved {
+		if err := describe(&b, s); err != nil {
+			return "", err
 		}
 	}
 	return b.String(), nil

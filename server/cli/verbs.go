@@ -34,6 +34,8 @@ var verbs = []verb{
 		long: "Runs the automated clean steps: EVERY disk that properties.skip_block_devices does not name is erased, and read back."},
 	{name: "undeploy", target: "deleted", ends: []state.State{state.Available, state.Manageable}, short: "Take the instance away and erase the disks",
 		long: "Powers the machine off, forgets instance_info, and cleans as provide does."},
+	{name: "unhold", target: "unhold", ends: []state.State{state.Manageable, state.Available, state.Active}, short: "Go on after a hold step",
+		long: "Releases a node that a hold step of its list holds; the steps behind it run."},
 	{name: "abort", target: "abort", ends: failed(), by: fault.FlowAborted, short: "End the work in progress",
 		long: "A step that can't be cut off is let finish first. The node is in the failed state of its flow then; the next verb leads on."},
 }

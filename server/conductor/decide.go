@@ -19,6 +19,8 @@ type Snapshot struct {
 	Seen     *inventory.Inventory // what the current boot's lookup brought; nil before it
 	Accepted *inventory.Inventory // what the last inspection stored; nil before one
 	Registry *step.Registry       // every step the node's hardware type and the stock ramdisk offer
+	Defaults []Default            // of default_config, those that hold for the node, weakest first; read for events that plan
+	Heard    time.Time            // when the agent of the current boot was last heard; zero: never, or not by this server
 	Timeouts Timeouts
 	NewID    func() string // a fresh UUID at each call
 	NewSalt  func() []byte // fresh random bytes for a boot generation
@@ -87,6 +89,7 @@ type (
 	// StepClaimed is an agent's start.
 	StepClaimed struct{ Ask api.StartRequest }
 	// StepEnded is the end of an attempt, told by the agent (Nonce set) or by the run_step effect (Nonce empty).
+	// Power is what a power act reached; "" otherwise.
 	StepEnded struct {
 		ID       step.ID
 		Nonce    string
@@ -94,7 +97,10 @@ type (
 		Result   *step.Result
 		Fault    *fault.Fault
 		Progress *step.Progress
+		Power    Power
 	}
+	// AgentHeard is a heartbeat, told while a step waits for one.
+	AgentHeard struct{}
 	// DeadlinePassed says that the current wait is over.
 	DeadlinePassed struct{}
 	// AgentSilent says that the agent of the current boot was not heard for Timeouts.Silent.
@@ -114,6 +120,7 @@ func (LookedUp) event()        {}
 func (AgentReady) event()      {}
 func (StepClaimed) event()     {}
 func (StepEnded) event()       {}
+func (AgentHeard) event()      {}
 func (DeadlinePassed) event()  {}
 func (AgentSilent) event()     {}
 func (ServerRestarted) event() {}
@@ -157,6 +164,10 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 		d.stepClaimed(e)
 	case StepEnded:
 		d.stepEnded(e)
+	case AgentHeard:
+		if f := d.open(); f != nil && f.Phase == PhaseBeat {
+			d.reservedEnds()
+		}
 	case DeadlinePassed:
 		d.deadline()
 	case AgentSilent:

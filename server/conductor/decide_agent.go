@@ -109,69 +109,6 @@ func (d *decider) agentReady(e AgentReady) {
 	d.next()
 }
 
-// replan meets the plan with what this ramdisk offers: a planned step it lacks fails the flow; in an automated flow
-// the steps of vendors' managers join by priority.
-func (d *decider) replan() bool {
-	offered, err := step.NewRegistry(d.n.Boot.Steps...)
-	if err != nil {
-		d.fail(fault.From(err))
-		return false
-	}
-	for _, r := range d.s.Steps {
-		if r.State != StepPlanned || r.Step.Where != step.InBand {
-			continue
-		}
-		if _, ok := offered.Get(r.Step.Name); !ok {
-			d.fail(fault.New(fault.StepVersion, "the booted ramdisk (agent %s) does not offer it", d.n.Boot.AgentVersion).At("", r.Step.Name))
-			return false
-		}
-	}
-	f := d.n.Flow
-	if f.Flow != state.Clean || f.Manual || d.planned("deploy.erase_devices") == nil {
-		return true
-	}
-	// Only what no step of this run has claimed yet is laid in order again.
-	var order []StepRecord
-	last := 0
-	for _, r := range d.s.Steps {
-		if r.State != StepPlanned {
-			last = max(last, r.Order+1)
-		}
-	}
-	for _, s := range offered.Automated(state.Clean) {
-		if s.Where != step.InBand {
-			continue // the agent does not speak for the BMC
-		}
-		if r := d.planned(s.Name); r != nil {
-			order = append(order, *r)
-			continue
-		}
-		if slices.ContainsFunc(d.s.Steps, func(r StepRecord) bool { return r.Step.Name == s.Name }) {
-			continue
-		}
-		if _, stock := d.s.Registry.Get(s.Name); stock {
-			continue // a row of ours is planned by our own priority
-		}
-		args, err := s.Check(nil)
-		if err == nil && (s.Timeout <= 0 || s.Timeout > longest) {
-			err = fault.New(fault.StepArgument, "the ramdisk's own step may take %s, expected more than 0 and at most %s", s.Timeout, longest)
-		}
-		if err != nil {
-			d.fail(fault.From(err).At("", s.Name))
-			return false
-		}
-		order = append(order, StepRecord{
-			ID: step.ID(d.s.NewID()), Node: d.n.UUID, Run: f.Run, Attempt: 1, Step: s, Args: args, State: StepPlanned,
-		})
-	}
-	for i, r := range order {
-		r.Order = last + i
-		d.put(r)
-	}
-	slices.SortStableFunc(d.s.Steps, func(a, b StepRecord) int { return a.Order - b.Order })
-	return true
-}
-
 func (d *decider) planned(name string) *StepRecord {
 	for i, r := range d.s.Steps {
 		if r.Step.Name == name && r.State == StepPlanned {
@@ -181,7 +118,7 @@ func (d *decider) planned(name string) *StepRecord {
 	return nil
 }
 
-func (d *decider) record(id step.ID) (StepRecord, bool) {
+func (d *decider) attempt(id step.ID) (StepRecord, bool) {
 	i := slices.IndexFunc(d.s.Steps, func(r StepRecord) bool { return r.ID == id })
 	if i < 0 {
 		return StepRecord{}, false
@@ -192,7 +129,7 @@ func (d *decider) record(id step.ID) (StepRecord, bool) {
 // stepClaimed lets an agent start what is offered to it. The same nonce repeated is the same claim; anything else is
 // refused, so that an id runs at most once (I8).
 func (d *decider) stepClaimed(e StepClaimed) {
-	r, ok := d.record(e.Ask.ID)
+	r, ok := d.attempt(e.Ask.ID)
 	refuse := func(format string, args ...any) {
 		d.Refuse = fault.New(fault.ChannelStartLost, format, args...).At(string(d.n.UUID), r.Step.Name)
 	}
@@ -222,7 +159,7 @@ func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byt
 // stepEnded takes the end of an attempt. Result and next transition are one decision, so they commit together
 // (safety.md §2.7). A repeat of an end already stored is acknowledged and changes nothing.
 func (d *decider) stepEnded(e StepEnded) {
-	r, ok := d.record(e.ID)
+	r, ok := d.attempt(e.ID)
 	inBand := e.Nonce != ""
 	switch {
 	case !ok || inBand != (r.Step.Where == step.InBand):
@@ -258,6 +195,9 @@ func (d *decider) stepEnded(e StepEnded) {
 		r.Fault = f
 	}
 	d.put(r)
+	if e.Power != "" {
+		d.n.Power = e.Power
+	}
 	severity := "INFO"
 	if r.State != StepSucceeded {
 		severity = "ERROR"

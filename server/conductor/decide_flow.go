@@ -29,6 +29,8 @@ func (d *decider) next() {
 	switch r := d.s.Steps[i]; {
 	case r.Step.Where == step.OutOfBand:
 		d.runOutOfBand(r)
+	case r.Step.Where == step.Server:
+		d.runReserved(r)
 	case d.live() && !d.n.Boot.Ready.IsZero():
 		d.offer(r)
 	case d.live() && !d.n.Boot.Redeemed.IsZero():
@@ -171,6 +173,11 @@ func (d *decider) finish() {
 			return
 		}
 	}
+	if d.keeps() {
+		d.note("INFO", "provisioning", 0, "the agent stays up for the next work (fast_track)")
+		d.complete()
+		return
+	}
 	e := Effect{Kind: EffectFinish, Power: ForceOff, Generation: d.n.Generation}
 	what := "the machine to power off"
 	switch {
@@ -191,12 +198,12 @@ func (d *decider) finish() {
 	d.effect(e)
 }
 
-// erased checks that every device to be erased has a verified record of this run (I5). A run without the erase step
-// (automated cleaning switched off) was audited when it began.
+// erased checks that every device to be erased has a verified record of this run (I5). A run that erases nothing was
+// audited when it began.
 func (d *decider) erased() error {
-	i := slices.IndexFunc(d.s.Steps, func(r StepRecord) bool { return r.Step.Name == "deploy.erase_devices" && r.State == StepSucceeded })
+	i := slices.IndexFunc(d.s.Steps, func(r StepRecord) bool { return r.Step.Name == eraseStep && r.State == StepSucceeded })
 	if i < 0 {
-		if len(d.s.Steps) == 0 {
+		if d.n.Flow.Excluded {
 			return nil
 		}
 		return fault.New(fault.DiskNotErased, "no step of this cleaning erased the disks")
@@ -266,10 +273,15 @@ func (d *decider) fail(f *fault.Fault) {
 			d.move(&r, cut)
 			r.Fault, r.Ended = f, d.now
 			d.put(r)
-			d.effect(Effect{Kind: EffectWithdraw, Step: r.ID})
+			if r.Step.Where != step.Server {
+				d.effect(Effect{Kind: EffectWithdraw, Step: r.ID})
+			}
 		}
 	}
 	via := state.Fail
+	if row, ok := state.FlowOf(d.n.State); ok && d.n.State == row.Held {
+		via = state.VerbAbort // what leads from a hold to the failed state
+	}
 	if _, ok := state.Next(d.n.State, via); !ok {
 		d.Refuse = fault.New(fault.StateVerb, "a failure in state %q leads nowhere: %s", d.n.State, f.Error())
 		return
@@ -362,6 +374,10 @@ func (d *decider) evidence(e EffectEvidence) {
 func (d *decider) deadline() {
 	f := d.open()
 	if f == nil || f.Wait == nil || d.now.Before(f.Wait.Deadline) {
+		return
+	}
+	if f.Phase == PhasePause {
+		d.reservedEnds()
 		return
 	}
 	w := f.Wait

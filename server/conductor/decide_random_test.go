@@ -18,9 +18,10 @@ import (
 // TestZ10_AnyOrderOfEventsKeepsTheInvariants throws events at a node in any order, late, repeated and forged ones
 // included, and looks at the invariants after each.
 func TestZ10_AnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
-	verbs := []state.Event{state.VerbManage, state.VerbProvide, state.VerbClean, state.VerbInspect, state.VerbDeploy, state.VerbRebuild, state.VerbDelete, state.VerbAbort}
+	verbs := []state.Event{state.VerbManage, state.VerbProvide, state.VerbClean, state.VerbInspect, state.VerbDeploy, state.VerbRebuild, state.VerbDelete, state.VerbAbort, state.VerbUnhold}
 	rapid.Check(t, func(rt *rapid.T) {
 		l := newLife(t, disk0)
+		l.s.Node.DriverInfo = map[string]any{"fast_track": rapid.Bool().Draw(rt, "fast track")}
 		executions := map[step.ID]int{}
 		var old []Effect
 		for range rapid.IntRange(1, 60).Draw(rt, "events") {
@@ -38,7 +39,9 @@ func TestZ10_AnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
 			case 0, 1:
 				ask := Provision{Verb: rapid.SampledFrom(verbs).Draw(rt, "verb")}
 				if ask.Verb == state.VerbClean {
-					ask.CleanSteps = []step.Wanted{{Name: rapid.SampledFrom([]string{"management.reset_bmc", "deploy.erase_devices", "nope.nope"}).Draw(rt, "want")}}
+					ask.CleanSteps = []step.Wanted{{Name: rapid.SampledFrom([]string{"management.reset_bmc", "deploy.erase_devices", "nope.nope", "deploy.hold"}).Draw(rt, "want")},
+						{Name: rapid.SampledFrom([]string{"deploy.erase_devices", "power.reboot", "deploy.hold", "vendor.wait"}).Draw(rt, "then"), Args: step.Args{}}}
+					l.s.Heard = l.now
 				}
 				e = VerbAsked{Ask: ask}
 			case 2, 3:
@@ -68,7 +71,7 @@ func TestZ10_AnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
 				e = AgentReady{Steps: catalog.InBand}
 			case 7:
 				id := pick()
-				was, _ := (&decider{s: l.s}).record(id)
+				was, _ := (&decider{s: l.s}).attempt(id)
 				claim := StepClaimed{api.StartRequest{ID: id, Nonce: nonce}}
 				if l.do(claim) == nil && was.State == StepOffered {
 					executions[id]++
@@ -80,7 +83,7 @@ func TestZ10_AnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
 				e = StepEnded{ID: pick(), Nonce: nonce, Outcome: rapid.SampledFrom([]api.Outcome{api.Succeeded, api.Failed, api.Interrupted, api.Aborted}).Draw(rt, "outcome"),
 					Result: &step.Result{Data: records(disk0)}}
 			case 9:
-				e = rapid.SampledFrom([]Event{DeadlinePassed{}, AgentSilent{Since: l.now}, ServerRestarted{}, ClockShifted{By: time.Minute}, MediumFetched{Generation: l.s.Node.Generation}}).Draw(rt, "other")
+				e = rapid.SampledFrom([]Event{DeadlinePassed{}, AgentHeard{}, AgentSilent{Since: l.now}, ServerRestarted{}, ClockShifted{By: time.Minute}, MediumFetched{Generation: l.s.Node.Generation}}).Draw(rt, "other")
 			case 10:
 				e = PowerAsked{Ask: PowerRequest{Target: rapid.SampledFrom([]string{"power on", "power off", "rebooting", "soft power off", "sideways"}).Draw(rt, "power")}}
 			case 11:

@@ -98,6 +98,7 @@ type Flow struct {
 	Request   string     `json:"request,omitempty"`   // request id
 	TearDown  bool       `json:"tear_down,omitempty"` // ends powered off even if no ramdisk was booted
 	Booted    bool       `json:"booted,omitempty"`    // a ramdisk was asked for in this run
+	Excluded  bool       `json:"excluded,omitempty"`  // an automated clean that erases nothing, by the node's audited exclusion (I5)
 }
 
 // Phase is what a flow is doing now; Decide moves it on.
@@ -110,6 +111,9 @@ const (
 	PhaseBoot   Phase = "boot"   // bringing the ramdisk up: medium, boot device, power
 	PhaseLookup Phase = "lookup" // powered on; the ramdisk has yet to look itself up
 	PhaseAgent  Phase = "agent"  // an agent is there; waiting for its step list
+	PhasePause  Phase = "pause"  // a wait step: the deadline ends it
+	PhaseBeat   Phase = "beat"   // a wait step: the agent's next heartbeat ends it
+	PhaseHold   Phase = "hold"   // a hold step: an operator ends it
 	PhaseFinish Phase = "finish" // taking the ramdisk down, setting the boot disk, power
 	PhaseEnded  Phase = "ended"
 )
@@ -169,6 +173,7 @@ type StepRecord struct {
 	Attempt    int            `json:"attempt"`
 	Step       step.Step      `json:"step"`
 	Args       step.Args      `json:"args,omitempty"`
+	Priority   int            `json:"priority,omitempty"` // that it was ordered by; 0 in an operator's list
 	State      StepState      `json:"state"`
 	Generation uint64         `json:"generation,omitempty"` // the boot it was offered to; 0 out of band
 	Nonce      string         `json:"-"`

@@ -127,10 +127,12 @@ func (eng *Engine) Heartbeat(ctx context.Context, s conductor.Session, r api.Hea
 	if r.Running != "" && r.Progress != nil {
 		eng.report(id, r.Running, *r.Progress)
 	}
-	if r.Steps == nil {
-		return nil
+	if r.Steps != nil {
+		if err := eng.applyAs(ctx, s, conductor.AgentReady{Steps: r.Steps}); err != nil {
+			return err
+		}
 	}
-	return eng.applyAs(ctx, s, conductor.AgentReady{Steps: r.Steps})
+	return eng.beat(ctx, s)
 }
 
 // applyAs applies an agent's event, with the session checked again inside the transaction that acts on it.

@@ -333,11 +333,11 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	})
 	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded}
 	if err == nil {
-		var res step.Result
+		var out ran
 		failpoint.Here("step.before")
-		res, err = eng.runBound(ctx, n, r)
+		out, err = eng.runBound(ctx, n, r)
 		failpoint.Here("step.after")
-		end.Result = &res
+		end.Result, end.Power = &out.result, out.power
 	}
 	if run.Err() != nil {
 		return // the server stops: what became of the step is unknown, and said so after the restart
@@ -370,7 +370,7 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	}
 }
 
-func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.StepRecord) (step.Result, error) {
+func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.StepRecord) (ran, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
 	defer cancel()
 	b, err := eng.bmc(ctx, n, false)
@@ -378,17 +378,21 @@ func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.S
 		b, err = eng.bmc(ctx, n, false)
 	}
 	if err != nil {
-		return step.Result{}, err
+		return ran{}, err
+	}
+	if r.Step.Where == step.Server {
+		power, err := eng.powerStep(ctx, b, r)
+		return ran{power: power}, err
 	}
 	bound, err := b.Steps(ctx)
 	if err != nil {
-		return step.Result{}, err
+		return ran{}, err
 	}
 	i := slices.IndexFunc(bound, func(s step.Bound) bool { return s.Name == r.Step.Name })
 	if i < 0 {
-		return step.Result{}, fault.New(fault.StepUnknown, "the BMC offers no step %s", r.Step.Name)
+		return ran{}, fault.New(fault.StepUnknown, "the BMC offers no step %s", r.Step.Name)
 	}
-	return bound[i].Run(ctx, step.Call{
+	result, err := bound[i].Run(ctx, step.Call{
 		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties,
 		Report: func(p step.Progress) { eng.report(n.UUID, r.ID, p) },
 		Log:    eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),
@@ -396,4 +400,5 @@ func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.S
 			return nil, fault.New(fault.RequestForbidden, "out-of-band steps have no secrets")
 		},
 	})
+	return ran{result: result}, err
 }

@@ -112,6 +112,9 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node) (conductor.Snapsh
 	if s.Registry == nil {
 		return s, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
 	}
+	if n.Boot != nil && !n.Boot.Ended {
+		s.Heard = eng.cfg.Dispatcher.Heard(n.UUID, n.Boot.Generation)
+	}
 	var err error
 	if n.Flow != nil {
 		if s.Steps, err = tx.Steps(n.UUID, n.Flow.Run); err != nil {

@@ -16,7 +16,7 @@ import (
 var commonInfo = []string{
 	"deploy_kernel", "deploy_ramdisk", "deploy_iso", "rescue_kernel", "rescue_ramdisk", "rescue_iso",
 	"kernel_append_params", "bootloader", "force_persistent_boot_device", "external_http_url", "image_download_source",
-	"agent_verify_ca", "config_via_removable",
+	"agent_verify_ca", "config_via_removable", "fast_track",
 }
 
 // keySet is the driver_info keys of a driver that may be shown.

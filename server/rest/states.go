@@ -8,6 +8,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -103,7 +104,7 @@ func (c *call) unsetMaintenance() error {
 var verbEvents = map[string]state.Event{
 	"manage": state.VerbManage, "provide": state.VerbProvide, "inspect": state.VerbInspect, "clean": state.VerbClean,
 	"active": state.VerbDeploy, "deploy": state.VerbDeploy, "rebuild": state.VerbRebuild,
-	"deleted": state.VerbDelete, "undeploy": state.VerbDelete, "abort": state.VerbAbort,
+	"deleted": state.VerbDelete, "undeploy": state.VerbDelete, "abort": state.VerbAbort, "unhold": state.VerbUnhold,
 }
 
 func (c *call) provision() error {
@@ -208,7 +209,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		return err
 	}
 	if p.Verb == state.VerbClean {
-		if p.CleanSteps, err = wantedSteps("clean_steps", clean); err != nil {
+		if p.CleanSteps, err = c.wantedSteps("clean_steps", clean); err != nil {
 			return err
 		}
 		if len(p.CleanSteps) == 0 {
@@ -221,7 +222,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		return err
 	}
 	if deploy != nil {
-		if p.DeploySteps, err = wantedSteps("deploy_steps", deploy); err != nil {
+		if p.DeploySteps, err = c.wantedSteps("deploy_steps", deploy); err != nil {
 			return err
 		}
 	}
@@ -239,8 +240,11 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 
 var stepInterfaces = []string{"bios", "deploy", "firmware", "management", "power", "raid", "vendor"}
 
+// childSteps are the parts of a step that Ironic runs on the nodes below a node.
+var childSteps = []string{"execute_on_child_nodes", "limit_child_node_execution"}
+
 // wantedSteps checks the form of a list of steps; whether the steps exist is the conductor's question.
-func wantedSteps(name string, v any) ([]step.Wanted, error) {
+func (c *call) wantedSteps(name string, v any) ([]step.Wanted, error) {
 	list, ok := v.([]any)
 	if v != nil && !ok {
 		return nil, fault.New(fault.RequestInvalid, "%s must be a list", name)
@@ -252,7 +256,7 @@ func wantedSteps(name string, v any) ([]step.Wanted, error) {
 	var out []step.Wanted
 	seen := map[string]bool{}
 	for i, x := range list {
-		wrong := func(format string, args ...any) error {
+		wrong := func(format string, args ...any) *fault.Fault {
 			f := fault.New(fault.RequestInvalid, format, args...)
 			f.Message = name + ": entry " + strconv.Itoa(i+1) + ": " + f.Message
 			return f
@@ -262,6 +266,10 @@ func wantedSteps(name string, v any) ([]step.Wanted, error) {
 			return nil, wrong("expected an object")
 		}
 		for _, k := range sortedKeys(m) {
+			if slices.Contains(childSteps, k) {
+				return nil, wrong("%s is not served: this server knows no nodes below a node", k).
+					WithHint("leave it out, and ask for the step on each of those nodes by itself")
+			}
 			if !slices.Contains(known, k) {
 				return nil, wrong("%q is not known; known are %s", k, strings.Join(known, ", "))
 			}
@@ -275,6 +283,9 @@ func wantedSteps(name string, v any) ([]step.Wanted, error) {
 			return nil, wrong("step is required")
 		}
 		w := step.Wanted{Name: iface + "." + short}
+		if _, reserved := catalog.ReservedStep(w.Name); reserved && c.version < 85 {
+			return nil, fault.New(fault.RequestVersion, "%s: the step %s is there from version 1.85 on, %s was asked for", name, short, c.version)
+		}
 		args, isMap := m["args"].(map[string]any)
 		if m["args"] != nil && !isMap {
 			return nil, wrong("args must be an object")

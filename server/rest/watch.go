@@ -76,8 +76,9 @@ func verbsFrom(s state.State) []string {
 	}
 	for _, e := range state.Legal(s) {
 		for _, v := range api.Verbs() {
-			if verbEvents[v.Target] == e && v.Since < 73 {
+			if verbEvents[v.Target] == e {
 				out = append(out, v.Target)
+				break // further words for it are newer
 			}
 		}
 	}

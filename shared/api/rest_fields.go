@@ -143,5 +143,6 @@ func Verbs() []Verb {
 		{"deleted", 1, "take the instance away and clean the node"},
 		{"undeploy", 73, "the same as deleted"},
 		{"abort", 13, "end the flow in progress"},
+		{"unhold", 85, "go on after a hold step"},
 	}
 }

@@ -4,6 +4,8 @@
 package catalog
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,13 +87,13 @@ var Redfish = []step.Step{
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
 		Args: []step.Arg{{Name: "settings", Type: step.List, Required: true,
 			Doc: "list of objects with name and value"}},
-		Repeat: step.Again, Timeout: 30 * time.Minute,
+		Repeat: step.Again, Reboot: true, Timeout: 30 * time.Minute,
 	},
 	{
 		Name: "bios.factory_reset", Where: step.OutOfBand,
 		Doc:      "Resets all BIOS attributes to the maker's defaults and restarts the machine.",
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
-		Repeat:   step.Again, Timeout: 30 * time.Minute,
+		Repeat:   step.Again, Reboot: true, Timeout: 30 * time.Minute,
 	},
 }
 
@@ -102,6 +104,56 @@ var Fake = append(named(Redfish, "bios."), step.Step{
 	Priority: map[state.Flow]int{state.Clean: 0, state.Service: 0},
 	Repeat:   step.Again, Timeout: time.Minute,
 })
+
+// Reserved is what the server runs by itself at its place in an operator's list, under any interface: hold, wait and
+// the power acts (Ironic has them from version 1.85 on). A row's name is the part after the dot.
+var Reserved = []step.Step{
+	{
+		Name: "hold", Where: step.Server,
+		Doc:      "Keeps the node in its hold state until unhold or abort is asked for.",
+		Priority: onRequest, Repeat: step.Again, Abortable: true, Timeout: 7 * 24 * time.Hour,
+	},
+	{
+		Name: "wait", Where: step.Server,
+		Doc:      "Waits for some seconds or, without the argument, for the agent's next heartbeat.",
+		Priority: onRequest, Repeat: step.Again, Abortable: true, Timeout: 5 * time.Minute,
+		Args: []step.Arg{{Name: "seconds", Type: step.Integer, Doc: "how long, 0 to 30", Check: func(v any) error {
+			if n := (step.Args{"seconds": v}).Int("seconds"); n < 0 || n > 30 {
+				return fmt.Errorf("%d is not between 0 and 30; for longer give several, or hold", n)
+			}
+			return nil
+		}}},
+	},
+	{
+		Name: "power_on", Where: step.Server,
+		Doc:      "Switches the machine on, and waits until the BMC says that it is.",
+		Priority: onRequest, Repeat: step.Again, Timeout: 10 * time.Minute,
+	},
+	{
+		Name: "power_off", Where: step.Server,
+		Doc:      "Switches the machine off at once, and waits until the BMC says that it is; a ramdisk that runs ends with it.",
+		Priority: onRequest, Repeat: step.Again, Reboot: true, Timeout: 10 * time.Minute,
+	},
+	{
+		Name: "reboot", Where: step.Server,
+		Doc:      "Switches the machine off and on again; a ramdisk that runs ends with it.",
+		Priority: onRequest, Repeat: step.Again, Reboot: true, Timeout: 10 * time.Minute,
+	},
+}
+
+var onRequest = map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0}
+
+// ReservedStep finds the reserved step that a name ends in ("deploy.hold"), under that name.
+func ReservedStep(name string) (step.Step, bool) {
+	iface, short := step.Split(name)
+	i := slices.IndexFunc(Reserved, func(s step.Step) bool { return s.Name == short })
+	if iface == "" || i < 0 {
+		return step.Step{}, false
+	}
+	s := Reserved[i]
+	s.Name = name
+	return s, true
+}
 
 // named gives the steps whose name begins with a prefix.
 func named(all []step.Step, prefix string) []step.Step {

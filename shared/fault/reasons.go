@@ -62,6 +62,7 @@ const (
 	FlowLookup       Reason = "boot.no_lookup"
 	FlowSilent       Reason = "agent.silent"
 	FlowListener     Reason = "boot.no_listener"
+	FlowHeld         Reason = "flow.held_too_long"
 
 	BMCUnreachable   Reason = "bmc.unreachable"
 	BMCAuth          Reason = "bmc.credentials"
@@ -154,6 +155,7 @@ var Reasons = []Row{
 	{StepLevel, Forbidden, "The ramdisk's identity is less certain than this step needs.", "boot it by virtual media, or lower the node's minimum level"},
 	{StepVersion, Unsupported, "The booted ramdisk does not offer a step of the plan.", "build the ramdisk with the manager that offers it"},
 	{FlowAborted, Conflict, "The work was aborted by request.", "repeat the verb when ready"},
+	{FlowHeld, Timeout, "A hold step was not released in time.", "repeat the verb when ready; bessemer node unhold NODE releases a hold"},
 	{FlowMediaTimeout, Timeout, "The BMC did not read the boot medium.", "check that the BMC reaches the server's boot address"},
 	{FlowLookup, Timeout, "The ramdisk was booted but did not report in time.", "look at the machine's console: the ramdisk says there what it lacks"},
 	{FlowListener, Unavailable, "One of the server's listeners that machines use is missing, so no ramdisk can be booted.", "the server's log names the port and what to do; free it and start the server again"},

@@ -74,19 +74,9 @@ func (s Step) Check(given Args) (Args, error) {
 			}
 			continue
 		}
-		if !a.Type.fits(v) {
-			bad = append(bad, fmt.Sprintf("argument %q must be of type %s, not %s", a.Name, a.Type, kind(v)))
+		if wrong := a.wrong(v); wrong != "" {
+			bad = append(bad, wrong)
 			continue
-		}
-		if t, ok := v.(string); ok && len(a.Enum) > 0 && !slices.Contains(a.Enum, t) {
-			bad = append(bad, fmt.Sprintf("argument %q is %q, expected one of %s", a.Name, t, strings.Join(a.Enum, ", ")))
-			continue
-		}
-		if a.Check != nil {
-			if err := a.Check(v); err != nil {
-				bad = append(bad, fmt.Sprintf("argument %q: %v", a.Name, err))
-				continue
-			}
 		}
 		out[a.Name] = v
 	}
@@ -96,17 +86,50 @@ func (s Step) Check(given Args) (Args, error) {
 		}
 	}
 	if len(bad) > 0 {
-		f := fault.New(fault.StepArgument, "%s", strings.Join(bad, "; ")).At("", s.Name)
-		if len(s.Args) == 0 {
-			return nil, f.WithHint("this step takes no arguments")
-		}
-		names := make([]string, len(s.Args))
-		for i, a := range s.Args {
-			names[i] = a.Name
-		}
-		return nil, f.WithHint("its arguments are %s", strings.Join(names, ", "))
+		return nil, s.badArgs(bad)
 	}
 	return out, nil
+}
+
+// CheckArg validates one argument's value by itself, as Check does; whether other arguments are missing is not asked.
+func (s Step) CheckArg(name string, v any) error {
+	i := slices.IndexFunc(s.Args, func(a Arg) bool { return a.Name == name })
+	if i < 0 {
+		return s.badArgs([]string{fmt.Sprintf("argument %q is not known", name)})
+	}
+	if wrong := s.Args[i].wrong(v); wrong != "" {
+		return s.badArgs([]string{wrong})
+	}
+	return nil
+}
+
+// badArgs is the fault of wrong arguments; its hint names the right ones.
+func (s Step) badArgs(bad []string) *fault.Fault {
+	f := fault.New(fault.StepArgument, "%s", strings.Join(bad, "; ")).At("", s.Name)
+	if len(s.Args) == 0 {
+		return f.WithHint("this step takes no arguments")
+	}
+	names := make([]string, len(s.Args))
+	for i, a := range s.Args {
+		names[i] = a.Name
+	}
+	return f.WithHint("its arguments are %s", strings.Join(names, ", "))
+}
+
+// wrong says what is wrong with a value, or "".
+func (a Arg) wrong(v any) string {
+	if !a.Type.fits(v) {
+		return fmt.Sprintf("argument %q must be of type %s, not %s", a.Name, a.Type, kind(v))
+	}
+	if t, ok := v.(string); ok && len(a.Enum) > 0 && !slices.Contains(a.Enum, t) {
+		return fmt.Sprintf("argument %q is %q, expected one of %s", a.Name, t, strings.Join(a.Enum, ", "))
+	}
+	if a.Check != nil {
+		if err := a.Check(v); err != nil {
+			return fmt.Sprintf("argument %q: %v", a.Name, err)
+		}
+	}
+	return ""
 }
 
 func (t Type) fits(v any) bool {

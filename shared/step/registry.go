@@ -3,7 +3,6 @@ package step
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -58,46 +57,8 @@ type Wanted struct {
 	Priority int // deploy only; 0 keeps the step's own
 }
 
-// Item is one checked entry of a plan.
-type Item struct {
-	Step Step
-	Args Args
-}
-
-// Manual checks an operator's list and keeps its order. Unknown steps and wrong arguments are told together, as
-// step.unknown, or as step.argument where all steps are known.
-func (r *Registry) Manual(f state.Flow, wanted []Wanted) ([]Item, error) {
-	var out []Item
-	var bad []string
-	reason := fault.StepArgument
-	for _, w := range wanted {
-		s, ok := r.byName[w.Name]
-		if !ok {
-			reason, bad = fault.StepUnknown, append(bad, "step "+w.Name+" is not known")
-			continue
-		}
-		if _, ok := s.Priority[f]; !ok {
-			reason, bad = fault.StepUnknown, append(bad, "step "+w.Name+" is not offered for "+string(f))
-			continue
-		}
-		args, err := s.Check(w.Args)
-		if err != nil {
-			bad = append(bad, w.Name+": "+fault.From(err).Message)
-			continue
-		}
-		out = append(out, Item{s, args})
-	}
-	if len(bad) > 0 {
-		if reason == fault.StepArgument {
-			return nil, fault.New(reason, "%s", strings.Join(bad, "; "))
-		}
-		return nil, fault.New(reason, "%s", strings.Join(bad, "; ")).
-			WithHint("the steps for %s are %s", f, strings.Join(r.names(f), ", "))
-	}
-	return out, nil
-}
-
-func (r *Registry) names(f state.Flow) []string {
+// Names lists the steps that a flow offers, in the order they were added.
+func (r *Registry) Names(f state.Flow) []string {
 	var out []string
 	for _, n := range r.order {
 		if _, ok := r.byName[n].Priority[f]; ok {
@@ -116,15 +77,19 @@ func (r *Registry) Automated(f state.Flow) []Step {
 			out = append(out, s)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Step) int {
-		return cmp.Or(
-			cmp.Compare(vector[a.Where], vector[b.Where]),
-			cmp.Compare(b.Priority[f], a.Priority[f]),
-			cmp.Compare(tie[b.Interface()], tie[a.Interface()]),
-			cmp.Compare(a.Name, b.Name),
-		)
-	})
+	slices.SortStableFunc(out, func(a, b Step) int { return Compare(a, b, a.Priority[f], b.Priority[f]) })
 	return out
+}
+
+// Compare orders two steps of an automated flow by their priorities there: out of band before in band, then the higher
+// priority, then by interface and name.
+func Compare(a, b Step, pa, pb int) int {
+	return cmp.Or(
+		cmp.Compare(vector[a.Where], vector[b.Where]),
+		cmp.Compare(pb, pa),
+		cmp.Compare(tie[b.Interface()], tie[a.Interface()]),
+		cmp.Compare(a.Name, b.Name),
+	)
 }
 
 var vector = map[Where]int{OutOfBand: 0, InBand: 1}

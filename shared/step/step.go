@@ -1,5 +1,5 @@
 // Package step is the one type for steps, in band or out of band, built in or a vendor's: what a step is, how its
-// arguments are checked, how steps are ordered and what a plan of them looks like. It runs nothing.
+// arguments are checked and how steps are ordered. It runs nothing; the conductor makes plans of them.
 //
 // Start at Step and Bound, then Registry and Automated.
 package step
@@ -16,10 +16,12 @@ import (
 // Where says who runs a step.
 type Where string
 
-// In band: the agent in the ramdisk. Out of band: the server through the BMC.
+// In band: the agent in the ramdisk. Out of band: the server through the BMC. Server: the server by itself, at the
+// step's place in a list (the reserved steps: hold, wait, and the power acts).
 const (
 	InBand    Where = "in-band"
 	OutOfBand Where = "out-of-band"
+	Server    Where = "server"
 )
 
 // Repeat says what may happen after an interruption.

@@ -92,41 +92,6 @@ func TestRegistryRefuses(t *testing.T) {
 	}
 }
 
-func TestManualKeepsTheOperatorsOrder(t *testing.T) {
-	r := registry(t,
-		Step{Name: "raid.create", Where: OutOfBand, Priority: map[state.Flow]int{state.Clean: 0}},
-		Step{Name: "deploy.wipe", Where: InBand, Priority: map[state.Flow]int{state.Clean: 99},
-			Args: []Arg{{Name: "passes", Type: Integer, Default: 1.0, Doc: "how often"}}},
-	)
-	items, err := r.Manual(state.Clean, []Wanted{{Name: "deploy.wipe"}, {Name: "raid.create"}, {Name: "deploy.wipe", Args: Args{"passes": 3.0}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(items) != 3 || items[0].Step.Name != "deploy.wipe" || items[1].Step.Name != "raid.create" ||
-		items[0].Args.Int("passes") != 1 || items[2].Args.Int("passes") != 3 {
-		t.Errorf("items %+v", items)
-	}
-}
-
-func TestManualTellsAllProblemsTogether(t *testing.T) {
-	r := registry(t,
-		Step{Name: "deploy.wipe", Priority: map[state.Flow]int{state.Clean: 1}},
-		Step{Name: "deploy.write", Priority: map[state.Flow]int{state.Deploy: 1}},
-	)
-	_, err := r.Manual(state.Clean, []Wanted{{Name: "deploy.nope"}, {Name: "deploy.write"}, {Name: "deploy.wipe", Args: Args{"x": 1.0}}})
-	if !fault.Has(err, fault.StepUnknown) {
-		t.Fatalf("error %v, want the reason %s", err, fault.StepUnknown)
-	}
-	for _, part := range []string{"deploy.nope is not known", "deploy.write is not offered for clean", `"x" is not known`, "the steps for clean are deploy.wipe"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q lacks %q", err, part)
-		}
-	}
-	if _, err := r.Manual(state.Clean, []Wanted{{Name: "deploy.wipe", Args: Args{"x": 1.0}}}); !fault.Has(err, fault.StepArgument) {
-		t.Errorf("only an argument is wrong: %v, want the reason %s", err, fault.StepArgument)
-	}
-}
-
 func TestCheck(t *testing.T) {
 	s := Step{Name: "deploy.x", Args: []Arg{
 		{Name: "url", Type: String, Required: true, Doc: "where"},

@@ -1,0 +1,120 @@
+package conductor
+
+import (
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// plan makes the plan of a verb from the snapshot.
+func (d *decider) plan(ask Provision) Plan {
+	in := PlanInput{Node: *d.n, Ask: ask, Registry: d.s.Registry, Defaults: d.s.Defaults, Accepted: d.s.Accepted, Agent: d.reusable()}
+	if b := d.n.Boot; b != nil && (in.Agent || ask.Verb == state.VerbClean) {
+		// An operator's list may name what the node's ramdisk offered last; what a flow runs by itself waits for what
+		// the ramdisk then offers.
+		in.Offered = b.Steps
+	}
+	return BuildPlan(in)
+}
+
+// begin opens a flow: the state moves, the old error goes, the steps are stored as planned, each with its id, order,
+// vector, arguments, deadline and Repeat, before anything runs.
+func (d *decider) begin(e VerbAsked, f state.Flow, via state.Event, plan Plan) bool {
+	if d.live() && !d.reusable() {
+		d.n.Boot.Ended = true // nothing of an agent that can't be used is accepted any more
+	}
+	d.n.Flow = &Flow{
+		Run: d.s.NewID(), Flow: f, Phase: PhaseSteps, Started: d.now, NoRamdisk: e.Ask.NoRamdisk,
+		Actor: e.Caller.Name, Request: e.Caller.Request, TearDown: d.tearDown,
+		Booted: d.live(), // a ramdisk that runs already is this flow's from now on, and ends with it
+	}
+	if !d.enter(via) {
+		return false
+	}
+	d.n.LastError, d.n.LastReason = "", ""
+	d.n.Target = state.Row(f).Target
+	d.s.Steps = nil
+	for i, it := range plan.Items {
+		d.put(d.record(it, i))
+	}
+	return true
+}
+
+// record makes the first attempt of an item.
+func (d *decider) record(it PlanItem, order int) StepRecord {
+	return StepRecord{
+		ID: step.ID(d.s.NewID()), Node: d.n.UUID, Run: d.n.Flow.Run, Order: order, Attempt: 1,
+		Step: it.Step, Args: it.Args, Priority: it.Priority.Value, State: StepPlanned,
+	}
+}
+
+// run goes on with a flow that has begun, unless its plan is wrong: then it fails before anything is touched.
+func (d *decider) run(plan Plan) {
+	if err := plan.Err(); err != nil {
+		d.fail(fault.From(err))
+		return
+	}
+	d.next()
+}
+
+// replan meets the plan with what this ramdisk offers: a planned step it lacks fails the flow; in an automated clean
+// the steps of vendors' managers join by priority.
+func (d *decider) replan() bool {
+	offered, err := step.NewRegistry(d.n.Boot.Steps...)
+	if err != nil {
+		d.fail(fault.From(err))
+		return false
+	}
+	for _, r := range d.s.Steps {
+		if r.State != StepPlanned || r.Step.Where != step.InBand {
+			continue
+		}
+		if _, ok := offered.Get(r.Step.Name); !ok {
+			d.fail(fault.New(fault.StepVersion, "the booted ramdisk (agent %s) does not offer it", d.n.Boot.AgentVersion).At("", r.Step.Name))
+			return false
+		}
+	}
+	f := d.n.Flow
+	if f.Flow != state.Clean || f.Manual || d.planned(eraseStep) == nil {
+		return true
+	}
+	// Only what no step of this run has claimed yet is laid in order again.
+	var order []StepRecord
+	last := 0
+	for _, r := range d.s.Steps {
+		if r.State == StepPlanned && r.Step.Where == step.InBand {
+			order = append(order, r)
+		} else {
+			last = max(last, r.Order+1)
+		}
+	}
+	items, problems := joining(d.s.Registry, d.n.Boot.Steps, f.Flow)
+	if len(problems) > 0 {
+		d.fail(problems[0])
+		return false
+	}
+	for _, it := range items {
+		if !slices.ContainsFunc(d.s.Steps, func(r StepRecord) bool { return r.Step.Name == it.Step.Name }) {
+			order = append(order, d.record(it, 0))
+		}
+	}
+	slices.SortStableFunc(order, func(a, b StepRecord) int {
+		return step.Compare(a.Step, b.Step, a.ordered(f.Flow), b.ordered(f.Flow))
+	})
+	for i, r := range order {
+		r.Order = last + i
+		d.put(r)
+	}
+	slices.SortStableFunc(d.s.Steps, func(a, b StepRecord) int { return a.Order - b.Order })
+	return true
+}
+
+// ordered is the priority that a record was planned by.
+func (r StepRecord) ordered(f state.Flow) int {
+	if r.Priority != 0 {
+		return r.Priority
+	}
+	return r.Step.Priority[f]
+}

@@ -1,0 +1,112 @@
+package conductor
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// The reserved steps: what the server does by itself at their place in an operator's list. The power acts run as
+// out-of-band steps do (decide_flow.go); hold and wait are ends of a wait.
+
+// fresh is how recently an agent must have been heard to be used without a boot (Ironic's fast_track_timeout).
+const fresh = 5 * time.Minute
+
+func reserved(name string) (step.Step, bool) { return catalog.ReservedStep(name) }
+
+// placeReserved finds what a reserved step can't do at its place.
+func (b *builder) placeReserved(it PlanItem, up bool) {
+	switch it.Step.Short() {
+	case "wait":
+		if _, timed := it.Args["seconds"]; !timed && !up {
+			b.problem(fault.New(fault.StepArgument, "it waits for the agent's next heartbeat, and no agent is up there").
+				WithHint("give seconds, or put it behind a step that needs the ramdisk"), it.Step.Name)
+		}
+	case "power_off":
+		if b.in.Node.DisablePowerOff {
+			b.problem(fault.New(fault.NodeInUse, "power off is disabled for this node").WithHint("clear disable_power_off first"), it.Step.Name)
+		}
+	}
+}
+
+// runReserved starts a reserved step whose turn it is.
+func (d *decider) runReserved(r StepRecord) {
+	f := d.n.Flow
+	begin := func(limit time.Duration) {
+		d.move(&r, AttemptRun)
+		r.Started, r.Deadline = d.now, d.now.Add(limit)
+		d.put(r)
+		d.audit("step.start", map[string]any{"step": r.Step.Name, "id": r.ID})
+	}
+	switch r.Step.Short() {
+	case "hold":
+		begin(r.Step.Timeout)
+		d.enter(state.Hold)
+		f.Phase = PhaseHold
+		d.wait("operator", "unhold or abort: bessemer node unhold "+cmp.Or(d.n.Name, string(d.n.UUID)), r.Step.Timeout, fault.FlowHeld)
+	case "wait":
+		if _, timed := r.Args["seconds"]; !timed {
+			begin(r.Step.Timeout)
+			d.waiting()
+			f.Phase = PhaseBeat
+			d.wait("agent", "the agent's next heartbeat", r.Step.Timeout, fault.FlowSilent)
+			return
+		}
+		pause := time.Duration(r.Args.Int("seconds")) * time.Second
+		begin(pause)
+		f.Phase = PhasePause
+		d.wait("server", "the end of the pause that the list asks for", pause, fault.StepTimeout)
+		if pause == 0 {
+			d.reservedEnds()
+		}
+	default:
+		d.runOutOfBand(r)
+	}
+}
+
+// reservedEnds ends the hold or wait step at work well and goes on.
+func (d *decider) reservedEnds() {
+	if r := d.running(); r != nil && r.Step.Where == step.Server {
+		d.stepEnded(StepEnded{ID: r.ID, Outcome: api.Succeeded})
+	}
+}
+
+// unhold leads out of a hold step. An agent that fell silent meanwhile is not waited for: the next in-band step boots
+// anew.
+func (d *decider) unhold(e VerbAsked) {
+	if d.open() == nil || !d.enter(state.VerbUnhold) {
+		return
+	}
+	d.note("INFO", "provisioning", 0, "released by %s", cmp.Or(e.Caller.Name, "an operator"))
+	if d.live() && !d.heard() {
+		d.n.Boot.Ended = true
+	}
+	d.reservedEnds()
+}
+
+// heard tells whether the agent of the current boot is there.
+func (d *decider) heard() bool {
+	b := d.n.Boot
+	return d.live() && !b.Ready.IsZero() && d.n.Power == PowerOn && !d.s.Heard.IsZero() && d.now.Sub(d.s.Heard) <= fresh
+}
+
+// reusable tells whether a flow that begins now may use the agent that is up: one left by a flow that it replaces, or
+// kept for it by fast-track.
+func (d *decider) reusable() bool { return d.heard() && (d.open() != nil || fastTrack(*d.n)) }
+
+// keeps tells whether the flow leaves its agent up for the next one.
+func (d *decider) keeps() bool {
+	f := d.n.Flow
+	return (f.Flow == state.Inspect || f.Flow == state.Clean) && fastTrack(*d.n) && f.Booted && d.heard()
+}
+
+// fastTrack is driver_info.fast_track; anything that is no flag is false.
+func fastTrack(n Node) bool {
+	on, err := api.Bool(n.DriverInfo["fast_track"])
+	return err == nil && on
+}

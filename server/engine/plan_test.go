@@ -1,0 +1,131 @@
+package engine_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// log is what was done to the board since it was last asked.
+func (b *board) log() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := b.acts
+	b.acts = nil
+	return out
+}
+
+func manual(names ...string) conductor.Provision {
+	p := conductor.Provision{Verb: state.VerbClean}
+	for _, n := range names {
+		name, seconds, timed := strings.Cut(n, "=")
+		w := step.Wanted{Name: name}
+		if timed {
+			w.Args = step.Args{"seconds": float64(len(seconds))}
+		}
+		p.CleanSteps = append(p.CleanSteps, w)
+	}
+	return p
+}
+
+// A list of out-of-band steps never touches the machine's power: the BMC's own log says so.
+func TestOutOfBandStepsNeverPowerTheRamdiskOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.board.log()
+		s.provision(manual("management.reset_bmc", "deploy.hold", "management.clear_job_queue", "deploy.wait=xx"))
+		s.until(state.CleanHold)
+		s.provision(conductor.Provision{Verb: state.VerbUnhold})
+		n := s.until(state.Manageable)
+		if got := s.board.log(); !slices.Equal(got, []string{"step management.reset_bmc", "step management.clear_job_queue"}) || n.Generation != 0 {
+			t.Errorf("acts %q, generation %d", got, n.Generation)
+		}
+	})
+}
+
+// A wrong step or argument fails the clean without a boot, and without anything else.
+func TestWrongStepsFailWithoutAnyAct(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.board.log()
+		s.provision(manual("management.reset_bmc", "deploy.format_c"))
+		if n := s.until(state.CleanFail); n.LastReason != fault.StepUnknown || n.Maintenance {
+			t.Errorf("%s", n.LastError)
+		}
+		if got := s.board.log(); len(got) != 0 {
+			t.Errorf("acts %q", got)
+		}
+	})
+}
+
+func TestReservedPowerStepsAndOneBoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.board.log()
+		s.provision(manual("power.power_on", "power.power_off", "power.reboot", "deploy.erase_devices_metadata", "vendor.wait", "deploy.erase_devices"))
+		a := s.agent(<-s.board.booted)
+		a.run("deploy.erase_devices_metadata", nil)
+		if n := s.node(); n.State != state.CleanWait || n.Flow.Phase != conductor.PhaseBeat {
+			t.Fatalf("%s, %s", n.State, n.Flow.Phase)
+		}
+		a.beat(api.HeartbeatRequest{})
+		a.run("deploy.erase_devices", erased())
+		n := s.until(state.Manageable)
+		want := []string{"On", "ForceOff", "On", // the three power steps: the reboot finds the machine off
+			"ForceOff", "insert", "boot cdrom", "On", "eject", "ForceOff", "eject"}
+		if got := s.board.log(); !slices.Equal(got, want) || n.Generation != 1 {
+			t.Errorf("acts %q, want %q; %d boots", got, want, n.Generation)
+		}
+		records, err := s.c.Steps(t.Context(), "n1", "")
+		if err != nil || len(records) != 6 {
+			t.Fatalf("%d records: %v", len(records), err)
+		}
+		for _, r := range records {
+			if r.State != conductor.StepSucceeded {
+				t.Errorf("%s is %s", r.Step.Name, r.State)
+			}
+		}
+	})
+}
+
+// With fast-track the next flow uses the agent that is up: no power act between the two.
+func TestFastTrackUsesTheAgentThatIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		if _, err := s.c.UpdateNode(t.Context(), conductor.Caller{Name: "op"}, "n1", func(n *conductor.Node, _ map[string]string) error {
+			n.DriverInfo["fast_track"] = true
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.manageable()
+		s.provision(manual("deploy.erase_devices_metadata"))
+		a := s.agent(<-s.board.booted)
+		a.run("deploy.erase_devices_metadata", nil)
+		s.until(state.Manageable)
+		synctest.Wait()
+		s.board.log()
+		s.provision(manual("deploy.erase_devices_metadata"))
+		a.run("deploy.erase_devices_metadata", nil)
+		s.until(state.Manageable)
+		if got := s.board.log(); len(got) != 0 {
+			t.Errorf("acts %q; the agent was up", got)
+		}
+		silent := s.now()
+		s.mail.listen(func() time.Time { return silent })
+		time.Sleep(5*time.Minute + time.Second)
+		s.provision(manual("deploy.erase_devices_metadata"))
+		s.agent(<-s.board.booted)
+	})
+}
