@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/initramfs"
+	"github.com/bessemer-metal/bessemer/integration/fleet"
 	"github.com/bessemer-metal/bessemer/server/cli"
 	"github.com/bessemer-metal/bessemer/server/config"
 )
@@ -32,6 +33,7 @@ func main() {
 		Version:      version,
 		Serve:        func(ctx context.Context, cfg config.Server) error { return serve(ctx, cfg, os.Stderr, time.Now) },
 		BuildRamdisk: buildRamdisk,
+		Simulate:     simulate,
 	})
 	stop()
 	os.Exit(code)
@@ -60,4 +62,12 @@ func buildRamdisk(ctx context.Context, r cli.Ramdisk) error {
 	}
 	fmt.Fprintf(os.Stdout, "kernel    %s (%s)\ninitramfs %s\nUKI       %s\nISO       %s\n", res.Kernel, res.KernelRelease, res.Initramfs, res.UKI, res.ISO)
 	return nil
+}
+
+// simulate plays a fleet against the server that s.API calls.
+func simulate(ctx context.Context, s cli.Simulation) error {
+	return fleet.Run(ctx, fleet.Options{
+		API: s.API, Socket: s.Socket, Nodes: s.Nodes, Prefix: s.Prefix, Gather: s.Gather, Spread: s.Spread, StepTime: s.StepTime,
+		Inventory: s.Inventory << 10, Quiet: s.Beats > 0, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}, s.Beats, s.For, os.Stdout)
 }

@@ -142,10 +142,12 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	}
 
 	bmcs := redfish.New(redfish.Config{Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: s.now})
+	fakes := fakeHardware(cfg.FakeMachines)
+	defer fakes.Close()
 	dispatcher := channel.NewDispatcher(s.now)
 	c, err := engine.New(engine.Config{
 		Store:   s.store,
-		Drivers: []conductor.Driver{bmcs, fake.New()}, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
+		Drivers: []conductor.Driver{bmcs, fakes}, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(),
@@ -205,6 +207,14 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 		return err
 	}
 	return nil
+}
+
+// fakeHardware has its machines in memory, or played by the program at socket.
+func fakeHardware(socket string) *fake.Driver {
+	if socket == "" {
+		return fake.New()
+	}
+	return fake.NewPlayed(socket)
 }
 
 // installation is the name of this data directory, made at the first start.

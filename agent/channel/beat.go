@@ -117,7 +117,7 @@ func (b *beats) send(ctx context.Context) {
 	b.open = append(b.open, one)
 	b.wg.Go(func() {
 		a := answered{to: one}
-		a.err = b.heartbeat(ctx, q, &a.answer)
+		a.answer, a.err = b.Heartbeat(ctx, q)
 		b.answers <- a
 	})
 	if b.watch > 0 && q.Running != "" {
@@ -152,9 +152,6 @@ func (b *beats) obey(one *beat, a api.HeartbeatAnswer) {
 	if one.asked.Steps != nil {
 		b.offer = nil
 	}
-	if a.Token != "" {
-		b.renew(a.Token)
-	}
 	if a.Abort != "" {
 		b.ex.Abort(a.Abort)
 	}
@@ -184,14 +181,19 @@ func (b *beats) patience(err error) time.Duration {
 	return b.pause.NextBackOff()
 }
 
-// heartbeat sends one and waits for its answer as long as the server may hold it.
-func (c *Client) heartbeat(ctx context.Context, q api.HeartbeatRequest, a *api.HeartbeatAnswer) error {
+// Heartbeat sends one, numbered here, and waits for its answer as long as the server may hold it. It is for those who
+// send heartbeats at times of their own: Run does so by itself.
+func (c *Client) Heartbeat(ctx context.Context, q api.HeartbeatRequest) (a api.HeartbeatAnswer, err error) {
 	wait := patience
 	if q.Hold {
 		wait += api.HeartbeatMax
 	}
-	return c.ask(ctx, wait, api.PathHeartbeat, maxAnswer, a, func(seq uint64) any {
+	err = c.ask(ctx, wait, api.PathHeartbeat, maxAnswer, &a, func(seq uint64) any {
 		q.Seq = seq
 		return q
 	})
+	if err == nil && a.Token != "" {
+		c.renew(a.Token)
+	}
+	return a, err
 }

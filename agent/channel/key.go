@@ -41,6 +41,15 @@ func LoadKey(dir string) (tls.Certificate, error) {
 	return cert, nil
 }
 
+// NewKey makes a client key that is kept nowhere: for an agent whose process is its whole boot, as a simulated one's.
+func NewKey() (tls.Certificate, error) {
+	text, err := makeKey()
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("client key: %w", err)
+	}
+	return tls.X509KeyPair(text, text)
+}
+
 // makeKey makes a key and its certificate, as one PEM text. The certificate is valid for all time: the machine's
 // clock may say anything, and the server looks at nothing in it but the key.
 func makeKey() ([]byte, error) {

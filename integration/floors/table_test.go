@@ -51,6 +51,7 @@ var floors = map[string]int{
 
 	"hardware-managers/all": 8,
 	"initramfs":             8,
+	"integration/fleet":     8,
 
 	"agent":    9,
 	"server":   9,

@@ -49,7 +49,7 @@ bessemer serve starts a server; all other commands talk to one.`,
 	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call to the server may take")
 	f.StringVarP(&c.format, "output", "o", "table", "table, json or yaml")
 	root.AddCommand(c.nodeCommand(), c.registerCommand(), c.portCommand(), c.imageCommand(), c.serveCommand(),
-		c.ramdiskCommand(), c.configCommand(), c.versionCommand())
+		c.ramdiskCommand(), c.simulateCommand(), c.configCommand(), c.versionCommand())
 	group(root)
 	return root
 }

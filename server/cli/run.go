@@ -34,6 +34,7 @@ type Local struct {
 	Version      string
 	Serve        func(ctx context.Context, s config.Server) error
 	BuildRamdisk func(ctx context.Context, r Ramdisk) error
+	Simulate     func(ctx context.Context, s Simulation) error
 }
 
 // Ramdisk is what bessemer ramdisk build is asked for. Empty fields are the builder's defaults.

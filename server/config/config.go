@@ -43,6 +43,7 @@ type Server struct {
 	AnyBootSource   bool   // serve media to any address, not only the BMC's
 	TLSCert         string // certificate of the API off loopback; "" makes one
 	TLSKey          string
+	FakeMachines    string // Unix socket of the program that plays fake-hardware's machines; "": they are in memory
 	LogLevel        string // debug, info, warn, error
 }
 
@@ -92,6 +93,7 @@ func Settings(e Environment) []Setting {
 		{"any_boot_source", Flag, "false", "serve a boot medium to any address, not only to the BMC's"},
 		{"tls_cert", Text, "", "certificate file of the API (default: made on the first start)"},
 		{"tls_key", Text, "", "key file of tls_cert"},
+		{"fake_machines", Text, "", "Unix socket of a program that plays the machines of fake-hardware nodes: bessemer simulate"},
 		{"log_level", Text, "info", "debug, info, warn or error"},
 	}
 }
@@ -321,7 +323,7 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 		AdvertiseAgent: k.String("advertise_agent"), AdvertiseBoot: k.String("advertise_boot"),
 		AdvertiseImages: k.String("advertise_images"), PublicURL: k.String("public_url"),
 		BaseISO: k.String("base_iso"), AnyBootSource: k.Bool("any_boot_source"),
-		TLSCert: k.String("tls_cert"), TLSKey: k.String("tls_key"), LogLevel: k.String("log_level"),
+		TLSCert: k.String("tls_cert"), TLSKey: k.String("tls_key"), FakeMachines: k.String("fake_machines"), LogLevel: k.String("log_level"),
 	}
 	if s.DataDir == "" {
 		wrong("data_dir", "it must not be empty")

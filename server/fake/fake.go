@@ -1,7 +1,7 @@
 // Package fake is the hardware type "fake-hardware": BMCs in memory on which every act succeeds at once, for trying out
 // the server and its clients without hardware. There is no machine behind them: what needs a ramdisk (inspection,
-// cleaning, deployment) waits for an agent, which a test may play. It reaches nothing outside the process. Start at
-// Driver.
+// cleaning, deployment) waits for an agent, which a test may play. It reaches nothing outside the process, but the Unix
+// socket of a program that plays the machines when it is given one (play.go). Start at Driver.
 package fake
 
 import (
@@ -17,6 +17,8 @@ import (
 
 // Driver keeps the machines, by node, for as long as it lives. It may be used by many goroutines.
 type Driver struct {
+	player *player // nil: the machines are in memory
+
 	mu       sync.Mutex
 	machines map[conductor.NodeID]*machine
 }
@@ -37,6 +39,20 @@ var (
 
 // New makes the driver, without machines; each comes to be when it is opened first.
 func New() *Driver { return &Driver{machines: map[conductor.NodeID]*machine{}} }
+
+// NewPlayed makes the driver for machines that the program at a Unix socket plays. It is not connected to yet.
+func NewPlayed(socket string) *Driver {
+	d := New()
+	d.player = newPlayer(socket)
+	return d
+}
+
+// Close gives idle connections to a player back.
+func (d *Driver) Close() {
+	if d.player != nil {
+		d.player.http.CloseIdleConnections()
+	}
+}
 
 // Name is the hardware type's name.
 func (d *Driver) Name() string { return "fake-hardware" }
@@ -83,6 +99,9 @@ func (d *Driver) Open(_ context.Context, a conductor.Access) (conductor.BMC, err
 	if !ok {
 		m = &machine{bios: map[string]any{}}
 		d.machines[a.Node] = m
+	}
+	if d.player != nil {
+		return &played{m, a.Node, d.player}, nil
 	}
 	return m, nil
 }

@@ -1,0 +1,89 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	agentchannel "github.com/bessemer-metal/bessemer/agent/channel"
+	"github.com/bessemer-metal/bessemer/agent/run"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+// beating is an agent that speaks when it is told to.
+type beating struct {
+	client *agentchannel.Client
+	ex     *run.Executor
+}
+
+// joined notes that a machine's agent waits for Beats.
+func (f *Fleet) joined(m *machine) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.quiet = append(f.quiet, m)
+	close(f.more)
+	f.more = make(chan struct{})
+}
+
+// Joined waits until n quiet agents run a step, or ctx ends; it tells how many do.
+func (f *Fleet) Joined(ctx context.Context, n int) int {
+	for {
+		f.mu.Lock()
+		have, more := len(f.quiet), f.more
+		f.mu.Unlock()
+		if have >= n {
+			return have
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return have
+		}
+	}
+}
+
+// Beats sends heartbeats that are not held, at a fixed rate, for a time, from the quiet agents in turn. It is open
+// loop: a heartbeat is sent when its time has come, whatever became of those before, and its latency counts from
+// then. It returns what was measured, after all are answered.
+func (f *Fleet) Beats(ctx context.Context, rate float64, lasting time.Duration) (Timing, error) {
+	f.mu.Lock()
+	agents := append([]*machine(nil), f.quiet...)
+	f.mu.Unlock()
+	if len(agents) == 0 {
+		return Timing{}, fmt.Errorf("no agent is there to send heartbeats")
+	}
+	var took histogram
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	began := time.Now()
+	for n := 0; ; n++ {
+		after := time.Duration(float64(n) / rate * float64(time.Second))
+		if after >= lasting {
+			break
+		}
+		at := began.Add(after)
+		// A timer a heartbeat would cost more than the heartbeat: what is due within a millisecond goes together.
+		if wait := time.Until(at); wait > 0 {
+			if err := pause(ctx, max(wait, time.Millisecond)); err != nil {
+				return took.timing(time.Since(began)), err
+			}
+		}
+		m := agents[n%len(agents)]
+		m.mu.Lock()
+		b := m.client
+		m.mu.Unlock()
+		if b == nil {
+			continue // powered off meanwhile
+		}
+		wg.Go(func() {
+			var q api.HeartbeatRequest
+			q.Running, q.Progress = b.ex.Running()
+			if _, err := b.client.Heartbeat(ctx, q); err == nil {
+				took.add(time.Since(at))
+			}
+		})
+	}
+	wg.Wait()
+	return took.timing(time.Since(began)), nil
+}
