@@ -91,7 +91,7 @@ func (m *machine) wait(ctx context.Context, client *agentchannel.Client, ex *run
 		}
 	}
 	m.mu.Lock()
-	m.client = &beating{client, ex}
+	m.client = &beating{client: client, ex: ex}
 	m.mu.Unlock()
 	m.fleet.joined(m)
 	<-ctx.Done()

@@ -15,6 +15,7 @@ import (
 type beating struct {
 	client *agentchannel.Client
 	ex     *run.Executor
+	mu     sync.Mutex // held by the heartbeat under way: an agent's own never overtake each other
 }
 
 // joined notes that a machine's agent waits for Beats.
@@ -77,6 +78,8 @@ func (f *Fleet) Beats(ctx context.Context, rate float64, lasting time.Duration) 
 			continue // powered off meanwhile
 		}
 		wg.Go(func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			var q api.HeartbeatRequest
 			q.Running, q.Progress = b.ex.Running()
 			if _, err := b.client.Heartbeat(ctx, q); err == nil {
