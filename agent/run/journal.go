@@ -53,7 +53,7 @@ func OpenJournal(path string) (*Journal, error) {
 }
 
 // NewJournal starts a journal that is kept nowhere: for an agent whose process is its whole boot, as a simulated one's.
-func NewJournal() *Journal { return &Journal{file: nowhere{}, claims: map[step.ID]*claim{}} }
+func NewJournal() *Journal { return &Journal{file: nowhere{}} }
 
 type nowhere struct{}
 
