@@ -20,7 +20,7 @@ func (c *command) nodeCommand() *cobra.Command {
 	cmd := group(&cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Machines: create, show, move through their life, watch",
 		Long: "A node is one machine. NODE is its name or UUID."})
 	cmd.AddCommand(c.nodeCreate(), c.nodeList(), c.nodeShow(), c.nodeSet(), c.nodeUnset(), c.nodeDelete(), c.nodeMaintenance(),
-		c.nodePower(), c.nodeValidate(), c.nodeSteps(), c.nodeLogs(), c.nodeHistory(), c.nodeInventory(), c.nodeDeploy(verbDeploy), c.nodeDeploy(verbRebuild), c.nodeClean())
+		c.nodePower(), c.nodeValidate(), c.nodeSteps(), c.nodeLogs(), c.nodeHistory(), c.nodeInventory(), c.nodeDeploy(verbDeploy), c.nodeDeploy(verbRebuild), c.nodeClean(), c.nodePlan())
 	for _, v := range verbs {
 		cmd.AddCommand(c.verbCommand(v))
 	}

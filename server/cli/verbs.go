@@ -90,7 +90,9 @@ func (c *command) nodeClean() *cobra.Command {
 	var noRamdisk bool
 	cmd := one("clean NODE", 1)
 	cmd.Short = "Run clean steps by name"
-	cmd.Long = "Runs the steps in the order given; the node must be manageable, and is so again at the end.\nbessemer node steps --available NODE lists the steps with their arguments."
+	cmd.Long = `Runs the steps in the order given; the node must be manageable, and is so again at the end. A wrong step or argument is
+refused before anything is begun. bessemer node steps --available NODE lists the steps with their arguments;
+bessemer node plan NODE --clean shows what the list would do.`
 	cmd.Example = `  bessemer node clean n1 --step deploy.erase_devices:method=overwrite,verify=full --watch
   bessemer node clean n1 --step management.reset_bmc --step bios.factory_reset
   bessemer node clean n1 --steps steps.yaml`
@@ -107,13 +109,25 @@ func (c *command) nodeClean() *cobra.Command {
 		if noRamdisk {
 			p.DisableRamdisk = &noRamdisk
 		}
+		p.Target = verbClean.target
+		plan, err := a.Plan(ctx, args[0], p)
+		if err != nil {
+			return err
+		}
+		if err := refused(plan); err != nil {
+			return err // before anything is begun
+		}
 		return c.provision(ctx, a, args[0], verbClean, p, *watch)
 	})
 	f := cmd.Flags()
-	f.StringVar(&file, "steps", "", "file of steps: a YAML or JSON list of interface, step and args")
-	f.StringArrayVar(&steps, "step", nil, "INTERFACE.STEP[:KEY=VALUE,...]; may be repeated")
+	stepFlags(cmd, &file, &steps)
 	f.BoolVar(&noRamdisk, "disable-ramdisk", false, "refuse steps that need the ramdisk")
 	return cmd
+}
+
+func stepFlags(cmd *cobra.Command, file *string, steps *[]string) {
+	cmd.Flags().StringVar(file, "steps", "", "file of steps: a YAML or JSON list of interface, step and args (with priority for a deployment)")
+	cmd.Flags().StringArrayVar(steps, "step", nil, "INTERFACE.STEP[:KEY=VALUE,...]; may be repeated")
 }
 
 // wanted reads steps from a file and from flags, in that order.

@@ -134,6 +134,28 @@ func (c *Client) Steps(ctx context.Context, node, run string) (api.StepsAnswer, 
 	return v, err
 }
 
+// Plan is what asking for p would do.
+func (c *Client) Plan(ctx context.Context, node string, p api.Provision) (api.Plan, error) {
+	var v api.Plan
+	q := url.Values{"target": {p.Target}}
+	steps := p.CleanSteps
+	if steps == nil {
+		steps = p.DeploySteps
+	}
+	if steps != nil {
+		text, err := json.Marshal(steps)
+		if err != nil {
+			return v, err
+		}
+		q.Set("steps", string(text))
+	}
+	if p.DisableRamdisk != nil {
+		q.Set("disable_ramdisk", strconv.FormatBool(*p.DisableRamdisk))
+	}
+	err := c.call(ctx, http.MethodGet, at(node, "plan"), q, nil, &v)
+	return v, err
+}
+
 // Available lists the steps that nodes of a driver may be asked for.
 func (c *Client) Available(ctx context.Context, driver string) ([]step.Step, error) {
 	var v api.StepList

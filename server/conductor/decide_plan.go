@@ -2,6 +2,8 @@ package conductor
 
 import (
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -10,13 +12,47 @@ import (
 
 // plan makes the plan of a verb from the snapshot.
 func (d *decider) plan(ask Provision) Plan {
-	in := PlanInput{Node: *d.n, Ask: ask, Registry: d.s.Registry, Defaults: d.s.Defaults, Accepted: d.s.Accepted, Agent: d.reusable()}
+	in := d.planInput(ask)
 	if b := d.n.Boot; b != nil && (in.Agent || ask.Verb == state.VerbClean) {
 		// An operator's list may name what the node's ramdisk offered last; what a flow runs by itself waits for what
 		// the ramdisk then offers.
 		in.Offered = b.Steps
 	}
 	return BuildPlan(in)
+}
+
+func (d *decider) planInput(ask Provision) PlanInput {
+	return PlanInput{Node: *d.n, Ask: ask, Registry: d.s.Registry, Defaults: d.s.Defaults, Accepted: d.s.Accepted, Agent: d.reusable()}
+}
+
+// Preview is the plan that a verb would have now, made by the same code as the real one. took is how long steps took on
+// this node, by name. What the node's ramdisk offered last is taken to be what it will offer.
+func Preview(s Snapshot, ask Provision, now time.Time, took map[string]time.Duration) Plan {
+	d := &decider{s: s, now: now, Decision: Decision{Node: clone(s.Node)}}
+	d.n = &d.Node
+	in := d.planInput(ask)
+	in.Took = took
+	if d.n.Boot != nil {
+		in.Offered = d.n.Boot.Steps
+	}
+	p := BuildPlan(in)
+	if _, ok := state.Next(d.n.State, ask.Verb); !ok {
+		p.Blocked = "the node is " + string(d.n.State) + "; " + string(ask.Verb) + " is possible from " + origins(ask.Verb)
+	} else if f := d.forbidden(ask.Verb); f != nil {
+		p.Blocked = fault.From(f).Message
+	}
+	return p
+}
+
+// origins lists the states a verb leads from.
+func origins(v state.Event) string {
+	var out []string
+	for _, t := range state.Transitions() {
+		if f, busy := state.FlowOf(t.From); t.Event == v && (!busy || t.From != f.Doing) {
+			out = append(out, string(t.From))
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 // begin opens a flow: the state moves, the old error goes, the steps are stored as planned, each with its id, order,

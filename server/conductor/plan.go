@@ -34,6 +34,7 @@ type Plan struct {
 	BootFirst bool             // before any step: an inspection, which has none
 	Skipped   []inventory.Disk // disks that the skip list keeps from every step
 	Exclusion string           // why an automated cleaning erases nothing; audited
+	Blocked   string           // Preview: why the verb can't be asked for now; the plan is that of a later time
 	Notes     []string         // for people: what the plan could not tell beforehand
 	Problems  []*fault.Fault   // all that is wrong; with one the plan does not run
 	Expect    time.Duration    // of all steps and boots whose duration can be told

@@ -129,3 +129,63 @@ func TestFastTrackUsesTheAgentThatIsUp(t *testing.T) {
 		s.agent(<-s.board.booted)
 	})
 }
+
+// A plan is what the work then is; asking for it changes and touches nothing.
+func TestPlanIsWhatIsDoneAndDoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(manual("deploy.erase_devices_metadata"))
+		a := s.agent(<-s.board.booted)
+		id := a.claim()
+		time.Sleep(90 * time.Second)
+		a.end(id)
+		s.until(state.Manageable)
+		synctest.Wait()
+		s.board.log()
+		before := s.node()
+		wanted := manual("management.reset_bmc", "deploy.erase_devices_metadata", "bios.factory_reset", "deploy.erase_devices")
+		p, err := s.c.Plan(t.Context(), "n1", wanted)
+		if err != nil || p.Err() != nil || p.Blocked != "" || p.Boots != 2 {
+			t.Fatalf("%v %v %q %d", err, p.Err(), p.Blocked, p.Boots)
+		}
+		if after := s.node(); after.Version != before.Version || len(s.board.log()) != 0 {
+			t.Fatal("the plan did something")
+		}
+		if it := p.Items[1]; it.Basis != "measured" || it.Expect != 90*time.Second || len(it.Disks) != 1 || it.Disks[0].Serial != "S0" {
+			t.Errorf("%+v", it)
+		}
+		s.provision(wanted)
+		records, err := s.c.Steps(t.Context(), "n1", "")
+		if err != nil || len(records) != len(p.Items) {
+			t.Fatalf("%d records, %d planned: %v", len(records), len(p.Items), err)
+		}
+		for i, r := range records {
+			if r.Step.Name != p.Items[i].Step.Name {
+				t.Errorf("%d: %s, planned %s", i, r.Step.Name, p.Items[i].Step.Name)
+			}
+		}
+		s.agent(<-s.board.booted).run("deploy.erase_devices_metadata", nil)
+		s.agent(<-s.board.booted).run("deploy.erase_devices", erased())
+		if n := s.until(state.Manageable); n.Generation-before.Generation != uint64(p.Boots) {
+			t.Errorf("%d boots, planned %d", n.Generation-before.Generation, p.Boots)
+		}
+	})
+}
+
+// end tells the success of a claimed step.
+func (a *agent) end(id step.ID) {
+	a.s.t.Helper()
+	r, err := a.s.record(id)
+	if err == nil {
+		err = a.s.c.Result(a.s.t.Context(), a.sess, api.ResultRequest{ID: id, Nonce: r.Nonce, Outcome: api.Succeeded})
+	}
+	if err != nil {
+		a.s.t.Fatal(err)
+	}
+}
+
+func (s *site) record(id step.ID) (r conductor.StepRecord, err error) {
+	err = s.store.View(s.t.Context(), func(tx conductor.Tx) error { r, err = tx.Step(id); return err })
+	return r, err
+}

@@ -26,6 +26,7 @@ type Backend interface {
 	UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error)
 	DeleteNode(ctx context.Context, who conductor.Caller, ident string) error
 	Provision(ctx context.Context, who conductor.Caller, ident string, p conductor.Provision) error
+	Plan(ctx context.Context, ident string, p conductor.Provision) (conductor.Plan, error)
 	SetPower(ctx context.Context, who conductor.Caller, ident string, p conductor.PowerRequest) error
 	SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error
 	BootDevice(ctx context.Context, ident string) (conductor.BootTarget, error)

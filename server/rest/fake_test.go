@@ -268,3 +268,8 @@ func (s *store) List(context.Context) ([]api.Image, error) {
 }
 
 func (s *store) Delete(_ context.Context, name string) error { delete(s.images, name); return nil }
+
+func (b *backend) Plan(_ context.Context, ident string, p conductor.Provision) (conductor.Plan, error) {
+	b.provision = append(b.provision, p)
+	return conductor.BuildPlan(conductor.PlanInput{Node: b.nodes[b.at(ident)], Ask: p, Registry: b.Catalog("redfish")}), nil
+}

@@ -51,6 +51,7 @@ func (a *API) routes() []route {
 
 		// Beside Ironic's.
 		{method: get, path: node + "/steps", handle: (*call).steps},
+		{method: get, path: node + "/plan", handle: (*call).plan},
 		{method: get, path: node + "/logs", handle: (*call).logs},
 		{method: get, path: "/v1/events", handle: (*call).events},
 		{method: get, path: "/v1/drivers/{driver}/steps", handle: (*call).driverSteps},

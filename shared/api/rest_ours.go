@@ -10,6 +10,7 @@ import (
 // What Bessemer adds beside Ironic's API, under /v1:
 //
 //	GET    /v1/nodes/{node}/steps?run=                          StepsAnswer: the current or last run
+//	GET    /v1/nodes/{node}/plan?target=&steps=&disable_ramdisk= Plan: what a verb would do, without doing it
 //	GET    /v1/nodes/{node}/logs?generation=&offset=&follow=    the agent's log, JSON lines
 //	GET    /v1/events?node=                                     server-sent events: "node" with an Event
 //	GET    /v1/drivers/{driver}/steps                           StepList: what its nodes may be asked for
@@ -95,6 +96,56 @@ type StepView struct {
 	Started    Time           `json:"started"`
 	Ended      Time           `json:"ended"`
 	Deadline   Time           `json:"deadline"`
+}
+
+// Plan is what a verb would do to a node, in order. It is made by the code that makes the real plan; nothing is written.
+// Query: target as in PUT states/provision, steps as the JSON of clean_steps or deploy_steps, disable_ramdisk.
+type Plan struct {
+	Node      NodeID        `json:"node"`
+	Name      string        `json:"name,omitempty"`
+	State     state.State   `json:"provision_state"`
+	Target    string        `json:"target"`
+	Flow      state.Flow    `json:"flow,omitempty"`
+	Automated bool          `json:"automated"`         // the flow chose the steps, not an operator's list
+	Blocked   string        `json:"blocked,omitempty"` // why the verb can't be asked for now
+	Boots     int           `json:"boots"`             // how often the ramdisk is booted
+	BootFirst bool          `json:"boot_first"`        // before any step
+	BootTime  int64         `json:"boot_seconds"`      // expected for one boot
+	Steps     []PlannedStep `json:"steps"`
+	Skipped   []PlannedDisk `json:"skipped_disks"` // kept from every step by the skip list
+	Exclusion string        `json:"exclusion,omitempty"`
+	Notes     []string      `json:"notes"`
+	Problems  []Fault       `json:"problems"` // all that is wrong; with one the plan does not run
+	Expected  int64         `json:"expected_seconds"`
+	Unknown   int           `json:"unknown_steps"` // not in expected_seconds: how long they take can't be told
+}
+
+// PlannedStep is one step of a Plan. Secret arguments are masked.
+type PlannedStep struct {
+	Step           string            `json:"step"`
+	Doc            string            `json:"doc,omitempty"`
+	Where          step.Where        `json:"where"`
+	Boots          bool              `json:"boots_ramdisk"` // before it
+	Restarts       bool              `json:"restarts_machine"`
+	Args           map[string]any    `json:"args"`
+	Origins        map[string]string `json:"origins"` // of each argument: operator, instance_info, node:…, trait:…, group:…, fleet, step
+	Priority       int               `json:"priority,omitempty"`
+	PriorityOrigin string            `json:"priority_origin,omitempty"`
+	Disks          []PlannedDisk     `json:"disks"`
+	Expected       int64             `json:"expected_seconds"` // 0: can't be told
+	Basis          string            `json:"basis,omitempty"`  // "measured" on this node, or "estimate"
+	Deadline       int64             `json:"deadline_seconds"` // from its start
+	Repeat         step.Repeat       `json:"repeat"`
+	Abortable      bool              `json:"abortable"`
+}
+
+// PlannedDisk is a disk by the last inspection.
+type PlannedDisk struct {
+	Name   string `json:"name"`
+	Model  string `json:"model,omitempty"`
+	Serial string `json:"serial,omitempty"`
+	WWN    string `json:"wwn,omitempty"`
+	Size   int64  `json:"size"` // bytes
 }
 
 // StepList is the steps that nodes of a driver may be asked for.
