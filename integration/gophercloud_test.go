@@ -56,7 +56,7 @@ func ironicClient(t *testing.T, microversion string) *gophercloud.ServiceClient 
 	t.Helper()
 	log, dir := slog.New(slog.DiscardHandler), t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "bessemer.db"), Sealer: unsealed{}, Log: log})
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "bessemer.db"), Sealer: unsealed{}, Log: log, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

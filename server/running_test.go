@@ -63,9 +63,10 @@ func (j *journal) String() string {
 // running is a server under test.
 type running struct {
 	*journal
-	url  string // of the API
-	stop func() error
-	seen bytes.Buffer // every answer it gave
+	url   string // of the API
+	stop  func() error
+	ended chan struct{} // closed when serve has returned
+	seen  bytes.Buffer  // every answer it gave
 }
 
 var serving = regexp.MustCompile(`msg=serving api=(\S+)`)
@@ -76,6 +77,7 @@ func start(t *testing.T, cfg config.Server) *running {
 	r := &running{journal: &journal{written: make(chan struct{})}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
+	r.ended = ended
 	var err error
 	go func() {
 		defer close(ended)
@@ -219,7 +221,7 @@ func inside(t *testing.T, cfg config.Server, look func(tx conductor.Tx) error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(cfg.DataDir, "bessemer.db"), Sealer: keys, Log: slog.New(slog.DiscardHandler)})
+	store, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(cfg.DataDir, "bessemer.db"), Sealer: keys, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func serve(ctx context.Context, cfg config.Server, out io.Writer, now func() tim
 	if err != nil {
 		return err
 	}
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(cfg.DataDir, "bessemer.db"), Sealer: keys, Log: log})
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(cfg.DataDir, "bessemer.db"), Sealer: keys, Log: log, Now: now})
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(),
-		CanBoot: func() error { return s.canBoot(agents, bootLn) }, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check),
+		CanBoot: func() error { return s.canBoot(agents, bootLn) }, Held: s.store.Held, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check),
 	})
 	if err != nil {
 		return err
@@ -173,6 +173,12 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	}
 
 	s.wg.Go(func() { stop(c.Run(ctx)) })
+	s.wg.Go(func() {
+		if err := s.store.Hold(ctx); err != nil {
+			// What this process has in memory may be old, and its acts would meet the other server's.
+			stop(fmt.Errorf("%w; this server ends", err))
+		}
+	})
 	s.wg.Go(func() {
 		select {
 		case <-ctx.Done():

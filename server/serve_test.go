@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -299,6 +300,35 @@ func TestF09_SecondServerOnOneDataDirectoryRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, cfg).must(t, "GET", "/v1/nodes/n1", nil)
+}
+
+// A server that another one has passed over grants nothing more, says why and ends.
+func TestF09_I30_AServerThatLostItsDatabaseEnds(t *testing.T) {
+	cfg := settings(t)
+	r := start(t, cfg)
+	db, err := sql.Open("sqlite3", filepath.Join(cfg.DataDir, "bessemer.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("UPDATE owner SET fence = fence + 1, holder = 'another'"); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := r.ask(t, "POST", "/v1/nodes", map[string]any{"name": "n1", "driver": "fake-hardware"}); code != http.StatusServiceUnavailable || !strings.Contains(text, "storage.lost_lease") {
+		t.Errorf("a write was answered %d %s", code, text)
+	}
+	select {
+	case <-r.ended:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the server goes on:\n%s", r)
+	}
+	if err := r.stop(); !fault.Has(err, fault.StorageLost) {
+		t.Errorf("it ended with %v", err)
+	}
+	nodes := 0
+	if err := db.QueryRow("SELECT count(*) FROM nodes").Scan(&nodes); err != nil || nodes != 0 {
+		t.Errorf("%d nodes were written (%v)", nodes, err)
+	}
 }
 
 func TestF37_WithoutItsMasterKeyAServerDoesNotStart(t *testing.T) {

@@ -110,7 +110,7 @@ func (s *site) start() {
 	v := &server{cancel: cancel}
 	log := slog.New(slog.NewTextHandler(&locked{s: s}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	v.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(s.dir, "b.db"), Sealer: plain{}, Log: log})
+	v.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(s.dir, "b.db"), Sealer: plain{}, Log: log, Now: time.Now})
 	must(err)
 	v.logs, err = logs.Open(filepath.Join(s.dir, "logs"), log)
 	must(err)

@@ -115,7 +115,7 @@ func serve(dir string) (url string, stop func(), err error) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithCancel(context.Background())
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "bessemer.db"), Sealer: plain{}, Log: log})
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "bessemer.db"), Sealer: plain{}, Log: log, Now: time.Now})
 	if err != nil {
 		cancel()
 		return "", nil, err

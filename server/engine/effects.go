@@ -290,7 +290,10 @@ func (eng *Engine) bmc(ctx context.Context, n conductor.Node, again bool) (condu
 	if failpoint.On && err == nil {
 		b = marked{b}
 	}
-	return b, err
+	if err != nil || eng.cfg.Held == nil {
+		return b, err
+	}
+	return fenced{b, eng.cfg.Held}, nil
 }
 
 // marked has a mark on either side of each act upon a BMC; only the crash harness's build has it.

@@ -24,7 +24,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Config is what a conductor is made of. All fields but AnySource, CheckOrigin and CanBoot are required.
+// Config is what a conductor is made of. All fields but AnySource, CheckOrigin, CanBoot and Held are required.
 type Config struct {
 	Store        conductor.Store
 	Drivers      []conductor.Driver
@@ -41,6 +41,7 @@ type Config struct {
 	AnySource    bool                                           // media are served to any address, not only the BMC's
 	CheckOrigin  func(ctx context.Context, rawURL string) error // T4; nil allows all
 	CanBoot      func() error                                   // why no ramdisk can be booted now; nil: it can
+	Held         func() error                                   // why the server's lease of the store does not hold; nil: it does
 }
 
 // Engine is the running core of the server. Its methods are safe for concurrent use. Run must be

@@ -267,6 +267,7 @@ type site struct {
 	fault   *faulty                             // between the conductor and the store
 	check   func(context.Context, string) error // Config.CheckOrigin
 	canBoot atomic.Pointer[fault.Fault]         // Config.CanBoot
+	doubt   atomic.Pointer[fault.Fault]         // Config.Held
 }
 
 var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe}
@@ -289,12 +290,18 @@ func newSite(t *testing.T) *site {
 func (s *site) start() {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(s.dir, "b.db"), Sealer: plain{}, Log: slog.New(slog.DiscardHandler)})
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(s.dir, "b.db"), Sealer: plain{}, Log: slog.New(slog.DiscardHandler), Now: s.now})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.store, s.fault.Store = store, store
 	s.c, err = engine.New(engine.Config{
+		Held: func() error {
+			if f := s.doubt.Load(); f != nil {
+				return f
+			}
+			return nil
+		},
 		CanBoot: func() error {
 			if f := s.canBoot.Load(); f != nil {
 				return f

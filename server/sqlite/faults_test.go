@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
@@ -222,7 +223,7 @@ func write(path string) int {
 	if err != nil {
 		return 2
 	}
-	s, err := Open(context.Background(), Config{Path: path, Sealer: keys, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(context.Background(), Config{Path: path, Sealer: keys, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		return 3
 	}
@@ -309,7 +310,7 @@ func hold(path string) int {
 	if err != nil {
 		return 2
 	}
-	s, err := Open(context.Background(), Config{Path: path, Sealer: keys, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(context.Background(), Config{Path: path, Sealer: keys, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		return 3
 	}

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -35,6 +34,7 @@ type Config struct {
 	Path   string // of the database; its directory exists
 	Sealer Sealer
 	Log    *slog.Logger
+	Now    func() time.Time // wall time, for the lease of the owner
 }
 
 const (
@@ -54,6 +54,10 @@ type Store struct {
 	closing chan struct{}
 	failed  chan struct{}
 	fail    sync.Once
+	fence   int64 // under which this process writes; 0 before claim
+	renewed atomic.Pointer[time.Time]
+	lost    chan struct{}
+	lose    sync.Once
 
 	waiting atomic.Int64 // callers of Update that wait for mu
 	mu      sync.Mutex   // guards what follows: who holds it has the write connection
@@ -65,19 +69,22 @@ type Store struct {
 var _ conductor.Store = (*Store)(nil)
 
 // Open opens the database, makes it on the first start, migrates it and checks it. It refuses a database that
-// another server holds (F9), that is newer than this program, damaged or not Bessemer's (F8), and one whose secrets
+// another server owns (F9), that is newer than this program, damaged or not Bessemer's (F8), and one whose secrets
 // the Sealer can't open (F37); the error says what to do.
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s := &Store{
 		cfg: cfg, readers: make(chan *session, readers),
-		closing: make(chan struct{}), failed: make(chan struct{}),
+		closing: make(chan struct{}), failed: make(chan struct{}), lost: make(chan struct{}),
+	}
+	if cfg.Now == nil {
+		return nil, errors.New("open the database: no clock was handed down (Config.Now)")
 	}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open the database %s: %w", cfg.Path, errors.Join(err, s.Close()))
 		}
 	}()
-	if s.lock, err = lockFile(cfg.Path + ".lock"); err != nil {
+	if err := s.relock(); err != nil {
 		return nil, err
 	}
 	// Made here so that nobody else may read it: the files beside it take over its mode.
@@ -122,15 +129,32 @@ func (s *Store) connect(ctx context.Context, pool int, params string) (*session,
 	return &session{conn: conn, stmts: map[string]*sql.Stmt{}}, nil
 }
 
-// prepare makes the database fit to be used: size limits, schema, checks.
+// prepare makes the database fit to be used: checks, the lease, size limits, schema. What can refuse it comes first,
+// so that a refused database is as it was.
 func (s *Store) prepare(ctx context.Context) error {
 	conn := s.writer.conn
 	all, err := readMigrations(migrations)
 	if err != nil {
 		return err
 	}
-	if _, err := version(ctx, conn, len(all)); err != nil { // before anything is written, the journal's mode too
+	from, err := version(ctx, conn, len(all))
+	if err != nil {
 		return explain(err)
+	}
+	leased, err := owned(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if !leased && s.lock == nil {
+		return s.held(Owner{}, 0)
+	}
+	if from > 0 {
+		if err := check(ctx, conn); err != nil {
+			return err
+		}
+		if err := s.checkKeys(ctx, conn); err != nil {
+			return err
+		}
 	}
 	var mode string
 	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
@@ -144,17 +168,20 @@ func (s *Store) prepare(ctx context.Context) error {
 			return explain(err)
 		}
 	}
-	from, err := migrate(ctx, conn, all)
-	if err != nil {
+	if leased { // before the schema changes under whoever owns it
+		if err := s.claim(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := migrate(ctx, conn, all); err != nil {
 		return explain(err)
 	}
-	if err := check(ctx, conn); err != nil {
-		return err
+	if !leased {
+		if err := s.claim(ctx); err != nil {
+			return err
+		}
 	}
-	if err := s.checkKeys(ctx, conn); err != nil {
-		return err
-	}
-	s.cfg.Log.Info("database open", "path", s.cfg.Path, "schema", len(all), "migrated_from", from)
+	s.cfg.Log.Info("database open", "path", s.cfg.Path, "schema", len(all), "migrated_from", from, "fence", s.fence)
 	return nil
 }
 
@@ -211,6 +238,9 @@ func (s *Store) Close() error {
 	if s.batch != nil {
 		s.settle()
 	}
+	if err := s.release(); err != nil {
+		s.cfg.Log.Warn("give the lease of the database back", "err", err) // it runs out by itself
+	}
 	close(s.closing)
 	var errs []error
 	for range s.pooled { // a View in progress gives its connection back first
@@ -229,31 +259,4 @@ func (s *Store) Close() error {
 		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// lockFile holds a file for this process; the kernel lets it go when the process ends, however it ends.
-func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		holder := make([]byte, 32)
-		n, _ := f.Read(holder) // best effort: it only makes the message better
-		_ = f.Close()
-		return nil, fmt.Errorf("another server (process %s) holds it; stop that one, or name another data directory", strings.TrimSpace(string(holder[:n])))
-	}
-	if err := note(f); err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func note(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err := f.WriteAt([]byte(fmt.Sprintln(os.Getpid())), 0)
-	return err
 }

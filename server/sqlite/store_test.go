@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("SQLITE_TEST_WRITE"); path != "" {
 		os.Exit(write(path))
 	}
+	if path := os.Getenv("SQLITE_TEST_RESUME"); path != "" {
+		os.Exit(resume(path))
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -35,7 +38,7 @@ func config(t testing.TB, dir string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Path: filepath.Join(dir, "bessemer.db"), Sealer: keys, Log: slog.New(slog.DiscardHandler)}
+	return Config{Path: filepath.Join(dir, "bessemer.db"), Sealer: keys, Log: slog.New(slog.DiscardHandler), Now: time.Now}
 }
 
 func open(t testing.TB, cfg Config) *Store {

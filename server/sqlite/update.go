@@ -19,8 +19,13 @@ type batch struct {
 	err    error         // nil: committed, durably
 }
 
-// Update implements conductor.Store. fn must not call Update: it would wait for itself.
+// Update implements conductor.Store. fn must not call Update: it would wait for itself. Once another server owns the
+// database every call gives storage.lost_lease.
 func (s *Store) Update(ctx context.Context, fn func(conductor.Tx) error) error {
+	return s.update(ctx, func(t *tx) error { return fn(t) })
+}
+
+func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 	for try := 1; ; try++ {
 		b, err := s.join(ctx, fn)
 		if b != nil {
@@ -36,7 +41,7 @@ func (s *Store) Update(ctx context.Context, fn func(conductor.Tx) error) error {
 }
 
 // join runs fn as a member of the open batch, or of a new one; a nil batch means that fn did not run.
-func (s *Store) join(ctx context.Context, fn func(conductor.Tx) error) (*batch, error) {
+func (s *Store) join(ctx context.Context, fn func(*tx) error) (*batch, error) {
 	s.waiting.Add(1)
 	s.mu.Lock()
 	s.waiting.Add(-1)
@@ -56,6 +61,10 @@ func (s *Store) join(ctx context.Context, fn func(conductor.Tx) error) (*batch, 
 		if err := s.writer.run("BEGIN IMMEDIATE"); err != nil {
 			return nil, s.unavailable(err)
 		}
+		if err := s.owns(); err != nil {
+			_ = s.writer.run("ROLLBACK") // nothing was written
+			return nil, s.unavailable(err)
+		}
 		s.batch = &batch{done: make(chan struct{})}
 	}
 	s.batch.n++
@@ -71,7 +80,7 @@ func (s *Store) leave() {
 }
 
 // savepoint runs fn so that its writes are undone unless it returns nil.
-func (s *Store) savepoint(b *batch, fn func(conductor.Tx) error) error {
+func (s *Store) savepoint(b *batch, fn func(*tx) error) error {
 	if err := s.writer.run("SAVEPOINT member"); err != nil {
 		b.broken = err
 		return s.unavailable(err)
@@ -124,14 +133,14 @@ func (s *Store) unavailable(err error) error {
 // View implements conductor.Store.
 func (s *Store) View(ctx context.Context, fn func(conductor.Tx) error) error {
 	for try := 1; ; try++ {
-		err := s.view(ctx, fn)
+		err := s.view(ctx, func(t *tx) error { return fn(t) })
 		if try == tries || !busy(err) {
 			return err
 		}
 	}
 }
 
-func (s *Store) view(ctx context.Context, fn func(conductor.Tx) error) (err error) {
+func (s *Store) view(ctx context.Context, fn func(*tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

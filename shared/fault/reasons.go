@@ -40,6 +40,7 @@ const (
 	SecretNotFound     Reason = "secret.not_found"
 	EntryNotFound      Reason = "history.not_found"
 	StorageUnavailable Reason = "storage.unavailable"
+	StorageLost        Reason = "storage.lost_lease"
 	ServerUnreachable  Reason = "server.unreachable"
 	TraitNotFound      Reason = "trait.not_found"
 	DriverNotFound     Reason = "driver.not_found"
@@ -142,6 +143,7 @@ var Reasons = []Row{
 	{ConductorNotFound, NotFound, "No conductor has this name.", "GET /v1/conductors lists the one there is"},
 	{LogNotFound, NotFound, "No agent has written a log in this boot of the node yet.", "bessemer node logs -f NODE waits for the first line"},
 	{StorageUnavailable, Unavailable, "The server's store can't be written; no work is granted until it can.", "look at the server's disk: space, permissions, health"},
+	{StorageLost, Unavailable, "Another server owns the database now; this one grants no more work and ends.", "ask the server that runs now; the log of this one says when it lost the database"},
 
 	{StepUnknown, Invalid, "No step of this name is offered for this node.", "bessemer node steps --available NODE lists them"},
 	{StepNotFound, NotFound, "No attempt of a step has this id.", "bessemer node show NODE names the steps of its work"},
