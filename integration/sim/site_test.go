@@ -233,7 +233,7 @@ type board struct{ s *site }
 
 func (b board) Facts(context.Context) (conductor.Facts, error) {
 	p, err := b.Power(context.Background())
-	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi"}, err
+	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi", VirtualMedia: true}, err
 }
 
 func (b board) Power(context.Context) (conductor.Power, error) {

@@ -198,6 +198,9 @@ func (d *decider) stepEnded(e StepEnded) {
 	if e.Power != "" {
 		d.n.Power = e.Power
 	}
+	if !inBand && r.State == StepSucceeded {
+		d.n.BMC = nil // it may have changed what the BMC offers
+	}
 	severity := "INFO"
 	if r.State != StepSucceeded {
 		severity = "ERROR"

@@ -26,6 +26,9 @@ func (d *decider) next() {
 		d.finish()
 		return
 	}
+	if r := d.s.Steps[i]; d.unprepared(r) && d.prepare() {
+		return
+	}
 	switch r := d.s.Steps[i]; {
 	case r.Step.Where == step.OutOfBand:
 		d.runOutOfBand(r)
@@ -331,6 +334,8 @@ func (d *decider) effectDone(e EffectDone) {
 		}
 	case k == EffectVerify && f.Phase == PhaseVerify:
 		d.verified(e)
+	case k == EffectPrepare && f.Phase == PhasePrepare:
+		d.prepared(e)
 	case k == EffectBoot && f.Phase == PhaseBoot && e.Effect.Generation == d.n.Generation:
 		if e.Fault != nil {
 			d.fail(e.Fault)
@@ -357,10 +362,7 @@ func (d *decider) verified(e EffectDone) {
 		d.fail(e.Fault)
 		return
 	}
-	if v := e.Facts; v != nil {
-		d.n.Power, d.n.BootMode, d.n.SecureBoot, d.n.Health = v.Power, v.BootMode, v.SecureBoot, v.Health
-		d.n.Vendor, d.n.Model = v.Vendor, v.Model
-	}
+	d.learn(e.Facts)
 	d.complete()
 }
 

@@ -58,6 +58,9 @@ func origins(v state.Event) string {
 // begin opens a flow: the state moves, the old error goes, the steps are stored as planned, each with its id, order,
 // vector, arguments, deadline and Repeat, before anything runs.
 func (d *decider) begin(e VerbAsked, f state.Flow, via state.Event, plan Plan) bool {
+	if d.Refuse = d.impossible(f, plan); d.Refuse != nil {
+		return false
+	}
 	if d.live() && !d.reusable() {
 		d.n.Boot.Ended = true // nothing of an agent that can't be used is accepted any more
 	}

@@ -22,6 +22,7 @@ func TestZ10_AnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l := newLife(t, disk0)
 		l.s.Node.DriverInfo = map[string]any{"fast_track": rapid.Bool().Draw(rt, "fast track")}
+		l.byHand = true
 		executions := map[step.ID]int{}
 		var old []Effect
 		for range rapid.IntRange(1, 60).Draw(rt, "events") {
@@ -50,7 +51,7 @@ func TestZ10_AnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
 				}
 				i := rapid.IntRange(0, len(l.effects)-1).Draw(rt, "effect")
 				old = append(old, l.effects[i])
-				done := EffectDone{Effect: l.effects[i], Facts: &Facts{}}
+				done := EffectDone{Effect: l.effects[i], Facts: rapid.SampledFrom([]*Facts{capable(), capable(), capable(), {}}).Draw(rt, "facts")}
 				if rapid.IntRange(0, 4).Draw(rt, "fails") == 0 {
 					done.Fault = fault.New(fault.BMCError, "no")
 				}
@@ -63,7 +64,7 @@ func TestZ10_AnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
 				if len(old) == 0 {
 					continue
 				}
-				e = EffectDone{Effect: rapid.SampledFrom(old).Draw(rt, "old"), Facts: &Facts{}} // a repeat
+				e = EffectDone{Effect: rapid.SampledFrom(old).Draw(rt, "old"), Facts: capable()} // a repeat
 			case 5:
 				gen := l.s.Node.Generation - uint64(rapid.IntRange(0, 1).Draw(rt, "behind"))
 				e = LookedUp{Peer: peer, Proven: rapid.Bool().Draw(rt, "proven"), Ask: api.LookupRequest{Generation: gen}}

@@ -25,6 +25,7 @@ type life struct {
 	history []Entry
 	audit   []Audit
 	ids     int
+	byHand  bool // EffectPrepare is the test's business; else a BMC that can do everything answers it at once
 }
 
 var (
@@ -87,7 +88,19 @@ func (l *life) do(e Event) error {
 	if f := l.s.Node.Flow; f != nil && f.Phase != PhaseEnded && (f.Wait == nil || f.Wait.Since.Equal(l.now) && !f.Wait.Deadline.After(l.now) || f.Wait.For == "" || f.Wait.Owner == "") {
 		l.t.Fatalf("TestI14: %T leaves the node %s in phase %s waiting for nobody: %+v", e, l.s.Node.State, f.Phase, f.Wait)
 	}
+	if i := slices.IndexFunc(l.effects, func(e Effect) bool { return e.Kind == EffectPrepare }); i >= 0 && !l.byHand {
+		l.ok(EffectDone{Effect: l.take(EffectPrepare), Facts: capable()})
+	}
 	return d.Refuse
+}
+
+// capable is what a BMC says that can do everything.
+func capable() *Facts {
+	off := false
+	return &Facts{
+		Power: PowerOff, Vendor: "v", BootMode: "uefi", BootModes: []string{"uefi", "bios"}, BootDevices: []string{"cdrom", "disk"},
+		PowerActs: []PowerAction{On, ForceOff}, SecureBoot: &off, VirtualMedia: true,
+	}
 }
 
 // reachable allows several legal moves in one decision (deleting passes on to cleaning).
@@ -199,7 +212,7 @@ func (l *life) manageable() {
 	l.t.Helper()
 	l.verb(state.VerbManage)
 	l.want(state.Verifying)
-	l.ok(EffectDone{Effect: l.take(EffectVerify), Facts: &Facts{Power: PowerOff, Vendor: "v"}})
+	l.ok(EffectDone{Effect: l.take(EffectVerify), Facts: capable()})
 	l.want(state.Manageable)
 }
 

@@ -90,14 +90,16 @@ func (d *decider) manage(e VerbAsked) {
 		return
 	}
 	d.n.Flow.Phase = PhaseVerify
-	d.wait("bmc", "the BMC to answer and to accept the credentials", d.s.Timeouts.BMC, fault.BMCUnreachable)
+	d.wait("bmc", "the BMC to answer and to accept the credentials", d.s.Timeouts.BMC+d.s.Timeouts.Power, fault.BMCUnreachable)
 	d.effect(Effect{Kind: EffectVerify})
 }
 
 func (d *decider) inspect(e VerbAsked) {
 	if d.begin(e, state.Inspect, state.VerbInspect, Plan{}) {
 		d.n.InspectionStarted = d.now
-		d.boot()
+		if !d.prepare() {
+			d.boot()
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ type EffectKind string
 // The effects. Each may be carried out again after a crash: acts are absolute, or fenced by run, generation and step.
 const (
 	EffectVerify   EffectKind = "verify"   // read the BMC: credentials, power, facts
-	EffectPlan     EffectKind = "plan"     // check that the BMC can do what the flow needs, before any act
+	EffectPrepare  EffectKind = "prepare"  // read whether the BMC can do what the flow needs, before any act
 	EffectBoot     EffectKind = "boot"     // off, confirmed; medium in; boot device; on
 	EffectEject    EffectKind = "eject"    // medium out, after the lookup
 	EffectOffer    EffectKind = "offer"    // hand Step to the agent

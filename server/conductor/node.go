@@ -48,7 +48,8 @@ type Node struct {
 	Health      string       `json:"health,omitempty"`
 	Vendor      string       `json:"vendor,omitempty"`
 	Model       string       `json:"model,omitempty"`
-	Fault       string       `json:"fault,omitempty"`
+	Fault       string       `json:"fault,omitempty"` // why the server itself set maintenance: "power failure", "clean failure"
+	BMC         *Known       `json:"bmc,omitempty"`
 
 	Maintenance       bool   `json:"maintenance"`
 	MaintenanceReason string `json:"maintenance_reason,omitempty"`
@@ -99,6 +100,7 @@ type Flow struct {
 	TearDown  bool       `json:"tear_down,omitempty"` // ends powered off even if no ramdisk was booted
 	Booted    bool       `json:"booted,omitempty"`    // a ramdisk was asked for in this run
 	Excluded  bool       `json:"excluded,omitempty"`  // an automated clean that erases nothing, by the node's audited exclusion (I5)
+	Prepared  bool       `json:"prepared,omitempty"`  // the BMC can do what the flow needs: asked once a run, before the first act
 }
 
 // Phase is what a flow is doing now; Decide moves it on.
@@ -106,16 +108,17 @@ type Phase string
 
 // The phases. Not every flow goes through all of them.
 const (
-	PhaseVerify Phase = "verify" // reading the BMC
-	PhaseSteps  Phase = "steps"  // running the next step of the plan
-	PhaseBoot   Phase = "boot"   // bringing the ramdisk up: medium, boot device, power
-	PhaseLookup Phase = "lookup" // powered on; the ramdisk has yet to look itself up
-	PhaseAgent  Phase = "agent"  // an agent is there; waiting for its step list
-	PhasePause  Phase = "pause"  // a wait step: the deadline ends it
-	PhaseBeat   Phase = "beat"   // a wait step: the agent's next heartbeat ends it
-	PhaseHold   Phase = "hold"   // a hold step: an operator ends it
-	PhaseFinish Phase = "finish" // taking the ramdisk down, setting the boot disk, power
-	PhaseEnded  Phase = "ended"
+	PhaseVerify  Phase = "verify"  // reading the BMC
+	PhasePrepare Phase = "prepare" // reading whether the BMC can do what the flow needs
+	PhaseSteps   Phase = "steps"   // running the next step of the plan
+	PhaseBoot    Phase = "boot"    // bringing the ramdisk up: medium, boot device, power
+	PhaseLookup  Phase = "lookup"  // powered on; the ramdisk has yet to look itself up
+	PhaseAgent   Phase = "agent"   // an agent is there; waiting for its step list
+	PhasePause   Phase = "pause"   // a wait step: the deadline ends it
+	PhaseBeat    Phase = "beat"    // a wait step: the agent's next heartbeat ends it
+	PhaseHold    Phase = "hold"    // a hold step: an operator ends it
+	PhaseFinish  Phase = "finish"  // taking the ramdisk down, setting the boot disk, power
+	PhaseEnded   Phase = "ended"
 )
 
 // Wait says what a flow waits for: shown to operators as it is. Every wait has a deadline (I14).

@@ -113,6 +113,7 @@ func BuildPlan(in PlanInput) Plan {
 		b.Flow = state.Verify
 	}
 	b.place()
+	b.fits()
 	b.disks()
 	b.expect()
 	return b.Plan

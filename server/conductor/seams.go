@@ -139,13 +139,18 @@ type Facts struct {
 	BMCModel     string
 	BMCFirmware  string
 	BIOSVersion  string
-	BootMode     string // "uefi" or "bios"; "" unknown
-	SecureBoot   *bool
-	Health       string // "OK", "Warning", "Critical", ""
-	BootDevices  []string
+	BootMode     string        // "uefi" or "bios"; "" unknown
+	BootModes    []string      // of these, what it can be told to boot in; empty: it does not say
+	SecureBoot   *bool         // nil: the BMC does not show it
+	Health       string        // "OK", "Warning", "Critical", ""
+	BootDevices  []string      // empty: it does not say
+	PowerActs    []PowerAction // empty: it does not say
 	MACs         []string
 	VirtualMedia bool
 	BIOS         map[string]any // attributes; nil when the BMC has none
+	ClockAhead   *time.Duration // the BMC's clock against the server's; nil: it shows no clock
+	NoSession    string         // why the BMC gave no session though it takes the log-in; "" when it gave one, or none was asked for
+	Unread       []string       // parts (PartManager, ...) that it has but that could not be read
 }
 
 // Driver is a hardware type: how to reach machines of a kind.

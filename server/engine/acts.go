@@ -19,17 +19,20 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 		return out, err
 	}
 	switch e.Kind {
-	case conductor.EffectVerify:
+	case conductor.EffectVerify, conductor.EffectPrepare:
+		if e.Kind == conductor.EffectPrepare {
+			if err := eng.canBoot(); err != nil {
+				return out, err
+			}
+		}
 		f, err := b.Facts(ctx)
 		out.Facts, out.Power = &f, f.Power
 		return out, err
 	case conductor.EffectEject:
 		return out, b.SetMedia(ctx, "")
 	case conductor.EffectBoot:
-		if eng.cfg.CanBoot != nil {
-			if err := eng.cfg.CanBoot(); err != nil {
-				return out, err
-			}
+		if err := eng.canBoot(); err != nil {
+			return out, err
 		}
 		out.Power, err = eng.bootRamdisk(ctx, b, n)
 	case conductor.EffectFinish:
@@ -40,6 +43,13 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 		err = fmt.Errorf("effect %q has no act", e.Kind)
 	}
 	return out, err
+}
+
+func (eng *Engine) canBoot() error {
+	if eng.cfg.CanBoot == nil {
+		return nil
+	}
+	return eng.cfg.CanBoot()
 }
 
 // bootRamdisk: off, confirmed; medium in; boot device for one boot; on, confirmed. A repeat starts from off again.

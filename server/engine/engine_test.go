@@ -68,7 +68,7 @@ func (b *board) answer(err error) {
 
 func (b *board) Facts(context.Context) (conductor.Facts, error) {
 	p, err := b.Power(context.Background())
-	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi"}, err
+	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi", VirtualMedia: true}, err
 }
 func (b *board) Power(context.Context) (conductor.Power, error) {
 	if err := b.call(""); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -165,9 +166,15 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		}
 		n.UUID, n.Version, n.Flow, n.Boot, n.Generation = was.UUID, was.Version, was.Flow, was.Boot, was.Generation
 		n.State, n.Target, n.StateSince, n.Power, n.PowerTarget = was.State, was.Target, was.StateSince, was.Power, was.PowerTarget
-		n.Created, n.LastError, n.LastReason, n.Fault = was.Created, was.LastError, was.LastReason, was.Fault
+		n.Created, n.LastError, n.LastReason, n.Fault, n.BMC = was.Created, was.LastError, was.LastReason, was.Fault, was.BMC
 		if was.Maintenance && !n.Maintenance {
 			n.MaintenanceReason, n.Fault = "", ""
+		}
+		if n.Maintenance && n.MaintenanceReason != was.MaintenanceReason {
+			n.Fault = "" // it is the operator's maintenance from now on: the server does not end it
+		}
+		if len(secrets) > 0 || !reflect.DeepEqual(n.DriverInfo, was.DriverInfo) {
+			n.BMC = nil // what another BMC said
 		}
 		if err := eng.sound(&n); err != nil {
 			return err

@@ -107,7 +107,7 @@ func (eng *Engine) SetPower(ctx context.Context, who conductor.Caller, ident str
 	return eng.apply(ctx, n.UUID, conductor.PowerAsked{Caller: who, Ask: p}, nil)
 }
 
-// SetMaintenance sets or clears the operator's flag; clearing it clears the reason and the server's fault.
+// SetMaintenance sets or clears the operator's flag; either way the server's own fault goes.
 func (eng *Engine) SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error {
 	var id conductor.NodeID
 	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
@@ -116,9 +116,10 @@ func (eng *Engine) SetMaintenance(ctx context.Context, who conductor.Caller, ide
 			return err
 		}
 		id = n.UUID
-		n.Maintenance, n.MaintenanceReason = on, reason
+		// What the server had set is the operator's from now on: the server does not end it.
+		n.Maintenance, n.MaintenanceReason, n.Fault = on, reason, ""
 		if !on {
-			n.MaintenanceReason, n.Fault = "", ""
+			n.MaintenanceReason = ""
 		}
 		n.Updated = eng.cfg.Now()
 		if err := tx.PutNode(&n); err != nil {

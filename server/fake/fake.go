@@ -111,8 +111,8 @@ func (m *machine) Facts(ctx context.Context) (conductor.Facts, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return conductor.Facts{
-		Power: m.power, Vendor: "Bessemer", Model: "fake", BootMode: "uefi", Health: "OK",
-		BootDevices: []string{"pxe"}, VirtualMedia: true, BIOS: maps.Clone(m.bios),
+		Power: m.power, Vendor: "Bessemer", Model: "fake", BootMode: "uefi", BootModes: []string{"uefi"}, Health: "OK",
+		BootDevices: []string{"cdrom", "disk", "pxe", "uefihttp"}, VirtualMedia: true, BIOS: maps.Clone(m.bios),
 	}, ctx.Err()
 }
 

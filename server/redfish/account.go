@@ -24,7 +24,8 @@ type account struct {
 
 	lock    chan struct{} // holds one token; guards what follows, over requests
 	pass    *pass
-	refused int // log-ins in a row that the BMC refused
+	refused int    // log-ins in a row that the BMC refused
+	told    string // why the BMC gave no session when it was asked last; "" when it did
 }
 
 // pass is what opens the BMC's door now.
@@ -77,12 +78,16 @@ func (a *account) refusal() *fault.Fault {
 
 // login tries a session, basic authentication, or one after the other. Each refusal counts.
 func (a *account) login(o *operation) (*pass, error) {
+	a.told = ""
 	if a.auth != "basic" {
 		p, err := a.newSession(o)
 		if err == nil {
 			return p, nil
 		}
 		status := statusOf(err)
+		if status != 0 && status != http.StatusNotFound && status != http.StatusMethodNotAllowed && status != http.StatusNotImplemented {
+			a.told = fault.From(err).Message
+		}
 		if isRefusal(status) {
 			a.count(o)
 			if a.auth == "session" || a.refused >= wrongTries {
@@ -171,6 +176,18 @@ func (a *account) logout(ctx context.Context) {
 	o := newOperation(ctx, a, false)
 	if _, err := o.exchange(request{method: http.MethodDelete, path: p.session, pass: p}); err != nil {
 		a.endpoint.log.Debug("the session could not be ended", "err", err)
+	}
+}
+
+// sessionless says why the BMC gave no session though it knows sessions; "" when it gave one, or none was asked for. Nil
+// of a lock that can't be had is no answer.
+func (a *account) sessionless() string {
+	select {
+	case a.lock <- struct{}{}:
+		defer a.release()
+		return a.told
+	default:
+		return ""
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +82,20 @@ type machineLinks struct {
 	VirtualMedia       schemas.Link
 	Links              struct{ ManagedBy []schemas.Link }
 	Settings           struct{ SettingsObject schemas.Link } `json:"@Redfish.Settings"`
+	Boot               struct {
+		Modes []schemas.BootSourceOverrideMode `json:"BootSourceOverrideMode@Redfish.AllowableValues"`
+	}
+}
+
+// modes are the boot modes that the BMC lists as possible.
+func (l machineLinks) modes() []string {
+	var out []string
+	for _, m := range l.Boot.Modes {
+		if s := bootModes[m]; s != "" && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // machine finds and reads the system: the one named, or the only one. A named one that is gone is looked for by its

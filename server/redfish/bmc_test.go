@@ -28,7 +28,8 @@ func TestFacts(t *testing.T) {
 			off := false
 			want := conductor.Facts{
 				Power: conductor.PowerOff, Vendor: "Acme", Model: "M1", Serial: "S1", UUID: "aaaaaaaa-0000-4000-8000-000000000001",
-				BMCModel: "B1", BMCFirmware: "7.0", BIOSVersion: "2.1", BootMode: "uefi", SecureBoot: &off, Health: "OK",
+				BMCModel: "B1", BMCFirmware: "7.0", BIOSVersion: "2.1", BootMode: "uefi", SecureBoot: &off, Health: "OK", BootModes: []string{"uefi", "bios"},
+				PowerActs:   []conductor.PowerAction{conductor.On, conductor.ForceOff, conductor.GracefulShutdown},
 				BootDevices: []string{"cdrom", "disk", "pxe", "uefihttp"}, MACs: []string{"52:54:00:aa:00:01", "52:54:00:aa:00:02"},
 				VirtualMedia: true, BIOS: map[string]any{"BootMode": "Uefi", "ProcHyperthreading": "Enabled", "NumCores": float64(8)},
 			}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"maps"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stmcginnis/gofish/schemas"
 
@@ -39,6 +41,7 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 			UUID:        clean(strings.ToLower(m.UUID), 64),
 			BIOSVersion: clean(m.BiosVersion, 100),
 			BootMode:    bootModes[m.Boot.BootSourceOverrideMode],
+			BootModes:   m.links.modes(),
 			Health:      healthOf(m.Status),
 			BootDevices: bootDevices(m.Boot.AllowableBootSourceOverrideTargetValues),
 		}
@@ -46,20 +49,21 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 			name string
 			read func() error
 		}{
-			{"manager", func() error {
+			{conductor.PartManager, func() error {
 				mgr, err := b.manager(o, m)
 				if err == nil && mgr != nil {
 					f.BMCModel, f.BMCFirmware = clean(mgr.Model, 100), clean(mgr.FirmwareVersion, 100)
+					f.ClockAhead = b.clockAhead(mgr)
 				}
 				return err
 			}},
-			{"virtual media", func() error {
+			{conductor.PartMedia, func() error {
 				drives, err := b.drives(o, m)
 				f.VirtualMedia = len(drives) > 0
 				return err
 			}},
-			{"network cards", func() (err error) { f.MACs, err = macs(o, m); return err }},
-			{"secure boot", func() error {
+			{conductor.PartCards, func() (err error) { f.MACs, err = macs(o, m); return err }},
+			{conductor.PartSecureBoot, func() error {
 				if m.links.SecureBoot == "" {
 					return nil
 				}
@@ -70,7 +74,7 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 				}
 				return err
 			}},
-			{"BIOS", func() error {
+			{conductor.PartBIOS, func() error {
 				bios, err := readBIOS(o, m)
 				if err == nil && bios != nil {
 					f.BIOS = maps.Clone(map[string]any(bios.Attributes))
@@ -78,11 +82,21 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 				return err
 			}},
 		}
+		allowed, err := m.GetSupportedResetTypes()
+		if err := b.optional(o, "allowed resets", err); err != nil {
+			return err
+		}
+		f.PowerActs = powerActs(allowed)
 		for _, p := range parts {
-			if err := b.optional(o, p.name, p.read()); err != nil {
+			err := p.read()
+			if status := statusOf(err); err != nil && status != http.StatusNotFound && status != http.StatusMethodNotAllowed && status != http.StatusNotImplemented {
+				f.Unread = append(f.Unread, p.name)
+			}
+			if err := b.optional(o, p.name, err); err != nil {
 				return err
 			}
 		}
+		f.NoSession = b.account.sessionless()
 		return nil
 	})
 	return f, err
@@ -91,6 +105,27 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 var bootModes = map[schemas.BootSourceOverrideMode]string{
 	schemas.UEFIBootSourceOverrideMode:   "uefi",
 	schemas.LegacyBootSourceOverrideMode: "bios",
+}
+
+// powerActs are those of ours among a BMC's resets.
+func powerActs(allowed []schemas.ResetType) []conductor.PowerAction {
+	var out []conductor.PowerAction
+	for _, a := range []conductor.PowerAction{conductor.On, conductor.ForceOff, conductor.GracefulShutdown} {
+		if slices.Contains(allowed, resets[a].reset) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// clockAhead compares the BMC's clock with the server's; nil when it shows none that can be read.
+func (b *bmc) clockAhead(mgr *manager) *time.Duration {
+	t, err := time.Parse(time.RFC3339, mgr.DateTime)
+	if err != nil {
+		return nil
+	}
+	ahead := t.Sub(b.endpoint.cfg.Now()).Truncate(time.Second)
+	return &ahead
 }
 
 func healthOf(s schemas.Status) string {

@@ -60,7 +60,7 @@ type standIn struct {
 func newStandIn() *standIn {
 	return &standIn{
 		sessions: map[string]bool{}, power: "Off", system: "1",
-		boot:  map[string]any{"BootSourceOverrideTarget": "None", "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideMode": "UEFI", "BootSourceOverrideTarget@Redfish.AllowableValues": []string{"None", "Pxe", "Cd", "Hdd", "UefiHttp"}},
+		boot:  map[string]any{"BootSourceOverrideTarget": "None", "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideMode": "UEFI", "BootSourceOverrideMode@Redfish.AllowableValues": []string{"UEFI", "Legacy"}, "BootSourceOverrideTarget@Redfish.AllowableValues": []string{"None", "Pxe", "Cd", "Hdd", "UefiHttp"}},
 		bios:  map[string]any{"BootMode": "Uefi", "ProcHyperthreading": "Enabled", "NumCores": float64(8)},
 		tasks: map[string]string{}, stubborn: map[string]bool{},
 	}

@@ -6,7 +6,6 @@ package catalog
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -97,8 +96,8 @@ var Redfish = []step.Step{
 	},
 }
 
-// Fake is what the fake-hardware type offers: the BIOS steps of redfish on a BIOS in memory, and a line for the log.
-var Fake = append(named(Redfish, "bios."), step.Step{
+// Fake is what the fake-hardware type offers: the steps of redfish on a BMC in memory, and a line for the log.
+var Fake = append(slices.Clone(Redfish), step.Step{
 	Name: "vendor.log_passthrough", Where: step.OutOfBand,
 	Doc:      "Writes a line to the server's log.",
 	Priority: map[state.Flow]int{state.Clean: 0, state.Service: 0},
@@ -153,15 +152,4 @@ func ReservedStep(name string) (step.Step, bool) {
 	s := Reserved[i]
 	s.Name = name
 	return s, true
-}
-
-// named gives the steps whose name begins with a prefix.
-func named(all []step.Step, prefix string) []step.Step {
-	var out []step.Step
-	for _, s := range all {
-		if strings.HasPrefix(s.Name, prefix) {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -75,6 +75,11 @@ const (
 	BMCUnsupported   Reason = "bmc.unsupported"
 	BMCPower         Reason = "bmc.power_not_reached"
 	BMCTask          Reason = "bmc.task_failed"
+	BMCBootMode      Reason = "bmc.boot_mode_unsupported"
+	BMCSecureBoot    Reason = "bmc.secure_boot"
+	BMCBootDevice    Reason = "bmc.boot_device_unsupported"
+	BMCNoMedia       Reason = "bmc.no_virtual_media"
+	BMCPowerActs     Reason = "bmc.power_act_unsupported"
 	OriginRefused    Reason = "origin.not_allowed"
 	ChannelProtocol  Reason = "channel.protocol_version"
 	ChannelClaim     Reason = "channel.claim_refused"
@@ -173,6 +178,11 @@ var Reasons = []Row{
 	{BMCUnsupported, Unsupported, "The BMC can't do what is asked.", "choose another boot mode, interface or step"},
 	{BMCPower, Timeout, "The machine did not reach the power state asked for.", "look at the machine; bessemer node power NODE shows what the BMC says"},
 	{BMCTask, Internal, "A task of the BMC failed.", "look at the BMC's job queue; management.clear_job_queue may help"},
+	{BMCBootMode, Unsupported, "The machine can't boot in the mode that is asked for.", "compare boot_mode in the capabilities of properties and instance_info with what the firmware offers"},
+	{BMCSecureBoot, Unsupported, "Secure boot is asked for, and the machine does not have it, or has it switched off.", "switch it on in the firmware's setup, or take secure_boot out of the capabilities"},
+	{BMCBootDevice, Unsupported, "The BMC can't boot the machine from what the work needs.", "look at the boot settings on the BMC's page; newer firmware of the BMC may help"},
+	{BMCNoMedia, Unsupported, "The BMC has no virtual CD drive, from which the ramdisk would boot.", "look whether virtual media are switched on and licensed on the BMC's page"},
+	{BMCPowerActs, Unsupported, "The BMC does not offer a power act that the work needs.", "newer firmware of the BMC may help"},
 	{OriginRefused, Forbidden, "The address is loopback, link-local or one of the server's own networks, and not listed.", "start the server with --allow-origin CIDR if this is wanted"},
 	{ChannelProtocol, Unsupported, "Agent and server speak no common version of the channel.", "build the ramdisk with this server's release"},
 	{ChannelClaim, Unauthenticated, "The claim to be this node is refused.", "nothing to do here: a ramdisk of this boot proves itself by its medium"},

@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+func (c *command) bmcCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "bmc", Short: "Help a machine's BMC"}
+	cmd.AddCommand(
+		c.bmcStep("reset", "management.reset_bmc", "Restart a machine's BMC",
+			"Restarts the BMC and waits until machine and log-in work again. The machine itself is neither stopped nor started."),
+	)
+	return group(cmd)
+}
+
+// bmcStep is a command that runs one step through the BMC, as the manual clean list that it is.
+func (c *command) bmcStep(name, stepName, short, long string) *cobra.Command {
+	cmd := one(name+" NODE", 1)
+	cmd.Short = short
+	cmd.Long = long + "\n\nThe same as bessemer node clean NODE --disable-ramdisk --step " + stepName + ": the node must be manageable, and is so again at the end."
+	cmd.Example = "  bessemer bmc " + name + " n1 --watch"
+	watch := watchFlag(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		wanted, err := c.wanted("", []string{stepName})
+		if err != nil {
+			return err
+		}
+		without := true
+		return c.provision(ctx, a, args[0], verbClean, api.Provision{CleanSteps: wanted, DisableRamdisk: &without}, *watch)
+	})
+	return cmd
+}

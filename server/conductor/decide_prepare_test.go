@@ -1,0 +1,207 @@
+package conductor
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// unable are machines that a flow can't boot, with the reason that says so.
+var unable = map[string]struct {
+	change func(n *Node, f *Facts)
+	reason fault.Reason
+	says   string
+}{
+	"only bios": {func(_ *Node, f *Facts) { f.BootModes = []string{"bios"} }, fault.BMCBootMode, "offers bios only"},
+	"only uefi, bios asked for": {func(n *Node, f *Facts) {
+		f.BootModes = []string{"uefi"}
+		n.Properties = map[string]any{"capabilities": "cpu_vt:true, boot_mode:bios"}
+	}, fault.BMCBootMode, "properties.capabilities), but the BMC offers uefi only"},
+	"bios asked for by the instance": {func(n *Node, _ *Facts) {
+		n.Properties = map[string]any{"capabilities": "boot_mode:uefi"}
+		n.InstanceInfo["capabilities"] = `{"boot_mode": "bios"}`
+	}, fault.BMCBootMode, "instance_info.capabilities), but this server boots"},
+	"secure boot, which it lacks": {func(n *Node, f *Facts) {
+		f.SecureBoot = nil
+		n.InstanceInfo["capabilities"] = map[string]any{"secure_boot": true}
+	}, fault.BMCSecureBoot, "shows none"},
+	"secure boot, which is off": {func(n *Node, _ *Facts) { n.Properties = map[string]any{"capabilities": "secure_boot:true"} }, fault.BMCSecureBoot, "it is off"},
+	"no virtual media":          {func(_ *Node, f *Facts) { f.VirtualMedia = false }, fault.BMCNoMedia, "no virtual CD drive"},
+	"no boot from CD":           {func(_ *Node, f *Facts) { f.BootDevices = []string{"pxe", "disk"} }, fault.BMCBootDevice, "only boot the machine from pxe, disk"},
+	"no ForceOff":               {func(_ *Node, f *Facts) { f.PowerActs = []PowerAction{On} }, fault.BMCPowerActs, "ForceOff is needed, but the BMC offers On only"},
+}
+
+// Row 78: what the BMC said last already proves that the verb can't succeed.
+func TestPreflight_RefusedAtTheRequest(t *testing.T) {
+	for name, c := range unable {
+		t.Run(name, func(t *testing.T) {
+			for _, verb := range []state.Event{state.VerbInspect, state.VerbProvide} {
+				l := newLife(t)
+				l.byHand = true
+				l.manageable()
+				f := capable()
+				c.change(&l.s.Node, f)
+				l.s.Node.BMC = known(*f)
+				err := l.do(VerbAsked{Ask: Provision{Verb: verb}})
+				if !fault.Has(err, c.reason) || !strings.Contains(err.Error(), c.says) || fault.From(err).Hint == "" {
+					t.Errorf("%s gives %v, expected %s", verb, err, c.reason)
+				}
+				if l.want(state.Manageable); len(l.effects) > 0 {
+					t.Errorf("%s was refused, and begun: %v", verb, l.kinds())
+				}
+			}
+		})
+	}
+}
+
+// The BMC has changed since it was asked last, or was never asked: the flow fails before anything is done to the machine.
+func TestPreflight_FailsBeforeAnyAct(t *testing.T) {
+	for name, c := range unable {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t)
+			l.byHand = true
+			l.manageable()
+			l.s.Node.BMC = nil
+			f := capable()
+			var later Node
+			later.InstanceInfo = map[string]any{}
+			c.change(&later, f)
+			l.verb(state.VerbProvide)
+			if got := l.kinds(); !slices.Equal(got, []EffectKind{EffectPrepare}) {
+				t.Fatalf("a flow begins with %v", got)
+			}
+			l.s.Node.Properties, l.s.Node.InstanceInfo = later.Properties, later.InstanceInfo
+			l.ok(EffectDone{Effect: l.take(EffectPrepare), Facts: f})
+			l.want(state.CleanFail)
+			if l.s.Node.LastReason != c.reason || len(l.effects) > 0 || l.s.Node.Boot != nil {
+				t.Errorf("%s (%s); effects %v, boot %+v", l.s.Node.LastError, l.s.Node.LastReason, l.kinds(), l.s.Node.Boot)
+			}
+			if l.s.Node.Maintenance {
+				t.Error("a node whose machine was not touched is in maintenance")
+			}
+		})
+	}
+}
+
+func TestPreflight_DeploymentNeedsTheDisk(t *testing.T) {
+	l := newLife(t)
+	l.available()
+	f := capable()
+	f.BootDevices = []string{"cdrom"}
+	l.byHand = true
+	l.verb(state.VerbDeploy)
+	l.ok(EffectDone{Effect: l.take(EffectPrepare), Facts: f})
+	l.want(state.DeployFail)
+	if l.s.Node.LastReason != fault.BMCBootDevice {
+		t.Error(l.s.Node.LastError)
+	}
+}
+
+// What the BMC does not say, or what could not be read, proves nothing.
+func TestPreflight_TheUnknownIsNoReason(t *testing.T) {
+	l := newLife(t)
+	l.byHand = true
+	l.manageable()
+	l.s.Node.Properties = map[string]any{"capabilities": map[string]any{"secure_boot": "true"}}
+	l.s.Node.BMC = nil
+	l.verb(state.VerbProvide)
+	l.ok(EffectDone{Effect: l.take(EffectPrepare), Facts: &Facts{Unread: []string{PartMedia, PartSecureBoot}}})
+	l.take(EffectBoot)
+}
+
+func TestPreflight_OnceARunAndAgainAfterAnOutOfBandStep(t *testing.T) {
+	l := newLife(t)
+	l.byHand = true
+	l.manageable()
+	l.ok(VerbAsked{Ask: Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{
+		{Name: "management.clear_job_queue"}, {Name: "bios.factory_reset"}, {Name: "deploy.erase_devices_metadata"}}}})
+	if got := l.kinds(); !slices.Equal(got, []EffectKind{EffectRunStep}) {
+		t.Fatalf("first aid waits for a BMC that may be ill: %v", got)
+	}
+	end := func() {
+		t.Helper()
+		e := l.take(EffectRunStep)
+		l.ok(StepEnded{ID: e.Step, Outcome: "succeeded"})
+	}
+	if end(); l.s.Node.BMC != nil {
+		t.Error("what the BMC said before the step is still taken for true")
+	}
+	l.ok(EffectDone{Effect: l.take(EffectPrepare), Facts: capable()})
+	end() // the BIOS
+	if got := l.kinds(); !slices.Equal(got, []EffectKind{EffectBoot}) {
+		t.Errorf("the BMC is asked again, or not booted: %v", got)
+	}
+}
+
+func TestPreflight_NotForWorkThatDoesNotBoot(t *testing.T) {
+	l := newLife(t)
+	l.byHand = true
+	l.manageable()
+	l.s.Node.BMC = &Known{} // no media, nothing
+	l.ok(VerbAsked{Ask: Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "bios.factory_reset"}}}})
+	if got := l.kinds(); !slices.Equal(got, []EffectKind{EffectRunStep}) {
+		t.Errorf("effects %v", got)
+	}
+}
+
+// A deletion is never held up: the cleaning after it fails with the reason.
+func TestPreflight_DeletionGoesOn(t *testing.T) {
+	l := newLife(t)
+	l.available()
+	l.verb(state.VerbDeploy)
+	l.boot()
+	l.runStep("deploy.write_image", nil)
+	l.ok(EffectDone{Effect: l.take(EffectFinish), Power: PowerOn})
+	l.want(state.Active)
+	l.byHand = true
+	bad := capable()
+	bad.VirtualMedia = false
+	l.s.Node.BMC = known(*bad)
+	l.verb(state.VerbDelete)
+	l.ok(EffectDone{Effect: l.take(EffectPrepare), Facts: bad})
+	l.want(state.CleanFail)
+	if l.s.Node.LastReason != fault.BMCNoMedia {
+		t.Error(l.s.Node.LastError)
+	}
+}
+
+func TestPreflight_BusyBMCIsWaitedForWithADeadline(t *testing.T) {
+	l := newLife(t)
+	l.byHand = true
+	l.manageable()
+	l.verb(state.VerbProvide)
+	e := l.take(EffectPrepare)
+	l.ok(EffectEvidence{Effect: e, Text: "try 1: busy"})
+	if w := l.s.Node.Flow.Wait; w.Evidence != "try 1: busy" || w.Owner != "bmc" || w.Deadline.Sub(l.now) > 15*time.Minute {
+		t.Errorf("wait %+v", w)
+	}
+	l.ok(EffectDone{Effect: e, Fault: fault.New(fault.BMCBusy, "busy")})
+	if l.want(state.CleanFail); l.s.Node.LastReason != fault.BMCBusy {
+		t.Error(l.s.Node.LastError)
+	}
+}
+
+func TestCapabilitiesAreReadAsIronicWritesThem(t *testing.T) {
+	for _, c := range []struct {
+		v    any
+		mode string
+		bad  bool
+	}{
+		{nil, "", false}, {"boot_mode:bios", "bios", false}, {" boot_mode : uefi ,x:y", "uefi", false}, {`{"boot_mode":"bios"}`, "bios", false},
+		{map[string]any{"boot_mode": "bios"}, "bios", false}, {"boot_mode", "", true}, {"{", "", true}, {7, "", true}, {"", "", false},
+	} {
+		got, err := capabilities(c.v)
+		if (err != nil) != c.bad || got["boot_mode"] != c.mode {
+			t.Errorf("%v gives %v, %v", c.v, got, err)
+		}
+	}
+	n := Node{InstanceInfo: map[string]any{"deploy_boot_mode": "sideways"}}
+	if err := unfit(n, state.Inspect); !fault.Has(err, fault.RequestInvalid) {
+		t.Errorf("an unknown boot mode gives %v", err)
+	}
+}
