@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -147,8 +148,10 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 	d.n = &d.Node
 	switch e := e.(type) {
 	case VerbAsked:
+		d.who = &e.Caller
 		d.verb(e)
 	case PowerAsked:
+		d.who = &e.Caller
 		d.power(e)
 	case EffectDone:
 		d.effectDone(e)
@@ -189,8 +192,9 @@ type decider struct {
 	s        Snapshot
 	now      time.Time
 	n        *Node
-	illegal  bool // a move the state table does not know: nothing of this decision counts
-	tearDown bool // the flow begun next ends powered off
+	who      *Caller // who asks; nil for what happens by itself
+	illegal  bool    // a move the state table does not know: nothing of this decision counts
+	tearDown bool    // the flow begun next ends powered off
 }
 
 // clone copies what Decide may change in place.
@@ -263,20 +267,26 @@ func (d *decider) note(severity, kind string, took time.Duration, format string,
 		State: d.n.State, Target: d.n.Target, Duration: took,
 	}
 	if f := d.n.Flow; f != nil {
-		e.Run, e.Actor, e.Request = f.Run, f.Actor, f.Request
+		e.Run = f.Run
 	}
+	e.Actor, e.Request = d.by().Name, d.by().Request
 	d.History = append(d.History, e)
 }
 
 func (d *decider) audit(act string, detail map[string]any) {
-	a := Audit{Time: d.now, Node: d.n.UUID, Act: act, Detail: detail, Actor: "server"}
-	if f := d.n.Flow; f != nil {
-		a.Request = f.Request
-		if f.Actor != "" {
-			a.Actor = f.Actor
-		}
+	who := d.by()
+	d.Audit = append(d.Audit, Audit{Time: d.now, Node: d.n.UUID, Act: act, Detail: detail, Actor: cmp.Or(who.Name, "server"), Request: who.Request})
+}
+
+// by is on whose behalf this is decided: of the caller who asks now, else of the one whose flow it is.
+func (d *decider) by() Caller {
+	switch {
+	case d.who != nil:
+		return *d.who
+	case d.n.Flow != nil:
+		return Caller{Name: d.n.Flow.Actor, Request: d.n.Flow.Request}
 	}
-	d.Audit = append(d.Audit, a)
+	return Caller{}
 }
 
 func (d *decider) effect(e Effect) {

@@ -296,7 +296,7 @@ func (d *decider) fail(f *fault.Fault) {
 	}
 	d.History = append(d.History, Entry{
 		Node: d.n.UUID, Time: d.now, Severity: "ERROR", Type: "provisioning", Event: f.Error(), State: d.n.State, Target: d.n.Target,
-		Reason: f.Reason, Run: flow.Run, Step: f.Step, Actor: flow.Actor, Request: flow.Request, Duration: d.now.Sub(flow.Started),
+		Reason: f.Reason, Run: flow.Run, Step: f.Step, Actor: d.by().Name, Request: d.by().Request, Duration: d.now.Sub(flow.Started),
 	})
 	d.end()
 	if b := d.n.Boot; b != nil && flow.Booted {

@@ -642,3 +642,45 @@ func TestI10_OnlySuccessAdvancesThePlan(t *testing.T) {
 		}
 	}
 }
+
+// TestI27_EachVerbIsItsCallersOwn: what a verb writes names who asked for it, not whose flow it was before.
+func TestI27_EachVerbIsItsCallersOwn(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	for i, v := range []state.Event{state.VerbProvide, state.VerbAbort, state.VerbManage, state.VerbProvide, "available", state.VerbDeploy, "active", state.VerbDelete} {
+		switch v {
+		case "available":
+			l.runStep("deploy.erase_devices_metadata", nil)
+			l.runStep("deploy.erase_devices", records(l.s.Seen.Disks...))
+			l.ok(EffectDone{Effect: l.take(EffectFinish), Power: PowerOff})
+			continue
+		case "active":
+			l.boot()
+			l.runStep("deploy.write_image", nil)
+			l.ok(EffectDone{Effect: l.take(EffectFinish), Power: PowerOn})
+			continue
+		}
+		who := Caller{Name: fmt.Sprintf("person %d", i), Request: fmt.Sprintf("req-%d", i)}
+		history, audit := len(l.history), len(l.audit)
+		l.ok(VerbAsked{Caller: who, Ask: Provision{Verb: v}})
+		if len(l.history) == history {
+			t.Errorf("%s leaves no line of history", v)
+		}
+		for _, e := range l.history[history:] {
+			if e.Actor != who.Name || e.Request != who.Request {
+				t.Errorf("%s of %s: the history says %q was asked by %s (%s)", v, who.Name, e.Event, e.Actor, e.Request)
+			}
+		}
+		for _, a := range l.audit[audit:] {
+			if a.Actor != who.Name || a.Request != who.Request {
+				t.Errorf("%s of %s: the audit says %s was asked by %s (%s)", v, who.Name, a.Act, a.Actor, a.Request)
+			}
+		}
+		switch v {
+		case state.VerbProvide:
+			l.boot()
+		case state.VerbAbort:
+			l.ok(EffectDone{Effect: l.take(EffectFinish), Power: PowerOff})
+		}
+	}
+}
