@@ -34,7 +34,7 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 		if err := eng.canBoot(); err != nil {
 			return out, err
 		}
-		out.Power, err = eng.bootRamdisk(ctx, b, n)
+		out.Power, err = eng.bootRamdisk(ctx, b, n, e)
 	case conductor.EffectFinish:
 		out.Power, err = eng.endBoot(ctx, b, e)
 	case conductor.EffectPower:
@@ -53,7 +53,12 @@ func (eng *Engine) canBoot() error {
 }
 
 // bootRamdisk: off, confirmed; medium in; boot device for one boot; on, confirmed. A repeat starts from off again.
-func (eng *Engine) bootRamdisk(ctx context.Context, b conductor.BMC, n conductor.Node) (conductor.Power, error) {
+func (eng *Engine) bootRamdisk(ctx context.Context, b conductor.BMC, n conductor.Node, e conductor.Effect) (conductor.Power, error) {
+	free, err := eng.fence(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	defer free()
 	if err := eng.reach(ctx, b, conductor.ForceOff, eng.cfg.Timeouts.Power); err != nil {
 		return "", err
 	}
@@ -63,10 +68,37 @@ func (eng *Engine) bootRamdisk(ctx context.Context, b conductor.BMC, n conductor
 	if err := b.SetBoot(ctx, conductor.BootTarget{Device: "cdrom", UEFI: true}); err != nil {
 		return conductor.PowerOff, err
 	}
+	free()
 	if err := eng.reach(ctx, b, conductor.On, eng.cfg.Timeouts.Power); err != nil {
 		return conductor.PowerOff, err
 	}
 	return conductor.PowerOn, nil
+}
+
+// fence lets no ramdisk look itself up from now on until free is called (which may be called twice): the machine is
+// about to lose power. What runs there may be the ramdisk of an earlier try, whose end a server that was killed did not
+// see. Once admitted it is what the node waits for, and must not be cut off: the effect is not wanted any more then.
+func (eng *Engine) fence(ctx context.Context, e conductor.Effect) (free func(), err error) {
+	eng.mu.Lock()
+	eng.fenced[e.Node] = true
+	eng.mu.Unlock()
+	free = func() {
+		eng.mu.Lock()
+		delete(eng.fenced, e.Node)
+		eng.mu.Unlock()
+	}
+	// An update and no view: it waits for a lookup that found no fence and is being committed.
+	err = eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		n, err := tx.Node(e.Node)
+		if err == nil && !conductor.Wanted(n, e) {
+			err = fault.New(fault.FlowAborted, "not wanted any more")
+		}
+		return err
+	})
+	if err != nil {
+		free()
+	}
+	return free, err
 }
 
 // endBoot takes the ramdisk down. The machine is off before the medium goes, so that nothing runs on.

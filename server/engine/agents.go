@@ -37,6 +37,12 @@ func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupReq
 	var adm conductor.Admission
 	err = eng.applyWith(ctx, r.Node, func(n conductor.Node) (conductor.Event, error) {
 		proven = eng.proves(n, r.Secret)
+		eng.mu.Lock()
+		fenced := eng.fenced[r.Node]
+		eng.mu.Unlock()
+		if proven && fenced {
+			return nil, fault.New(fault.NodeBusy, "the machine is being booted anew; what runs on it now is about to lose power").At(string(r.Node), "")
+		}
 		return conductor.LookedUp{Peer: p, Ask: r, Proven: proven}, nil
 	}, func(tx conductor.Tx) error {
 		n, err := tx.Node(r.Node)

@@ -602,3 +602,40 @@ func TestI16_TheBootDeviceIsNotSetBesideAFlow(t *testing.T) {
 		s.until(state.Manageable)
 	})
 }
+
+// TestI13_F01_NoLookupWhileTheMachineIsBootedAnew: the server dies between power on and its record of it, the ramdisk
+// comes up, and the next server begins the boot again by power off. The ramdisk that is about to lose power must not be
+// let in: the node would wait for an agent that is gone.
+func TestI13_F01_NoLookupWhileTheMachineIsBootedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		url := <-s.board.booted
+		s.stop()
+		s.start()
+		synctest.Wait() // the new server has cut the power and waits to see it gone
+		if s.board.state() != conductor.PowerOff || s.board.count("On") != 1 {
+			t.Fatalf("the machine is %s after %d power-ons", s.board.state(), s.board.count("On"))
+		}
+		token := strings.Split(strings.TrimPrefix(url, "http://192.0.2.9:6387/boot/"), "/")[0]
+		cfg, err := s.c.Medium(t.Context(), token, netip.MustParseAddr("192.0.2.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.c.Lookup(t.Context(), conductor.Peer{Key: "the first ramdisk's", Addr: netip.MustParseAddr("192.0.2.50")},
+			api.LookupRequest{Node: cfg.Node, Generation: cfg.Generation, Secret: cfg.Secret, BootID: "a", Seq: 1}, inventory.Inventory{})
+		if !fault.Has(err, fault.NodeBusy) {
+			t.Errorf("the ramdisk whose power is cut is told %v, expected to be asked to come again", err)
+		}
+		select {
+		case url = <-s.board.booted:
+			s.agent(url).claim()
+		case <-time.After(time.Minute):
+			t.Fatal("the machine is not booted again")
+		}
+		if n := s.node(); n.Boot.Contested || n.Flow.Phase != conductor.PhaseAgent {
+			t.Errorf("with the second ramdisk at work: %+v, contested %v", n.Flow, n.Boot.Contested)
+		}
+	})
+}

@@ -57,6 +57,7 @@ type Engine struct {
 	waits    map[conductor.NodeID]waitIndex
 	versions map[conductor.NodeID]int64 // of the newest decision that was carried outside
 	agents   map[conductor.NodeID]*presence
+	fenced   map[conductor.NodeID]bool // about to lose power for a boot: nobody looks itself up (acts.go)
 	subs     map[*subscription]struct{}
 	paces    map[conductor.NodeID]chan struct{} // closed when a watcher of the node comes or goes
 	run      context.Context                    // nil until Run, and after it
@@ -79,7 +80,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	eng := &Engine{
 		cfg: cfg, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
-		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{},
+		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}
 	for _, d := range cfg.Drivers {
