@@ -66,6 +66,7 @@ var floors = map[string]int{
 	"integration/simnet":       10,
 	"integration/blockdev":     10,
 	"integration/image":        10,
+	"integration/ledger":       10,
 	"integration/image/testos": 10,
 	"integration/lint":         10,
 	"integration/login":        10,
@@ -86,7 +87,9 @@ var floors = map[string]int{
 	"integration":                      16,
 	"integration/bench":                16,
 	"integration/bench/bareinit":       0, // imports nothing of ours: the init that boots are measured against
+	"integration/cmd/crash-agent":      16,
 	"integration/cmd/demo":             16,
+	"integration/crash":                16,
 	"integration/cmd/redfish-emulator": 16,
 	"integration/vm":                   16,
 }

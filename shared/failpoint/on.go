@@ -13,8 +13,9 @@ import (
 )
 
 // The environment a process is told by. Of PointVariable the value is NAME:N, which kills at the N-th pass of that mark,
-// or *:N, which kills at the N-th pass of any. Every pass is a line of LogVariable's file, the deadly one with a "!"
-// before it; without that variable nothing is written. The names do not begin as those of the server's settings do.
+// *:N, which kills at the N-th pass of any, or either with ":stop" behind it, which stops the process there until it gets
+// SIGCONT. Every pass is a line of LogVariable's file, the one that is acted upon with a "!" before it; without that
+// variable nothing is written. The names do not begin as those of the server's settings do.
 const (
 	PointVariable = "FAILPOINT"
 	LogVariable   = "FAILPOINT_LOG"
@@ -25,8 +26,9 @@ const On = true
 
 // armed is what the environment asks for, with the passes so far.
 type armed struct {
-	name string // "*": any
-	at   int    // 0: never
+	name   string // "*": any
+	at     int    // 0: never
+	signal syscall.Signal
 
 	mu     sync.Mutex
 	passes int
@@ -34,14 +36,18 @@ type armed struct {
 }
 
 var arm = sync.OnceValue(func() *armed {
-	a := &armed{}
+	a := &armed{signal: syscall.SIGKILL}
 	if v := os.Getenv(PointVariable); v != "" {
-		i := strings.LastIndex(v, ":")
-		n, err := strconv.Atoi(v[i+1:])
-		if i < 1 || err != nil || n < 1 {
-			panic(fmt.Sprintf("%s=%q: NAME:N or *:N is expected", PointVariable, v))
+		point, stop := strings.CutSuffix(v, ":stop")
+		if stop {
+			a.signal = syscall.SIGSTOP
 		}
-		a.name, a.at = v[:i], n
+		i := strings.LastIndex(point, ":")
+		n, err := strconv.Atoi(point[i+1:])
+		if i < 1 || err != nil || n < 1 {
+			panic(fmt.Sprintf("%s=%q: NAME:N, *:N or one of them with :stop is expected", PointVariable, v))
+		}
+		a.name, a.at = point[:i], n
 	}
 	if path := os.Getenv(LogVariable); path != "" {
 		var err error
@@ -52,28 +58,30 @@ var arm = sync.OnceValue(func() *armed {
 	return a
 })
 
-// Here ends the process as SIGKILL does if it was told to die at this pass.
+// Here ends or stops the process if it was told to do so at this pass.
 func Here(name string) {
 	a := arm()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.name == name || a.name == "*" {
+	asked := a.name == name || a.name == "*"
+	if asked {
 		a.passes++
 	}
-	deadly := a.at > 0 && a.passes == a.at && (a.name == name || a.name == "*")
+	now := asked && a.passes == a.at
 	if a.log != nil {
 		line := name + "\n"
-		if deadly {
+		if now {
 			line = "!" + line
 		}
 		if _, err := a.log.WriteString(line); err != nil {
 			panic(err)
 		}
 	}
-	if deadly {
-		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
-			panic(err)
-		}
-		select {} // the signal may take a moment; nothing of this goroutine follows the mark
+	if !now {
+		return
+	}
+	// To this thread, so that it is taken on the way back from this very call.
+	if _, _, e := syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(syscall.Getpid()), uintptr(syscall.Gettid()), uintptr(a.signal)); e != 0 {
+		panic(e)
 	}
 }
