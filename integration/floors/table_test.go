@@ -62,6 +62,7 @@ var floors = map[string]int{
 	"integration/faults":       10,
 	"integration/figures":      10,
 	"integration/floors":       10,
+	"integration/pure":         10,
 	"integration/sim":          10,
 	"integration/simnet":       10,
 	"integration/blockdev":     10,

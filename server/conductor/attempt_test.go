@@ -2,7 +2,10 @@ package conductor
 
 import (
 	"testing"
+	"time"
 
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -45,5 +48,35 @@ func TestI10_AnIllegalMoveOfAnAttemptDecidesNothing(t *testing.T) {
 	r := StepRecord{Step: step.Step{Name: "deploy.work"}, State: StepSucceeded}
 	if d.move(&r, AttemptClaim); !d.illegal || d.Refuse == nil || r.State != StepSucceeded {
 		t.Fatalf("moved to %s: %v", r.State, d.Refuse)
+	}
+}
+
+// TestF40_APowerActKeepsTheReasonOfAFailure: why a node is in its failed state is not lost by switching it on.
+func TestF40_APowerActKeepsTheReasonOfAFailure(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.ok(EffectDone{Effect: l.take(EffectBoot), Power: PowerOn})
+	l.verb(state.VerbAbort)
+	l.want(state.CleanFail)
+	l.ok(PowerAsked{Ask: PowerRequest{Target: "power on"}})
+	if l.s.Node.LastReason != fault.FlowAborted || l.s.Node.LastError == "" {
+		t.Fatalf("the reason is gone: %q, %q", l.s.Node.LastReason, l.s.Node.LastError)
+	}
+}
+
+// TestF28_AShiftedWaitKeepsItsLength: a wait neither ends before it began nor is told to have lasted an hour longer.
+func TestF28_AShiftedWaitKeepsItsLength(t *testing.T) {
+	for _, by := range []time.Duration{-time.Hour, 10 * 365 * 24 * time.Hour} {
+		l := newLife(t)
+		l.manageable()
+		l.verb(state.VerbProvide)
+		before := *l.s.Node.Flow.Wait
+		l.now = l.now.Add(by)
+		l.ok(ClockShifted{By: by})
+		after := l.s.Node.Flow.Wait
+		if got, want := after.Deadline.Sub(after.Since), before.Deadline.Sub(before.Since); got != want || !after.Since.Equal(before.Since.Add(by)) {
+			t.Errorf("shifted by %s, the wait of %s lasts %s, since %s", by, want, got, after.Since)
+		}
 	}
 }

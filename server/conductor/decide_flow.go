@@ -419,7 +419,8 @@ func (d *decider) shifted(by time.Duration) {
 	}
 	d.Changed = true
 	if f.Wait != nil {
-		f.Wait.Deadline = f.Wait.Deadline.Add(by)
+		// Since moves along: how long something was waited for is told without the time that does not count.
+		f.Wait.Since, f.Wait.Deadline = f.Wait.Since.Add(by), f.Wait.Deadline.Add(by)
 	}
 	if b := d.n.Boot; b != nil && !b.Ended {
 		b.Closes = b.Closes.Add(by)

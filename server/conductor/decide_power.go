@@ -43,7 +43,9 @@ func (d *decider) power(e PowerAsked) {
 			WithHint("clear disable_power_off first").At(id, "")
 		return
 	}
-	d.n.LastError, d.n.LastReason = "", ""
+	if !failed(d.n.State) { // a failed state keeps its reason until a verb leads out of it
+		d.n.LastError, d.n.LastReason = "", ""
+	}
 	if d.open() != nil && (target == PowerOff || ef.Reboot) {
 		f := fault.New(fault.StepInterrupted, "the machine was powered off on request of %s", cmp.Or(e.Caller.Name, "an operator"))
 		if r := d.running(); r != nil {
@@ -58,6 +60,16 @@ func (d *decider) power(e PowerAsked) {
 	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, cmp.Or(e.Caller.Name, "an operator"))
 	d.effect(ef)
 	d.Audit = append(d.Audit, Audit{Time: d.now, Actor: e.Caller.Name, Request: e.Caller.Request, Node: d.n.UUID, Act: "power." + strings.ReplaceAll(e.Ask.Target, " ", "_")})
+}
+
+// failed tells whether a state is where a flow's failure leads.
+func failed(s state.State) bool {
+	for _, f := range state.Flows {
+		if s == f.Failed {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *decider) powerDone(e EffectDone) {
