@@ -261,7 +261,7 @@ func (w *world) startServer() {
 				continue
 			}
 			if (away > 3*time.Second || away < 0) && !w.without.shift {
-				s.insist(i, conductor.ClockShifted{By: away}, nil)
+				s.insist(i, conductor.ClockShifted{By: away, Since: w.db.alive, At: w.wall()}, nil)
 			}
 			s.insist(i, conductor.ServerRestarted{}, nil)
 		}
@@ -308,7 +308,7 @@ func (w *world) tickServer() {
 		if odd && !w.without.shift {
 			for i, r := range w.db.rows {
 				if r.node.Flow != nil && r.node.Flow.Phase != conductor.PhaseEnded {
-					s.insist(i, conductor.ClockShifted{By: gone}, nil) //nolint:errcheck // it refuses nothing
+					s.insist(i, conductor.ClockShifted{By: gone, Since: w.db.alive, At: now}, nil) //nolint:errcheck // it refuses nothing
 				}
 			}
 			s.listening = w.mono

@@ -80,3 +80,21 @@ func TestF28_AShiftedWaitKeepsItsLength(t *testing.T) {
 		}
 	}
 }
+
+// TestI14_F28_TheSameTimeIsTakenOutOnce: a server that is stopped between moving the deadlines and its next stamp tells of
+// the same time again, of a clock that was set back as well as of time away.
+func TestI14_F28_TheSameTimeIsTakenOutOnce(t *testing.T) {
+	for _, by := range []time.Duration{-time.Hour, time.Hour} {
+		l := newLife(t)
+		l.manageable()
+		l.verb(state.VerbProvide)
+		before, stamp := l.s.Node.Flow.Wait.Deadline, l.now
+		l.now = l.now.Add(by)
+		l.ok(ClockShifted{By: by, Since: stamp, At: l.now})
+		l.now = l.now.Add(5 * time.Second) // killed, and started again
+		l.ok(ClockShifted{By: by + 5*time.Second, Since: stamp, At: l.now})
+		if got, want := l.s.Node.Flow.Wait.Deadline.Sub(before), by+5*time.Second; got != want {
+			t.Errorf("the deadline moved by %s, the time that did not count is %s", got, want)
+		}
+	}
+}

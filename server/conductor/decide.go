@@ -108,8 +108,13 @@ type (
 	AgentSilent struct{ Since time.Time }
 	// ServerRestarted asks a node with open work to go on from its records.
 	ServerRestarted struct{}
-	// ClockShifted says that By of the wall clock's time was none for the node.
-	ClockShifted struct{ By time.Duration }
+	// ClockShifted says that By of the wall clock's time was none for the node. Since is the liveness stamp that the
+	// server goes by, At the wall clock's time: a server that is stopped before it has written a new stamp tells of
+	// the same time again, and Decide takes away only what it has not taken away yet. A zero Since: no such check.
+	ClockShifted struct {
+		By        time.Duration
+		Since, At time.Time
+	}
 )
 
 func (VerbAsked) event()       {}
@@ -178,7 +183,7 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 	case ServerRestarted:
 		d.restarted()
 	case ClockShifted:
-		d.shifted(e.By)
+		d.shifted(e)
 	}
 	if d.illegal {
 		return Decision{Node: s.Node, Refuse: d.Refuse}

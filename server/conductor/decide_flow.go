@@ -412,10 +412,17 @@ func (d *decider) running() *StepRecord {
 }
 
 // shifted moves every open deadline by time that must not count: the server was away, or a clock was set (I14, F28).
-func (d *decider) shifted(by time.Duration) {
+func (d *decider) shifted(e ClockShifted) {
 	f := d.open()
 	if f == nil {
 		return
+	}
+	by := e.By
+	if !e.Since.IsZero() {
+		if s := f.Shifted; s != nil && s.Since.Equal(e.Since) {
+			by = e.At.Sub(s.At)
+		}
+		f.Shifted = &Shift{Since: e.Since, At: e.At}
 	}
 	d.Changed = true
 	if f.Wait != nil {

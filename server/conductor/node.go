@@ -99,8 +99,16 @@ type Flow struct {
 	Request   string     `json:"request,omitempty"`   // request id
 	TearDown  bool       `json:"tear_down,omitempty"` // ends powered off even if no ramdisk was booted
 	Booted    bool       `json:"booted,omitempty"`    // a ramdisk was asked for in this run
+	Shifted   *Shift     `json:"shifted,omitempty"`   // the last time that did not count
 	Excluded  bool       `json:"excluded,omitempty"`  // an automated clean that erases nothing, by the node's audited exclusion (I5)
 	Prepared  bool       `json:"prepared,omitempty"`  // the BMC can do what the flow needs: asked once a run, before the first act
+}
+
+// Shift is a time that was taken out of a flow's waits: told by a server that went by the stamp Since, at the wall
+// clock's time At. It keeps the same time from being taken out twice.
+type Shift struct {
+	Since time.Time `json:"since"`
+	At    time.Time `json:"at"`
 }
 
 // Phase is what a flow is doing now; Decide moves it on.

@@ -63,6 +63,8 @@ type Engine struct {
 	run      context.Context                    // nil until Run, and after it
 	ready    chan struct{}                      // closed when Run has gone on with what the store held
 	wg       sync.WaitGroup
+
+	alive time.Time // the stamp in the store; Run's goroutine alone
 }
 
 // waitIndex is what the ticker needs of a node with open work, so that it reads no store.

@@ -44,7 +44,7 @@ func (eng *Engine) Run(ctx context.Context) error {
 func (eng *Engine) recover(ctx context.Context) error {
 	var nodes []conductor.Node
 	var effects []conductor.Effect
-	var away time.Duration
+	var away conductor.ClockShifted
 	err := eng.view(ctx, func(tx conductor.Tx) error {
 		var err error
 		if nodes, err = tx.Nodes(conductor.NodeFilter{}); err != nil {
@@ -58,7 +58,8 @@ func (eng *Engine) recover(ctx context.Context) error {
 			return err
 		}
 		if last, err := time.Parse(time.RFC3339Nano, stamp); err == nil {
-			away = eng.cfg.Now().Sub(last)
+			now := eng.cfg.Now().Round(0)
+			away = conductor.ClockShifted{By: now.Sub(last), Since: last, At: now}
 		}
 		return nil
 	})
@@ -86,8 +87,8 @@ func (eng *Engine) recover(ctx context.Context) error {
 		if n.Flow == nil || n.Flow.Phase == conductor.PhaseEnded {
 			continue
 		}
-		if away > jump || away < 0 {
-			err = now(n.UUID, conductor.ClockShifted{By: away}, nil)
+		if away.By > jump || away.By < 0 {
+			err = now(n.UUID, away, nil)
 		}
 		if err == nil {
 			err = now(n.UUID, conductor.ServerRestarted{}, nil)
@@ -125,14 +126,19 @@ func (eng *Engine) recover(ctx context.Context) error {
 			}
 		}
 	}
-	// Only now is the time away dealt with: a stop before this moves the deadlines once more, which only extends them.
+	// Only now is the time away dealt with; a stop before this goes by the old stamp again, and Decide by what it has
+	// taken out already.
 	return stored(func() error { return eng.stamp(ctx, eng.cfg.Now()) })
 }
 
 func (eng *Engine) stamp(ctx context.Context, now time.Time) error {
-	return eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		return tx.PutSetting(stampKey, now.UTC().Format(time.RFC3339Nano))
 	})
+	if err == nil {
+		eng.alive = now.UTC().Round(0)
+	}
+	return err
 }
 
 // watchDeadlines looks once a second at the waits in memory. A tick that took too long, because the process stood
@@ -152,27 +158,31 @@ func (eng *Engine) watchDeadlines(ctx context.Context) {
 		// Round(0) drops the monotonic reading: what counts is the wall clock the deadlines are written in.
 		gone := now.Round(0).Sub(last.Round(0))
 		odd := gone > jump || gone < 0
-		if odd || now.Round(0).Sub(stamped.Round(0)) >= stampEvery {
-			if err := eng.stamp(ctx, now); err != nil {
-				// Time in which nothing can be written does not count: last stays where it is, and the first
-				// good tick shifts by all of it.
-				eng.cfg.Log.Error("the store can't be written; deadlines stand still", "err", err)
-				stamped = time.Time{}
-				continue
-			}
-			stamped = now
-		}
+		// Deadlines move before the new stamp is written: a stop in between moves those that were left at the start.
+		var err error
 		if odd {
 			eng.cfg.Log.Warn("time went on without the server; deadlines are moved", "by", gone)
-			eng.shift(ctx, gone-tick)
+			err = eng.shift(ctx, gone-tick, now)
 			listening = now
+		}
+		if err == nil && (odd || now.Round(0).Sub(stamped.Round(0)) >= stampEvery) {
+			err = eng.stamp(ctx, now)
+			stamped = now
+		}
+		if err != nil {
+			// Time in which nothing can be written does not count: last stays where it is, and the first good tick
+			// shifts by all of it.
+			eng.cfg.Log.Error("the store can't be written; deadlines stand still", "err", err)
+			stamped = time.Time{}
+			continue
 		}
 		last = now
 		eng.due(ctx, now, listening)
 	}
 }
 
-func (eng *Engine) shift(ctx context.Context, by time.Duration) {
+// shift moves the deadlines of all open work. It gives the store's error; calling it again is harmless.
+func (eng *Engine) shift(ctx context.Context, by time.Duration, now time.Time) error {
 	eng.mu.Lock()
 	var open []conductor.NodeID
 	for id := range eng.waits {
@@ -180,10 +190,15 @@ func (eng *Engine) shift(ctx context.Context, by time.Duration) {
 	}
 	eng.mu.Unlock()
 	for _, id := range open {
-		if err := eng.apply(ctx, id, conductor.ClockShifted{By: by}, nil); err != nil {
+		err := eng.apply(ctx, id, conductor.ClockShifted{By: by, Since: eng.alive, At: now.Round(0)}, nil)
+		if fault.Has(err, fault.StorageUnavailable) {
+			return err
+		}
+		if err != nil {
 			eng.cfg.Log.Error("move a deadline", "node", id, "err", err)
 		}
 	}
+	return nil
 }
 
 // due applies what has passed. Decide looks again at the stored deadline before it acts on it. Time before listening is
