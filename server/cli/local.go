@@ -68,7 +68,8 @@ variables a dash is an underscore. bessemer config show --origin says where each
 }
 
 func (c *command) configCommand() *cobra.Command {
-	cmd := group(&cobra.Command{Use: "config", Short: "The server's settings"})
+	cmd := group(&cobra.Command{Use: "config", Short: "The server's settings, and the defaults of steps",
+		Long: "show is about the settings of bessemer serve. The others are about default_config: priorities and arguments of the steps\nthat flows run by themselves, for the fleet, a group, a trait or a node."})
 	show := one("show", 0)
 	show.Short = "Show the settings that bessemer serve would run with"
 	show.Example = "  bessemer config show --origin --config /etc/bessemer/bessemer.yaml"
@@ -101,7 +102,7 @@ func (c *command) configCommand() *cobra.Command {
 			}
 		})
 	}
-	cmd.AddCommand(show)
+	cmd.AddCommand(show, c.configList(), c.configSet(), c.configUnset(), c.configExplain())
 	return cmd
 }
 

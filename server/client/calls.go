@@ -156,6 +156,38 @@ func (c *Client) Plan(ctx context.Context, node string, p api.Provision) (api.Pl
 	return v, err
 }
 
+// Defaults lists default_config of a scope; "" lists all.
+func (c *Client) Defaults(ctx context.Context, scope string) ([]api.Default, error) {
+	var v api.DefaultList
+	q := url.Values{}
+	if scope != "" {
+		q.Set("scope", scope)
+	}
+	err := c.call(ctx, http.MethodGet, "/v1/default_config", q, nil, &v)
+	return v.Defaults, err
+}
+
+// SetDefaults sets what d names.
+func (c *Client) SetDefaults(ctx context.Context, d api.DefaultChange) error {
+	return c.call(ctx, http.MethodPut, "/v1/default_config", nil, d, nil)
+}
+
+// UnsetDefault forgets one value of a step, or with key "" all that the scope sets for it.
+func (c *Client) UnsetDefault(ctx context.Context, scope, flow, step, key string) error {
+	q := url.Values{"scope": {scope}, "flow": {flow}, "step": {step}}
+	if key != "" {
+		q.Set("key", key)
+	}
+	return c.call(ctx, http.MethodDelete, "/v1/default_config", q, nil, nil)
+}
+
+// DefaultsOfNode says which defaults hold for a node, and why.
+func (c *Client) DefaultsOfNode(ctx context.Context, node string) (api.DefaultsOfNode, error) {
+	var v api.DefaultsOfNode
+	err := c.call(ctx, http.MethodGet, at(node, "default_config"), nil, nil, &v)
+	return v, err
+}
+
 // Available lists the steps that nodes of a driver may be asked for.
 func (c *Client) Available(ctx context.Context, driver string) ([]step.Step, error) {
 	var v api.StepList

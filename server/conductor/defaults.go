@@ -85,8 +85,13 @@ func NodeScopes(n Node) []Scope {
 	return append(out, Scope{One, string(n.UUID)})
 }
 
-// Origin names the default in a plan.
-func (d Default) Origin() Origin { return Origin(d.Scope.String()) }
+// Origin names the default in a plan: its scope, "node" for the node's own.
+func (d Default) Origin() Origin {
+	if d.Scope.Kind == One {
+		return Origin(One)
+	}
+	return Origin(d.Scope.String())
+}
 
 // CheckDefault refuses a default that no plan could use: step.unknown, step.argument or request.invalid.
 func CheckDefault(d Default, registry *step.Registry) error {
@@ -140,7 +145,7 @@ type Layer struct {
 }
 
 // ExplainDefaults tells every value that defaults could set for a node, in the order of the flows' plans; defaults are
-// NodeDefaults, weakest first.
+// those of NodeScopes, weakest first.
 func ExplainDefaults(registry *step.Registry, defaults []Default) []Explained {
 	var out []Explained
 	for _, row := range state.Flows {

@@ -18,7 +18,7 @@ type PlanInput struct {
 	Ask      Provision
 	Registry *step.Registry           // what the node's hardware type and the stock ramdisk offer
 	Offered  []step.Step              // what the node's ramdisk said that it offers; nil when none has
-	Defaults []Default                // those that hold for this node, weakest first (NodeDefaults)
+	Defaults []Default                // those that hold for this node, weakest first (NodeScopes)
 	Accepted *inventory.Inventory     // what the last inspection stored; nil before one
 	Agent    bool                     // an agent is up that the flow can use
 	Took     map[string]time.Duration // how long steps took on this node, by name; "" is a boot of the ramdisk

@@ -58,6 +58,10 @@ type Tx interface {
 	Effects() ([]Effect, error) // not done yet, oldest first
 	DoneEffect(id int64) error
 
+	Defaults(scopes ...Scope) ([]Default, error) // of each scope in the order given, then by flow, step and key; without scopes all
+	PutDefault(d Default) error                  // insert or replace by all but Value; a node's go with the node
+	DeleteDefault(d Default) error               // may be called again
+
 	Setting(key string) (string, error) // "" when unset
 	PutSetting(key, value string) error
 }

@@ -183,6 +183,11 @@ func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func
 		if err != nil {
 			return err
 		}
+		if _, plans := e.(conductor.VerbAsked); plans {
+			if s.Defaults, err = tx.Defaults(conductor.NodeScopes(n)...); err != nil {
+				return err
+			}
+		}
 		now := eng.cfg.Now()
 		d = conductor.Decide(s, e, now)
 		if d.Refuse != nil && !d.Changed {

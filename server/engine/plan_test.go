@@ -189,3 +189,47 @@ func (s *site) record(id step.ID) (r conductor.StepRecord, err error) {
 	err = s.store.View(s.t.Context(), func(tx conductor.Tx) error { r, err = tx.Step(id); return err })
 	return r, err
 }
+
+// Defaults reach the agent in the steps of an automated clean, are audited, and never those of an operator's list.
+func TestDefaultsReachTheStepsOfAnAutomatedClean(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		who := conductor.Caller{Name: "op", Request: "req-9"}
+		if err := s.c.SetDefaults(t.Context(), who, "fleet", state.Clean, "deploy.erase_devices", map[string]any{"priority": 100.0, "args.verify": "full"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.c.SetDefaults(t.Context(), who, "node:n1", state.Clean, "deploy.erase_devices", map[string]any{"args.verify": "sample", "args.method": "quick"}); !fault.Has(err, fault.StepArgument) {
+			t.Fatal(err)
+		}
+		if all, err := s.c.Defaults(t.Context(), "node:n1"); err != nil || len(all) != 0 {
+			t.Fatalf("a refused change left %v, %v", all, err)
+		}
+		s.manageable()
+		s.provision(manual("deploy.erase_devices"))
+		a := s.agent(<-s.board.booted)
+		if cmd := <-s.mail.offers; cmd.Args.Text("verify") != "sample" {
+			t.Errorf("the list's step has %v", cmd.Args)
+		} else {
+			s.mail.offers <- cmd
+		}
+		a.run("deploy.erase_devices", erased())
+		s.until(state.Manageable)
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		a = s.agent(<-s.board.booted)
+		cmd := <-s.mail.offers
+		if cmd.Step != "deploy.erase_devices" || cmd.Args.Text("verify") != "full" {
+			t.Errorf("first comes %s with %v", cmd.Step, cmd.Args)
+		}
+		s.mail.offers <- cmd
+		a.run("deploy.erase_devices", erased())
+		a.run("deploy.erase_devices_metadata", nil)
+		s.until(state.Available)
+		if err := s.c.UnsetDefaults(t.Context(), who, "fleet", state.Clean, "deploy.erase_devices", nil); err != nil {
+			t.Fatal(err)
+		}
+		scopes, values, err := s.c.ExplainDefaults(t.Context(), "n1")
+		if err != nil || len(scopes) != 2 || slices.ContainsFunc(values, func(e conductor.Explained) bool { return e.Origin != conductor.FromStep }) {
+			t.Errorf("%v %v %v", scopes, values, err)
+		}
+	})
+}

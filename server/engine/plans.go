@@ -19,6 +19,9 @@ func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision
 		if err != nil {
 			return err
 		}
+		if s.Defaults, err = tx.Defaults(conductor.NodeScopes(n)...); err != nil {
+			return err
+		}
 		all, err := tx.Steps(n.UUID, "")
 		if err != nil {
 			return err

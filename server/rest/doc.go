@@ -15,6 +15,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -41,6 +42,10 @@ type Backend interface {
 	CreatePort(ctx context.Context, who conductor.Caller, p conductor.Port) (conductor.Port, error)
 	UpdatePort(ctx context.Context, who conductor.Caller, id string, change func(p *conductor.Port) error) (conductor.Port, error)
 	DeletePort(ctx context.Context, who conductor.Caller, id string) error
+	Defaults(ctx context.Context, scope string) ([]conductor.Default, error)
+	SetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, step string, values map[string]any) error
+	UnsetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, step string, keys []string) error
+	ExplainDefaults(ctx context.Context, ident string) ([]conductor.Scope, []conductor.Explained, error)
 	Drivers() []conductor.Driver
 	Catalog(driver string) *step.Registry
 	Watch(ctx context.Context, ident string) <-chan struct{}

@@ -32,6 +32,7 @@ type backend struct {
 	inventory *conductor.StoredInventory
 	boot      conductor.BootTarget
 	logs      map[uint64]string
+	defaults  []conductor.Default
 	changed   chan struct{}
 }
 
@@ -272,4 +273,42 @@ func (s *store) Delete(_ context.Context, name string) error { delete(s.images, 
 func (b *backend) Plan(_ context.Context, ident string, p conductor.Provision) (conductor.Plan, error) {
 	b.provision = append(b.provision, p)
 	return conductor.BuildPlan(conductor.PlanInput{Node: b.nodes[b.at(ident)], Ask: p, Registry: b.Catalog("redfish")}), nil
+}
+
+func (b *backend) Defaults(_ context.Context, scope string) ([]conductor.Default, error) {
+	if scope == "" {
+		return b.defaults, nil
+	}
+	s, err := conductor.ParseScope(scope)
+	return slices.DeleteFunc(slices.Clone(b.defaults), func(d conductor.Default) bool { return d.Scope != s }), err
+}
+
+func (b *backend) SetDefaults(_ context.Context, _ conductor.Caller, scope string, f state.Flow, name string, values map[string]any) error {
+	s, err := conductor.ParseScope(scope)
+	if err != nil {
+		return err
+	}
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		d := conductor.Default{Scope: s, Flow: f, Step: name, Key: k, Value: values[k]}
+		if err := conductor.CheckDefault(d, b.Catalog("")); err != nil {
+			return err
+		}
+		b.defaults = append(b.defaults, d)
+	}
+	return nil
+}
+
+func (b *backend) UnsetDefaults(_ context.Context, _ conductor.Caller, scope string, f state.Flow, name string, keys []string) error {
+	before := len(b.defaults)
+	b.defaults = slices.DeleteFunc(b.defaults, func(d conductor.Default) bool {
+		return d.Scope.String() == scope && d.Flow == f && d.Step == name && (len(keys) == 0 || slices.Contains(keys, d.Key))
+	})
+	if len(b.defaults) == before {
+		return fault.New(fault.DefaultNotFound, "not set")
+	}
+	return nil
+}
+
+func (b *backend) ExplainDefaults(_ context.Context, ident string) ([]conductor.Scope, []conductor.Explained, error) {
+	return conductor.NodeScopes(b.nodes[b.at(ident)]), conductor.ExplainDefaults(b.Catalog(""), b.defaults), nil
 }

@@ -57,3 +57,42 @@ func TestPlan(t *testing.T) {
 		}
 	}
 }
+
+func TestDefaultConfig(t *testing.T) {
+	s := newServer(t)
+	node := s.enrolled()
+	const path = "/v1/default_config"
+	set := func(body string) answer { return s.do("PUT", path, body) }
+	s.want(set(`{"scope": "fleet", "flow": "clean", "step": "deploy.erase_devices", "priority": 20, "args": {"method": "overwrite"}}`), 204)
+	s.want(set(`{"scope": "group:g", "flow": "clean", "step": "management.reset_bmc", "priority": 5}`), 204)
+	if a := s.want(s.do("GET", path, ""), 200); len(a.body["defaults"].([]any)) != 3 {
+		t.Errorf("%v", a.body)
+	}
+	if a := s.want(s.do("GET", path+"?scope=group:g", ""), 200); len(a.body["defaults"].([]any)) != 1 {
+		t.Errorf("%v", a.body)
+	}
+	a := s.want(s.do("GET", node+"/default_config", ""), 200)
+	found := false
+	for _, v := range a.body["values"].([]any) {
+		v := v.(map[string]any)
+		if v["step"] == "deploy.erase_devices" && v["key"] == "args.method" {
+			found = v["value"] == "overwrite" && v["origin"] == "fleet" && v["overrides"].([]any)[0].(map[string]any)["value"] == "auto"
+		}
+	}
+	if !found || a.body["scopes"].([]any)[0] != "fleet" {
+		t.Errorf("%v", a.body)
+	}
+	for _, bad := range []string{``, `{}`, `{"scope": "fleet", "flow": "clean", "step": "deploy.erase_devices"}`, `{"scope": "fleet", "step": "deploy.erase_devices", "priority": 1}`,
+		`{"scope": "fleet", "flow": "clean", "step": "deploy.erase_devices", "args": []}`, `{"scope": "fleet", "flow": "clean", "step": "deploy.erase_devices", "args": {"method": "x"}}`,
+		`{"scope": "all", "flow": "clean", "step": "deploy.erase_devices", "priority": 1}`, `{"scope": "fleet", "flow": "clean", "step": "deploy.erase_devices", "priority": 1, "x": 1}`} {
+		s.want(set(bad), 400)
+	}
+	s.want(s.do("DELETE", path+"?scope=fleet&flow=clean&step=deploy.erase_devices&key=priority", ""), 204)
+	s.want(s.do("DELETE", path+"?scope=fleet&flow=clean&step=deploy.erase_devices&key=priority", ""), 404)
+	s.want(s.do("DELETE", path+"?scope=fleet&flow=clean", ""), 400)
+	s.want(s.do("DELETE", path+"?scope=fleet&flow=clean&step=deploy.erase_devices", ""), 204)
+	if len(s.defaults) != 1 {
+		t.Errorf("%v are left", s.defaults)
+	}
+	s.want(s.do("GET", "/v1/nodes/nosuch/default_config", ""), 404)
+}

@@ -52,6 +52,10 @@ func (a *API) routes() []route {
 		// Beside Ironic's.
 		{method: get, path: node + "/steps", handle: (*call).steps},
 		{method: get, path: node + "/plan", handle: (*call).plan},
+		{method: get, path: node + "/default_config", handle: (*call).explainDefaults},
+		{method: get, path: "/v1/default_config", handle: (*call).defaults},
+		{method: put, path: "/v1/default_config", body: maxBody, handle: (*call).setDefaults},
+		{method: del, path: "/v1/default_config", handle: (*call).unsetDefaults},
 		{method: get, path: node + "/logs", handle: (*call).logs},
 		{method: get, path: "/v1/events", handle: (*call).events},
 		{method: get, path: "/v1/drivers/{driver}/steps", handle: (*call).driverSteps},

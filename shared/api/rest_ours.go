@@ -12,6 +12,9 @@ import (
 //	GET    /v1/nodes/{node}/steps?run=                          StepsAnswer: the current or last run
 //	GET    /v1/nodes/{node}/plan?target=&steps=&disable_ramdisk= Plan: what a verb would do, without doing it
 //	GET    /v1/nodes/{node}/logs?generation=&offset=&follow=    the agent's log, JSON lines
+//	GET    /v1/nodes/{node}/default_config                      DefaultsOfNode: which value holds for a node, and why
+//	GET    /v1/default_config?scope=                            DefaultList; PUT sets values (DefaultChange), DELETE
+//	                                                            ?scope=&flow=&step=&key= forgets one, without key all of a step
 //	GET    /v1/events?node=                                     server-sent events: "node" with an Event
 //	GET    /v1/drivers/{driver}/steps                           StepList: what its nodes may be asked for
 //	GET    /v1/images, GET|PUT|DELETE /v1/images/{name}         the image store; PUT's body is the image
@@ -146,6 +149,54 @@ type PlannedDisk struct {
 	Serial string `json:"serial,omitempty"`
 	WWN    string `json:"wwn,omitempty"`
 	Size   int64  `json:"size"` // bytes
+}
+
+// Default is one value of default_config: a priority or argument of a step that a flow runs by itself.
+type Default struct {
+	Scope string     `json:"scope"` // fleet, group:NAME, trait:NAME, node:UUID
+	Flow  state.Flow `json:"flow"`
+	Step  string     `json:"step"`
+	Key   string     `json:"key"` // "priority", or "args." and the argument's name
+	Value any        `json:"value"`
+}
+
+// DefaultList is GET /v1/default_config, weakest scopes first.
+type DefaultList struct {
+	Defaults []Default `json:"defaults"`
+}
+
+// DefaultChange is the body of PUT /v1/default_config: what is named is set, the rest stays.
+type DefaultChange struct {
+	Scope    string         `json:"scope"`
+	Flow     state.Flow     `json:"flow"`
+	Step     string         `json:"step"`
+	Priority *int           `json:"priority,omitempty"`
+	Args     map[string]any `json:"args,omitempty"`
+}
+
+// DefaultsOfNode is GET /v1/nodes/{node}/default_config. A later scope wins.
+type DefaultsOfNode struct {
+	Node   NodeID          `json:"node"`
+	Name   string          `json:"name,omitempty"`
+	Scopes []string        `json:"scopes"` // that the node is in, weakest first
+	Values []DefaultOfNode `json:"values"`
+}
+
+// DefaultOfNode is the value that holds for a node. Origin is its scope, or "step" for the step's own default.
+type DefaultOfNode struct {
+	Flow      state.Flow     `json:"flow"`
+	Step      string         `json:"step"`
+	Key       string         `json:"key"`
+	Value     any            `json:"value"`
+	Origin    string         `json:"origin"`
+	Overrides []DefaultLayer `json:"overrides"` // weakest first
+	Note      string         `json:"note,omitempty"`
+}
+
+// DefaultLayer is a value that another one overrode.
+type DefaultLayer struct {
+	Value  any    `json:"value"`
+	Origin string `json:"origin"`
 }
 
 // StepList is the steps that nodes of a driver may be asked for.

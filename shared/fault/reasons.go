@@ -46,6 +46,7 @@ const (
 	DriverNotFound     Reason = "driver.not_found"
 	ConductorNotFound  Reason = "conductor.not_found"
 	LogNotFound        Reason = "log.not_found"
+	DefaultNotFound    Reason = "default.not_found"
 
 	StepUnknown      Reason = "step.unknown"
 	StepNotFound     Reason = "step.not_found"
@@ -147,6 +148,7 @@ var Reasons = []Row{
 	{DriverNotFound, NotFound, "No hardware type has this name.", "give one of the hardware types that the server knows: redfish, or fake-hardware for trying out"},
 	{ConductorNotFound, NotFound, "No conductor has this name.", "GET /v1/conductors lists the one there is"},
 	{LogNotFound, NotFound, "No agent has written a log in this boot of the node yet.", "bessemer node logs -f NODE waits for the first line"},
+	{DefaultNotFound, NotFound, "No default of this scope, flow, step and key is set.", "bessemer config list shows those that are"},
 	{StorageUnavailable, Unavailable, "The server's store can't be written; no work is granted until it can.", "look at the server's disk: space, permissions, health"},
 	{StorageLost, Unavailable, "Another server owns the database now; this one grants no more work and ends.", "ask the server that runs now; the log of this one says when it lost the database"},
 

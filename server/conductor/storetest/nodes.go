@@ -210,6 +210,7 @@ func testDeleteNode(t *testing.T, s suite) {
 		for _, err := range []error{
 			tx.CreatePort(port(1)), tx.PutStep(record(1)), tx.PutSecret(ID(1), "f", []byte("v")),
 			tx.AppendHistory(entry(1)), tx.PutInventory(stored(1, true)), tx.AddEffect(effect()),
+			tx.PutDefault(priority(conductor.One, string(ID(1)), 1)), tx.PutDefault(priority(conductor.One, string(ID(2)), 1)),
 		} {
 			if err != nil {
 				return err
@@ -230,6 +231,9 @@ func testDeleteNode(t *testing.T, s suite) {
 		}
 		if e, err := tx.Effects(); err != nil || len(e) != 0 {
 			t.Errorf("effects %v, %v", e, err)
+		}
+		if d, err := tx.Defaults(); err != nil || len(d) != 1 || d[0].Scope.Name != string(ID(2)) {
+			t.Errorf("defaults %v, %v; want those of the other node", d, err)
 		}
 		return nil
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -329,4 +330,32 @@ func testSettings(t *testing.T, s suite) {
 		}
 		return err
 	})
+}
+
+func priority(kind conductor.ScopeKind, name string, v float64) conductor.Default {
+	return conductor.Default{Scope: conductor.Scope{Kind: kind, Name: name}, Flow: state.Clean, Step: "deploy.erase_devices", Key: conductor.KeyPriority, Value: v}
+}
+
+func testDefaults(t *testing.T, s suite) {
+	s.create(Node(1))
+	one, fleet, rack := priority(conductor.One, string(ID(1)), 3), priority(conductor.Fleet, "", 1), priority(conductor.Group, "rack' --", 2)
+	list := fleet
+	list.Key, list.Value = "args.settings", []any{map[string]any{"name": "a", "value": 1.0}, "x", nil, true}
+	s.update(func(tx conductor.Tx) error {
+		return errors.Join(tx.PutDefault(one), tx.PutDefault(priority(conductor.Fleet, "", 9)), tx.PutDefault(fleet), tx.PutDefault(rack), tx.PutDefault(list))
+	})
+	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.PutDefault(priority(conductor.One, string(ID(7)), 1)) }), fault.NodeNotFound)
+	read := func(want []conductor.Default, scopes ...conductor.Scope) {
+		t.Helper()
+		s.view(func(tx conductor.Tx) error {
+			got, err := tx.Defaults(scopes...)
+			s.same(got, want)
+			return err
+		})
+	}
+	read([]conductor.Default{list, fleet, rack, one})
+	read([]conductor.Default{one, list, fleet}, one.Scope, conductor.Scope{Kind: conductor.Trait, Name: "none"}, fleet.Scope)
+	read(nil, conductor.Scope{Kind: conductor.Group, Name: "rack"})
+	s.update(func(tx conductor.Tx) error { return errors.Join(tx.DeleteDefault(fleet), tx.DeleteDefault(fleet)) })
+	read([]conductor.Default{list}, fleet.Scope)
 }

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"I27_AuditCommitsWithItsAct", testAudit},
 		{"Inventories", testInventories},
 		{"Effects", testEffects},
+		{"Defaults", testDefaults},
 		{"Settings", testSettings},
 	} {
 		number, _, _ := strings.Cut(c.name, "_")
@@ -234,6 +235,7 @@ func testViewCantWrite(t *testing.T, s suite) {
 			"PutSecret nil": tx.PutSecret(ID(1), "f", nil), "AppendHistory": tx.AppendHistory(entry(1)),
 			"AppendAudit": tx.AppendAudit(conductor.Audit{Act: "a"}), "PutInventory": tx.PutInventory(stored(1, true)),
 			"AddEffect": tx.AddEffect(effect()), "DoneEffect": tx.DoneEffect(1), "PutSetting": tx.PutSetting("k", "v"),
+			"PutDefault": tx.PutDefault(priority(conductor.Fleet, "", 1)), "DeleteDefault": tx.DeleteDefault(priority(conductor.Fleet, "", 1)),
 		} {
 			if !fault.Is(err, fault.Internal) {
 				t.Errorf("%s in a view: got %v, want an internal fault", name, err)

@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Defaults lists default_config, weakest scopes first; scope "" lists all.
+func (eng *Engine) Defaults(ctx context.Context, scope string) (out []conductor.Default, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		if scope == "" {
+			out, err = tx.Defaults()
+			return err
+		}
+		s, _, err := scopeOf(tx, scope)
+		if err != nil {
+			return err
+		}
+		out, err = tx.Defaults(s)
+		return err
+	})
+	slices.SortStableFunc(out, func(a, b conductor.Default) int {
+		return slices.Index(conductor.ScopeKinds, a.Scope.Kind) - slices.Index(conductor.ScopeKinds, b.Scope.Kind)
+	})
+	return out, err
+}
+
+// scopeOf reads a scope; a node may be named by UUID or name, and is given back.
+func scopeOf(tx conductor.Tx, text string) (conductor.Scope, conductor.Node, error) {
+	s, err := conductor.ParseScope(text)
+	if err != nil || s.Kind != conductor.One {
+		return s, conductor.Node{}, err
+	}
+	n, err := find(tx, s.Name)
+	s.Name = string(n.UUID)
+	return s, n, err
+}
+
+// SetDefaults sets values of one step in one flow for a scope. All of them are checked before any is set; each change
+// is audited.
+func (eng *Engine) SetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, name string, values map[string]any) error {
+	return eng.changeDefaults(ctx, scope, f, name, func(tx conductor.Tx, s conductor.Scope, n conductor.Node, before map[string]conductor.Default) error {
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			d := conductor.Default{Scope: s, Flow: f, Step: name, Key: key, Value: values[key]}
+			if err := eng.checkDefault(d, n.Driver); err != nil {
+				return err
+			}
+			was, had := before[key]
+			if had && reflect.DeepEqual(was.Value, d.Value) {
+				continue
+			}
+			if err := tx.PutDefault(d); err != nil {
+				return err
+			}
+			if err := eng.auditDefault(tx, who, "default.set", d, was.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// UnsetDefaults forgets values of one step in one flow for a scope; no keys means all. default.not_found when one of
+// them is not set.
+func (eng *Engine) UnsetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, name string, keys []string) error {
+	return eng.changeDefaults(ctx, scope, f, name, func(tx conductor.Tx, s conductor.Scope, _ conductor.Node, before map[string]conductor.Default) error {
+		if len(keys) == 0 {
+			keys = slices.Sorted(maps.Keys(before))
+		}
+		if len(keys) == 0 {
+			return fault.New(fault.DefaultNotFound, "%s sets nothing for %s in %s", s, name, f)
+		}
+		for _, key := range keys {
+			d, had := before[key]
+			if !had {
+				return fault.New(fault.DefaultNotFound, "%s does not set %s of %s in %s", s, key, name, f)
+			}
+			if err := tx.DeleteDefault(d); err != nil {
+				return err
+			}
+			if err := eng.auditDefault(tx, who, "default.unset", d, d.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (eng *Engine) changeDefaults(ctx context.Context, scope string, f state.Flow, name string,
+	change func(conductor.Tx, conductor.Scope, conductor.Node, map[string]conductor.Default) error) error {
+	return eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		s, n, err := scopeOf(tx, scope)
+		if err != nil {
+			return err
+		}
+		all, err := tx.Defaults(s)
+		if err != nil {
+			return err
+		}
+		before := map[string]conductor.Default{}
+		for _, d := range all {
+			if d.Flow == f && d.Step == name {
+				before[d.Key] = d
+			}
+		}
+		return change(tx, s, n, before)
+	})
+}
+
+func (eng *Engine) auditDefault(tx conductor.Tx, who conductor.Caller, act string, d conductor.Default, before any) error {
+	detail := map[string]any{"scope": d.Scope.String(), "flow": d.Flow, "step": d.Step, "key": d.Key, "before": before}
+	if act == "default.set" {
+		detail["value"] = d.Value
+	}
+	a := conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: act, Detail: detail}
+	if d.Scope.Kind == conductor.One {
+		a.Node = conductor.NodeID(d.Scope.Name)
+	}
+	return tx.AppendAudit(a)
+}
+
+// checkDefault checks a value against the steps of the node's hardware type, or, for more than one node, of any.
+func (eng *Engine) checkDefault(d conductor.Default, driver string) error {
+	var registries []*step.Registry
+	for _, drv := range eng.cfg.Drivers {
+		if driver == "" || drv.Name() == driver {
+			registries = append(registries, eng.catalogs[drv.Name()])
+		}
+	}
+	var first error
+	for _, r := range registries {
+		err := conductor.CheckDefault(d, r)
+		if err == nil {
+			return nil
+		}
+		if first == nil || fault.Has(first, fault.StepUnknown) {
+			first = err
+		}
+	}
+	if first == nil {
+		first = fault.New(fault.DriverUnknown, "hardware type %q is not known here", driver)
+	}
+	return first
+}
+
+// ExplainDefaults tells for each step and value of a node's automated flows which one holds and why; also the scopes
+// the node is in, weakest first.
+func (eng *Engine) ExplainDefaults(ctx context.Context, ident string) (scopes []conductor.Scope, out []conductor.Explained, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := find(tx, ident)
+		if err != nil {
+			return err
+		}
+		registry := eng.catalogs[n.Driver]
+		if registry == nil {
+			return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
+		}
+		scopes = conductor.NodeScopes(n)
+		defaults, err := tx.Defaults(scopes...)
+		if err != nil {
+			return err
+		}
+		out = conductor.ExplainDefaults(registry, defaults)
+		return nil
+	})
+	return scopes, out, err
+}

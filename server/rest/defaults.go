@@ -1,0 +1,111 @@
+package rest
+
+import (
+	"net/http"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+func (c *call) defaults() error {
+	q, err := c.query("scope")
+	if err != nil {
+		return err
+	}
+	all, err := c.api.cfg.Backend.Defaults(c.r.Context(), q.Get("scope"))
+	if err != nil {
+		return err
+	}
+	out := api.DefaultList{Defaults: []api.Default{}}
+	for _, d := range all {
+		out.Defaults = append(out.Defaults, api.Default{Scope: d.Scope.String(), Flow: d.Flow, Step: d.Step, Key: d.Key, Value: maskDeep(d.Value)})
+	}
+	return c.json(http.StatusOK, out)
+}
+
+func (c *call) setDefaults() error {
+	body, err := c.body(false, "scope", "flow", "step", "priority", "args")
+	if err != nil {
+		return err
+	}
+	scope, flow, name, err := whose(func(k string) string { s, _ := body[k].(string); return s })
+	if err != nil {
+		return err
+	}
+	values := map[string]any{}
+	if v := body["priority"]; v != nil {
+		values[conductor.KeyPriority] = v
+	}
+	args, ok := body["args"].(map[string]any)
+	if !ok && body["args"] != nil {
+		return fault.New(fault.RequestInvalid, "args must be an object")
+	}
+	for k, v := range args {
+		values[conductor.KeyArgument+k] = v
+	}
+	if len(values) == 0 {
+		return fault.New(fault.RequestInvalid, "neither priority nor args is given")
+	}
+	if err := c.api.cfg.Backend.SetDefaults(c.r.Context(), c.who, scope, flow, name, values); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+func (c *call) unsetDefaults() error {
+	q, err := c.query("scope", "flow", "step", "key")
+	if err != nil {
+		return err
+	}
+	scope, flow, name, err := whose(q.Get)
+	if err != nil {
+		return err
+	}
+	var keys []string
+	if q.Has("key") {
+		keys = []string{q.Get("key")}
+	}
+	if err := c.api.cfg.Backend.UnsetDefaults(c.r.Context(), c.who, scope, flow, name, keys); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+// whose reads which step of which flow and scope is meant.
+func whose(get func(string) string) (scope string, flow state.Flow, name string, err error) {
+	for _, k := range []string{"scope", "flow", "step"} {
+		if get(k) == "" {
+			return "", "", "", fault.New(fault.RequestInvalid, "%s is required", k)
+		}
+	}
+	return get("scope"), state.Flow(get("flow")), get("step"), nil
+}
+
+func (c *call) explainDefaults() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	scopes, values, err := c.api.cfg.Backend.ExplainDefaults(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	out := api.DefaultsOfNode{Node: n.UUID, Name: n.Name, Scopes: []string{}, Values: []api.DefaultOfNode{}}
+	for _, s := range scopes {
+		out.Scopes = append(out.Scopes, s.String())
+	}
+	for _, e := range values {
+		v := api.DefaultOfNode{Flow: e.Flow, Step: e.Step, Key: e.Key, Value: maskDeep(e.Value), Origin: string(e.Origin), Overrides: []api.DefaultLayer{}, Note: e.Note}
+		for _, l := range e.Overrides {
+			v.Overrides = append(v.Overrides, api.DefaultLayer{Value: maskDeep(l.Value), Origin: string(l.Origin)})
+		}
+		out.Values = append(out.Values, v)
+	}
+	return c.json(http.StatusOK, out)
+}
