@@ -22,12 +22,16 @@ import (
 type Eraser struct {
 	Now func() time.Time
 	Log *slog.Logger
+	// Every is how many bytes are overwritten between two flushes; 0 is 1 GiB. After each a later attempt can go on.
+	Every int64
 }
 
 // Options say how to erase.
 type Options struct {
 	Overwrite bool // write zeros even where the device has an erase of its own
 	Full      bool // read all of it back, not a sample
+	// Resume is where an earlier attempt of the same run came to. It saves writing, never reading back.
+	Resume []step.Checkpoint
 }
 
 // Record is what became of one disk. Method is the one that really did it; Tried lists those before it that failed,
@@ -37,8 +41,9 @@ type Record struct {
 	ID      inventory.DeviceID `json:"id"`
 	Method  string             `json:"method"`
 	Tried   []string           `json:"tried,omitempty"`
-	From    int64              `json:"from"` // first byte erased
-	To      int64              `json:"to"`   // first byte after
+	From    int64              `json:"from"`              // first byte erased
+	To      int64              `json:"to"`                // first byte after
+	Resumed int64              `json:"resumed,omitempty"` // first byte this attempt wrote itself; what is before is an earlier one's
 	Verify  Proof              `json:"verify"`
 	Seconds float64            `json:"seconds"`
 	Rate    float64            `json:"rate,omitempty"` // bytes a second of the erase itself
@@ -57,7 +62,7 @@ const (
 
 // Erase erases all disks at once and reads each back. Every disk is tried to its end whatever becomes of the others;
 // if one failed, the records say which and the error is a fault that names the first. When ctx ends, the disks stop at
-// the next piece (a drive's own format runs to its end) and the error wraps ctx's and says how far each came.
+// the next piece (a drive's own format runs to its end) and the error is a step.Stopped that says what each holds.
 func (e *Eraser) Erase(ctx context.Context, disks []*Disk, opt Options, report func(step.Progress)) ([]Record, error) {
 	var c controllers
 	z := newZeros()
@@ -75,7 +80,7 @@ func (e *Eraser) parallel(ctx context.Context, disks []*Disk, report func(step.P
 	m := NewMeter(report, e.Now)
 	defer m.Tick()()
 	records, errs := make([]Record, len(disks)), make([]error, len(disks))
-	tracks := make([]*Track, len(disks))
+	tracks, holds := make([]*Track, len(disks)), make([]string, len(disks))
 	for i, d := range disks {
 		records[i] = Record{Device: d.String(), ID: d.ID, To: d.Bytes}
 		tracks[i] = m.Track(d.String(), d.Bytes)
@@ -88,7 +93,8 @@ func (e *Eraser) parallel(ctx context.Context, disks []*Disk, report func(step.P
 			records[i].Seconds = e.Now().Sub(began).Seconds()
 			if errs[i] != nil {
 				records[i].Error = fault.From(errs[i]).Message
-				tracks[i].Stage("failed")
+				holds[i] = tracks[i].holds(d.Bytes)
+				tracks[i].Stage(map[bool]string{false: "failed", true: "stopped"}[ctx.Err() != nil])
 				e.Log.Error("erase failed", "device", d.String(), "err", errs[i])
 				return
 			}
@@ -97,11 +103,11 @@ func (e *Eraser) parallel(ctx context.Context, disks []*Disk, report func(step.P
 		})
 	}
 	wg.Wait()
-	return records, outcome(ctx, disks, tracks, errs)
+	return records, outcome(ctx, disks, holds, errs)
 }
 
 // outcome joins what became of several disks into one error.
-func outcome(ctx context.Context, disks []*Disk, tracks []*Track, errs []error) error {
+func outcome(ctx context.Context, disks []*Disk, holds []string, errs []error) error {
 	bad := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
 	if len(bad) == 0 {
 		return nil
@@ -109,13 +115,12 @@ func outcome(ctx context.Context, disks []*Disk, tracks []*Track, errs []error) 
 	if ctx.Err() != nil {
 		var how []string
 		for i, d := range disks {
-			state := fmt.Sprintf("stopped at %.0f %%", percent(tracks[i].done, tracks[i].total))
 			if errs[i] == nil {
-				state = "finished"
+				holds[i] = "finished before"
 			}
-			how = append(how, fmt.Sprintf("%s %s", d, state))
+			how = append(how, fmt.Sprintf("%s (%s): %s", d.Info.Name, d, holds[i]))
 		}
-		return fmt.Errorf("erase %s: %w", strings.Join(how, ", "), context.Cause(ctx))
+		return &step.Stopped{Left: strings.Join(how, "; "), Err: context.Cause(ctx)}
 	}
 	first := fault.From(bad[0])
 	f := *first
@@ -133,16 +138,18 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 	var seed [32]byte
 	rand.Read(seed[:]) // never fails
 	windows := places(d.Bytes, d.Align, seed, opt.Full)
-	where := pieces(windows)
-	var sample int64
-	for _, w := range windows {
-		sample += w.n
+	sampled := pieces(windows)
+	sum := func(places []place) (n int64) {
+		for _, p := range places {
+			n += p.n
+		}
+		return n
 	}
-	t.Total(d.Bytes + sample)
+	t.Total(d.Bytes + sum(windows))
 	if err := d.Confirm(); err != nil {
 		return err
 	}
-	prove := func(before [][32]byte) error {
+	prove := func(where []place, before [][32]byte) error {
 		t.Stage("verify")
 		p, err := d.check(ctx, where, before, t.Add)
 		p.Mode, p.Windows, p.Seed = "sample", len(windows), hex.EncodeToString(seed[:])
@@ -152,13 +159,19 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 		r.Verify = p
 		return err
 	}
-	for _, m := range e.methods(d, opt, alone, c, z, r) {
+	for _, m := range e.resumed(d, opt, e.methods(d, opt, alone, c, z, r)) {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
 		e.Log.Info("erase", "device", d.String(), "method", m.name)
 		t.Method(m.name)
+		seam := e.seam(d, m.from)
+		where := append(slices.Clip(sampled), pieces(seam)...)
+		t.Total(d.Bytes + sum(windows) + sum(seam))
 		t.Stage(m.stage)
+		if m.from > 0 {
+			t.Skip(m.from)
+		}
 		var before [][32]byte
 		var err error
 		if m.name == MethodFormatCrypto && !opt.Full { // what it leaves need not read as zeros
@@ -167,16 +180,16 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 			}
 		}
 		began := e.Now()
-		err = m.run(ctx, t)
-		r.Rate = rate(d.Bytes, e.Now().Sub(began))
+		err = m.run(ctx, t, m.from)
+		r.Rate = rate(d.Bytes-m.from, e.Now().Sub(began))
 		if err == nil {
 			err = d.Confirm()
 		}
 		if err == nil {
-			err = prove(before)
+			err = prove(where, before)
 		}
 		if err == nil {
-			r.Method = m.name
+			r.Method, r.Resumed = m.name, m.from
 			// The kernel still shows the partitions that are gone; nothing was lost if it can't look again now.
 			if err := d.RereadPartitions(); err != nil {
 				e.Log.Warn("partitions not read again", "device", d.String(), "err", err)
@@ -189,7 +202,11 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 		if f := fault.From(err); f.Reason == fault.DiskChanged {
 			return err
 		}
-		r.Tried = append(r.Tried, fmt.Sprintf("%s: %v", m.name, err))
+		tried := m.name
+		if m.from > 0 {
+			tried = fmt.Sprintf("%s from byte %d on", m.name, m.from)
+		}
+		r.Tried = append(r.Tried, fmt.Sprintf("%s: %v", tried, err))
 		e.Log.Warn("erase method failed, taking the next", "device", d.String(), "method", m.name, "err", err)
 	}
 	return fault.New(fault.DiskNotErased, "%s (%s): no method erased it: %s", d.Info.Name, d, strings.Join(r.Tried, "; "))
@@ -198,8 +215,10 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 // method is one way to erase a disk.
 type method struct {
 	name, stage string
-	last        bool // nothing comes after it: its error is the disk's
-	run         func(context.Context, *Track) error
+	last        bool  // nothing comes after it: its error is the disk's
+	ranged      bool  // it goes through the disk from its start: what part of it has done is known
+	from        int64 // where it begins, when it is ranged
+	run         func(ctx context.Context, t *Track, from int64) error
 }
 
 // methods lists the ways to erase a disk, best first; the next is taken when one fails or its result does not hold.
@@ -219,7 +238,7 @@ func (e *Eraser) methods(d *Disk, opt Options, alone bool, c *controllers, z zer
 				if ses == sesCrypto {
 					name = MethodFormatCrypto
 				}
-				out = append(out, method{name: name, stage: "format", run: func(_ context.Context, t *Track) error {
+				out = append(out, method{name: name, stage: "format", run: func(_ context.Context, t *Track, _ int64) error {
 					defer c.lock(d.Info.Controller)()
 					t.Uncut(true)
 					defer t.Uncut(false)
@@ -238,16 +257,20 @@ func (e *Eraser) methods(d *Disk, opt Options, alone bool, c *controllers, z zer
 			name string
 			zero func(off, n int64) error
 		}{{MethodPunch, d.PunchHole}, {MethodZeroOut, d.ZeroOut}} {
-			out = append(out, method{name: m.name, stage: "overwrite", run: func(ctx context.Context, t *Track) error {
-				err := d.command(ctx, m.zero, 0, d.Bytes, t.Add)
+			out = append(out, method{name: m.name, stage: "overwrite", ranged: true, run: func(ctx context.Context, t *Track, from int64) error {
+				err := e.ranged(ctx, d, t, m.name, from, func(ctx context.Context, from, to int64) (int64, error) {
+					return d.command(ctx, m.zero, from, to, t.Add)
+				})
 				if errors.Is(err, system.ErrUnsupported) {
 					return err
 				}
-				return d.Failure("zero", 0, err)
+				return d.Failure("zero", from, err)
 			}})
 		}
 	}
-	return append(out, method{name: MethodWrite, stage: "overwrite", last: true, run: func(ctx context.Context, t *Track) error {
-		return d.overwrite(ctx, z, 0, d.Bytes, t.Add)
+	return append(out, method{name: MethodWrite, stage: "overwrite", last: true, ranged: true, run: func(ctx context.Context, t *Track, from int64) error {
+		return e.ranged(ctx, d, t, MethodWrite, from, func(ctx context.Context, from, to int64) (int64, error) {
+			return d.overwrite(ctx, z, from, to, t.Add)
+		})
 	}})
 }

@@ -62,4 +62,5 @@ const (
 	SmallDisk = smallDisk
 	Sections  = sections
 	Chunk     = chunk
+	Piece     = piece
 )

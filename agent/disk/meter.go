@@ -99,6 +99,8 @@ func (t *Track) Stage(s string) {
 			t.verify = step.Verified
 		case s == "failed" && t.verify == step.Verifying:
 			t.verify = step.Refuted
+		case s == "stopped" && t.verify == step.Verifying:
+			t.verify = ""
 		}
 	})
 }
@@ -154,7 +156,7 @@ func (m *Meter) progress(now time.Time) step.Progress {
 		d := step.DeviceProgress{Device: t.device, Method: t.method, Stage: t.stage, Verify: t.verify, Done: t.done, Total: t.total}
 		t.percent = max(t.percent, percent(t.done, t.total))
 		d.Percent, d.Rate = t.percent, t.recent.rate(now, t.done)
-		over := t.stage == "done" || t.stage == "failed"
+		over := t.stage == "done" || t.stage == "failed" || t.stage == "stopped"
 		switch {
 		case over:
 			d.Rate = 0

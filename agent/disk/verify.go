@@ -19,7 +19,7 @@ type Proof struct {
 	Mode    string `json:"mode"`    // "sample" or "full"
 	Bytes   int64  `json:"bytes"`   // read back
 	Windows int    `json:"windows"` // places read
-	Seed    string `json:"seed"`    // hex; chooses the places of a sample
+	Seed    string `json:"seed"`    // hex; chooses the places of a sample; where an earlier attempt was gone on from is read too
 	Digest  string `json:"digest"`  // SHA-256 over place, length and SHA-256 of each piece read
 	Expect  string `json:"expect"`  // "zeros", or "changed": after a cryptographic erase nothing is as it was
 }
@@ -129,7 +129,7 @@ func (d *Disk) visit(ctx context.Context, where []place, limit int64, fn func(i 
 		longest = min(longest, limit)
 	}
 	pool := sync.Pool{New: func() any { b := Buffer(int(longest)); return &b }}
-	return each(ctx, 0, int64(len(where)), 1, func(i int64, _ int) error {
+	_, err := each(ctx, 0, int64(len(where)), 1, func(i int64, _ int) error {
 		w := where[i]
 		if limit > 0 {
 			w.n = min(w.n, limit)
@@ -146,4 +146,5 @@ func (d *Disk) visit(ctx context.Context, where []place, limit int64, fn func(i 
 		}
 		return fn(int(i), b)
 	})
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"log/slog"
@@ -54,6 +55,8 @@ type Written struct {
 	Partitions  int                `json:"partitions"`
 	ConfigDrive string             `json:"config_drive,omitempty"` // where it was put
 	Loader      string             `json:"boot_loader,omitempty"`
+
+	begun bool // something was written
 }
 
 // Firmware is the machine's boot manager: system.Firmware, or a fake.
@@ -74,7 +77,8 @@ const maxRestarts = 3
 
 // Write puts the image on the disk. Until the digest is met and the data is flushed and read back in part, neither
 // partition table nor boot sector is on the disk; if anything fails before, the disk holds none (safety.md I6, F32).
-// When ctx ends it stops within seconds and returns ctx's error.
+// When ctx ends it stops within seconds and returns ctx's error in a step.Stopped, which says what the disk holds. A
+// later attempt begins from zero (docs/adr/0022-resume.md).
 //
 // Faults: request.invalid, image.*, disk.too_small, disk.io, disk.identity_changed, configdrive.invalid, boot.entry.
 func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(step.Progress)) (Written, error) {
@@ -106,7 +110,7 @@ func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(s
 		err := w.transfer(ctx, s, to, track, &out)
 		if !errors.Is(err, errRestart) {
 			if err != nil {
-				return out, err
+				return out, stopped(ctx, to, &out, err)
 			}
 			break
 		}
@@ -123,6 +127,19 @@ func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(s
 	out.Seconds = w.Now().Sub(began).Seconds()
 	track.Stage("done")
 	return out, nil
+}
+
+// stopped says what the disk holds when err comes of the context's end; any other error passes unchanged.
+func stopped(ctx context.Context, to *disk.Disk, out *Written, err error) error {
+	if ctx.Err() == nil || fault.From(err).Reason != fault.InternalError {
+		return err
+	}
+	left := "it was not touched"
+	if out.begun {
+		left = fmt.Sprintf("some of its data is overwritten with %s of the image file, the rest holds what it held; it has no boot sector and no partition table and can't be booted",
+			inventory.Bytes(out.Served))
+	}
+	return &step.Stopped{Left: fmt.Sprintf("%s (%s): %s", to.Info.Name, to, left), Err: context.Cause(ctx)}
 }
 
 // check fills in the format and refuses a spec that can't be met, before anything is fetched.
@@ -184,6 +201,7 @@ func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *dis
 		return err
 	}
 	track.Stage("clear")
+	out.begun = true
 	if err := to.ClearTables(); err != nil {
 		return err
 	}

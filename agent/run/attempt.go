@@ -89,6 +89,14 @@ func (e *Executor) call(ctx context.Context, a *attempt) (o outcome) {
 	return o
 }
 
+// left is what a stopped step tells of what it left, for the end of a sentence; "" when it tells nothing.
+func left(err error) string {
+	if s, ok := errors.AsType[*step.Stopped](err); ok && s.Left != "" {
+		return ": " + s.Left
+	}
+	return ""
+}
+
 // stopped tells whether err may come of the step's context having ended, and not of a cause that the step names.
 func stopped(err error) bool {
 	return !isFault(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)

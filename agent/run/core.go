@@ -385,7 +385,9 @@ func (c *Core) done(e Done) {
 	case c.ending:
 		c.halt() // no end to tell: the next process tells that it was interrupted
 	case c.job.aborted && stopped(e.Err):
-		c.record(c.job.failed(nil, e.Progress))
+		end := c.job.failed(nil, e.Progress)
+		end.Fault.Message += left(e.Err)
+		c.record(end)
 	case c.job.late && stopped(e.Err):
 		c.record(c.job.failed(fault.New(fault.StepTimeout, "the step did not end within %s: %v", c.job.command.Timeout, e.Err), e.Progress))
 	default:
@@ -408,6 +410,10 @@ func (c *Core) fired(e Fired) {
 		c.job.late = true
 		c.stop(errLate)
 	case stopping:
+		if p := e.Progress; p != nil && p.Uncut != "" && !c.ending {
+			c.after(c.rules.Grace) // it begins when that has ended
+			return
+		}
 		c.stuck = c.job.command.Step
 		if c.ending {
 			c.halt()

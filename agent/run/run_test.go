@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -290,4 +291,60 @@ func TestProgressNeverGoesBack(t *testing.T) {
 		}
 		last = got.Percent
 	}
+}
+
+// TestAbortTellsWhatIsLeft: what a step says that it left behind is told with its end.
+func TestAbortTellsWhatIsLeft(t *testing.T) {
+	r := one(t, func(ctx context.Context, c step.Call) (step.Result, error) {
+		c.Report(step.Progress{Percent: 40, Checkpoints: []step.Checkpoint{{Method: "m", Until: 1}}})
+		<-ctx.Done()
+		return step.Result{}, fmt.Errorf("close: %w", &step.Stopped{Left: "sda: half of it", Err: context.Cause(ctx)})
+	}, func(p *process) { p.exec.Abort("one") })
+	if r.end.Outcome != api.Aborted || r.end.Fault.Reason != string(fault.StepAborted) || !strings.HasSuffix(r.end.Fault.Message, "aborted: sda: half of it") || r.end.Progress.Percent != 40 {
+		t.Errorf("%+v", r.end)
+	}
+}
+
+// TestStepCantSayThatItWasAborted: only who asked for an abort gets one.
+func TestStepCantSayThatItWasAborted(t *testing.T) {
+	r := one(t, func(context.Context, step.Call) (step.Result, error) {
+		return step.Result{}, fault.New(fault.StepAborted, "so I say")
+	}, func(*process) {})
+	if r.end.Outcome != api.Failed {
+		t.Errorf("%+v", r.end)
+	}
+}
+
+// TestI07_StepIsNotGivenUpWhileItCantBeCutOff: the grace begins when what can't be cut off has ended.
+func TestI07_StepIsNotGivenUpWhileItCantBeCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.offer("one")
+		p := w.boot(0, func(ctx context.Context, c step.Call) (step.Result, error) {
+			c.Report(step.Progress{Uncut: "a drive's own format"})
+			<-time.After(3 * time.Hour)
+			return step.Result{}, ctx.Err()
+		})
+		defer p.stop()
+		p.exec.Command(command("one"))
+		synctest.Wait()
+		p.exec.Abort("one")
+		<-time.After(2 * time.Hour)
+		synctest.Wait()
+		if r := w.get("one"); r.state != "started" {
+			t.Fatalf("given up: %+v", r)
+		}
+		<-time.After(time.Hour + time.Minute)
+		settle()
+		if r := w.get("one"); r.end.Outcome != api.Aborted {
+			t.Errorf("%+v", r)
+		}
+		w.offer("two")
+		p.exec.Command(command("two"))
+		<-time.After(3 * time.Hour)
+		settle()
+		if w.runs["two"] != 1 {
+			t.Error("nothing else runs in this boot")
+		}
+	})
 }

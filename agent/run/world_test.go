@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,7 +115,7 @@ func (p *process) crashed() bool {
 	return p.dead
 }
 
-// mortalFile dies before, within and after each write.
+// mortalFile dies before, within and after each write, and before and after each sync.
 type mortalFile struct {
 	file
 	p *process
@@ -140,10 +141,13 @@ func (f *mortalFile) Write(b []byte) (int, error) {
 }
 
 func (f *mortalFile) Sync() error {
-	if f.p.crashed() {
-		return errDead
+	if err := f.p.at(); err != nil {
+		return err
 	}
-	return f.file.Sync()
+	if err := f.file.Sync(); err != nil {
+		return err
+	}
+	return f.p.at()
 }
 
 func (f *mortalFile) Truncate(n int64) error {
@@ -312,9 +316,153 @@ func TestF14_CrashAtEveryPoint(t *testing.T) {
 			break
 		}
 	}
-	if points < 12 {
+	if points < 20 {
 		t.Errorf("only %d points were met", points)
 	}
+}
+
+// TestF14_CrashAgainInTheRecovery kills the process at each point, and the one that recovers from it at each of its own.
+// The third finds what both left. The ledger of the devices holds at most one execution, and one that counts as a
+// success is in it (I8, I10).
+func TestF14_CrashAgainInTheRecovery(t *testing.T) {
+	pairs := 0
+	for n, unharmed := 1, false; !unharmed; n++ {
+		for m := 1; ; m++ {
+			crashed := false
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.offer("one")
+				for i, at := range []int{n, m, 0} {
+					p := w.boot(at, well)
+					settle()
+					if w.get("one").state == "offered" {
+						p.exec.Command(command("one"))
+						settle()
+					}
+					switch i {
+					case 0:
+						unharmed = !p.crashed()
+					case 1:
+						crashed = p.crashed()
+					}
+					p.stop()
+				}
+				r, ran := w.get("one"), w.runs["one"]
+				if ran > 1 || r.state != "ended" || r.taken != 1 || r.end.Outcome == api.Succeeded && ran != 1 || r.end.Outcome != api.Succeeded && r.end.Outcome != api.Interrupted {
+					t.Errorf("points %d and %d: ran %d times, left %+v", n, m, ran, r)
+				}
+			})
+			pairs++
+			if !crashed || unharmed || t.Failed() {
+				break
+			}
+		}
+	}
+	if pairs < 100 {
+		t.Errorf("only %d pairs of points were met", pairs)
+	}
+}
+
+// crampedFile has no room for its n-th write, nor for any more until there is room again.
+type crampedFile struct {
+	file
+	mu     sync.Mutex
+	writes int
+	full   int // the write from which on there is no room; 0 never
+}
+
+func (f *crampedFile) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.writes++
+	if f.full > 0 && f.writes >= f.full {
+		n, _ := f.file.Write(b[:len(b)/3])
+		return n, syscall.ENOSPC
+	}
+	return f.file.Write(b)
+}
+
+// TestF17_NoRoomForTheJournal: tmpfs is full from the n-th write of the journal on, for a minute or until the process has
+// restarted. What can't be journaled is not run; what ran is told; nothing runs twice (I8).
+func TestF17_NoRoomForTheJournal(t *testing.T) {
+	for n := 1; ; n++ {
+		full := false
+		for _, restart := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.offer("one")
+				p := w.boot(0, well)
+				f := &crampedFile{file: p.exec.Journal.file, full: n}
+				p.exec.Journal.file = f
+				p.exec.Command(command("one"))
+				settle()
+				f.mu.Lock()
+				full, f.full = f.writes >= n, 0
+				f.mu.Unlock()
+				if n == 1 && w.runs["one"] != 0 {
+					t.Error("it ran without being journaled")
+				}
+				if restart {
+					p.stop()
+					p = w.boot(0, well)
+				}
+				defer p.stop()
+				settle()
+				if w.get("one").state == "offered" { // the server offers it again
+					p.exec.Command(command("one"))
+					settle()
+				}
+				if r := w.get("one"); r.end.Outcome != api.Succeeded || r.taken != 1 || w.runs["one"] != 1 {
+					t.Errorf("write %d, restart %v: ran %d times, left %+v", n, restart, w.runs["one"], r)
+				}
+			})
+		}
+		if !full || t.Failed() {
+			return
+		}
+	}
+}
+
+// TestF17_AGoroutineThatAStepLeft: it goes on reporting, which changes nothing any more; the next step runs.
+func TestF17_AGoroutineThatAStepLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.offer("one")
+		w.offer("two")
+		left := make(chan struct{})
+		p := w.boot(0, func(_ context.Context, c step.Call) (step.Result, error) {
+			if c.ID == "one" {
+				go func() {
+					for i := range 600 {
+						c.Report(step.Progress{Percent: float64(i) / 6, Item: "from the grave"})
+						c.Log.Info("from the grave")
+						<-time.After(100 * time.Millisecond)
+					}
+					close(left)
+				}()
+				return step.Result{}, nil
+			}
+			c.Report(step.Progress{Percent: 1})
+			<-time.After(20 * time.Second)
+			return step.Result{}, nil
+		})
+		defer p.stop()
+		p.exec.Command(command("one"))
+		synctest.Wait()
+		p.exec.Command(command("two"))
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		if id, now := p.exec.Running(); id != "two" || now == nil || now.Percent != 1 || now.Item != "" {
+			t.Errorf("running %s at %+v", id, now)
+		}
+		<-left
+		settle()
+		for _, id := range []step.ID{"one", "two"} {
+			if r := w.get(id); r.end.Outcome != api.Succeeded || r.taken != 1 {
+				t.Errorf("%s: %+v", id, r)
+			}
+		}
+	})
 }
 
 // TestF10_LostMessages loses the request or the answer of every combination of the first calls, with the agent

@@ -79,7 +79,7 @@ func (m *Manager) eraseMetadata(ctx context.Context, c step.Call) (step.Result, 
 }
 
 func (m *Manager) erase(ctx context.Context, c step.Call) (step.Result, error) {
-	opt := disk.Options{Overwrite: c.Args.Text("method") == "overwrite", Full: c.Args.Text("verify") == "full"}
+	opt := disk.Options{Overwrite: c.Args.Text("method") == "overwrite", Full: c.Args.Text("verify") == "full", Resume: c.Resume}
 	return m.all(ctx, c, func(disks []*disk.Disk) ([]disk.Record, error) { return m.eraser.Erase(ctx, disks, opt, c.Report) })
 }
 

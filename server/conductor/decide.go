@@ -102,6 +102,11 @@ type (
 	}
 	// AgentHeard is a heartbeat, told while a step waits for one.
 	AgentHeard struct{}
+	// ProgressTold is what a running step says that a later attempt could go on from; it is kept beside the record.
+	ProgressTold struct {
+		ID       step.ID
+		Progress step.Progress
+	}
 	// DeadlinePassed says that the current wait is over.
 	DeadlinePassed struct{}
 	// AgentSilent says that the agent of the current boot was not heard for Timeouts.Silent.
@@ -127,6 +132,7 @@ func (AgentReady) event()      {}
 func (StepClaimed) event()     {}
 func (StepEnded) event()       {}
 func (AgentHeard) event()      {}
+func (ProgressTold) event()    {}
 func (DeadlinePassed) event()  {}
 func (AgentSilent) event()     {}
 func (ServerRestarted) event() {}
@@ -176,6 +182,8 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 		if f := d.open(); f != nil && f.Phase == PhaseBeat {
 			d.reservedEnds()
 		}
+	case ProgressTold:
+		d.progressTold(e)
 	case DeadlinePassed:
 		d.deadline()
 	case AgentSilent:

@@ -236,7 +236,7 @@ func (d *decider) again(r StepRecord) {
 	}
 	d.put(StepRecord{
 		ID: step.ID(d.s.NewID()), Node: r.Node, Run: r.Run, Order: r.Order, Attempt: r.Attempt + 1,
-		Step: r.Step, Args: r.Args, State: StepPlanned,
+		Step: r.Step, Args: r.Args, State: StepPlanned, Resume: cameTo(r),
 	})
 	slices.SortStableFunc(d.s.Steps, func(a, b StepRecord) int {
 		if a.Order != b.Order {
@@ -247,7 +247,49 @@ func (d *decider) again(r StepRecord) {
 	d.next()
 }
 
-// silent fails a flow whose agent is gone; the power-off that follows fences whatever still runs there (F16).
+// cameTo is where the attempt after r may go on. One that never ran hands on what it was given; of one that ran only
+// what it told itself counts, since it may have begun anew.
+func cameTo(r StepRecord) []step.Checkpoint {
+	switch {
+	case r.Started.IsZero():
+		return r.Resume
+	case r.Progress != nil:
+		return r.Progress.Checkpoints
+	}
+	return nil
+}
+
+// progressTold keeps what a later attempt could go on from.
+func (d *decider) progressTold(e ProgressTold) {
+	r, ok := d.attempt(e.ID)
+	if !ok || r.State != StepStarted || d.open() == nil || !d.live() || r.Generation != d.n.Boot.Generation {
+		return
+	}
+	p := e.Progress.After(r.Progress)
+	r.Progress = &p
+	d.put(r)
+}
+
+// cutOff boots the ramdisk again for a step that its machine or agent left in the middle, if the step may be repeated
+// without asking. The boot begins with the power off and confirmed, which fences whatever still runs (F15, F16), and
+// its generation is a new one: nothing of the old boot is accepted any more (I12).
+func (d *decider) cutOff(ft *fault.Fault) bool {
+	r := d.running()
+	if r == nil || r.State != StepStarted || r.Step.Where != step.InBand || d.n.Flow.Aborting || d.n.Maintenance || r.Step.Repeat != step.Again || r.Attempt >= attempts {
+		return false
+	}
+	x := *r
+	d.move(&x, AttemptInterrupt)
+	x.Ended, x.Fault = d.now, fault.New(fault.StepInterrupted, "%s", ft.Message).At(string(d.n.UUID), x.Step.Name)
+	d.put(x)
+	d.note("ERROR", "step", d.now.Sub(x.Started), "step %s %s: %s; the machine is powered off and the ramdisk booted again", x.Step.Name, x.State, ft.Message)
+	d.n.Boot.Ended = true
+	d.again(x)
+	return true
+}
+
+// silent takes that the agent is gone. A step that may be repeated is, after a boot; else the flow fails, and the
+// power-off that follows fences whatever still runs there (F16).
 func (d *decider) silent(e AgentSilent) {
 	f := d.open()
 	if f == nil || f.Phase != PhaseAgent {
@@ -257,7 +299,9 @@ func (d *decider) silent(e AgentSilent) {
 	if r := d.running(); r != nil {
 		ft.Step = r.Step.Name
 	}
-	d.fail(ft)
+	if !d.cutOff(ft) {
+		d.fail(ft)
+	}
 }
 
 // earliest is a, or b when a is unset.

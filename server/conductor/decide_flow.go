@@ -121,6 +121,7 @@ func (d *decider) offer(r StepRecord) {
 	r.Command = &api.Command{
 		ID: r.ID, Step: r.Step.Name, Flow: d.n.Flow.Flow, Args: r.Args, Devices: devices, Node: d.n.Properties,
 		Timeout: r.Step.Timeout, Destroys: r.Step.Touches != step.Nothing,
+		Resume: slices.DeleteFunc(slices.Clone(r.Resume), func(c step.Checkpoint) bool { return !slices.Contains(devices, c.Disk) }),
 	}
 	d.put(r)
 	d.wait("agent", "the agent to start step "+r.Step.Name, d.s.Timeouts.Start, fault.FlowSilent)
@@ -383,6 +384,9 @@ func (d *decider) deadline() {
 		return
 	}
 	w := f.Wait
+	if r := d.running(); r != nil && f.Aborting && d.uncut(*r) {
+		return
+	}
 	reason := w.Reason
 	if f.Phase == PhaseLookup && d.n.Boot != nil && d.n.Boot.MediumRead.IsZero() {
 		reason = fault.FlowMediaTimeout

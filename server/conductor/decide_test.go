@@ -545,6 +545,7 @@ func TestF40_AbortDeletePowerWhileAStepRuns(t *testing.T) {
 	})
 	t.Run("silence fences it", func(t *testing.T) {
 		l, r := start(t)
+		l.s.Node.Maintenance = true // an operator's: nothing is begun anew
 		l.now = l.now.Add(time.Hour)
 		l.ok(AgentSilent{Since: l.now.Add(-10 * time.Minute)})
 		l.want(state.DeployFail)

@@ -2,7 +2,9 @@ package conductor
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -182,7 +184,9 @@ func (d *decider) abort(VerbAsked) {
 		}
 		f.Aborting = true
 		if r.Step.Abortable {
-			d.wait("agent", "step "+r.Step.Name+" to stop at a safe point", d.s.Timeouts.Abort, fault.FlowSilent)
+			if !d.uncut(r) {
+				d.wait("agent", "step "+r.Step.Name+" to stop at a safe point", d.s.Timeouts.Abort, fault.FlowSilent)
+			}
 			d.effect(Effect{Kind: EffectWithdraw, Step: r.ID})
 		} else {
 			d.seen("abort asked for; %s can't be stopped and ends first", r.Step.Name)
@@ -193,7 +197,23 @@ func (d *decider) abort(VerbAsked) {
 	d.aborted()
 }
 
+// uncut waits for as long as the step may take at all while it does something that can't be cut off, such as a drive's
+// own format: cutting the power under it could leave the drive unusable (I7).
+func (d *decider) uncut(r StepRecord) bool {
+	if r.Progress == nil || r.Progress.Uncut == "" || !d.now.Before(r.Deadline) {
+		return false
+	}
+	d.wait("agent", fmt.Sprintf("%s to end, which can't be cut off; step %s then stops", r.Progress.Uncut, r.Step.Name), r.Deadline.Sub(d.now), fault.StepTimeout)
+	return true
+}
+
 func (d *decider) aborted() {
 	what := map[state.Flow]string{state.Inspect: "Inspection", state.Clean: "Cleaning", state.Deploy: "Deployment"}[d.n.Flow.Flow]
-	d.fail(fault.New(fault.FlowAborted, "%s was aborted by request.", cmp.Or(what, "The work")))
+	f := fault.New(fault.FlowAborted, "%s was aborted by request.", cmp.Or(what, "The work"))
+	for _, r := range d.s.Steps {
+		if r.State == StepAborted && r.Fault != nil && !r.Started.IsZero() {
+			f.Message += fmt.Sprintf(" Step %s: %s.", r.Step.Name, strings.TrimSuffix(r.Fault.Message, "."))
+		}
+	}
+	d.fail(f)
 }

@@ -177,25 +177,27 @@ const (
 
 // StepRecord is one attempt of one step of a run, stored before anything runs.
 type StepRecord struct {
-	ID         step.ID        `json:"id"`
-	Node       NodeID         `json:"node"`
-	Run        string         `json:"run"`
-	Order      int            `json:"order"`
-	Attempt    int            `json:"attempt"`
-	Step       step.Step      `json:"step"`
-	Args       step.Args      `json:"args,omitempty"`
-	Priority   int            `json:"priority,omitempty"` // that it was ordered by; 0 in an operator's list
-	State      StepState      `json:"state"`
-	Generation uint64         `json:"generation,omitempty"` // the boot it was offered to; 0 out of band
-	Nonce      string         `json:"-"`
-	Command    *api.Command   `json:"command,omitempty"`
-	Progress   *step.Progress `json:"progress,omitempty"`
-	Result     *step.Result   `json:"result,omitempty"`
-	Fault      *fault.Fault   `json:"fault,omitempty"`
-	Offered    time.Time      `json:"offered,omitzero"`
-	Started    time.Time      `json:"started,omitzero"`
-	Ended      time.Time      `json:"ended,omitzero"`
-	Deadline   time.Time      `json:"deadline,omitzero"`
+	ID         step.ID      `json:"id"`
+	Node       NodeID       `json:"node"`
+	Run        string       `json:"run"`
+	Order      int          `json:"order"`
+	Attempt    int          `json:"attempt"`
+	Step       step.Step    `json:"step"`
+	Args       step.Args    `json:"args,omitempty"`
+	Priority   int          `json:"priority,omitempty"` // that it was ordered by; 0 in an operator's list
+	State      StepState    `json:"state"`
+	Generation uint64       `json:"generation,omitempty"` // the boot it was offered to; 0 out of band
+	Nonce      string       `json:"-"`
+	Command    *api.Command `json:"command,omitempty"`
+	// Resume is where the attempt before came to before it was cut off.
+	Resume   []step.Checkpoint `json:"resume,omitempty"`
+	Progress *step.Progress    `json:"progress,omitempty"`
+	Result   *step.Result      `json:"result,omitempty"`
+	Fault    *fault.Fault      `json:"fault,omitempty"`
+	Offered  time.Time         `json:"offered,omitzero"`
+	Started  time.Time         `json:"started,omitzero"`
+	Ended    time.Time         `json:"ended,omitzero"`
+	Deadline time.Time         `json:"deadline,omitzero"`
 }
 
 // Port is a network card known by its address.

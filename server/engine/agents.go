@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -21,6 +22,8 @@ type presence struct {
 	seq        uint64
 	step       step.ID
 	progress   *step.Progress
+	kept       time.Time         // when progress was last stored
+	checkpoint []step.Checkpoint // what of it
 }
 
 // Lookup answers an agent's claim. Faults: channel.claim_refused, channel.window_closed, node.contested.
@@ -132,6 +135,7 @@ func (eng *Engine) Heartbeat(ctx context.Context, s conductor.Session, r api.Hea
 	}
 	if r.Running != "" && r.Progress != nil {
 		eng.report(id, r.Running, *r.Progress)
+		eng.keep(ctx, s, r.Running)
 	}
 	if r.Steps != nil {
 		if err := eng.applyAs(ctx, s, conductor.AgentReady{Steps: r.Steps}); err != nil {
@@ -255,6 +259,28 @@ func (eng *Engine) report(id conductor.NodeID, st step.ID, p step.Progress) {
 	a.step, a.progress = st, &p
 	eng.mu.Unlock()
 	eng.notify(id)
+}
+
+// keepEvery is how often what a step could be gone on from is stored at most.
+const keepEvery = time.Minute
+
+// keep stores where a running step could be gone on from, if that has changed and was not stored just now. That it
+// can't be stored costs work after a cut, so the heartbeat is none the worse for it.
+func (eng *Engine) keep(ctx context.Context, s conductor.Session, st step.ID) {
+	now := eng.cfg.Now()
+	eng.mu.Lock()
+	a := eng.agents[s.Claims.Node]
+	passed := now.Sub(a.kept)
+	if a.step != st || slices.Equal(a.progress.Checkpoints, a.checkpoint) || passed >= 0 && passed < keepEvery {
+		eng.mu.Unlock()
+		return
+	}
+	a.kept, a.checkpoint = now, a.progress.Checkpoints
+	p := *a.progress
+	eng.mu.Unlock()
+	if err := eng.applyAs(ctx, s, conductor.ProgressTold{ID: st, Progress: p}); err != nil && ctx.Err() == nil {
+		eng.cfg.Log.Warn("store where a step could be gone on from", "node", s.Claims.Node, "step", st, "err", err)
+	}
 }
 
 func (eng *Engine) progress(id conductor.NodeID, st step.ID) *step.Progress {

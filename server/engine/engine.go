@@ -124,6 +124,7 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node) (conductor.Snapsh
 		if s.Steps, err = tx.Steps(n.UUID, n.Flow.Run); err != nil {
 			return s, err
 		}
+		eng.freshen(s.Steps)
 	}
 	if n.Boot != nil && !n.Boot.Redeemed.IsZero() {
 		if s.Seen, err = inventoryOf(tx.InventoryOf(n.UUID, n.Boot.Generation)); err != nil {

@@ -261,14 +261,19 @@ func (eng *Engine) Steps(ctx context.Context, ident, run string) (out []conducto
 		out, err = tx.Steps(n.UUID, run)
 		return err
 	})
-	for i := range out {
-		if out[i].State == conductor.StepStarted {
-			if p := eng.progress(out[i].Node, out[i].ID); p != nil {
-				out[i].Progress = p
+	eng.freshen(out)
+	return out, err
+}
+
+// freshen gives running steps the progress that was told since it was stored.
+func (eng *Engine) freshen(records []conductor.StepRecord) {
+	for i := range records {
+		if records[i].State == conductor.StepStarted {
+			if p := eng.progress(records[i].Node, records[i].ID); p != nil {
+				records[i].Progress = p
 			}
 		}
 	}
-	return out, err
 }
 
 // OpenLog reads an agent's log from offset; generation 0 means the newest. It also lists the generations kept.

@@ -29,7 +29,7 @@ type Progress struct {
 type DeviceProgress struct {
 	Device  string        `json:"device"` // stable identity as inventory.DeviceID.String
 	Method  string        `json:"method,omitempty"`
-	Stage   string        `json:"stage,omitempty"`  // "format", "overwrite", "verify", "done", "failed"
+	Stage   string        `json:"stage,omitempty"`  // "format", "overwrite", "verify", "done", "failed", "stopped"
 	Verify  string        `json:"verify,omitempty"` // Verifying, Verified or Refuted; "" when nothing was read back yet
 	Percent float64       `json:"percent"`
 	Done    int64         `json:"done,omitempty"`
@@ -54,7 +54,7 @@ type Checkpoint struct {
 }
 
 // MaxCheckpoints is how many disks' checkpoints a report may carry; with more a later attempt begins from zero.
-const MaxCheckpoints = 64
+const MaxCheckpoints = 256
 
 // After makes a report fit to follow last, nil for the first: what JSON can't carry and what makes no sense is taken
 // out, and no percentage goes back.

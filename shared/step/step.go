@@ -97,8 +97,22 @@ type Call struct {
 	Secret  func(context.Context, string) ([]byte, error) // never nil; refuses names outside Step.Secrets
 }
 
+// Stopped is what a step returns that stopped at a safe point because its context ended: Left says for people, disk by
+// disk, what it left behind. It never stands for a failure of its own.
+type Stopped struct {
+	Left string
+	Err  error // the context's cause
+}
+
+// Error is what was left behind.
+func (s *Stopped) Error() string { return s.Left }
+
+// Unwrap gives the context's cause.
+func (s *Stopped) Unwrap() error { return s.Err }
+
 // Bound is a step with the code that runs it. Run returns when the step has ended; when ctx ends it stops at the
-// next safe point and returns ctx's error. It may be called again only with another Call.ID.
+// next safe point and returns ctx's error, in a Stopped where there is something to tell. It may be called again only
+// with another Call.ID.
 type Bound struct {
 	Step
 	Run func(context.Context, Call) (Result, error)
