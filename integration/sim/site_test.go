@@ -57,6 +57,8 @@ type site struct {
 
 	// work is what each step does; nil works well at once.
 	work func(ctx context.Context, m *machine, name string, c step.Call) error
+	// clock is the machines' own; nil is the bubble's.
+	clock func() time.Time
 	// executed is every step id that any machine began to work on, in order.
 	executed []string
 	log      bytes.Buffer
@@ -359,15 +361,19 @@ func (m *machine) start() {
 	kept, err := agentchannel.OpenLog(filepath.Join(m.dir, "log"), 1<<20)
 	must(err)
 	log := slog.New(slog.NewJSONHandler(kept, nil))
+	now := time.Now
+	if m.s.clock != nil {
+		now = m.s.clock
+	}
 	client, err := agentchannel.New(agentchannel.Config{
-		Boot: m.boot, Key: key, BootID: m.id, Version: "sim", Seq: journal.Seq, Now: time.Now, Log: log,
+		Boot: m.boot, Key: key, BootID: m.id, Version: "sim", Seq: journal.Seq, Now: now, Log: log,
 		Inventory: inventory.Inventory{Disks: []inventory.Disk{disk}, CPU: inventory.CPU{Count: 2, Architecture: "x86_64"},
 			Interfaces: []inventory.Interface{{MACAddress: "52:54:00:00:00:01"}}},
 		Trouble: func(words string) { m.mu.Lock(); defer m.mu.Unlock(); m.trouble = append(m.trouble, words) },
 		Dial:    func(ctx context.Context, _, _ string) (net.Conn, error) { return m.s.net.Dial(ctx, m.addr) },
 	})
 	must(err)
-	executor := run.New(run.Config{Server: client, Manager: m, Journal: journal, Now: time.Now, Log: log})
+	executor := run.New(run.Config{Server: client, Manager: m, Journal: journal, Now: now, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
