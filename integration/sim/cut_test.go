@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -17,10 +18,11 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// eraser is the machine's disk and who erases it: 1 % a minute, flushed each minute. It keeps where each attempt began,
-// and sees to it that two never work at once (F16).
+// eraser is the machine's disk and who erases it: 1 % after each pace, and flushed then. It keeps where each attempt
+// began, and sees to it that two never work at once (F16).
 type eraser struct {
 	t      *testing.T
+	pace   time.Duration // 0 is a minute
 	mu     sync.Mutex
 	began  []int64
 	zeroed int64
@@ -54,7 +56,7 @@ func (e *eraser) work(ctx context.Context, _ *machine, name string, c step.Call)
 		select {
 		case <-ctx.Done():
 			return &step.Stopped{Left: fmt.Sprintf("its first %d bytes are zeros", until), Err: context.Cause(ctx)}
-		case <-time.After(time.Minute):
+		case <-time.After(cmp.Or(e.pace, time.Minute)):
 		}
 		until = min(id.Size, until+id.Size/100)
 		e.mu.Lock()
@@ -271,20 +273,12 @@ func TestF29_AnAgentsClockDecidesNothing(t *testing.T) {
 				s := newSite(t)
 				began := time.Now()
 				s.clock = func() time.Time { return clock(began, time.Now()) }
-				e := &eraser{t: t}
+				e := &eraser{t: t, pace: 2 * time.Second}
 				s.work = e.work
 				s.clean()
-				s.await("40 % erased", func() bool { return e.at(40) })
-				s.reset()
-				if n := s.until(state.Available, state.CleanFail); n.State != state.Available || time.Since(began) > 3*time.Hour {
+				if n := s.until(state.Available, state.CleanFail); n.State != state.Available || time.Since(began) > 5*time.Minute {
 					t.Fatalf("%q after %s (%s)", n.State, time.Since(began), n.LastError)
 				}
-				if got := e.starts(); len(got) != 2 || got[1] < 38 {
-					t.Errorf("the attempts began at %v %%", got)
-				}
-				e.mu.Lock()
-				e.zeroed = 0
-				e.mu.Unlock()
 				s.deploy()
 				if n := s.until(state.Active, state.DeployFail); n.State != state.Active {
 					t.Fatalf("%q (%s)", n.State, n.LastError)
