@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -686,5 +688,84 @@ func TestI23_OwnAddressesAreNotFetchedFrom(t *testing.T) {
 	b.writer.Client = image.NewClient(nil, false)
 	if _, err := b.write(b.spec("/a.raw", img)); !fault.Has(err, fault.ImageUnreachable) || b.requests.Load() != 0 {
 		t.Fatalf("got %v after %d requests", err, b.requests.Load())
+	}
+}
+
+// fromMemory serves without sockets, so that it works in a bubble.
+type fromMemory struct{ h http.HandlerFunc }
+
+func (m fromMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	m.h(w, r)
+	res := w.Result()
+	res.Request, res.ContentLength = r, int64(w.Body.Len())
+	return res, nil
+}
+
+// TestF15_WriteCutInTheMiddle: a disk that does no more than 2 MB/s is being written when the step is aborted. It stops
+// within ten seconds, tells what is on the disk, and nothing there can be booted (I6). The next attempt writes from the
+// start.
+func TestF15_WriteCutInTheMiddle(t *testing.T) {
+	junk := make([]byte, 40*mib)
+	rand.NewChaCha8([32]byte{2}).Read(junk)
+	for _, after := range []time.Duration{50 * time.Millisecond, 5 * time.Second, 12 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &bench{t: t, firmware: &firmware{}}
+			m := disktest.New(t)
+			b.dev = m.Add(disktest.Spec{Kernel: "sda", Serial: "S1", Size: 48 * mib, Class: inventory.SATA})
+			b.old()
+			g := &disk.Guard{Root: m.FS(), Layer: m, Log: slog.New(slog.DiscardHandler)}
+			disks, err := g.Check(t.Context(), []inventory.DeviceID{b.dev.ID()}, map[string]any{"erase_raid_members": true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer disk.Close(disks)
+			b.disk = disks[0]
+			served := junk
+			client := &http.Client{Transport: fromMemory{func(w http.ResponseWriter, r *http.Request) { serve(served)(w, r) }}}
+			b.writer = &image.Writer{Client: client, Firmware: func() (image.Firmware, error) { return b.firmware, nil }, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+			spec := func() image.Spec {
+				sum := sha256.Sum256(served)
+				return image.Spec{URL: "http://images/a.raw", Algorithm: "sha256", Digest: hex.EncodeToString(sum[:])}
+			}
+			var mu sync.Mutex
+			var free time.Time
+			b.dev.Fail = func(op string, _ int64, n int) error {
+				if op != "write" {
+					return nil
+				}
+				mu.Lock()
+				if now := time.Now(); free.Before(now) {
+					free = now
+				}
+				free = free.Add(time.Duration(n) * time.Second / 2_000_000)
+				wait := time.Until(free)
+				mu.Unlock()
+				<-time.After(wait)
+				return nil
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			defer cancel()
+			began := time.Now()
+			_, err = b.writer.Write(ctx, spec(), b.disk, func(step.Progress) {})
+			if took := time.Since(began) - after; took > 10*time.Second {
+				t.Errorf("after %s it took %s to stop", after, took)
+			}
+			var s *step.Stopped
+			if !errors.As(err, &s) || !strings.Contains(s.Left, "S1") {
+				t.Fatalf("after %s: %v", after, err)
+			}
+			if after > time.Second && !strings.Contains(s.Left, "can't be booted") {
+				t.Errorf("after %s: %s", after, s.Left)
+			}
+			if after > time.Second {
+				b.notBootable()
+			}
+			b.dev.Fail = nil
+			served = disktest.Bootable(t, 24*mib)
+			if _, err := b.write(spec()); err != nil || !bytes.Equal(b.dev.Bytes(t, mib, len(served)-2*mib), served[mib:len(served)-mib]) || b.firmware.loader == "" {
+				t.Errorf("the next attempt: %v", err)
+			}
+		})
 	}
 }

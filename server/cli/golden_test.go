@@ -155,9 +155,15 @@ func TestGolden(t *testing.T) {
 		"/v1/nodes/n3/steps": ended(state.DeployFail, "long", fault.StepFailed),
 		"/v1/images":         api.ImageList{Images: []api.Image{{Name: "debian.raw.zst", Format: "raw.zst", Size: 345678901, SHA256: strings.Repeat("ab", 32), Created: now.Add(-time.Hour)}}},
 	}
+	broken := ended(state.CleanFail, "deploy.erase_devices: write to sda", fault.DiskIO)
+	broken.Steps[1].State, broken.Steps[1].Generation = "failed", 3
+	broken.Steps[1].Log = []string{`{"time":"2026-08-28T14:38:59Z","level":"ERROR","msg":"erase failed","device":"wwn 5000c500a1b2c3d4"}`, "not JSON \x1b[31m", `{"level":"INFO","msg":"cut in the mid ...`}
+	sick := machine()
+	sick.LastError = ptr(broken.LastError)
+	answers["/v1/nodes/n5"], answers["/v1/nodes/n5/steps"] = sick, broken
 	server := canned(t, answers)
 	for name, args := range map[string][]string{
-		"list.txt": {"node", "list"}, "show.txt": {"node", "show", "n1"}, "show-failed.txt": {"node", "show", "n3"}, "steps.txt": {"node", "steps", "n1"}, "steps-disks.txt": {"node", "steps", "n4"}, "steps.yaml": {"node", "steps", "n1", "-o", "yaml"},
+		"list.txt": {"node", "list"}, "show.txt": {"node", "show", "n1"}, "show-failed.txt": {"node", "show", "n3"}, "steps.txt": {"node", "steps", "n1"}, "steps-disks.txt": {"node", "steps", "n4"}, "steps-failed.txt": {"node", "steps", "n5"}, "show-log.txt": {"node", "show", "n5"}, "steps.yaml": {"node", "steps", "n1", "-o", "yaml"},
 		"history.txt": {"node", "history", "n1"}, "ports.txt": {"port", "list"}, "images.txt": {"image", "list"},
 		"missing.txt": {"node", "show", "n2"},
 		"help.txt":    {"--help"}, "help-node.txt": {"node", "--help"}, "help-deploy.txt": {"node", "deploy", "--help"},

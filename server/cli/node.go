@@ -202,6 +202,20 @@ func (c *command) nodeShow() *cobra.Command {
 	return cmd
 }
 
+// lastSaid shows the agent's last three lines before the work failed; node steps shows the others.
+func lastSaid(w io.Writer, s api.StepsAnswer) {
+	if s.LastReason == "" || len(s.Steps) == 0 {
+		return
+	}
+	said := s.Steps[len(s.Steps)-1].Log
+	for i := len(s.Steps) - 2; i >= 0 && len(said) == 0; i-- {
+		said = s.Steps[i].Log
+	}
+	for i, l := range said[max(0, len(said)-3):] {
+		row(w, map[bool]string{true: "last said", false: ""}[i == 0], logLine(l))
+	}
+}
+
 func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []api.Port) {
 	pair(w, "name", text(n.Name))
 	pair(w, "uuid", n.UUID)
@@ -224,6 +238,7 @@ func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []a
 	}
 	pair(w, "last error", text(n.LastError))
 	pair(w, "reason", s.LastReason)
+	lastSaid(w, s)
 	pair(w, "verbs", strings.Join(s.Next, ", "))
 	pair(w, "description", text(n.Description))
 	pair(w, "driver", n.Driver)

@@ -174,11 +174,25 @@ func (c *command) nodeSteps() *cobra.Command {
 				row(w, x.Step, string(x.Where), x.State, dash(c.clock(x.Started)), dash(took), detail)
 			}
 			stepDevices(w, s.Steps)
+			stepLogs(w, s)
 		})
 	})
 	cmd.Flags().StringVar(&run, "run", "", "an earlier run, by its UUID")
 	cmd.Flags().BoolVar(&available, "available", false, "list the steps that may be asked for, with their arguments")
 	return cmd
+}
+
+// stepLogs shows the last lines that the agent said before a step failed.
+func stepLogs(w io.Writer, s api.StepsAnswer) {
+	for _, x := range s.Steps {
+		if len(x.Log) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\nthe last lines of boot %d before %s was %s (all: bessemer node logs %s --boot %d)\n", x.Generation, x.Step, x.State, or(s.Name, string(s.Node)), x.Generation)
+		for _, l := range x.Log {
+			fmt.Fprintln(w, "  "+logLine(l))
+		}
+	}
 }
 
 // stepDevices tells how far each disk is, or came, of those steps that work on disks.

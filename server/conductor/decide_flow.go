@@ -1,9 +1,11 @@
 package conductor
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -264,7 +266,7 @@ func (d *decider) end() {
 // nothing goes on without an owner (F16).
 func (d *decider) fail(f *fault.Fault) {
 	flow := d.n.Flow
-	f.Node = string(d.n.UUID)
+	f = d.logged(f)
 	ran := slices.ContainsFunc(d.s.Steps, func(r StepRecord) bool { return !r.Started.IsZero() })
 	aborted := f.Reason == fault.FlowAborted
 	cut := AttemptInterrupt
@@ -304,6 +306,20 @@ func (d *decider) fail(f *fault.Fault) {
 		b.Ended = true
 		d.effect(Effect{Kind: EffectFinish, Power: ForceOff, Generation: b.Generation})
 	}
+}
+
+// logged is f on this node, with the place where what the machine said about the failed step is kept.
+func (d *decider) logged(f *fault.Fault) *fault.Fault {
+	out := *f
+	out.Node = string(d.n.UUID)
+	for _, r := range slices.Backward(d.s.Steps) {
+		if r.Step.Name == f.Step && r.Generation > 0 && !r.Started.IsZero() {
+			hint := fmt.Sprintf("what the machine said: bessemer node logs %s --boot %d", cmp.Or(d.n.Name, out.Node), r.Generation)
+			out.Hint = strings.TrimPrefix(out.Hint+"; "+hint, "; ")
+			break
+		}
+	}
+	return &out
 }
 
 // withdrawOffers takes back what no agent has claimed yet: a later start of it is refused.

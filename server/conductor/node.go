@@ -189,6 +189,9 @@ type StepRecord struct {
 	Generation uint64       `json:"generation,omitempty"` // the boot it was offered to; 0 out of band
 	Nonce      string       `json:"-"`
 	Command    *api.Command `json:"command,omitempty"`
+	// Log is the last lines that the agent of its boot had said when it failed or was interrupted, JSON as slog writes it;
+	// a long one is cut. Empty out of band.
+	Log []string `json:"log,omitempty"`
 	// Resume is where the attempt before came to before it was cut off.
 	Resume   []step.Checkpoint `json:"resume,omitempty"`
 	Progress *step.Progress    `json:"progress,omitempty"`

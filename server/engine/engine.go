@@ -194,6 +194,7 @@ func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func
 		if d.Refuse != nil && !d.Changed {
 			return d.Refuse
 		}
+		eng.witness(&d)
 		if err := commit(tx, &d, now); err != nil {
 			return err
 		}

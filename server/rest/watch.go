@@ -92,6 +92,7 @@ func stepView(r conductor.StepRecord) api.StepView {
 		Abortable: r.Step.Abortable, Offered: api.Time{Time: r.Offered}, Started: api.Time{Time: r.Started},
 		Ended: api.Time{Time: r.Ended}, Deadline: api.Time{Time: r.Deadline},
 	}
+	v.Log = r.Log
 	if r.Result != nil {
 		masked, _ := maskDeep(r.Result.Data).(map[string]any)
 		v.Result = &step.Result{Data: masked, Reboot: r.Result.Reboot}

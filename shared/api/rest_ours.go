@@ -94,6 +94,7 @@ type StepView struct {
 	Progress   *step.Progress `json:"progress,omitempty"`
 	Result     *step.Result   `json:"result,omitempty"`
 	Fault      *Fault         `json:"fault,omitempty"`
+	Log        []string       `json:"log,omitempty"` // the last lines of the agent's log when the attempt failed or was interrupted
 	Abortable  bool           `json:"abortable"`
 	Offered    Time           `json:"offered"`
 	Started    Time           `json:"started"`
