@@ -41,7 +41,7 @@ const (
 
 func moves(e conductor.Effect) []move {
 	switch e.Kind {
-	case conductor.EffectVerify:
+	case conductor.EffectVerify, conductor.EffectPrepare:
 		return []move{facts}
 	case conductor.EffectEject:
 		return []move{mediumOut}
@@ -72,6 +72,15 @@ func moves(e conductor.Effect) []move {
 		return out
 	}
 	return nil
+}
+
+// able is what a BMC says that can do all that a flow needs.
+func able(p conductor.Power) *conductor.Facts {
+	off := false
+	return &conductor.Facts{
+		Power: p, BootMode: "uefi", BootModes: []string{"uefi", "bios"}, BootDevices: []string{"cdrom", "disk"}, SecureBoot: &off, VirtualMedia: true,
+		PowerActs: []conductor.PowerAction{conductor.On, conductor.ForceOff, conductor.GracefulShutdown},
+	}
 }
 
 // workOn takes the node's worker one small step further.
@@ -229,7 +238,7 @@ func (s *server) reach(i int, m *machine, a *act, mv move) error {
 func (s *server) done(i int, a *act) {
 	w := s.w
 	clear := func(*row) { w.doneEffect(a.effect.ID) }
-	var e conductor.Event = conductor.EffectDone{Effect: a.effect, Fault: a.end, Power: a.power, Facts: &conductor.Facts{Power: a.power}}
+	var e conductor.Event = conductor.EffectDone{Effect: a.effect, Fault: a.end, Power: a.power, Facts: able(a.power)}
 	if a.effect.Kind == conductor.EffectRunStep {
 		end := conductor.StepEnded{ID: a.effect.Step, Outcome: api.Succeeded}
 		if a.end != nil {

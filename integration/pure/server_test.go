@@ -106,6 +106,9 @@ func (s *server) apply(i int, event func(conductor.Node) (conductor.Event, error
 		if b := old.node.Boot; b != nil && !b.Redeemed.IsZero() {
 			snap.Seen = old.seen[b.Generation]
 		}
+		if l := s.lines[i]; old.node.Boot != nil && l.generation == old.node.Boot.Generation && l.heard > 0 {
+			snap.Heard = w.wall().Add(l.heard - w.mono)
+		}
 		d := conductor.Decide(snap, e, w.wall())
 		if d.Refuse != nil && !d.Changed {
 			return d.Refuse
@@ -459,6 +462,10 @@ func (s *server) serve(p *packet) any {
 			if err := s.as(p, conductor.AgentReady{Steps: catalog.InBand}); err != nil {
 				return refusal{p.call, err}
 			}
+		} else if f := w.db.rows[i].node.Flow; f != nil && f.Phase == conductor.PhaseBeat {
+			if err := s.as(p, conductor.AgentHeard{}); err != nil {
+				return refusal{p.call, err}
+			}
 		}
 		l := &s.lines[i]
 		a := orders{call: p.call, abort: l.abort}
@@ -538,6 +545,9 @@ func (s *server) lookup(p *packet, q lookup) any {
 	var t *token
 	err := s.apply(i, func(n conductor.Node) (conductor.Event, error) {
 		proven := n.Boot != nil && q.secret == w.secret(n) || w.without.secret
+		if a := s.acts[i]; proven && a != nil && a.effect.Kind == conductor.EffectBoot && slices.Contains(a.todo, reachOff) {
+			return nil, fault.New(fault.NodeBusy, "the machine is about to lose power")
+		}
 		if b := n.Boot; b != nil && proven && w.without.emptyIsCutOff {
 			b.Key = p.peer.Key // whoever proves the secret is the node
 		}

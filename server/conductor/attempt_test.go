@@ -60,8 +60,8 @@ func TestF40_APowerActKeepsTheReasonOfAFailure(t *testing.T) {
 	l.verb(state.VerbAbort)
 	l.want(state.CleanFail)
 	l.ok(PowerAsked{Ask: PowerRequest{Target: "power on"}})
-	if l.s.Node.LastReason != fault.FlowAborted || l.s.Node.LastError == "" {
-		t.Fatalf("the reason is gone: %q, %q", l.s.Node.LastReason, l.s.Node.LastError)
+	if l.s.Node.LastReason != fault.FlowAborted || l.s.Node.LastError != "" {
+		t.Fatalf("the reason is %q, last_error %q", l.s.Node.LastReason, l.s.Node.LastError)
 	}
 }
 

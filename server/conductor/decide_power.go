@@ -43,8 +43,10 @@ func (d *decider) power(e PowerAsked) {
 			WithHint("clear disable_power_off first").At(id, "")
 		return
 	}
-	if !failed(d.n.State) { // a failed state keeps its reason until a verb leads out of it
-		d.n.LastError, d.n.LastReason = "", ""
+	// last_error goes at once, as upstream's does; a failed state keeps the reason code until a verb leads out of it.
+	d.n.LastError = ""
+	if !failed(d.n.State) {
+		d.n.LastReason = ""
 	}
 	if d.open() != nil && (target == PowerOff || ef.Reboot) {
 		f := fault.New(fault.StepInterrupted, "the machine was powered off on request of %s", cmp.Or(e.Caller.Name, "an operator"))

@@ -18,91 +18,143 @@ import (
 // TestZ10_AnyOrderOfEventsKeepsTheInvariants throws events at a node in any order, late, repeated and forged ones
 // included, and looks at the invariants after each.
 func TestZ10_AnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
-	verbs := []state.Event{state.VerbManage, state.VerbProvide, state.VerbClean, state.VerbInspect, state.VerbDeploy, state.VerbRebuild, state.VerbDelete, state.VerbAbort, state.VerbUnhold}
 	rapid.Check(t, func(rt *rapid.T) {
-		l := newLife(t, disk0)
-		l.s.Node.DriverInfo = map[string]any{"fast_track": rapid.Bool().Draw(rt, "fast track")}
-		l.byHand = true
-		executions := map[step.ID]int{}
-		var old []Effect
+		g := newStorm(newLife(t, disk0), func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, what) })
 		for range rapid.IntRange(1, 60).Draw(rt, "events") {
-			l.now = l.now.Add(time.Duration(rapid.IntRange(0, 900).Draw(rt, "seconds")) * time.Second)
-			var e Event
-			peer := rapid.SampledFrom([]Peer{agentA, agentA, agentA, agentB}).Draw(rt, "peer")
-			pick := func() step.ID {
-				if len(l.s.Steps) == 0 {
-					return "none"
-				}
-				return rapid.SampledFrom(l.s.Steps).Draw(rt, "step").ID
-			}
-			nonce := rapid.SampledFrom([]string{"n1", "n2"}).Draw(rt, "nonce")
-			switch rapid.IntRange(0, 11).Draw(rt, "kind") {
-			case 0, 1:
-				ask := Provision{Verb: rapid.SampledFrom(verbs).Draw(rt, "verb")}
-				if ask.Verb == state.VerbClean {
-					ask.CleanSteps = []step.Wanted{{Name: rapid.SampledFrom([]string{"management.reset_bmc", "deploy.erase_devices", "nope.nope", "deploy.hold"}).Draw(rt, "want")},
-						{Name: rapid.SampledFrom([]string{"deploy.erase_devices", "power.reboot", "deploy.hold", "vendor.wait"}).Draw(rt, "then"), Args: step.Args{}}}
-					l.s.Heard = l.now
-				}
-				e = VerbAsked{Ask: ask}
-			case 2, 3:
-				if len(l.effects) == 0 {
-					continue
-				}
-				i := rapid.IntRange(0, len(l.effects)-1).Draw(rt, "effect")
-				old = append(old, l.effects[i])
-				done := EffectDone{Effect: l.effects[i], Facts: rapid.SampledFrom([]*Facts{capable(), capable(), capable(), {}}).Draw(rt, "facts")}
-				if rapid.IntRange(0, 4).Draw(rt, "fails") == 0 {
-					done.Fault = fault.New(fault.BMCError, "no")
-				}
-				l.effects = append(l.effects[:i:i], l.effects[i+1:]...)
-				e = done
-				if done.Effect.Kind == EffectRunStep {
-					e = StepEnded{ID: done.Effect.Step, Outcome: rapid.SampledFrom([]api.Outcome{api.Succeeded, api.Failed, api.Interrupted}).Draw(rt, "outcome")}
-				}
-			case 4:
-				if len(old) == 0 {
-					continue
-				}
-				e = EffectDone{Effect: rapid.SampledFrom(old).Draw(rt, "old"), Facts: capable()} // a repeat
-			case 5:
-				gen := l.s.Node.Generation - uint64(rapid.IntRange(0, 1).Draw(rt, "behind"))
-				e = LookedUp{Peer: peer, Proven: rapid.Bool().Draw(rt, "proven"), Ask: api.LookupRequest{Generation: gen}}
-			case 6:
-				e = AgentReady{Steps: catalog.InBand}
-			case 7:
-				id := pick()
-				was, _ := (&decider{s: l.s}).attempt(id)
-				claim := StepClaimed{api.StartRequest{ID: id, Nonce: nonce}}
-				if l.do(claim) == nil && was.State == StepOffered {
-					executions[id]++
-					if l.s.Node.Boot.Ended || l.s.Node.Boot.Contested || !state.Destroys(l.s.Node.State) {
-						rt.Fatalf("I1: step %s started in state %s, boot %+v", id, l.s.Node.State, l.s.Node.Boot)
-					}
-				}
-			case 8:
-				e = StepEnded{ID: pick(), Nonce: nonce, Outcome: rapid.SampledFrom([]api.Outcome{api.Succeeded, api.Failed, api.Interrupted, api.Aborted}).Draw(rt, "outcome"),
-					Result: &step.Result{Data: records(disk0)}}
-			case 9:
-				e = rapid.SampledFrom([]Event{DeadlinePassed{}, AgentHeard{}, AgentSilent{Since: l.now}, ServerRestarted{}, ClockShifted{By: time.Minute}, MediumFetched{Generation: l.s.Node.Generation}}).Draw(rt, "other")
-			case 10:
-				e = PowerAsked{Ask: PowerRequest{Target: rapid.SampledFrom([]string{"power on", "power off", "rebooting", "soft power off", "sideways"}).Draw(rt, "power")}}
-			case 11:
-				l.s.Seen = &inventory.Inventory{Disks: rapid.SampledFrom([][]inventory.Disk{{disk0}, {disk0, disk1}, nil}).Draw(rt, "disks")}
-			}
-			if e != nil {
-				l.do(e) //nolint:errcheck // refusals are part of the game; the invariants are what counts
-			}
-			if err := sane(l.s); err != nil {
-				rt.Fatalf("after %T: %v", e, err)
-			}
-			for id, n := range executions {
-				if n > 1 {
-					rt.Fatalf("I8: step %s ran %d times", id, n)
-				}
+			if err := g.event(); err != nil {
+				rt.Fatal(err)
 			}
 		}
 	})
+}
+
+// FuzzZ10_DecideKeepsTheInvariants does the same with bytes: each is one choice.
+func FuzzZ10_DecideKeepsTheInvariants(f *testing.F) {
+	f.Add([]byte("provide, boot, look up, be ready, claim, end"))
+	f.Add([]byte{0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 5, 0, 0, 1, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0})
+	f.Fuzz(func(t *testing.T, choices []byte) {
+		if len(choices) > 2000 {
+			return
+		}
+		g := newStorm(newLife(t, disk0), func(_ string, n int) int {
+			if len(choices) == 0 {
+				return 0
+			}
+			c := choices[0]
+			choices = choices[1:]
+			return int(c) % n
+		})
+		for len(choices) > 0 {
+			if err := g.event(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// storm makes one event after the other; pick chooses from 0 to n-1.
+type storm struct {
+	*life
+	pick       func(what string, n int) int
+	executions map[step.ID]int
+	old        []Effect
+	ended      map[step.ID]StepState
+}
+
+func newStorm(l *life, pick func(string, int) int) *storm {
+	l.s.Node.DriverInfo = map[string]any{"fast_track": pick("fast track", 2) == 0}
+	l.byHand = true
+	return &storm{life: l, pick: pick, executions: map[step.ID]int{}, ended: map[step.ID]StepState{}}
+}
+
+func choose[T any](g *storm, what string, from ...T) T { return from[g.pick(what, len(from))] }
+
+// event applies one event and checks what must hold after it.
+func (g *storm) event() error {
+	l := g.life
+	l.now = l.now.Add(time.Duration(g.pick("quarters of a minute", 64)) * 15 * time.Second)
+	peer := choose(g, "peer", agentA, agentA, agentA, agentB)
+	someStep := func() step.ID {
+		if len(l.s.Steps) == 0 {
+			return "none"
+		}
+		return choose(g, "step", l.s.Steps...).ID
+	}
+	nonce := choose(g, "nonce", "n1", "n2")
+	var e Event
+	switch g.pick("kind", 12) {
+	case 0, 1:
+		ask := Provision{Verb: choose(g, "verb", state.VerbManage, state.VerbProvide, state.VerbClean, state.VerbInspect, state.VerbDeploy, state.VerbRebuild, state.VerbDelete, state.VerbAbort, state.VerbUnhold)}
+		if ask.Verb == state.VerbClean {
+			ask.CleanSteps = []step.Wanted{{Name: choose(g, "want", "management.reset_bmc", "deploy.erase_devices", "nope.nope", "deploy.hold")},
+				{Name: choose(g, "then", "deploy.erase_devices", "power.reboot", "deploy.hold", "vendor.wait"), Args: step.Args{}}}
+			l.s.Heard = l.now
+		}
+		e = VerbAsked{Ask: ask}
+	case 2, 3:
+		if len(l.effects) == 0 {
+			return nil
+		}
+		i := g.pick("effect", len(l.effects))
+		g.old = append(g.old, l.effects[i])
+		done := EffectDone{Effect: l.effects[i], Facts: choose(g, "facts", capable(), capable(), capable(), &Facts{})}
+		if g.pick("fails", 5) == 0 {
+			done.Fault = fault.New(fault.BMCError, "no")
+		}
+		l.effects = append(l.effects[:i:i], l.effects[i+1:]...)
+		e = done
+		if done.Effect.Kind == EffectRunStep {
+			e = StepEnded{ID: done.Effect.Step, Outcome: choose(g, "outcome", api.Succeeded, api.Failed, api.Interrupted)}
+		}
+	case 4:
+		if len(g.old) == 0 {
+			return nil
+		}
+		e = EffectDone{Effect: choose(g, "old", g.old...), Facts: capable()} // a repeat
+	case 5:
+		gen := l.s.Node.Generation - uint64(g.pick("behind", 2))
+		e = LookedUp{Peer: peer, Proven: g.pick("proven", 2) == 0, Ask: api.LookupRequest{Generation: gen}}
+	case 6:
+		e = AgentReady{Steps: catalog.InBand}
+	case 7:
+		id := someStep()
+		was, _ := (&decider{s: l.s}).attempt(id)
+		if l.do(StepClaimed{api.StartRequest{ID: id, Nonce: nonce}}) == nil && was.State == StepOffered {
+			g.executions[id]++
+			if l.s.Node.Boot.Ended || l.s.Node.Boot.Contested || !state.Destroys(l.s.Node.State) {
+				return fmt.Errorf("I1: step %s started in state %s, boot %+v", id, l.s.Node.State, l.s.Node.Boot)
+			}
+		}
+	case 8:
+		e = StepEnded{ID: someStep(), Nonce: nonce, Outcome: choose(g, "outcome", api.Succeeded, api.Failed, api.Interrupted, api.Aborted),
+			Result: &step.Result{Data: records(disk0)}}
+	case 9:
+		e = choose[Event](g, "other", DeadlinePassed{}, AgentHeard{}, AgentSilent{Since: l.now}, ServerRestarted{}, ClockShifted{By: time.Minute}, MediumFetched{Generation: l.s.Node.Generation})
+	case 10:
+		e = PowerAsked{Ask: PowerRequest{Target: choose(g, "power", "power on", "power off", "rebooting", "soft power off", "sideways")}}
+	case 11:
+		l.s.Seen = &inventory.Inventory{Disks: choose(g, "disks", []inventory.Disk{disk0}, []inventory.Disk{disk0, disk1}, nil)}
+	}
+	if e != nil {
+		l.do(e) //nolint:errcheck // refusals are part of the game; the invariants are what counts
+	}
+	if err := sane(l.s); err != nil {
+		return fmt.Errorf("after %T: %w", e, err)
+	}
+	for id, n := range g.executions {
+		if n > 1 {
+			return fmt.Errorf("I8: step %s ran %d times", id, n)
+		}
+	}
+	for _, r := range l.s.Steps {
+		if was, ok := g.ended[r.ID]; ok && was != r.State {
+			return fmt.Errorf("I10: step %s was %s and is %s", r.ID, was, r.State)
+		}
+		if r.State != StepPlanned && r.State != StepOffered && r.State != StepStarted {
+			g.ended[r.ID] = r.State
+		}
+	}
+	return nil
 }
 
 // sane checks what must hold of a node at any moment.
