@@ -290,3 +290,18 @@ func (w *tellWhen) Write(b []byte) (int, error) {
 	}
 	return w.Buffer.Write(b)
 }
+
+// An abort that is accepted says what it has to wait for, and whether the step can be cut off at all.
+func TestAbortSaysWhatItWaitsFor(t *testing.T) {
+	stops := erasing(33)
+	stops.Steps[1].Abortable = true
+	stops.Wait = &api.Wait{For: "step deploy.erase_devices to stop at a safe point", Owner: "agent", Since: before(0), Deadline: before(-2 * time.Minute)}
+	format := erasing(33)
+	format.Steps[1].Abortable = true
+	format.Wait = &api.Wait{For: "nvme-format-crypto of serial S0 to end, which can't be cut off; step deploy.erase_devices then stops", Owner: "agent", Since: before(0), Deadline: before(-71 * time.Hour)}
+	for name, s := range map[string]api.StepsAnswer{"abort-stops.txt": stops, "abort-uncut.txt": format, "abort-finishes.txt": erasing(33), "abort-nothing.txt": waiting()} {
+		t.Run(name, func(t *testing.T) {
+			golden(t, name, run(t, canned(t, map[string]any{"/v1/nodes/n1/steps": s}), false, "node", "abort", "n1"))
+		})
+	}
+}

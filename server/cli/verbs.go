@@ -36,7 +36,7 @@ var verbs = []verb{
 		long: "Powers the machine off, forgets instance_info, and cleans as provide does."},
 	{name: "unhold", target: "unhold", ends: []state.State{state.Manageable, state.Available, state.Active}, short: "Go on after a hold step",
 		long: "Releases a node that a hold step of its list holds; the steps behind it run."},
-	{name: "abort", target: "abort", ends: failed(), by: fault.FlowAborted, short: "End the work in progress",
+	{name: "abort", target: verbAbort, ends: failed(), by: fault.FlowAborted, short: "End the work in progress",
 		long: "A step that can't be cut off is let finish first. The node is in the failed state of its flow then; the next verb leads on."},
 }
 
@@ -46,6 +46,9 @@ func failed() (out []state.State) {
 	}
 	return out
 }
+
+// verbAbort is the verb's name on the wire.
+const verbAbort = "abort"
 
 // verbDeploy and the others have commands of their own.
 var (
@@ -76,12 +79,40 @@ func (c *command) provision(ctx context.Context, a *client.Client, node string, 
 		return err
 	}
 	if !watch {
+		if v.target == verbAbort {
+			return c.aborting(ctx, a, node)
+		}
 		fmt.Fprintf(c.Out, "%s of node %s has begun; bessemer node show %s says how it goes, --watch shows it live\n", v.name, node, node)
 		return nil
 	}
 	d := c.newDisplay()
 	defer d.close()
 	return c.follow(ctx, a, d, node, v)
+}
+
+// aborting tells what an abort that was just accepted has to wait for.
+func (c *command) aborting(ctx context.Context, a *client.Client, node string) error {
+	s, err := a.Steps(ctx, node, "")
+	if err != nil {
+		return err
+	}
+	for _, x := range s.Steps {
+		if x.Started.IsZero() || !x.Ended.IsZero() {
+			continue
+		}
+		if !x.Abortable {
+			fmt.Fprintf(c.Out, "abort of node %s is noted: step %s can't be cut off and ends first, at the latest at %s\n", node, x.Step, or(c.clock(x.Deadline), "its own end"))
+			return nil
+		}
+		what := "step " + x.Step + " to stop"
+		if s.Wait != nil {
+			what = c.waitText(*s.Wait)
+		}
+		fmt.Fprintf(c.Out, "abort of node %s has begun: it waits for %s\n", node, what)
+		return nil
+	}
+	fmt.Fprintf(c.Out, "abort of node %s has begun; no step had to be stopped; bessemer node show %s says how it goes\n", node, node)
+	return nil
 }
 
 func (c *command) nodeClean() *cobra.Command {
