@@ -192,6 +192,10 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 		d.restarted()
 	case ClockShifted:
 		d.shifted(e)
+	case PowerRead:
+		d.powerRead(e)
+	case PowerLost:
+		d.powerLost(e)
 	}
 	if d.illegal {
 		return Decision{Node: s.Node, Refuse: d.Refuse}

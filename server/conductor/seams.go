@@ -169,6 +169,20 @@ type Driver interface {
 	Address(info map[string]any) string // the BMC's host for source checks; "" when it has none
 }
 
+// Health is how a BMC has answered lately. A driver that knows (HealthTeller) keeps a breaker for each BMC: when
+// requests have failed too often in a row, it sends none until Next.
+type Health struct {
+	Origin string    // the BMC, as all nodes behind it share it; "" when the node has one of its own
+	Failed int       // requests in a row that came to nothing; 0: the last one was answered
+	Last   string    // what went wrong last, in words
+	Next   time.Time // the breaker is open until then; zero: it is closed
+}
+
+// HealthTeller is a Driver that knows how its BMCs are. Health makes no connection; info is driver_info.
+type HealthTeller interface {
+	Health(info map[string]any) Health
+}
+
 // Access is what a driver needs to open a BMC.
 type Access struct {
 	Node    NodeID

@@ -147,7 +147,9 @@ func (eng *Engine) powerAct(ctx context.Context, b conductor.BMC, e conductor.Ef
 	return conductor.PowerOff, nil
 }
 
-// reach acts, re-reads and confirms. One reading is never trusted for a change: the state must be seen twice (F23).
+// reach acts, re-reads and confirms. The act is asked for whatever the BMC says before, as it may lie, and no reading is
+// trusted alone: after the act the state must be seen twice in a row (F23). The acts are absolute, so that one done twice
+// does no harm (F25).
 func (eng *Engine) reach(ctx context.Context, b conductor.BMC, a conductor.PowerAction, limit time.Duration) error {
 	want := conductor.PowerOff
 	if a == conductor.On {
@@ -159,28 +161,25 @@ func (eng *Engine) reach(ctx context.Context, b conductor.BMC, a conductor.Power
 	var lastErr error
 	seen, asked := 0, time.Time{}
 	for {
-		got, err := b.Power(ctx)
-		if err == nil {
-			last = got
-			if got == want {
-				seen++
-				if seen == 2 {
-					return nil
-				}
-			} else {
-				seen = 0
+		if asked.IsZero() || seen == 0 && time.Since(asked) > limit/3 && a != conductor.GracefulShutdown {
+			if err := b.SetPower(ctx, a); err == nil {
+				asked = time.Now()
+			} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil {
+				return err
 			}
-		} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil {
-			return err
 		}
-		// The act is asked for again only after a while, and only while the machine is seen in the other state.
-		if err == nil && got != want && (asked.IsZero() || eng.cfg.Now().Sub(asked) > limit/3 && a != conductor.GracefulShutdown) {
-			asked = eng.cfg.Now()
-			if err := b.SetPower(ctx, a); err != nil {
-				lastErr = err
-				if f := fault.From(err); !f.Code.Retriable() && ctx.Err() == nil {
-					return err
-				}
+		got, err := b.Power(ctx)
+		switch {
+		case err != nil:
+			seen = 0
+			if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil {
+				return err
+			}
+		case got != want || asked.IsZero():
+			last, seen = got, 0
+		default:
+			if last, seen = got, seen+1; seen == 2 {
+				return nil
 			}
 		}
 		wait := time.Second
@@ -188,13 +187,13 @@ func (eng *Engine) reach(ctx context.Context, b conductor.BMC, a conductor.Power
 			wait = 200 * time.Millisecond
 		}
 		if !pause(ctx, wait) {
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				if last == "" && lastErr != nil {
-					return lastErr
-				}
-				return fault.New(fault.BMCPower, "the machine should be %q, but the BMC says %q after %s", want, cmp.Or(string(last), "nothing"), limit).Because(lastErr)
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return ctx.Err()
 			}
-			return ctx.Err()
+			if lastErr != nil && (last == "" || asked.IsZero()) {
+				return lastErr
+			}
+			return fault.New(fault.BMCPower, "the machine should be %q, but the BMC says %q after %s", want, cmp.Or(string(last), "nothing"), limit).Because(lastErr)
 		}
 	}
 }

@@ -42,6 +42,7 @@ type Config struct {
 	CheckOrigin  func(ctx context.Context, rawURL string) error // T4; nil allows all
 	CanBoot      func() error                                   // why no ramdisk can be booted now; nil: it can
 	Held         func() error                                   // why the server's lease of the store does not hold; nil: it does
+	PowerSync    time.Duration                                  // between two looks at an idle node's power state; 0: never
 }
 
 // Engine is the running core of the server. Its methods are safe for concurrent use. Run must be
@@ -63,6 +64,7 @@ type Engine struct {
 	run      context.Context                    // nil until Run, and after it
 	ready    chan struct{}                      // closed when Run has gone on with what the store held
 	wg       sync.WaitGroup
+	looks    *looks // at idle nodes' power states
 
 	alive time.Time // the stamp in the store; Run's goroutine alone
 }
@@ -85,6 +87,7 @@ func New(cfg Config) (*Engine, error) {
 		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}
+	eng.looks = newLooks(eng)
 	for _, d := range cfg.Drivers {
 		reg, err := step.NewRegistry(append(append([]step.Step{}, d.Steps()...), catalog.InBand...)...)
 		if err != nil {

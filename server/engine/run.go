@@ -26,6 +26,7 @@ func (eng *Engine) Run(ctx context.Context) error {
 	err := eng.recover(run)
 	if err == nil {
 		close(eng.ready)
+		eng.wg.Go(func() { eng.looks.run(run) })
 		eng.watchDeadlines(run)
 	}
 	end()
@@ -84,6 +85,7 @@ func (eng *Engine) recover(ctx context.Context) error {
 		})
 	}
 	for _, n := range nodes {
+		eng.looks.add(n.UUID)
 		if n.Flow == nil || n.Flow.Phase == conductor.PhaseEnded {
 			continue
 		}

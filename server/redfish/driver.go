@@ -45,7 +45,10 @@ type Driver struct {
 	endpoints map[string]*endpoint // by origin
 }
 
-var _ conductor.Driver = (*Driver)(nil)
+var (
+	_ conductor.Driver       = (*Driver)(nil)
+	_ conductor.HealthTeller = (*Driver)(nil)
+)
 
 // New makes the driver. Close ends its sessions.
 func New(cfg Config) *Driver {
@@ -134,6 +137,22 @@ func (d *Driver) Open(ctx context.Context, a conductor.Access) (conductor.BMC, e
 		}
 	}
 	return &bmc{target: t, endpoint: e, account: acct, node: a.Node, log: d.cfg.Log.With("node", a.Node)}, nil
+}
+
+// Health tells how the BMC that driver_info names has answered lately; the zero Health when driver_info names none.
+func (d *Driver) Health(info map[string]any) conductor.Health {
+	u, err := parseAddress(text(info, keyAddress))
+	if err != nil {
+		return conductor.Health{}
+	}
+	origin := u.Scheme + "://" + u.Host
+	d.mu.Lock()
+	e := d.endpoints[origin]
+	d.mu.Unlock()
+	if e == nil {
+		return conductor.Health{Origin: origin}
+	}
+	return e.breaker.health(origin)
 }
 
 // endpoint is the BMC's shared part, made at first use.

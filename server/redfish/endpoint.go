@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -168,6 +169,17 @@ func (b *breaker) fail(why string) {
 	}
 	b.pause = min(max(2*b.pause, breakFirst), breakLongest)
 	b.until = time.Now().Add(b.pause/2 + rand.N(b.pause/2+1))
+}
+
+// health is the breaker's state for people.
+func (b *breaker) health(origin string) conductor.Health {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := conductor.Health{Origin: origin, Failed: b.failed, Next: b.until}
+	if b.failed > 0 {
+		h.Last = b.last
+	}
+	return h
 }
 
 // undecided is told when the caller gave up before the BMC could answer.
