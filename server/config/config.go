@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
@@ -43,8 +44,9 @@ type Server struct {
 	AnyBootSource   bool   // serve media to any address, not only the BMC's
 	TLSCert         string // certificate of the API off loopback; "" makes one
 	TLSKey          string
-	FakeMachines    string // Unix socket of the program that plays fake-hardware's machines; "": they are in memory
-	LogLevel        string // debug, info, warn, error
+	FakeMachines    string        // Unix socket of the program that plays fake-hardware's machines; "": they are in memory
+	PowerSync       time.Duration // between two looks at an idle node's power state; 0: never
+	LogLevel        string        // debug, info, warn, error
 }
 
 // Kind is how a setting's value is written.
@@ -94,6 +96,7 @@ func Settings(e Environment) []Setting {
 		{"tls_cert", Text, "", "certificate file of the API (default: made on the first start)"},
 		{"tls_key", Text, "", "key file of tls_cert"},
 		{"fake_machines", Text, "", "Unix socket of a program that plays the machines of fake-hardware nodes: bessemer simulate"},
+		{"power_sync", Text, "1m", "how often the power state of each idle node is read from its BMC; 0 never"},
 		{"log_level", Text, "info", "debug, info, warn or error"},
 	}
 }
@@ -324,6 +327,11 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 		AdvertiseImages: k.String("advertise_images"), PublicURL: k.String("public_url"),
 		BaseISO: k.String("base_iso"), AnyBootSource: k.Bool("any_boot_source"),
 		TLSCert: k.String("tls_cert"), TLSKey: k.String("tls_key"), FakeMachines: k.String("fake_machines"), LogLevel: k.String("log_level"),
+	}
+	if every, err := time.ParseDuration(k.String("power_sync")); err != nil || every < 0 || every > 0 && every < 10*time.Second {
+		wrong("power_sync", "%q, expected a time of at least 10s, such as 1m, or 0", k.String("power_sync"))
+	} else {
+		s.PowerSync = every
 	}
 	if s.DataDir == "" {
 		wrong("data_dir", "it must not be empty")

@@ -73,6 +73,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"flag":     {flags: map[string]any{"auth": "kerberos"}, want: []string{"--auth", "kerberos", "basic"}},
 		"cidr":     {flags: map[string]any{"allow_origin": []string{"lab"}}, want: []string{"lab", "192.0.2.0/24"}},
 		"address":  {vars: []string{"BESSEMER_LISTEN=localhost"}, want: []string{"BESSEMER_LISTEN", "ADDRESS:PORT"}},
+		"often":    {flags: map[string]any{"power_sync": "1s"}, want: []string{"--power-sync", "10s"}},
 		"pair":     {flags: map[string]any{"tls_cert": "c.pem"}, want: []string{"tls_key"}},
 		"bool":     {vars: []string{"BESSEMER_FORCE_NO_AUTH=perhaps"}, want: []string{"force_no_auth"}},
 	} {
@@ -106,7 +107,7 @@ func TestEverySettingChangesTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := map[string]any{"auth": "basic", "allow_origin": []string{"192.0.2.0/24"}, "agent_network": []string{"192.0.2.0/24"},
-		"public_url": "https://b.example", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9"}
+		"public_url": "https://b.example", "power_sync": "7m", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9"}
 	rows := config.Settings(e)
 	if n := reflect.TypeFor[config.Server]().NumField(); n != len(rows) {
 		t.Errorf("%d fields, %d settings", n, len(rows))
