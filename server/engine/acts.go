@@ -164,8 +164,8 @@ func (eng *Engine) reach(ctx context.Context, b conductor.BMC, a conductor.Power
 		if asked.IsZero() || seen == 0 && time.Since(asked) > limit/3 && a != conductor.GracefulShutdown {
 			if err := b.SetPower(ctx, a); err == nil {
 				asked = time.Now()
-			} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil {
-				return err
+			} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil || fault.Has(err, fault.StorageUnavailable) {
+				return err // what is not the BMC's doing is not waited for here
 			}
 		}
 		got, err := b.Power(ctx)
