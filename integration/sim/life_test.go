@@ -110,8 +110,8 @@ func TestF14_AgentRestartsInsideAStep(t *testing.T) {
 		s.agent().stop()
 		<-time.After(5 * time.Second)
 		s.agent().start()
-		if n := s.until(state.Available, state.CleanFail); n.State != state.Available || len(s.executions()) != 3 || s.boots != 1 {
-			t.Errorf("%q (%s), %d executions, %d boots", n.State, n.LastError, len(s.executions()), s.boots)
+		if n := s.until(state.Available, state.CleanFail); n.State != state.Available || len(s.executions()) != 3 || s.hosts[0].boots != 1 {
+			t.Errorf("%q (%s), %d executions, %d boots", n.State, n.LastError, len(s.executions()), s.hosts[0].boots)
 		}
 		s.once()
 	})
@@ -229,7 +229,7 @@ func TestF03_RandomCrashes(t *testing.T) {
 			s := newSite(t)
 			s.work = slow(4 * time.Minute)
 			s.clean()
-			s.await("the machine is up", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.agents) == 1 })
+			s.await("the machine is up", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.hosts[0].agents) == 1 })
 			var did []string
 			for range 6 {
 				<-time.After(time.Duration(r.Int64N(int64(2 * time.Minute))))

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -40,7 +39,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe}
 
-// site is a server and one machine with its BMC.
+// site is a server and its machines, each with a BMC: most tests have one, n1.
 type site struct {
 	t   *testing.T
 	dir string
@@ -48,12 +47,10 @@ type site struct {
 
 	srv *server // the running one
 
-	mu     sync.Mutex
-	power  conductor.Power
-	media  string
-	boot   conductor.BootTarget
-	boots  int
-	agents []*machine // what the machine booted, the last is running
+	hosts  []*host
+	byNode map[conductor.NodeID]*host
+
+	mu sync.Mutex // also guards what hosts hold
 
 	// work is what each step does; nil works well at once.
 	work func(ctx context.Context, m *machine, name string, c step.Call) error
@@ -61,19 +58,32 @@ type site struct {
 	clock func() time.Time
 	// executed is every step id that any machine began to work on, in order.
 	executed []string
-	log      bytes.Buffer
+
+	level slog.Level
+	logMu sync.Mutex // its own: the server logs while others hold mu
+	log   bytes.Buffer
 }
 
-func newSite(t *testing.T) *site {
-	s := &site{t: t, dir: t.TempDir(), net: simnet.New(), power: conductor.PowerOff}
+func newSite(t *testing.T) *site { return newSites(t, 1, slog.LevelDebug) }
+
+// newSites makes a site of machines n1, n2, …; the server logs from a level on.
+func newSites(t *testing.T, machines int, level slog.Level) *site {
+	s := &site{t: t, dir: t.TempDir(), net: simnet.New(), byNode: map[conductor.NodeID]*host{}, level: level}
 	s.start()
 	t.Cleanup(func() {
-		s.powerOff()
+		for _, h := range s.hosts {
+			h.off()
+		}
 		s.stop()
 	})
-	n := conductor.Node{Name: "n1", Driver: "rack", DriverInfo: map[string]any{}}
-	if _, err := s.srv.c.CreateNode(t.Context(), conductor.Caller{Name: "op"}, n, nil); err != nil {
-		t.Fatal(err)
+	for i := range machines {
+		h := newHost(s, i+1)
+		n, err := s.srv.c.CreateNode(t.Context(), conductor.Caller{Name: "op"}, conductor.Node{Name: h.name, Driver: "rack", DriverInfo: map[string]any{}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.hosts = append(s.hosts, h)
+		s.byNode[n.UUID] = h
 	}
 	return s
 }
@@ -110,7 +120,7 @@ func (s *site) start() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &server{cancel: cancel}
-	log := slog.New(slog.NewTextHandler(&locked{s: s}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(&locked{s: s}, &slog.HandlerOptions{Level: s.level}))
 	var err error
 	v.store, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(s.dir, "b.db"), Sealer: plain{}, Log: log, Now: time.Now})
 	must(err)
@@ -158,8 +168,8 @@ func (s *site) stop() {
 type locked struct{ s *site }
 
 func (l *locked) Write(p []byte) (int, error) {
-	l.s.mu.Lock()
-	defer l.s.mu.Unlock()
+	l.s.logMu.Lock()
+	defer l.s.logMu.Unlock()
 	return l.s.log.Write(p)
 }
 
@@ -190,8 +200,8 @@ func (s *site) until(want ...state.State) conductor.Node {
 		<-time.After(time.Second)
 	}
 	n := s.node()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
 	s.t.Fatalf("after 6 hours the state is %q (%s, %+v), not %v; the server says\n%s", n.State, n.LastError, n.Flow, want, tail(s.log.String()))
 	return n
 }
@@ -217,102 +227,10 @@ func (s *site) executions() []string {
 	return slices.Clone(s.executed)
 }
 
-// rack is the hardware type: its one board is the site's.
-type rack struct{ s *site }
-
-func (rack) Name() string { return "rack" }
-func (rack) Interfaces() map[string][]string {
-	return map[string][]string{"boot": {"redfish-virtual-media"}, "deploy": {"direct"}, "power": {"redfish"}}
-}
-func (rack) Properties() map[string]string                                   { return nil }
-func (rack) SecretKeys() []string                                            { return nil }
-func (rack) Validate(map[string]any) error                                   { return nil }
-func (rack) Steps() []step.Step                                              { return nil }
-func (r rack) Open(context.Context, conductor.Access) (conductor.BMC, error) { return board(r), nil }
-func (rack) Address(map[string]any) string                                   { return "192.0.2.1" }
-
-type board struct{ s *site }
-
-func (b board) Facts(context.Context) (conductor.Facts, error) {
-	p, err := b.Power(context.Background())
-	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi", VirtualMedia: true}, err
-}
-
-func (b board) Power(context.Context) (conductor.Power, error) {
-	b.s.mu.Lock()
-	defer b.s.mu.Unlock()
-	return b.s.power, nil
-}
-
-// SetPower boots the ramdisk when the medium is in and to be booted from.
-func (b board) SetPower(_ context.Context, a conductor.PowerAction) error {
-	s := b.s
-	if a != conductor.On {
-		s.powerOff()
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.power == conductor.PowerOn {
-		return nil
-	}
-	s.power = conductor.PowerOn
-	if s.boot.Device == "cdrom" && s.media != "" {
-		s.boots++
-		token := strings.TrimPrefix(s.media, "http://192.0.2.9:6387/boot/")
-		cfg, err := s.srv.c.Medium(context.Background(), token, netip.MustParseAddr("192.0.2.1"))
-		if err != nil {
-			return fmt.Errorf("the BMC reads the medium: %w", err)
-		}
-		m := &machine{s: s, dir: filepath.Join(s.dir, fmt.Sprintf("tmpfs%d", s.boots)), addr: "192.0.2.50", boot: cfg, id: fmt.Sprintf("boot-%d", s.boots)}
-		s.agents = append(s.agents, m)
-		m.start()
-	}
-	if !s.boot.Always {
-		s.boot = conductor.BootTarget{}
-	}
-	return nil
-}
-
-// powerOff ends whatever runs, at once.
-func (s *site) powerOff() {
-	s.mu.Lock()
-	s.power = conductor.PowerOff
-	var m *machine
-	if len(s.agents) > 0 {
-		m = s.agents[len(s.agents)-1]
-	}
-	s.mu.Unlock()
-	if m != nil {
-		m.stop()
-	}
-}
-
-func (b board) SetBoot(_ context.Context, t conductor.BootTarget) error {
-	b.s.mu.Lock()
-	defer b.s.mu.Unlock()
-	b.s.boot = t
-	return nil
-}
-
-func (b board) Boot(context.Context) (conductor.BootTarget, error) {
-	b.s.mu.Lock()
-	defer b.s.mu.Unlock()
-	return b.s.boot, nil
-}
-
-func (b board) SetMedia(_ context.Context, url string) error {
-	b.s.mu.Lock()
-	defer b.s.mu.Unlock()
-	b.s.media = url
-	return nil
-}
-
-func (b board) Steps(context.Context) ([]step.Bound, error) { return nil, nil }
-
 // machine is a ramdisk in one boot; its agent process may be stopped and started.
 type machine struct {
 	s    *site
+	host *host  // nil: a rogue, which is no node's
 	dir  string // tmpfs
 	addr string
 	id   string
@@ -339,7 +257,7 @@ func (m *machine) Run(ctx context.Context, name string, c step.Call) (step.Resul
 	if name != "deploy.erase_devices" {
 		return step.Result{}, nil
 	}
-	id, _ := disk.ID()
+	id, _ := m.disk().ID()
 	r := catalog.Erased{ID: id, Method: "overwrite", To: id.Size}
 	r.Verify.Mode = "sample"
 	return step.Result{Data: map[string]any{"devices": []catalog.Erased{r}}}, nil
@@ -367,8 +285,8 @@ func (m *machine) start() {
 	}
 	client, err := agentchannel.New(agentchannel.Config{
 		Boot: m.boot, Key: key, BootID: m.id, Version: "sim", Seq: journal.Seq, Now: now, Log: log,
-		Inventory: inventory.Inventory{Disks: []inventory.Disk{disk}, CPU: inventory.CPU{Count: 2, Architecture: "x86_64"},
-			Interfaces: []inventory.Interface{{MACAddress: "52:54:00:00:00:01"}}},
+		Inventory: inventory.Inventory{Disks: []inventory.Disk{m.disk()}, CPU: inventory.CPU{Count: 2, Architecture: "x86_64"},
+			Interfaces: []inventory.Interface{{MACAddress: "52:54:00:00:00:01"}}}, // nothing is decided by it
 		Trouble: func(words string) { m.mu.Lock(); defer m.mu.Unlock(); m.trouble = append(m.trouble, words) },
 		Dial:    func(ctx context.Context, _, _ string) (net.Conn, error) { return m.s.net.Dial(ctx, m.addr) },
 	})
@@ -399,11 +317,11 @@ func (m *machine) stop() {
 	end()
 }
 
-// agent is the machine that runs now.
+// agent is what n1 runs now.
 func (s *site) agent() *machine {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.agents[len(s.agents)-1]
+	return s.hosts[0].agents[len(s.hosts[0].agents)-1]
 }
 
 // words is all that the console was told.
