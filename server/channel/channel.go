@@ -274,9 +274,13 @@ func (c *Channel) session(r *http.Request) (conductor.Session, error) {
 	if !ok || text == "" || len(text) > api.MaxToken {
 		return conductor.Session{}, fault.New(fault.ChannelToken, "the request carries no usable token")
 	}
-	claims, err := c.Tokens.Verify(text, p.Key, c.Now())
-	if err != nil {
-		return conductor.Session{}, err
+	now, known := c.Now(), memory(r.Context())
+	claims, ok := known.verified(text, now)
+	if !ok {
+		if claims, err = c.Tokens.Verify(text, p.Key, now); err != nil {
+			return conductor.Session{}, err
+		}
+		known.verify(text, claims, now)
 	}
 	if !c.byNode.take(claims.Node) {
 		return conductor.Session{}, fault.New(fault.RequestRate, "more than %.0f requests a second come from this node", c.Limits.NodeRate)
@@ -345,6 +349,12 @@ func retryAfter() int {
 
 // peer is who speaks: without a client certificate nobody does.
 func peer(r *http.Request) (conductor.Peer, error) {
+	known := memory(r.Context())
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if known.peer.Key != "" {
+		return known.peer, nil
+	}
 	addr, err := source(r)
 	if err != nil {
 		return conductor.Peer{}, err
@@ -356,7 +366,8 @@ func peer(r *http.Request) (conductor.Peer, error) {
 	if leaf == nil {
 		return conductor.Peer{}, fault.New(fault.ChannelToken, "the connection carries no client certificate")
 	}
-	return conductor.Peer{Key: Thumbprint(leaf.Raw), Addr: addr}, nil
+	known.peer = conductor.Peer{Key: Thumbprint(leaf.Raw), Addr: addr}
+	return known.peer, nil
 }
 
 func source(r *http.Request) (netip.Addr, error) {

@@ -53,6 +53,7 @@ func (c *Channel) server(base context.Context, id *Identity) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    2 * api.MaxToken,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       remember,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 }

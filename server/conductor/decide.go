@@ -138,6 +138,18 @@ func (AgentSilent) event()     {}
 func (ServerRestarted) event() {}
 func (ClockShifted) event()    {}
 
+// LooksAtDisks tells whether Decide may look at Snapshot's inventories for this event; for the others they need not be
+// read. They are the largest things that a node has, and most events concern no disk.
+func LooksAtDisks(e Event) bool {
+	switch e := e.(type) {
+	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, DeadlinePassed, AgentSilent, ServerRestarted, ClockShifted:
+		return false
+	case EffectDone:
+		return e.Effect.Kind != EffectBoot && e.Effect.Kind != EffectEject
+	}
+	return true
+}
+
 // Decision is what follows from an event. It is committed whole, then the effects are carried out. Refuse is the
 // answer to whoever caused the event; a refusal may still change the node (a contested claim does).
 type Decision struct {

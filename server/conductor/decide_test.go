@@ -3,6 +3,7 @@ package conductor
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -61,8 +62,18 @@ func newLife(t *testing.T, disks ...inventory.Disk) *life {
 // do applies an event and returns the refusal.
 func (l *life) do(e Event) error {
 	l.t.Helper()
-	before := l.s.Node
+	before, ids := l.s.Node, l.ids
 	d := Decide(l.s, e, l.now)
+	if !LooksAtDisks(e) {
+		blind := l.s
+		blind.Seen, blind.Accepted = nil, nil
+		made := l.ids
+		l.ids = ids
+		if b := Decide(blind, e, l.now); !reflect.DeepEqual(b, d) {
+			l.t.Fatalf("%T looks at the disks, and LooksAtDisks says that it does not: %+v, without inventories %+v", e, d, b)
+		}
+		l.ids = made
+	}
 	if !d.Changed {
 		return d.Refuse
 	}

@@ -112,24 +112,10 @@ func (eng *Engine) session(tx conductor.Tx, s conductor.Session) (conductor.Node
 // Heartbeat takes a sign of life. A stale sequence number is channel.stale_message and changes nothing.
 func (eng *Engine) Heartbeat(ctx context.Context, s conductor.Session, r api.HeartbeatRequest) error {
 	id := s.Claims.Node
-	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := eng.session(tx, s)
-		if err != nil {
-			return err
-		}
-		eng.mu.Lock()
-		defer eng.mu.Unlock()
-		a := eng.agents[id]
-		if a == nil || a.generation != n.Boot.Generation {
-			a = &presence{generation: n.Boot.Generation, seq: n.Boot.SeqSeen}
-			eng.agents[id] = a
-		}
-		if r.Seq <= a.seq {
-			return fault.New(fault.ChannelStale, "message %d after %d", r.Seq, a.seq)
-		}
-		a.seq = r.Seq
-		return nil
-	})
+	b, err := eng.stands(ctx, s)
+	if err == nil {
+		err = eng.inOrder(id, b, r.Seq)
+	}
 	if err != nil {
 		return err
 	}
@@ -143,6 +129,22 @@ func (eng *Engine) Heartbeat(ctx context.Context, s conductor.Session, r api.Hea
 		}
 	}
 	return eng.beat(ctx, s)
+}
+
+// inOrder takes a message's number, which must be higher than all before it (safety.md §2.6).
+func (eng *Engine) inOrder(id conductor.NodeID, b *conductor.Boot, seq uint64) error {
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	a := eng.agents[id]
+	if a == nil || a.generation != b.Generation {
+		a = &presence{generation: b.Generation, seq: b.SeqSeen}
+		eng.agents[id] = a
+	}
+	if seq <= a.seq {
+		return fault.New(fault.ChannelStale, "message %d after %d", seq, a.seq)
+	}
+	a.seq = seq
+	return nil
 }
 
 // applyAs applies an agent's event, with the session checked again inside the transaction that acts on it.
@@ -225,18 +227,11 @@ func (eng *Engine) mayRead(n conductor.Node, name, secret string) bool {
 
 // Log keeps what the agent says. It never fails the agent's work: a full disk drops lines and counts them (F38).
 func (eng *Engine) Log(ctx context.Context, s conductor.Session, r api.LogRequest) error {
-	var gen uint64
-	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := eng.session(tx, s)
-		if err == nil {
-			gen = n.Boot.Generation
-		}
-		return err
-	})
+	b, err := eng.stands(ctx, s)
 	if err != nil {
 		return err
 	}
-	if err := eng.cfg.Logs.Append(s.Claims.Node, gen, r.Offset, r.Data); err != nil {
+	if err := eng.cfg.Logs.Append(s.Claims.Node, b.Generation, r.Offset, r.Data); err != nil {
 		return err
 	}
 	eng.notify(s.Claims.Node)

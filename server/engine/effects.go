@@ -121,13 +121,7 @@ func (eng *Engine) order(e conductor.Effect) {
 // handOver reads the command from the store, which decides whether it is still offered.
 func (eng *Engine) handOver(e conductor.Effect) error {
 	var r conductor.StepRecord
-	err := eng.cfg.Store.Update(context.Background(), func(tx conductor.Tx) error {
-		var err error
-		if r, err = tx.Step(e.Step); err != nil {
-			return err
-		}
-		return tx.DoneEffect(e.ID)
-	})
+	err := eng.cfg.Store.View(context.Background(), func(tx conductor.Tx) (err error) { r, err = tx.Step(e.Step); return err })
 	switch {
 	case err != nil:
 		eng.cfg.Log.Error("hand over a command", "node", e.Node, "step", e.Step, "err", err)
@@ -140,7 +134,24 @@ func (eng *Engine) handOver(e conductor.Effect) error {
 		eng.cfg.Dispatcher.Offer(e.Node, r.Generation, *r.Command)
 		failpoint.Here("order.offer.after")
 	}
+	if err == nil {
+		eng.mu.Lock()
+		eng.given = append(eng.given, e.ID)
+		eng.mu.Unlock()
+	}
 	return err
+}
+
+// forget clears given orders from the store. They go together with what is written anyway every few seconds: a commit
+// of its own for each would stand between a step's end and the next one's start. An order that a crash leaves there is
+// given once more, which changes nothing.
+func (eng *Engine) forget(tx conductor.Tx, given []int64) error {
+	for _, id := range given {
+		if err := tx.DoneEffect(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // view reads as soon as the store can be read: that it can't is no reason to give up an effect (I30).

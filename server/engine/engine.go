@@ -48,9 +48,10 @@ type Config struct {
 // Engine is the running core of the server. Its methods are safe for concurrent use. Run must be
 // running for effects to be carried out.
 type Engine struct {
-	cfg      Config
-	drivers  map[string]conductor.Driver
-	catalogs map[string]*step.Registry
+	cfg       Config
+	drivers   map[string]conductor.Driver
+	catalogs  map[string]*step.Registry
+	standings *standings
 
 	mu       sync.Mutex
 	workers  map[conductor.NodeID]*worker
@@ -59,6 +60,7 @@ type Engine struct {
 	versions map[conductor.NodeID]int64 // of the newest decision that was carried outside
 	agents   map[conductor.NodeID]*presence
 	fenced   map[conductor.NodeID]bool // about to lose power for a boot: nobody looks itself up (acts.go)
+	given    []int64                   // orders that the dispatcher has, by effect, still in the store
 	subs     map[*subscription]struct{}
 	paces    map[conductor.NodeID]chan struct{} // closed when a watcher of the node comes or goes
 	run      context.Context                    // nil until Run, and after it
@@ -82,8 +84,10 @@ func New(cfg Config) (*Engine, error) {
 	if len(cfg.BootKey) != 32 {
 		return nil, fmt.Errorf("boot key: %d bytes, want 32", len(cfg.BootKey))
 	}
+	known := &standings{m: map[conductor.NodeID]*standing{}}
+	cfg.Store = watchedStore{cfg.Store, known}
 	eng := &Engine{
-		cfg: cfg, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
+		cfg: cfg, standings: known, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
 		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}
@@ -113,8 +117,8 @@ func newSalt() []byte {
 	return b
 }
 
-// snapshot reads all that Decide needs of a node.
-func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node) (conductor.Snapshot, error) {
+// snapshot reads all that Decide needs of a node for an event.
+func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, e conductor.Event) (conductor.Snapshot, error) {
 	s := conductor.Snapshot{Node: n, Registry: eng.catalogs[n.Driver], Timeouts: eng.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
 	if s.Registry == nil {
 		return s, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
@@ -128,6 +132,9 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node) (conductor.Snapsh
 			return s, err
 		}
 		eng.freshen(s.Steps)
+	}
+	if !conductor.LooksAtDisks(e) {
+		return s, nil
 	}
 	if n.Boot != nil && !n.Boot.Redeemed.IsZero() {
 		if s.Seen, err = inventoryOf(tx.InventoryOf(n.UUID, n.Boot.Generation)); err != nil {
@@ -183,7 +190,7 @@ func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func
 		if err != nil {
 			return err
 		}
-		s, err := eng.snapshot(tx, n)
+		s, err := eng.snapshot(tx, n, e)
 		if err != nil {
 			return err
 		}

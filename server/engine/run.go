@@ -3,7 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
-	"maps"
+	"slices"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -133,12 +133,22 @@ func (eng *Engine) recover(ctx context.Context) error {
 	return stored(func() error { return eng.stamp(ctx, eng.cfg.Now()) })
 }
 
+// stamp says that the server lives, and clears what was done since the last time.
 func (eng *Engine) stamp(ctx context.Context, now time.Time) error {
+	eng.mu.Lock()
+	given := slices.Clone(eng.given)
+	eng.mu.Unlock()
 	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		if err := eng.forget(tx, given); err != nil {
+			return err
+		}
 		return tx.PutSetting(stampKey, now.UTC().Format(time.RFC3339Nano))
 	})
 	if err == nil {
 		eng.alive = now.UTC().Round(0)
+		eng.mu.Lock()
+		eng.given = slices.Delete(eng.given, 0, len(given)) // others were added behind them
+		eng.mu.Unlock()
 	}
 	return err
 }
@@ -206,23 +216,31 @@ func (eng *Engine) shift(ctx context.Context, by time.Duration, now time.Time) e
 // due applies what has passed. Decide looks again at the stored deadline before it acts on it. Time before listening is
 // no silence: the server was away, or stood still, and could not hear.
 func (eng *Engine) due(ctx context.Context, now, listening time.Time) {
+	type candidate struct {
+		id conductor.NodeID
+		waitIndex
+	}
+	var late []candidate
+	silent := func(since time.Time) bool { return now.Sub(since) > eng.cfg.Timeouts.Silent }
 	eng.mu.Lock()
-	waits := maps.Clone(eng.waits)
+	for id, w := range eng.waits {
+		if !now.Before(w.deadline) || w.phase == conductor.PhaseAgent && silent(w.since) && silent(listening) {
+			late = append(late, candidate{id, w})
+		}
+	}
 	eng.mu.Unlock()
-	for id, w := range waits {
+	for _, w := range late {
+		id := w.id
 		var e conductor.Event = conductor.DeadlinePassed{}
 		if now.Before(w.deadline) {
-			if w.phase != conductor.PhaseAgent {
+			heard := eng.cfg.Dispatcher.Heard(id, w.generation)
+			if !silent(heard) {
 				continue
 			}
-			heard := eng.cfg.Dispatcher.Heard(id, w.generation)
 			for _, since := range []time.Time{w.since, listening} {
 				if heard.Before(since) {
 					heard = since
 				}
-			}
-			if now.Sub(heard) <= eng.cfg.Timeouts.Silent {
-				continue
 			}
 			e = conductor.AgentSilent{Since: heard}
 		}
