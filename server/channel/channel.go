@@ -68,6 +68,7 @@ type Channel struct {
 	byAddr  *buckets[netip.Addr]
 	byNode  *buckets[conductor.NodeID]
 	lookups *gate
+	turns   *turns
 }
 
 // New makes the handler.
@@ -80,6 +81,7 @@ func New(cfg Config) *Channel {
 		byAddr:  newBuckets[netip.Addr](cfg.Limits.AddressRate, cfg.Limits.AddressBurst, cfg.Now),
 		byNode:  newBuckets[conductor.NodeID](cfg.Limits.NodeRate, cfg.Limits.NodeBurst, cfg.Now),
 		lookups: newGate(cfg.Limits.Lookups),
+		turns:   newTurns(cfg.Limits.AllLookups, cfg.Now),
 	}
 	c.mux.HandleFunc("POST "+api.PathLookup, c.lookup)
 	c.mux.HandleFunc("POST "+api.PathHeartbeat, authenticated(c, c.heartbeat))
@@ -123,6 +125,12 @@ func (c *Channel) lookup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.lookups.leave(from)
+	if !c.turns.enter(r.Context()) {
+		w.Header().Set("Retry-After", strconv.Itoa(c.turns.comeBack()))
+		c.refuse(w, r, fault.New(fault.RequestOverload, "the server is busy with the lookups of other machines"))
+		return
+	}
+	defer c.turns.leave()
 	var q api.LookupRequest
 	var inv inventory.Inventory
 	err = api.DecodeLookup(r.Body, &q)
@@ -318,7 +326,7 @@ func (c *Channel) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		log.Info("agent request refused", "reason", f.Reason, "node", f.Node, "err", err, "cause", f.Cause)
 	}
-	if f.Code == fault.Unavailable || f.Code == fault.Busy {
+	if (f.Code == fault.Unavailable || f.Code == fault.Busy) && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter()))
 	}
 	c.write(w, r, f.Code.Status(), api.FaultOf(&f))

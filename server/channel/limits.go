@@ -17,13 +17,14 @@ type Limits struct {
 	Conns        int     // connections, all together
 	AddressConns int     // connections of one address
 	Lookups      int     // of one address at once: each may be large, and nothing is proven before it is read
+	AllLookups   int     // of all addresses at once; the others wait their turn, or are told to come back
 	DialRate     float64 // new connections a second of one address: each costs a handshake
 	DialBurst    float64
 }
 
 // DefaultLimits suit a node per address with room for some behind one router.
 func DefaultLimits() Limits {
-	return Limits{AddressRate: 100, AddressBurst: 200, NodeRate: 30, NodeBurst: 90, Conns: 32768, AddressConns: 64, Lookups: 4, DialRate: 10, DialBurst: 100}
+	return Limits{AddressRate: 100, AddressBurst: 200, NodeRate: 30, NodeBurst: 90, Conns: 32768, AddressConns: 64, Lookups: 4, AllLookups: 32, DialRate: 10, DialBurst: 100}
 }
 
 func (l Limits) withDefaults() Limits {
@@ -44,6 +45,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Lookups == 0 {
 		l.Lookups = d.Lookups
+	}
+	if l.AllLookups == 0 {
+		l.AllLookups = d.AllLookups
 	}
 	return l
 }

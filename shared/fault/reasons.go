@@ -18,6 +18,7 @@ const (
 	RequestForbidden   Reason = "request.forbidden"
 	RequestVersion     Reason = "request.version"
 	RequestRate        Reason = "request.rate_limited"
+	RequestOverload    Reason = "request.overload"
 	MethodNotAllowed   Reason = "request.method_not_allowed"
 	RequestPath        Reason = "request.path_unknown"
 	NodeNotFound       Reason = "node.not_found"
@@ -122,6 +123,7 @@ var Reasons = []Row{
 	{RequestForbidden, Forbidden, "The caller may not do this.", "ask an administrator"},
 	{RequestVersion, Invalid, "The API version asked for is outside the range served.", "ask for a version inside the range named in the answer's headers"},
 	{RequestRate, Unavailable, "Too many requests from one address.", "wait and try again"},
+	{RequestOverload, Unavailable, "More machines look themselves up at once than the server takes at a time.", "nothing is to be done: each tries again by itself"},
 	{MethodNotAllowed, Invalid, "The method is not served at this path.", "compare the request with the reference page of the API"},
 	{RequestPath, NotFound, "Nothing is served at this path in the version asked for.", "compare the path and the version with the reference page of the API"},
 	{NodeNotFound, NotFound, "No node has this name or UUID.", "bessemer node list shows the nodes"},
