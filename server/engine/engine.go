@@ -117,8 +117,8 @@ func newSalt() []byte {
 	return b
 }
 
-// snapshot reads all that Decide needs of a node for an event.
-func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, e conductor.Event) (conductor.Snapshot, error) {
+// snapshot reads all that Decide needs of a node; its inventories only with disks.
+func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (conductor.Snapshot, error) {
 	s := conductor.Snapshot{Node: n, Registry: eng.catalogs[n.Driver], Timeouts: eng.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
 	if s.Registry == nil {
 		return s, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
@@ -133,7 +133,7 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, e conductor.Event
 		}
 		eng.freshen(s.Steps)
 	}
-	if !conductor.LooksAtDisks(e) {
+	if !disks {
 		return s, nil
 	}
 	if n.Boot != nil && !n.Boot.Redeemed.IsZero() {
@@ -190,7 +190,7 @@ func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func
 		if err != nil {
 			return err
 		}
-		s, err := eng.snapshot(tx, n, e)
+		s, err := eng.snapshot(tx, n, conductor.LooksAtDisks(e))
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision
 		if err != nil {
 			return err
 		}
-		s, err := eng.snapshot(tx, n)
+		s, err := eng.snapshot(tx, n, true)
 		if err != nil {
 			return err
 		}
