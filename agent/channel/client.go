@@ -231,6 +231,9 @@ func (c *Client) lookup(ctx context.Context) (string, error) {
 	return a.Token, nil
 }
 
+// Forget drops the token: the next request looks this machine up anew, as a restarted process does.
+func (c *Client) Forget() { c.renew("") }
+
 // Admitted is the last answer to a lookup; zero before the first.
 func (c *Client) Admitted() api.LookupAnswer {
 	c.mu.Lock()

@@ -1,8 +1,9 @@
 // Bench measures, and writes pages of docs/benchmarks: Go's benchmarks of packages, the ramdisk's size, its way from power
-// on to the lookup beside a bare kernel's, and what the demo keeps (package figures): its stages and its machines' memory. It never compares with an older run: the pages are in version
-// control for that. Start at run.
+// on to the lookup beside a bare kernel's, a server under a simulated fleet, and what the demo keeps (package figures):
+// its stages and its machines' memory. It never compares with an older run: the pages are in version control for that.
+// Start at run.
 //
-//	bench [-time 1s] [-packages=false] [-boot=false] [-demo=false]
+//	bench [-time 1s] [-packages=false] [-boot=false] [-load=false] [-demo=false]
 package main
 
 import (
@@ -33,9 +34,16 @@ func main() {
 	flag.BoolVar(&o.packages, "packages", true, "run Go's benchmarks of all packages")
 	flag.BoolVar(&o.boot, "boot", true, "measure the ramdisk's size and boot; takes about two minutes")
 	flag.BoolVar(&o.demo, "demo", true, "run the demo; takes about three minutes. Without it the figures of the last run are used")
+	flag.BoolVar(&o.load, "load", true, "run a server under a simulated fleet; takes about eight minutes")
+	flag.IntVar(&o.nodes, "load-nodes", 5000, "machines of that fleet")
+	bare := flag.String("bare", "", "serve the bare handler, with this folder; the program starts itself so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *bare != "" {
+		fmt.Fprintln(os.Stderr, "bench:", serveBare(ctx, *bare))
+		os.Exit(1)
+	}
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -45,6 +53,8 @@ func main() {
 type options struct {
 	root, out, time      string
 	packages, boot, demo bool
+	load                 bool
+	nodes                int
 }
 
 func run(ctx context.Context, o options) error {
@@ -64,6 +74,11 @@ func run(ctx context.Context, o options) error {
 	}
 	if o.boot {
 		if err := benchmarkRamdisk(ctx, o); err != nil {
+			return err
+		}
+	}
+	if o.load {
+		if err := measureLoad(ctx, o.root, o.nodes); err != nil {
 			return err
 		}
 	}

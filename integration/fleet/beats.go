@@ -45,14 +45,34 @@ func (f *Fleet) Joined(ctx context.Context, n int) int {
 }
 
 // Beats sends heartbeats that are not held, at a fixed rate, for a time, from the quiet agents in turn. It is open
-// loop: a heartbeat is sent when its time has come, whatever became of those before, and its latency counts from
-// then. It returns what was measured, after all are answered.
+// loop: a heartbeat is sent when its time has come, and its latency counts from then, whatever became of those before;
+// only an agent's own wait for each other. It returns what was measured, after all are answered.
 func (f *Fleet) Beats(ctx context.Context, rate float64, lasting time.Duration) (Timing, error) {
+	return f.fire(ctx, rate, lasting, func(b *beating) error {
+		var q api.HeartbeatRequest
+		q.Running, q.Progress = b.ex.Running()
+		_, err := b.client.Heartbeat(ctx, q)
+		return err
+	})
+}
+
+// Lookups is the same with lookups: the quiet agents look themselves up again, as restarted processes do, on the
+// connections that they have.
+func (f *Fleet) Lookups(ctx context.Context, rate float64, lasting time.Duration) (Timing, error) {
+	return f.fire(ctx, rate, lasting, func(b *beating) error {
+		b.client.Forget()
+		_, err := b.client.Lookup(ctx)
+		return err
+	})
+}
+
+// fire lets the quiet agents act in turn, at a fixed rate.
+func (f *Fleet) fire(ctx context.Context, rate float64, lasting time.Duration, act func(*beating) error) (Timing, error) {
 	f.mu.Lock()
 	agents := append([]*machine(nil), f.quiet...)
 	f.mu.Unlock()
 	if len(agents) == 0 {
-		return Timing{}, fmt.Errorf("no agent is there to send heartbeats")
+		return Timing{}, fmt.Errorf("no agent runs a step")
 	}
 	var took histogram
 	var wg sync.WaitGroup
@@ -80,9 +100,7 @@ func (f *Fleet) Beats(ctx context.Context, rate float64, lasting time.Duration) 
 		wg.Go(func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			var q api.HeartbeatRequest
-			q.Running, q.Progress = b.ex.Running()
-			if _, err := b.client.Heartbeat(ctx, q); err == nil {
+			if act(b) == nil {
 				took.add(time.Since(at))
 			}
 		})

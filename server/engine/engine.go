@@ -136,15 +136,18 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 	if !disks {
 		return s, nil
 	}
-	if n.Boot != nil && !n.Boot.Redeemed.IsZero() {
-		if s.Seen, err = inventoryOf(tx.InventoryOf(n.UUID, n.Boot.Generation)); err != nil {
-			return s, err
-		}
-	}
-	if s.Accepted, err = inventoryOf(tx.Inventory(n.UUID)); err != nil {
+	accepted, err := tx.Inventory(n.UUID)
+	if s.Accepted, err = inventoryOf(accepted, err); err != nil {
 		return s, err
 	}
-	return s, nil
+	switch {
+	case n.Boot == nil || n.Boot.Redeemed.IsZero():
+	case s.Accepted != nil && accepted.Generation == n.Boot.Generation:
+		s.Seen = s.Accepted // they are one: a large one is read once
+	default:
+		s.Seen, err = inventoryOf(tx.InventoryOf(n.UUID, n.Boot.Generation))
+	}
+	return s, err
 }
 
 func inventoryOf(i conductor.StoredInventory, err error) (*inventory.Inventory, error) {
