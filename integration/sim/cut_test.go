@@ -125,8 +125,8 @@ func TestF15_EraseGoesOnAfterAReset(t *testing.T) {
 				s.start()
 			}
 			n := s.until(state.Available, state.CleanFail)
-			if n.State != state.Available || s.boots != 2 || n.Maintenance {
-				t.Fatalf("%q (%s), %d boots", n.State, n.LastError, s.boots)
+			if n.State != state.Available || s.hosts[0].boots != 2 || n.Maintenance {
+				t.Fatalf("%q (%s), %d boots", n.State, n.LastError, s.hosts[0].boots)
 			}
 			if got := e.starts(); len(got) != 2 || got[0] != 0 || got[1] < 38 || got[1] > 42 {
 				t.Errorf("server restarted %v: the attempts began at %v %%", server, got)
@@ -224,8 +224,8 @@ func TestF16_AStepThatHangsWhileTheAgentLives(t *testing.T) {
 		}
 		close(free)
 		<-time.After(10 * time.Minute)
-		if b := n.Boot; !b.Ended || s.power != conductor.PowerOff || len(s.executions()) != 1 {
-			t.Errorf("not fenced: boot ended %v, machine %q, %d executions", b.Ended, s.power, len(s.executions()))
+		if b := n.Boot; !b.Ended || s.hosts[0].power != conductor.PowerOff || len(s.executions()) != 1 {
+			t.Errorf("not fenced: boot ended %v, machine %q, %d executions", b.Ended, s.hosts[0].power, len(s.executions()))
 		}
 		s.once()
 	})
@@ -241,7 +241,7 @@ func TestF16_AStepThatWorksWhileTheAgentIsCutOff(t *testing.T) {
 		s.clean()
 		s.await("30 % erased", func() bool { return e.at(30) })
 		s.net.Down(true)
-		s.await("it is booted again", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.boots == 2 })
+		s.await("it is booted again", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.hosts[0].boots == 2 })
 		if !e.at(34) {
 			t.Error("it did not go on while it was cut off")
 		}
