@@ -161,7 +161,7 @@ func bareInserts(ctx context.Context, size int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "db"), Sealer: keys, Log: quiet})
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "db"), Sealer: keys, Log: quiet, Now: time.Now})
 	if err != nil {
 		return 0, err
 	}
