@@ -119,11 +119,11 @@ func (d *decider) replan() bool {
 	if f.Flow != state.Clean || f.Manual || d.planned(eraseStep) == nil {
 		return true
 	}
-	// Only what no step of this run has claimed yet is laid in order again.
+	// Only what no step of this run has claimed yet is laid in order again; a new attempt keeps the old one's place.
 	var order []StepRecord
 	last := 0
 	for _, r := range d.s.Steps {
-		if r.State == StepPlanned && r.Step.Where == step.InBand {
+		if r.State == StepPlanned && r.Step.Where == step.InBand && r.Attempt == 1 {
 			order = append(order, r)
 		} else {
 			last = max(last, r.Order+1)

@@ -72,6 +72,9 @@ func TestF15_I12_AResetInTheMiddle(t *testing.T) {
 	if second.ID == first.ID || second.Attempt != 2 || second.Generation != old+1 {
 		t.Fatalf("the second attempt: %+v", second)
 	}
+	if second.Order != first.Order {
+		t.Errorf("the second attempt is number %d of the plan, the first was number %d", second.Order, first.Order) // I10
+	}
 	if got := second.Command.Resume; !reflect.DeepEqual(got, []step.Checkpoint{at}) {
 		t.Errorf("it goes on at %+v, expected %+v", got, at)
 	}
