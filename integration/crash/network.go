@@ -22,6 +22,7 @@ type network struct {
 	down  chan struct{}  // not nil: nothing passes until it is closed
 	limit func() int     // bytes that a connection lets pass each way before it breaks; nil: no end
 	open  map[*link]bool // connections now
+	torn  int            // how many broke by limit
 }
 
 // link is one connection of an agent and its other half.
@@ -106,6 +107,13 @@ func (s *Site) Tear(most int, seed uint64) {
 	n.limit = func() int { return 1 + r.IntN(most) }
 }
 
+// Torn is how many connections broke by Tear so far.
+func (s *Site) Torn() int {
+	s.network.mu.Lock()
+	defer s.network.mu.Unlock()
+	return s.network.torn
+}
+
 // pass waits while the network is down; ok is false for a connection that has to break.
 func (n *network) pass(l *link) bool {
 	n.mu.Lock()
@@ -163,7 +171,11 @@ func (n *network) copy(l *link, to io.Writer, from io.Reader, limit int) {
 		}
 		if limit >= 0 {
 			k = min(k, limit)
-			limit -= k
+			if limit -= k; limit == 0 {
+				n.mu.Lock()
+				n.torn++
+				n.mu.Unlock()
+			}
 		}
 		if _, werr := to.Write(buf[:k]); werr != nil || err != nil || limit == 0 {
 			return

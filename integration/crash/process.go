@@ -64,6 +64,10 @@ func (p *process) killed() bool {
 	return ok && s.Signaled() && s.Signal() == syscall.SIGKILL
 }
 
+// suspend makes it stand still, as SIGSTOP does; resume lets it go on.
+func (p *process) suspend() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (p *process) resume() error  { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // stopped tells whether it stands still by SIGSTOP: the third field of its stat line (proc(5)), behind the program's
 // name in brackets.
 func (p *process) stopped() bool {

@@ -144,6 +144,9 @@ func (c *Channel) lookup(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
+	if failpoint.On {
+		failpoint.Here("request " + r.URL.Path)
+	}
 	a, err := c.Conductor.Lookup(r.Context(), p, q, inv)
 	if fault.Has(err, fault.NodeContested) {
 		c.contested(p.Addr, q, err)
@@ -258,6 +261,9 @@ func authenticated[Q request](c *Channel, call func(context.Context, conductor.S
 		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			c.refuse(w, r, fmt.Errorf("clear the read deadline: %w", err))
 			return
+		}
+		if failpoint.On {
+			failpoint.Here("request " + r.URL.Path)
 		}
 		a, err := call(r.Context(), s, q)
 		if err != nil {
