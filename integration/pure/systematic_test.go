@@ -2,6 +2,10 @@ package pure
 
 import (
 	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // scripts are what the operator does while nothing else goes wrong than the one fault.
@@ -76,5 +80,40 @@ func TestI08_I13_F01_F03_F14_F15_F10_F12_F25_OneFaultAtEveryPoint(t *testing.T) 
 			}
 			t.Logf("points struck: %v", struck)
 		})
+	}
+}
+
+// TestI28_F21_ADeadBMCDelaysOnlyItsNode cleans two nodes at once; that one's BMC never answers costs the other nothing, and
+// the one comes to an end with the reason.
+func TestI28_F21_ADeadBMCDelaysOnlyItsNode(t *testing.T) {
+	cleaned := func(bmc sickness) time.Duration {
+		w := newWorld(2, rules{})
+		w.machines[0].sick = bmc
+		for i := range w.machines {
+			if err := w.verb(i, "provide"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		took := time.Duration(0)
+		for n := 0; w.db.rows[1].node.State != state.Available; n++ {
+			if n > patience {
+				t.Fatalf("node 1 is %s", brief(w.db.rows[1]))
+			}
+			w.goOn()
+			w.check()
+		}
+		took = w.mono
+		for range patience {
+			w.goOn()
+			w.check()
+		}
+		if r := w.db.rows[0].node; bmc == dead && (r.State != state.CleanFail || r.LastReason != fault.BMCUnreachable) {
+			t.Errorf("the node with the dead BMC is %s, %s", r.State, r.LastReason)
+		}
+		return took
+	}
+	with, without := cleaned(dead), cleaned(well)
+	if with > without+15*time.Second { // the scheduler's own steps are as long as that when nothing is due
+		t.Errorf("beside a dead BMC it took %s, else %s", with, without)
 	}
 }
