@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -96,5 +97,22 @@ func TestI14_F28_TheSameTimeIsTakenOutOnce(t *testing.T) {
 		if got, want := l.s.Node.Flow.Wait.Deadline.Sub(before), by+5*time.Second; got != want {
 			t.Errorf("the deadline moved by %s, the time that did not count is %s", got, want)
 		}
+	}
+}
+
+// TestI10_I12_ARetryStaysWhereItsStepStands: the boot after an interruption lays the plan in order again, but not the
+// attempt that the interruption left.
+func TestI10_I12_ARetryStaysWhereItsStepStands(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.boot()
+	first := l.running()
+	l.ok(StepClaimed{api.StartRequest{ID: first.ID, Nonce: "a"}})
+	l.now = l.now.Add(time.Hour)
+	l.ok(AgentSilent{Since: l.now.Add(-time.Hour)})
+	l.boot()
+	if again := l.running(); again.Attempt != 2 || again.Step.Name != first.Step.Name || again.Order != first.Order {
+		t.Fatalf("attempt %d of %s is number %d of the plan, its step is number %d", again.Attempt, again.Step.Name, again.Order, first.Order)
 	}
 }
