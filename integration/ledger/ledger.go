@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -59,7 +60,9 @@ func Open(path string) (*File, error) {
 func (l *File) Append(line Line) error {
 	b, err := json.Marshal(line)
 	if err == nil {
-		_, err = l.f.Write(append(b, '\n'))
+		// The first break ends a line that another process was killed in the middle of: SIGKILL may cut a write short
+		// where it crosses a page of memory.
+		_, err = l.f.Write(slices.Concat([]byte("\n"), b, []byte("\n")))
 	}
 	if err == nil {
 		err = l.f.Sync()
@@ -73,8 +76,9 @@ func (l *File) Append(line Line) error {
 // Close closes the file.
 func (l *File) Close() error { return l.f.Close() }
 
-// Read gives all lines so far; a file that is not there has none. A line without its end is being written: it does not
-// count yet.
+// Read gives all lines so far; a file that is not there has none. A line without its end, or cut short, is one that was
+// being written when its process was killed, or is being written now: what it announces had not begun, and what it
+// confirms nobody has relied on. It does not count.
 func Read(path string) ([]Line, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,10 +93,14 @@ func Read(path string) ([]Line, error) {
 		if !whole {
 			return out, nil
 		}
+		text = rest
+		if len(line) == 0 || !bytes.HasSuffix(line, []byte("}")) {
+			continue
+		}
 		var l Line
 		if err := json.Unmarshal(line, &l); err != nil {
 			return nil, fmt.Errorf("ledger, line %d: %w", n, err)
 		}
-		out, text = append(out, l), rest
+		out = append(out, l)
 	}
 }
