@@ -288,3 +288,33 @@ func TestF29_AnAgentsClockDecidesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckpointsAreCheap: where a step could be gone on from is stored once a minute at most, also while somebody looks
+// on; progress without a checkpoint is not stored at all while the step runs (L1).
+func TestCheckpointsAreCheap(t *testing.T) {
+	for name, c := range map[string]struct {
+		work        func(context.Context, *machine, string, step.Call) error
+		least, most int64
+	}{
+		"with checkpoints":     {(&eraser{t: t, pace: 10 * time.Second}).work, 8, 11},
+		"without a checkpoint": {slow(20 * time.Minute), 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				s.work = c.work
+				s.clean()
+				s.await("a step works for a while", func() bool { r, ok := s.running(); return ok && r.Progress != nil && r.Progress.Percent > 2 })
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				s.srv.c.Watch(ctx, "n1")
+				before := s.node().Version
+				<-time.After(10 * time.Minute)
+				if n := s.node().Version - before; n < c.least || n > c.most {
+					t.Errorf("in ten minutes the node was stored %d times, expected %d to %d", n, c.least, c.most)
+				}
+				s.until(state.Available)
+			})
+		})
+	}
+}
