@@ -200,13 +200,18 @@ func (c *command) wanted(file string, flags []string) ([]api.WantedStep, error) 
 		}
 		out = append(out, w)
 	}
+	for i := range out {
+		if out[i].Args == nil {
+			out[i].Args = step.Args{}
+		}
+	}
 	return out, nil
 }
 
 // deployFlags are what deploy and rebuild take.
 type deployFlags struct {
-	image, checksum, drive, userData, hostname string
-	rootDevice, sshKeys                        []string
+	image, checksum, drive, userData, hostname, steps string
+	rootDevice, sshKeys                               []string
 }
 
 // nodeDeploy is deploy or rebuild: they differ in the states they lead from and in what they promise.
@@ -234,6 +239,7 @@ Without --image, what instance_info names is deployed.`
 	f.StringVar(&d.image, "image", "", "name of a stored image, or URL")
 	f.StringVar(&d.checksum, "checksum", "", "sha256:HEX or sha512:HEX of the file as the URL serves it")
 	f.StringVar(&d.drive, "configdrive", "", "JSON or YAML file with meta_data, network_data, user_data; or an ISO image; or a folder of files")
+	f.StringVar(&d.steps, "steps", "", "file of further steps: a YAML or JSON list of interface, step, args and priority")
 	f.StringVar(&d.hostname, "hostname", "", "host name, for the config drive")
 	f.StringVar(&d.userData, "user-data", "", "file of user data (cloud-config), for the config drive")
 	f.StringArrayVar(&d.sshKeys, "ssh-key", nil, "file of a public key, for the config drive")
@@ -264,12 +270,16 @@ func (c *command) deploy(ctx context.Context, a *client.Client, node string, v v
 	if err != nil {
 		return err
 	}
+	steps, err := c.wanted(d.steps, nil)
+	if err != nil {
+		return err
+	}
 	if len(ops) > 0 {
 		if _, err := a.PatchNode(ctx, node, ops); err != nil {
 			return err
 		}
 	}
-	return c.provision(ctx, a, node, v, api.Provision{ConfigDrive: drive}, watch)
+	return c.provision(ctx, a, node, v, api.Provision{ConfigDrive: drive, DeploySteps: steps}, watch)
 }
 
 // imageOps says in instance_info what is to be deployed.

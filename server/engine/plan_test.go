@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -226,6 +227,20 @@ func TestDefaultsReachTheStepsOfAnAutomatedClean(t *testing.T) {
 		s.until(state.Available)
 		if err := s.c.UnsetDefaults(t.Context(), who, "fleet", state.Clean, "deploy.erase_devices", nil); err != nil {
 			t.Fatal(err)
+		}
+		var acts []string
+		if err := s.store.Audited(t.Context(), func(a conductor.Audit) error {
+			if strings.HasPrefix(a.Act, "default.") {
+				acts = append(acts, fmt.Sprintf("%s %s %s %v %v", a.Actor, a.Act, a.Detail["key"], a.Detail["before"], a.Detail["value"]))
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"op default.set args.verify <nil> full", "op default.set priority <nil> 100",
+			"op default.unset args.verify full <nil>", "op default.unset priority 100 <nil>"}
+		if !slices.Equal(acts, want) {
+			t.Errorf("the audit has %q, want %q", acts, want)
 		}
 		scopes, values, err := s.c.ExplainDefaults(t.Context(), "n1")
 		if err != nil || len(scopes) != 2 || slices.ContainsFunc(values, func(e conductor.Explained) bool { return e.Origin != conductor.FromStep }) {

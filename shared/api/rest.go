@@ -205,7 +205,7 @@ type Provision struct {
 type WantedStep struct {
 	Interface string    `json:"interface"`
 	Step      string    `json:"step"`
-	Args      step.Args `json:"args,omitempty"`
+	Args      step.Args `json:"args"` // never null: deploy_steps need an object
 	Priority  *int      `json:"priority,omitempty"`
 }
 
