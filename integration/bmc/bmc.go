@@ -131,6 +131,8 @@ type Machine struct {
 	power     []PowerEvent
 	requests  []Request
 	counts    map[string]int
+	restarts  int           // of the BMC
+	clock     time.Duration // the BMC's clock against the true one
 }
 
 // New makes a machine that is off. Close must be called.
@@ -233,6 +235,28 @@ func (m *Machine) Restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.away, m.tasks = m.env.Now().Add(time.Duration(m.cfg.ManagerReset)), nil
+	m.restarts++
+}
+
+// Restarts is how often the BMC was restarted.
+func (m *Machine) Restarts() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.restarts
+}
+
+// Clock is the time that the BMC believes it is.
+func (m *Machine) Clock() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.env.Now().Add(m.clock)
+}
+
+// SetClock sets the BMC's clock. It keeps going wrong or right over a restart.
+func (m *Machine) SetClock(t time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clock = t.Sub(m.env.Now())
 }
 
 // Away reports whether the BMC is restarting, so that nobody answers.

@@ -44,18 +44,23 @@ func (m *Machine) Requests() ([]Request, map[string]int) {
 // Trouble is the faults of the BMC, for the service that has them.
 func (m *Machine) Trouble() *faults.Set { return m.faults }
 
-// Inject makes the BMC misbehave and returns the fault with its id. A jam has none: it is the tasks it left.
+// Inject makes the BMC misbehave and returns the fault with its id. A jam and a wrong clock
+// have none: they are what they left.
 func (m *Machine) Inject(f faults.Fault) (faults.Fault, error) {
-	if f.Kind != faults.Jam {
+	if f.Kind != faults.Jam && f.Kind != faults.Clock {
 		return m.faults.Add(f)
 	}
 	if err := f.Check(); err != nil {
 		return f, err
 	}
+	if f.Kind == faults.Clock {
+		m.SetClock(m.env.Now().Add(time.Duration(f.Delay)))
+		return f, nil
+	}
 	if f.Count == 0 {
 		f.Count = stuckTasks
 	}
-	m.jam(f.Count)
+	m.jam(f.Count, f.Value == "stubborn")
 	return f, nil
 }
 
@@ -76,7 +81,8 @@ func (m *Machine) Heal(id string) {
 // State is what the control API tells of a machine: the truth, whatever its BMC says.
 type State struct {
 	Name           string         `json:"name"`
-	URL            string         `json:"url"` // of its BMC
+	BMCResets      int            `json:"bmc_resets"` // how often the BMC was restarted
+	URL            string         `json:"url"`        // of its BMC
 	SystemPath     string         `json:"system_path"`
 	UUID           string         `json:"uuid"`
 	Serial         string         `json:"serial"`
@@ -97,7 +103,7 @@ type State struct {
 func (m *Machine) State() State {
 	v := m.View()
 	s := State{
-		Name: m.Name(), URL: m.URL(), SystemPath: m.SystemPath(), UUID: m.cfg.UUID, Serial: m.cfg.Serial, MACs: []string{}, Fake: m.Fake(),
+		Name: m.Name(), BMCResets: m.Restarts(), URL: m.URL(), SystemPath: m.SystemPath(), UUID: m.cfg.UUID, Serial: m.cfg.Serial, MACs: []string{}, Fake: m.Fake(),
 		On: v.On, Progress: v.Progress, Detail: v.Detail, Override: v.Boot.Enabled, Medium: v.Medium, MediumRequests: v.MediumRequests, BIOS: v.BIOS, Console: m.Console(),
 	}
 	if v.Boot.on() {

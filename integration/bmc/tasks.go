@@ -13,6 +13,7 @@ type task struct {
 	state      string
 	start, end time.Time
 	stuck      bool // it ends only by being deleted
+	stubborn   bool // and it can't be deleted: a restart of the BMC ends it
 	err        error
 	cancel     context.CancelFunc
 }
@@ -23,6 +24,7 @@ type Task struct {
 	State      string // Redfish's TaskState: Pending, Running, Completed, Exception, Cancelled
 	Start, End time.Time
 	Stuck      bool
+	Stubborn   bool  // it can't be deleted
 	Err        error // of an Exception
 }
 
@@ -36,7 +38,9 @@ func (t Task) Over() bool {
 	return t.State == "Completed" || t.State == "Exception" || t.State == "Cancelled"
 }
 
-func (t *task) view() Task { return Task{t.id, t.name, t.state, t.start, t.end, t.stuck, t.err} }
+func (t *task) view() Task {
+	return Task{t.id, t.name, t.state, t.start, t.end, t.stuck, t.stubborn, t.err}
+}
 
 // addTask puts a task into the queue; the caller holds m.mu.
 func (m *Machine) addTask(t *task) {
@@ -69,11 +73,11 @@ func (m *Machine) Jammed() bool {
 }
 
 // jam fills the queue with tasks that never end.
-func (m *Machine) jam(n int) {
+func (m *Machine) jam(n int, stubborn bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for range n {
-		m.addTask(&task{name: "Configuration job", state: "Pending", stuck: true})
+		m.addTask(&task{name: "Configuration job", state: "Pending", stuck: true, stubborn: stubborn})
 	}
 }
 

@@ -34,4 +34,9 @@ const (
 	Async            = faults.Async
 	TaskFails        = faults.TaskFails
 	Jam              = faults.Jam
+	CutAfter         = faults.CutAfter
+	Twice            = faults.Twice
+	Restart          = faults.Restart
+	Edit             = faults.Edit
+	Clock            = faults.Clock
 )

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/integration/faults"
 	"github.com/bessemer-metal/bessemer/integration/login"
 )
 
@@ -60,7 +61,7 @@ func routes() []route {
 		{path: "/redfish/v1/Systems/{m}/Bios/Actions/Bios.ResetBios", post: (*request).resetBios},
 		{path: "/redfish/v1/Systems/{m}/SecureBoot", get: (*request).secureBootState, patch: (*request).patchSecureBoot},
 		{path: "/redfish/v1/Managers", get: (*request).managers},
-		{path: "/redfish/v1/Managers/{m}", get: (*request).manager},
+		{path: "/redfish/v1/Managers/{m}", get: (*request).manager, patch: (*request).patchManager},
 		{path: "/redfish/v1/Managers/{m}/Actions/Manager.Reset", post: (*request).resetManager},
 		{path: "/redfish/v1/Managers/{m}/VirtualMedia", get: (*request).mediaList},
 		{path: "/redfish/v1/Managers/{m}/VirtualMedia/Cd", get: (*request).cd},
@@ -129,12 +130,22 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, rt route) {
 		if m.Away() {
 			panic(http.ErrAbortHandler) // nobody is at home: the connection ends without a word
 		}
+		if m.Trouble().Use(faults.Restart, r) != nil {
+			s.restart(m)
+			if err := m.Do(func() error { return m.Eject(s.e.ctx) }); err != nil {
+				s.e.log.Error("forget the medium", "machine", m.Name(), "err", err)
+			}
+			panic(http.ErrAbortHandler)
+		}
 		if status = m.Trouble().Disturb(w, r, s.refuse); status != 0 {
 			return
 		}
 	}
 	a := s.answer(r, rt, m)
 	status = a.status
+	if m != nil && r.Method != http.MethodGet && m.Trouble().Use(faults.CutAfter, r) != nil {
+		panic(http.ErrAbortHandler)
+	}
 	s.send(w, r, m, a)
 }
 

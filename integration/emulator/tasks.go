@@ -90,6 +90,9 @@ func (q *request) taskMonitor() reply {
 // deleteTask takes a task out of the queue. What it would have done is not done any more.
 func (q *request) deleteTask() reply {
 	m, t, found := q.find()
+	if found && t.Stubborn {
+		return failure(http.StatusConflict, "ResourceInUse", "The job can't be deleted while it waits.")
+	}
 	if !found || !m.DeleteTask(t.ID) {
 		return notFound(q.URL.Path)
 	}

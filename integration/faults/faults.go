@@ -5,9 +5,11 @@
 package faults
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -48,11 +50,16 @@ const (
 	Ignore           Kind = "ignore"            // orders are accepted, and nothing happens
 	Async            Kind = "async"             // Delay: orders become tasks that end well after it
 	TaskFails        Kind = "task_fails"        // Delay: orders become tasks that fail after it
-	Jam              Kind = "jam"               // Count stuck tasks (default 3) hold up the job queue until deleted
+	Jam              Kind = "jam"               // Count stuck tasks (default 3) hold up the job queue until deleted; Value "stubborn": until the BMC restarts
+	CutAfter         Kind = "cut_after"         // the order is carried out, then the connection ends without an answer
+	Twice            Kind = "twice"             // the order is carried out twice
+	Restart          Kind = "restart"           // the BMC restarts instead of answering: sessions, tasks and the medium are forgotten
+	Edit             Kind = "edit"              // Value: a JSON merge patch (RFC 7396) that is laid over each object read
+	Clock            Kind = "clock"             // Delay: the BMC's clock is so far ahead, until it is set
 )
 
 func kinds() []Kind {
-	return []Kind{Delay, Status, HangUp, Body, Endless, Huge, Drip, Redirect, ForeignLink, AbsoluteLocation, LiePower, Ignore, Async, TaskFails, Jam}
+	return []Kind{Delay, Status, HangUp, Body, Endless, Huge, Drip, Redirect, ForeignLink, AbsoluteLocation, LiePower, Ignore, Async, TaskFails, Jam, CutAfter, Twice, Restart, Edit, Clock}
 }
 
 // Fault makes one machine's BMC misbehave. At the shared address it concerns the paths with the machine's name; at the
@@ -61,6 +68,7 @@ type Fault struct {
 	ID         string   `json:"id,omitempty"` // given by the emulator
 	Kind       Kind     `json:"kind"`
 	Match      string   `json:"match,omitempty"` // "GET /redfish/v1/Systems": method and prefix of the path, either may be missing
+	Skip       int      `json:"skip,omitempty"`  // requests that it lets pass before the first that it concerns
 	Count      int      `json:"count,omitempty"` // requests it concerns; 0: all
 	For        Duration `json:"for,omitzero"`    // how long it lasts; 0: until it is taken away
 	Delay      Duration `json:"delay,omitzero"`
@@ -96,8 +104,12 @@ func (f Fault) Check() error {
 		return fmt.Errorf("fault status: status %d, a number from 400 to 599 is expected", f.Status)
 	case f.Kind == Huge && f.Size <= 0:
 		return errors.New("fault huge: size is missing")
-	case f.Count < 0 || f.Delay < 0 || f.For < 0:
-		return errors.New("fault: count, delay and for can't be negative")
+	case f.Count < 0 || f.Skip < 0 || f.Delay < 0 && f.Kind != Clock || f.For < 0:
+		return errors.New("fault: skip, count, delay and for can't be negative")
+	case f.Kind == Edit && json.Unmarshal([]byte(f.Value), new(map[string]any)) != nil:
+		return errors.New("fault edit: value is no JSON object")
+	case f.Kind == Jam && f.Value != "" && f.Value != "stubborn":
+		return fmt.Errorf("fault jam: value is %q, expected stubborn or nothing", f.Value)
 	case (f.Kind == Redirect || f.Kind == ForeignLink) && f.Value == "":
 		return fmt.Errorf("fault %s: value is missing, a URL is expected", f.Kind)
 	}
@@ -160,6 +172,10 @@ func (s *Set) Use(k Kind, r *http.Request) *Fault {
 	s.expire()
 	for i, f := range s.list {
 		if f.Kind != k || !f.concerns(r) {
+			continue
+		}
+		if f.Skip > 0 {
+			f.Skip--
 			continue
 		}
 		used := f.Fault
@@ -251,6 +267,14 @@ func (s *Set) Distort(r *http.Request, h http.Header, body map[string]any) {
 			body["PowerState"] = f.Value
 		}
 	}
+	if body != nil && r.Method == http.MethodGet {
+		if f := s.Use(Edit, r); f != nil {
+			var patch map[string]any
+			if json.Unmarshal([]byte(f.Value), &patch) == nil {
+				merge(body, patch)
+			}
+		}
+	}
 	if where := h.Get("Location"); where != "" {
 		if f := s.Use(AbsoluteLocation, r); f != nil {
 			base := f.Value
@@ -263,6 +287,26 @@ func (s *Set) Distort(r *http.Request, h http.Header, body map[string]any) {
 	if body != nil && r.Method == http.MethodGet {
 		if f := s.Use(ForeignLink, r); f != nil {
 			relink(body, strings.TrimRight(f.Value, "/"))
+		}
+	}
+}
+
+// merge is RFC 7396: null takes a member away, an object is merged, anything else takes the member's place.
+func merge(into, patch map[string]any) {
+	for k, v := range patch {
+		switch v := v.(type) {
+		case nil:
+			delete(into, k)
+		case map[string]any:
+			old, is := into[k].(map[string]any)
+			if !is {
+				old = map[string]any{}
+			}
+			old = maps.Clone(old)
+			merge(old, v)
+			into[k] = old
+		default:
+			into[k] = v
 		}
 	}
 }

@@ -14,6 +14,8 @@ func (c *command) bmcCommand() *cobra.Command {
 	cmd.AddCommand(
 		c.bmcStep("reset", "management.reset_bmc", "Restart a machine's BMC",
 			"Restarts the BMC and waits until machine and log-in work again. The machine itself is neither stopped nor started."),
+		c.bmcStep("repair", "management.known_good_state", "Bring a jammed BMC back to a known good state",
+			"Empties the BMC's job queue, restarts the BMC where jobs stay or it answers badly, and sets its clock. The machine itself is\nneither stopped nor started."),
 	)
 	return group(cmd)
 }

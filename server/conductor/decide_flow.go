@@ -380,6 +380,16 @@ func (d *decider) verified(e EffectDone) {
 		return
 	}
 	d.learn(e.Facts)
+	if k := d.n.BMC; k != nil {
+		for _, w := range k.Doubts {
+			d.note("WARNING", "verify", 0, "%s", w.Message)
+			d.History[len(d.History)-1].Reason = w.Reason
+		}
+		if f := unfit(*d.n, state.Verify); f != nil {
+			d.fail(f)
+			return
+		}
+	}
 	d.complete()
 }
 

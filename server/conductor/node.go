@@ -225,7 +225,7 @@ type Entry struct {
 	UUID     string        `json:"uuid"`
 	Node     NodeID        `json:"node"`
 	Time     time.Time     `json:"created_at"`
-	Severity string        `json:"severity"` // "INFO" or "ERROR"
+	Severity string        `json:"severity"` // "INFO", "WARNING" or "ERROR"
 	Type     string        `json:"event_type"`
 	Event    string        `json:"event"`
 	State    state.State   `json:"state,omitempty"`

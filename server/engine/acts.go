@@ -68,8 +68,13 @@ func (eng *Engine) bootRamdisk(ctx context.Context, b conductor.BMC, n conductor
 	if err := b.SetBoot(ctx, conductor.BootTarget{Device: "cdrom", UEFI: true}); err != nil {
 		return conductor.PowerOff, err
 	}
+	// A BMC that restarts forgets the medium (F24): it is confirmed once more, and an order to switch on that fails begins
+	// all anew.
+	if err := b.SetMedia(ctx, eng.mediumURL(n)); err != nil {
+		return conductor.PowerOff, err
+	}
 	free()
-	if err := eng.reach(ctx, b, conductor.On, eng.cfg.Timeouts.Power); err != nil {
+	if err := eng.bring(ctx, b, conductor.On, eng.cfg.Timeouts.Power, true); err != nil {
 		return conductor.PowerOff, err
 	}
 	return conductor.PowerOn, nil
@@ -151,6 +156,11 @@ func (eng *Engine) powerAct(ctx context.Context, b conductor.BMC, e conductor.Ef
 // trusted alone: after the act the state must be seen twice in a row (F23). The acts are absolute, so that one done twice
 // does no harm (F25).
 func (eng *Engine) reach(ctx context.Context, b conductor.BMC, a conductor.PowerAction, limit time.Duration) error {
+	return eng.bring(ctx, b, a, limit, false)
+}
+
+// bring is reach; strict gives up at the first order that fails.
+func (eng *Engine) bring(ctx context.Context, b conductor.BMC, a conductor.PowerAction, limit time.Duration, strict bool) error {
 	want := conductor.PowerOff
 	if a == conductor.On {
 		want = conductor.PowerOn
@@ -164,7 +174,7 @@ func (eng *Engine) reach(ctx context.Context, b conductor.BMC, a conductor.Power
 		if asked.IsZero() || seen == 0 && time.Since(asked) > limit/3 && a != conductor.GracefulShutdown {
 			if err := b.SetPower(ctx, a); err == nil {
 				asked = time.Now()
-			} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil || fault.Has(err, fault.StorageUnavailable) {
+			} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil || strict || fault.Has(err, fault.StorageUnavailable) {
 				return err // what is not the BMC's doing is not waited for here
 			}
 		}

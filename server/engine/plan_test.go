@@ -84,7 +84,7 @@ func TestReservedPowerStepsAndOneBoot(t *testing.T) {
 		a.run("deploy.erase_devices", erased())
 		n := s.until(state.Manageable)
 		want := []string{"On", "ForceOff", "ForceOff", "On", // the three power steps; a reboot orders off whatever the BMC says before
-			"ForceOff", "insert", "boot cdrom", "On", "eject", "ForceOff", "eject"}
+			"ForceOff", "insert", "boot cdrom", "insert", "On", "eject", "ForceOff", "eject"}
 		if got := s.board.log(); !slices.Equal(got, want) || n.Generation != 1 {
 			t.Errorf("acts %q, want %q; %d boots", got, want, n.Generation)
 		}

@@ -13,11 +13,12 @@ import (
 func (m *machine) Steps(context.Context) ([]step.Bound, error) {
 	well := func(step.Call) (map[string]any, error) { return nil, nil } // there is no BMC that could be ill
 	runs := map[string]func(step.Call) (map[string]any, error){
-		"management.reset_bmc":       well,
-		"management.clear_job_queue": well,
-		"bios.apply_configuration":   m.applyBIOS,
-		"bios.factory_reset":         m.resetBIOS,
-		"vendor.log_passthrough":     logPassthrough,
+		"management.reset_bmc":        well,
+		"management.clear_job_queue":  well,
+		"management.known_good_state": well,
+		"bios.apply_configuration":    m.applyBIOS,
+		"bios.factory_reset":          m.resetBIOS,
+		"vendor.log_passthrough":      logPassthrough,
 	}
 	out := make([]step.Bound, 0, len(catalog.Fake))
 	for _, s := range catalog.Fake {

@@ -95,6 +95,9 @@ func (a *account) login(o *operation) (*pass, error) {
 			}
 		}
 		// Without sessions (404, 405, 501) or with none left (other statuses) auto goes on with basic.
+		if a.auth == "session" && (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests || status == http.StatusInsufficientStorage) {
+			return nil, &statusError{status, fault.New(fault.BMCSessions, "the BMC at %s gives no session, and redfish_auth_type asks for one: %s", a.endpoint.origin, a.told)}
+		}
 		if a.auth == "session" || status == 0 {
 			return nil, err
 		}

@@ -227,7 +227,7 @@ func (b *bmc) optional(o *operation, what string, err error) error {
 }
 
 const (
-	settleTime  = 30 * time.Second // until an act shows, in one operation
+	settleTime  = 15 * time.Second // until an act shows, in one operation
 	settleFirst = 250 * time.Millisecond
 	settleMost  = 2 * time.Second
 )
@@ -249,6 +249,18 @@ func settle(o *operation, reached func() (bool, error)) (bool, error) {
 		}
 		if err := sleep(o.ctx, pause); err != nil {
 			return false, err
+		}
+	}
+}
+
+// ensure acts and waits until it shows; an order that was accepted and ignored is given once more (F23).
+func ensure(o *operation, do func() error, reached func() (bool, error)) (bool, error) {
+	for again := false; ; again = true {
+		if err := act(o, do, reached); err != nil {
+			return false, err
+		}
+		if ok, err := settle(o, reached); ok || err != nil || again {
+			return ok, err
 		}
 	}
 }

@@ -90,10 +90,7 @@ func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 			return got.Device == t.Device && got.Always == t.Always && (!t.UEFI || now.Boot.BootSourceOverrideMode == "" || got.UEFI) &&
 				(t.Device != "uefihttp" || got.URL == t.URL), nil
 		}
-		if err := act(o, func() error { return patchBoot(o, m, want) }, reached); err != nil {
-			return err
-		}
-		ok, err := settle(o, reached)
+		ok, err := ensure(o, func() error { return patchBoot(o, m, want) }, reached)
 		if err != nil || ok {
 			return err
 		}

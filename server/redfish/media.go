@@ -108,7 +108,7 @@ func (b *bmc) eject(o *operation, v *schemas.VirtualMedia) error {
 		now, err := read[schemas.VirtualMedia](o, v.ODataID)
 		return err == nil && !inserted(now), err
 	}
-	err := act(o, func() error {
+	ok, err := ensure(o, func() error {
 		if !v.SupportsMediaEject {
 			_, err := patchTagged(o, v.ODataID, map[string]any{"Image": nil, "Inserted": false})
 			return err
@@ -119,10 +119,6 @@ func (b *bmc) eject(o *operation, v *schemas.VirtualMedia) error {
 		}
 		return b.follow(o, task.TaskMonitor, reached)
 	}, reached)
-	if err != nil {
-		return err
-	}
-	ok, err := settle(o, reached)
 	if err != nil || ok {
 		return err
 	}
@@ -154,7 +150,7 @@ func (b *bmc) insert(o *operation, v *schemas.VirtualMedia, url string) error {
 		image = now.Image
 		return holds(now, url), nil
 	}
-	err := act(o, func() error {
+	ok, err := ensure(o, func() error {
 		if !v.SupportsMediaInsert {
 			_, err := patchTagged(o, v.ODataID, map[string]any{"Image": url, "Inserted": true, "WriteProtected": true})
 			return err
@@ -171,10 +167,6 @@ func (b *bmc) insert(o *operation, v *schemas.VirtualMedia, url string) error {
 		}
 		return err
 	}, reached)
-	if err != nil {
-		return err
-	}
-	ok, err := settle(o, reached)
 	if err != nil || ok {
 		return err
 	}

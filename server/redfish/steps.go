@@ -17,10 +17,11 @@ import (
 // bmc.unsupported when the step starts, before anything is changed.
 func (b *bmc) Steps(context.Context) ([]step.Bound, error) {
 	runs := map[string]func(context.Context, *work) (step.Result, error){
-		"management.reset_bmc":       b.resetBMC,
-		"management.clear_job_queue": b.clearJobs,
-		"bios.apply_configuration":   b.applyBIOS,
-		"bios.factory_reset":         b.resetBIOS,
+		"management.reset_bmc":        b.resetBMC,
+		"management.clear_job_queue":  b.clearJobs,
+		"management.known_good_state": b.knownGood,
+		"bios.apply_configuration":    b.applyBIOS,
+		"bios.factory_reset":          b.resetBIOS,
 	}
 	out := make([]step.Bound, 0, len(catalog.Redfish))
 	for _, s := range catalog.Redfish {
@@ -50,12 +51,19 @@ func withDeadline(s step.Step, run func(context.Context, *work) (step.Result, er
 // work is one run of a step: its call, and where it stands.
 type work struct {
 	step.Call
-	percent float64
-	item    string
+	percent  float64
+	item     string
+	from, to float64 // the part of the whole that a piece of work fills; 0, 0 is all
 }
+
+// part says which part of the whole the work from now on is.
+func (w *work) part(from, to float64) { w.from, w.to = from, to }
 
 // at reports where the work stands; percent never goes back.
 func (w *work) at(percent float64, format string, args ...any) {
+	if w.to > 0 {
+		percent = w.from + percent*(w.to-w.from)/100
+	}
 	w.percent, w.item = max(w.percent, percent), fmt.Sprintf(format, args...)
 	w.Report(step.Progress{Percent: w.percent, Item: w.item})
 }

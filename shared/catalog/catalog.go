@@ -81,6 +81,12 @@ var Redfish = []step.Step{
 		Repeat:   step.Again, Timeout: 10 * time.Minute,
 	},
 	{
+		Name: "management.known_good_state", Where: step.OutOfBand,
+		Doc:      "First aid for a BMC that jams: empties its job queue, restarts it where jobs stay or it answers badly, and sets its clock.",
+		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0, state.Verify: 0},
+		Repeat:   step.Again, Timeout: 40 * time.Minute,
+	},
+	{
 		Name: "bios.apply_configuration", Where: step.OutOfBand,
 		Doc:      "Sets BIOS attributes, restarts the machine so that they take effect, and reads them back.",
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},

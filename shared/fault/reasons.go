@@ -82,6 +82,11 @@ const (
 	BMCBootDevice    Reason = "bmc.boot_device_unsupported"
 	BMCNoMedia       Reason = "bmc.no_virtual_media"
 	BMCPowerActs     Reason = "bmc.power_act_unsupported"
+	BMCClock         Reason = "bmc.clock"
+	BMCVersion       Reason = "bmc.version_unknown"
+	BMCSessions      Reason = "bmc.no_session"
+	BMCUnread        Reason = "bmc.part_unreadable"
+	BMCHealth        Reason = "bmc.machine_unwell"
 	OriginRefused    Reason = "origin.not_allowed"
 	ChannelProtocol  Reason = "channel.protocol_version"
 	ChannelClaim     Reason = "channel.claim_refused"
@@ -174,19 +179,24 @@ var Reasons = []Row{
 
 	{BMCUnreachable, Unavailable, "The BMC does not answer.", "check the address, the cable and that the BMC is up"},
 	{BMCAuth, Unauthenticated, "The BMC refuses the credentials; no further try is made, so that the account is not locked.", "correct redfish_username and redfish_password, then repeat the verb"},
-	{BMCError, Internal, "The BMC answered with an error.", "look at the BMC's own log; management.reset_bmc may help"},
-	{BMCBusy, Busy, "The BMC is busy.", "wait, or run management.clear_job_queue"},
+	{BMCError, Internal, "The BMC answered with an error.", "look at the BMC's own log; bessemer bmc repair NODE may help"},
+	{BMCBusy, Busy, "The BMC is busy.", "wait, or bessemer bmc repair NODE"},
 	{BMCOrigin, Forbidden, "The BMC's answer points to another host; it was not followed.", "check redfish_address and the BMC's firmware"},
 	{BMCTooLarge, Invalid, "The BMC's answer is larger than any sane one.", "check redfish_address and the BMC's firmware"},
 	{BMCCertificate, Forbidden, "The BMC's certificate is not the one trusted; nothing was sent to it.", "set redfish_verify_ca to the BMC's CA file or to its pin"},
 	{BMCUnsupported, Unsupported, "The BMC can't do what is asked.", "choose another boot mode, interface or step"},
 	{BMCPower, Timeout, "The machine did not reach the power state asked for.", "look at the machine; bessemer node power NODE shows what the BMC says"},
-	{BMCTask, Internal, "A task of the BMC failed.", "look at the BMC's job queue; management.clear_job_queue may help"},
+	{BMCTask, Internal, "A task of the BMC failed.", "look at the BMC's job queue; bessemer bmc repair NODE may help"},
 	{BMCBootMode, Unsupported, "The machine can't boot in the mode that is asked for.", "compare boot_mode in the capabilities of properties and instance_info with what the firmware offers"},
 	{BMCSecureBoot, Unsupported, "Secure boot is asked for, and the machine does not have it, or has it switched off.", "switch it on in the firmware's setup, or take secure_boot out of the capabilities"},
 	{BMCBootDevice, Unsupported, "The BMC can't boot the machine from what the work needs.", "look at the boot settings on the BMC's page; newer firmware of the BMC may help"},
 	{BMCNoMedia, Unsupported, "The BMC has no virtual CD drive, from which the ramdisk would boot.", "look whether virtual media are switched on and licensed on the BMC's page"},
 	{BMCPowerActs, Unsupported, "The BMC does not offer a power act that the work needs.", "newer firmware of the BMC may help"},
+	{BMCClock, Invalid, "The BMC's clock is wrong.", "give the BMC a time server, or set the clock: bessemer bmc repair NODE"},
+	{BMCVersion, Invalid, "The BMC does not tell the version of its own or of the machine's firmware.", "look at the versions on the BMC's page; newer firmware may help"},
+	{BMCSessions, Unavailable, "The BMC gives no session, mostly because others hold all it has.", "end other sessions on the BMC's page, or restart it: bessemer bmc reset NODE"},
+	{BMCUnread, Invalid, "A part of the machine that the BMC lists can't be read.", "look at the BMC's own log; bessemer bmc repair NODE may help"},
+	{BMCHealth, Invalid, "The BMC says that the machine is not well.", "look at the health page of the BMC before the machine is used"},
 	{OriginRefused, Forbidden, "The address is loopback, link-local or one of the server's own networks, and not listed.", "start the server with --allow-origin CIDR if this is wanted"},
 	{ChannelProtocol, Unsupported, "Agent and server speak no common version of the channel.", "build the ramdisk with this server's release"},
 	{ChannelClaim, Unauthenticated, "The claim to be this node is refused.", "nothing to do here: a ramdisk of this boot proves itself by its medium"},

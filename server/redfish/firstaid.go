@@ -1,0 +1,112 @@
+package redfish
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// clockTolerance is how far a BMC's clock may be off without being set.
+const clockTolerance = time.Minute
+
+// knownGood is first aid for a BMC: an empty queue, by a restart where entries stay or the BMC answers badly, and a clock
+// that is right. It neither stops nor starts the machine.
+func (b *bmc) knownGood(ctx context.Context, w *work) (step.Result, error) {
+	data := map[string]any{"restarted": false}
+	w.part(0, 40)
+	res, err := b.clearJobs(ctx, w)
+	if curable(ctx, err) {
+		w.at(100, "restarting the BMC: %s", fault.From(err).Message)
+		w.part(40, 70)
+		if _, err := b.resetBMC(ctx, w); err != nil {
+			return step.Result{}, err
+		}
+		data["restarted"] = true
+		w.part(70, 90)
+		res, err = b.clearJobs(ctx, w)
+	}
+	switch {
+	case fault.Has(err, fault.BMCUnsupported):
+		data["jobs"] = "the BMC has no queue"
+	case err != nil:
+		return step.Result{}, err
+	default:
+		data["jobs"] = fmt.Sprintf("%v removed", res.Data["removed"])
+	}
+	w.part(90, 100)
+	if data["clock"], err = b.setClock(ctx, w); err != nil {
+		return step.Result{}, err
+	}
+	w.at(100, "the BMC is in a known good state")
+	return step.Result{Data: data}, nil
+}
+
+// curable tells trouble that a restart of the BMC may end.
+func curable(ctx context.Context, err error) bool {
+	return err != nil && passing(ctx, err) || fault.Has(err, fault.BMCTask) || fault.Has(err, fault.BMCError)
+}
+
+// setClock sets the BMC's clock where it is wrong and reads it back. That it can't be set is told and no failure: it may
+// be kept by a time server, and the BMC is of use without.
+func (b *bmc) setClock(ctx context.Context, w *work) (said string, err error) {
+	w.at(0, "comparing the clocks")
+	err = b.persist(ctx, w, func(o *operation) error {
+		m, err := b.machine(o)
+		if err != nil {
+			return err
+		}
+		mgr, err := b.manager(o, m)
+		if err != nil {
+			return err
+		}
+		if mgr == nil || b.clockAhead(mgr) == nil {
+			said = "the BMC shows none"
+			return nil
+		}
+		ahead := *b.clockAhead(mgr)
+		if ahead.Abs() <= clockTolerance {
+			said = "right"
+			return nil
+		}
+		reached := func() (bool, error) {
+			now, err := b.manager(o, m)
+			if err != nil || now == nil || b.clockAhead(now) == nil {
+				return false, err
+			}
+			return b.clockAhead(now).Abs() <= clockTolerance, nil
+		}
+		err = act(o, func() error {
+			_, err := patchTagged(o, mgr.ODataID, map[string]any{"DateTime": b.endpoint.cfg.Now().UTC().Format(time.RFC3339)})
+			return err
+		}, reached)
+		switch statusOf(err) {
+		case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusConflict:
+			said = "wrong by " + ahead.Abs().String() + ", and can't be set: " + fault.From(err).Message
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		ok, err := settle(o, reached)
+		if err != nil {
+			return err
+		}
+		if said = "set; it was " + offBy(ahead); !ok {
+			said = "wrong by " + ahead.Abs().String() + "; the BMC accepted the right time and does not show it"
+		}
+		return nil
+	})
+	return strings.TrimSpace(said), err
+}
+
+func offBy(ahead time.Duration) string {
+	if ahead < 0 {
+		return ahead.Abs().String() + " behind"
+	}
+	return ahead.String() + " ahead"
+}
