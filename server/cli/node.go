@@ -19,7 +19,7 @@ import (
 func (c *command) nodeCommand() *cobra.Command {
 	cmd := group(&cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Machines: create, show, move through their life, watch",
 		Long: "A node is one machine. NODE is its name or UUID."})
-	cmd.AddCommand(c.nodeCreate(), c.nodeList(), c.nodeShow(), c.nodeSet(), c.nodeUnset(), c.nodeDelete(), c.nodeMaintenance(),
+	cmd.AddCommand(c.nodeCreate(), c.nodeList(), c.nodeShow(), c.nodeSet(), c.nodeUnset(), c.nodeDelete(), c.nodeConfirm(), c.nodeMaintenance(),
 		c.nodePower(), c.nodeValidate(), c.nodeSteps(), c.nodeLogs(), c.nodeHistory(), c.nodeInventory(), c.nodeDeploy(verbDeploy), c.nodeDeploy(verbRebuild), c.nodeClean(), c.nodePlan())
 	for _, v := range verbs {
 		cmd.AddCommand(c.verbCommand(v))
@@ -227,6 +227,9 @@ func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []a
 	pair(w, "power", power)
 	if n.Maintenance {
 		pair(w, "maintenance", or(text(n.MaintenanceReason), "yes")+strings.TrimSuffix(" ("+text(n.Fault)+")", " ()"))
+	}
+	if why, ok := n.DriverInternalInfo["unverified"].(string); ok {
+		pair(w, "unverified", why)
 	}
 	if s.Wait != nil {
 		pair(w, "waits for", c.waitText(*s.Wait))

@@ -101,6 +101,11 @@ func (c *Client) SetMaintenance(ctx context.Context, node string, on bool, reaso
 	return c.call(ctx, http.MethodPut, at(node, "maintenance"), nil, map[string]any{"reason": reason}, nil)
 }
 
+// Confirm says that the record of an unverified node is right.
+func (c *Client) Confirm(ctx context.Context, node string) error {
+	return c.call(ctx, http.MethodPut, at(node, "confirm"), nil, nil, nil)
+}
+
 // Validate says for each interface whether it has what it needs.
 func (c *Client) Validate(ctx context.Context, node string) (map[string]api.Validation, error) {
 	v := map[string]api.Validation{}

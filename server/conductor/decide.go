@@ -169,6 +169,9 @@ type Decision struct {
 func Decide(s Snapshot, e Event, now time.Time) Decision {
 	d := &decider{s: s, now: now, Decision: Decision{Node: clone(s.Node)}}
 	d.n = &d.Node
+	if d.overtaken(e) {
+		return d.Decision
+	}
 	switch e := e.(type) {
 	case VerbAsked:
 		d.who = &e.Caller
@@ -202,6 +205,10 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 		d.silent(e)
 	case ServerRestarted:
 		d.restarted()
+	case RecordsDoubted:
+		d.doubted(e)
+	case RecordsConfirmed:
+		d.confirmed(e)
 	case ClockShifted:
 		d.shifted(e)
 	case PowerRead:
@@ -211,6 +218,9 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 	}
 	if d.illegal {
 		return Decision{Node: s.Node, Refuse: d.Refuse}
+	}
+	if d.Changed {
+		d.hold()
 	}
 	return d.Decision
 }

@@ -473,6 +473,9 @@ func (d *decider) shifted(e ClockShifted) {
 // restarted goes on after the server was away: orders to the agent are given again, as the dispatcher has forgotten
 // them; effects that were left are in the store.
 func (d *decider) restarted() {
+	if l := d.n.Lease; l != nil && l.Holder == HolderBootDevice { // whoever held it is dead
+		d.n.Lease, d.Changed = nil, true
+	}
 	f := d.open()
 	if f == nil {
 		return

@@ -29,6 +29,9 @@ func (d *decider) power(e PowerAsked) {
 			WithHint("one of: power on, power off, rebooting, soft power off, soft rebooting")
 		return
 	}
+	if d.Refuse = Confirmed(*d.n); d.Refuse != nil {
+		return
+	}
 	flow, busy := state.FlowOf(d.n.State)
 	switch {
 	case busy && flow.Flow == state.Clean:

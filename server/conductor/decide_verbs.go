@@ -22,6 +22,9 @@ func (d *decider) verb(e VerbAsked) {
 		d.Refuse = d.notHere(ask.Verb)
 		return
 	}
+	if d.Refuse = d.unverified(ask.Verb); d.Refuse != nil {
+		return
+	}
 	if d.Refuse = d.forbidden(ask.Verb); d.Refuse != nil {
 		return
 	}

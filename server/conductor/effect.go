@@ -34,11 +34,16 @@ type Effect struct {
 	Reboot     bool          `json:"reboot,omitempty"` // power: off, confirmed, on; finish: the same
 	Disk       bool          `json:"disk,omitempty"`   // finish: boot from disk from now on
 	Timeout    time.Duration `json:"timeout,omitempty"`
+	Lease      uint64        `json:"lease,omitempty"` // of the node, under which it was decided
 	Created    time.Time     `json:"created"`
 }
 
-// Wanted tells whether an effect still serves the node's work. Ending a boot and power acts are always carried out.
+// Wanted tells whether an effect still serves the node's work. Ending a boot and power acts are always carried out, but
+// nothing is done to the machine of an unverified node; reading its BMC is no act.
 func Wanted(n Node, e Effect) bool {
+	if n.Unverified != nil && e.Kind != EffectVerify {
+		return false
+	}
 	switch e.Kind {
 	case EffectFinish:
 		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run

@@ -117,7 +117,7 @@ func (eng *Engine) Heartbeat(ctx context.Context, s conductor.Session, r api.Hea
 		err = eng.inOrder(id, b, r.Seq)
 	}
 	if err != nil {
-		return err
+		return eng.fromLater(ctx, s, err)
 	}
 	if r.Running != "" && r.Progress != nil {
 		eng.report(id, r.Running, *r.Progress)

@@ -120,9 +120,6 @@ func newSalt() []byte {
 // snapshot reads all that Decide needs of a node; its inventories only with disks.
 func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (conductor.Snapshot, error) {
 	s := conductor.Snapshot{Node: n, Registry: eng.catalogs[n.Driver], Timeouts: eng.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
-	if s.Registry == nil {
-		return s, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
-	}
 	if n.Boot != nil && !n.Boot.Ended {
 		s.Heard = eng.cfg.Dispatcher.Heard(n.UUID, n.Boot.Generation)
 	}
@@ -133,8 +130,12 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 		}
 		eng.freshen(s.Steps)
 	}
+	var known error
+	if s.Registry == nil {
+		known = fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
+	}
 	if !disks {
-		return s, nil
+		return s, known
 	}
 	accepted, err := tx.Inventory(n.UUID)
 	if s.Accepted, err = inventoryOf(accepted, err); err != nil {
@@ -146,6 +147,9 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 		s.Seen = s.Accepted // they are one: a large one is read once
 	default:
 		s.Seen, err = inventoryOf(tx.InventoryOf(n.UUID, n.Boot.Generation))
+	}
+	if err == nil {
+		err = known
 	}
 	return s, err
 }
@@ -184,31 +188,15 @@ func (eng *Engine) applyWith(ctx context.Context, id conductor.NodeID, event fun
 // applyNow is applyWith for Run itself.
 func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error), more func(conductor.Tx) error) error {
 	var d conductor.Decision
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		n, err := tx.Node(id)
-		if err != nil {
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) (err error) {
+		if d, err = eng.judge(tx, id, event); err != nil {
 			return err
 		}
-		e, err := event(n)
-		if err != nil {
-			return err
-		}
-		s, err := eng.snapshot(tx, n, conductor.LooksAtDisks(e))
-		if err != nil {
-			return err
-		}
-		if _, plans := e.(conductor.VerbAsked); plans {
-			if s.Defaults, err = tx.Defaults(conductor.NodeScopes(n)...); err != nil {
-				return err
-			}
-		}
-		now := eng.cfg.Now()
-		d = conductor.Decide(s, e, now)
 		if d.Refuse != nil && !d.Changed {
 			return d.Refuse
 		}
 		eng.witness(&d)
-		if err := commit(tx, &d, now); err != nil {
+		if err := commit(tx, &d, eng.cfg.Now()); err != nil {
 			return err
 		}
 		if more == nil {
@@ -223,6 +211,31 @@ func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func
 		eng.after(d)
 	}
 	return d.Refuse
+}
+
+// judge decides about a node as the transaction sees it.
+func (eng *Engine) judge(tx conductor.Tx, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error)) (conductor.Decision, error) {
+	n, err := tx.Node(id)
+	if err != nil {
+		return conductor.Decision{}, err
+	}
+	e, err := event(n)
+	if err != nil {
+		return conductor.Decision{}, err
+	}
+	s, err := eng.snapshot(tx, n, conductor.LooksAtDisks(e))
+	if _, doubt := e.(conductor.RecordsDoubted); doubt && fault.Has(err, fault.DriverUnknown) {
+		err = nil // what can't be known here is doubted all the more
+	}
+	if err != nil {
+		return conductor.Decision{}, err
+	}
+	if _, plans := e.(conductor.VerbAsked); plans {
+		if s.Defaults, err = tx.Defaults(conductor.NodeScopes(n)...); err != nil {
+			return conductor.Decision{}, err
+		}
+	}
+	return conductor.Decide(s, e, eng.cfg.Now()), nil
 }
 
 // commit writes a decision; the store makes it one transaction (I11).

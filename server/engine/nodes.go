@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -59,10 +60,22 @@ func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n condu
 	now := eng.cfg.Now()
 	n.State, n.StateSince, n.Created = state.Enroll, now, now
 	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		n := n
+		n, floor := n, uint64(0)
 		if err := eng.sound(&n); err != nil {
 			return err
 		}
+		epoch, err := tx.Setting(conductor.SettingEpoch)
+		if err != nil {
+			return err
+		}
+		if epoch != "" { // a record of the same UUID may have been lost with a database that was newer
+			n, err := strconv.ParseUint(epoch, 10, 32)
+			if err != nil {
+				return err
+			}
+			floor = n * conductor.PerEpoch
+		}
+		n.Generation = floor
 		if err := tx.CreateNode(&n); err != nil {
 			return err
 		}
@@ -165,7 +178,7 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		if err := change(&n, secrets); err != nil {
 			return err
 		}
-		n.UUID, n.Version, n.Flow, n.Boot, n.Generation = was.UUID, was.Version, was.Flow, was.Boot, was.Generation
+		n.UUID, n.Version, n.Flow, n.Boot, n.Generation, n.Unverified, n.Lease, n.Leases = was.UUID, was.Version, was.Flow, was.Boot, was.Generation, was.Unverified, was.Lease, was.Leases
 		n.State, n.Target, n.StateSince, n.Power, n.PowerTarget = was.State, was.Target, was.StateSince, was.Power, was.PowerTarget
 		n.Created, n.LastError, n.LastReason, n.Fault, n.BMC = was.Created, was.LastError, was.LastReason, was.Fault, was.BMC
 		if was.Maintenance && !n.Maintenance {

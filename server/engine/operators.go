@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -166,22 +167,48 @@ func (eng *Engine) SetBootDevice(ctx context.Context, who conductor.Caller, iden
 	case <-patience.Done():
 		return fault.New(fault.NodeBusy, "the server is acting upon the node's BMC").At(string(n.UUID), "")
 	}
-	if n, err = eng.Node(ctx, string(n.UUID)); err != nil {
+	if err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) (err error) {
+		if n, err = tx.Node(n.UUID); err != nil {
+			return err
+		}
+		if _, busy := state.FlowOf(n.State); busy {
+			return fault.New(fault.NodeBusy, "the node is %s", n.State).At(string(n.UUID), "")
+		}
+		if err := conductor.Confirmed(n); err != nil {
+			return err
+		}
+		if err := conductor.HoldForBootDevice(&n, eng.cfg.Now()); err != nil {
+			return err
+		}
+		return tx.PutNode(&n)
+	}); err != nil {
 		return err
-	}
-	if _, busy := state.FlowOf(n.State); busy {
-		return fault.New(fault.NodeBusy, "the node is %s", n.State).At(string(n.UUID), "")
 	}
 	b, err := eng.bmc(ctx, n, false)
-	if err != nil {
-		return err
+	if err == nil {
+		err = b.SetBoot(ctx, t)
 	}
-	if err := b.SetBoot(ctx, t); err != nil {
-		return err
-	}
-	return eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+	acted := err == nil
+	// Also for a caller who has gone: nobody else gives the lease back before it has run out.
+	return errors.Join(err, eng.cfg.Store.Update(context.WithoutCancel(ctx), func(tx conductor.Tx) error {
+		now, err := tx.Node(n.UUID)
+		if fault.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if now.Lease != nil && now.Lease.Number == n.Lease.Number {
+			now.Lease = nil
+			if err := tx.PutNode(&now); err != nil {
+				return err
+			}
+		}
+		if !acted {
+			return nil
+		}
 		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "boot_device", Detail: map[string]any{"device": t.Device, "always": t.Always}})
-	})
+	}))
 }
 
 // Validate tells for each interface whether the node's record suffices: "" or the reason why not.

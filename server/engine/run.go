@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -41,16 +42,16 @@ func (eng *Engine) Run(ctx context.Context) error {
 }
 
 // recover makes every node whole after a stop at any point (I13): deadlines move by the time the server was away,
-// out-of-band steps that were cut off are interrupted, stored effects start, offers are made again.
+// out-of-band steps that were cut off are interrupted, stored effects start, offers are made again. Many nodes share a
+// transaction, so that a fleet is at work again within seconds.
 func (eng *Engine) recover(ctx context.Context) error {
-	var nodes []conductor.Node
+	if err := eng.doubt(ctx); err != nil {
+		return err
+	}
 	var effects []conductor.Effect
 	var away conductor.ClockShifted
 	err := eng.view(ctx, func(tx conductor.Tx) error {
 		var err error
-		if nodes, err = tx.Nodes(conductor.NodeFilter{}); err != nil {
-			return err
-		}
 		if effects, err = tx.Effects(); err != nil {
 			return err
 		}
@@ -67,70 +68,120 @@ func (eng *Engine) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	open, err := eng.nodesWith(ctx, func(n conductor.Node) bool {
+		eng.looks.add(n.UUID)
+		return n.Lease != nil || n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded
+	})
+	if err != nil {
+		return err
+	}
 	eng.mu.Lock()
 	eng.run = ctx
 	eng.mu.Unlock()
-	// While the store is away the start stands still (I30).
-	stored := func(act func() error) error {
-		for try := 1; ; try++ {
-			err := act()
-			if !fault.Has(err, fault.StorageUnavailable) || !pause(ctx, backoff(try)) {
-				return err
-			}
-		}
+
+	var events []conductor.Event
+	if away.By > jump || away.By < 0 {
+		events = append(events, away)
 	}
-	now := func(id conductor.NodeID, e conductor.Event, more func(conductor.Tx) error) error {
-		return stored(func() error {
-			return eng.applyNow(ctx, id, func(conductor.Node) (conductor.Event, error) { return e, nil }, more)
-		})
+	events = append(events, conductor.ServerRestarted{})
+	all := make([]change, len(open))
+	for i, id := range open {
+		all[i] = change{node: id, events: events}
 	}
-	for _, n := range nodes {
-		eng.looks.add(n.UUID)
-		if n.Flow == nil || n.Flow.Phase == conductor.PhaseEnded {
-			continue
-		}
-		if away.By > jump || away.By < 0 {
-			err = now(n.UUID, away, nil)
-		}
-		if err == nil {
-			err = now(n.UUID, conductor.ServerRestarted{}, nil)
-		}
-		if fault.Has(err, fault.StorageUnavailable) {
-			return err
-		}
-		if err != nil {
-			// A node that can't go on here (its hardware type is gone) must not keep the others from it.
-			eng.cfg.Log.Error("go on with a node", "node", n.Name, "uuid", n.UUID, "err", err)
-			err = nil
-			continue
-		}
-		err = eng.view(ctx, func(tx conductor.Tx) (err error) { n, err = tx.Node(n.UUID); return err })
-		if err != nil {
-			return err
-		}
-		eng.index(n)
+	err = eng.recoverAll(ctx, all, func(c change, err error) {
+		// A node that can't go on here (its hardware type is gone) must not keep the others from it.
+		eng.cfg.Log.Error("go on with a node", "uuid", c.node, "err", err)
+	})
+	if err != nil {
+		return err
 	}
+	var cut, dropped []change
+	var rest []conductor.Effect
 	for _, e := range effects {
 		if e.Kind != conductor.EffectRunStep {
-			eng.start(e)
+			rest = append(rest, e)
 			continue
 		}
-		done := func(tx conductor.Tx) error { return tx.DoneEffect(e.ID) }
-		err := now(e.Node, conductor.StepEnded{ID: e.Step, Outcome: api.Interrupted}, done)
-		switch {
-		case fault.Has(err, fault.StorageUnavailable):
-			return err
-		case err != nil && !fault.Is(err, fault.NotFound):
-			// The step is of a run that another has replaced: what became of it is told there already.
-			eng.cfg.Log.Info("an effect of an older run is dropped", "node", e.Node, "step", e.Step, "err", err)
-			if err := stored(func() error { return eng.cfg.Store.Update(ctx, done) }); err != nil {
-				return err
-			}
+		cut = append(cut, change{node: e.Node, events: []conductor.Event{conductor.StepEnded{ID: e.Step, Outcome: api.Interrupted}},
+			more: func(tx conductor.Tx) error { return tx.DoneEffect(e.ID) }})
+	}
+	err = eng.recoverAll(ctx, cut, func(c change, err error) {
+		// The step is of a run that another has replaced: what became of it is told there already.
+		eng.cfg.Log.Info("an effect of an older run is dropped", "node", c.node, "err", err)
+		dropped = append(dropped, change{node: c.node, more: c.more})
+	})
+	if err == nil {
+		err = eng.recoverAll(ctx, dropped, func(c change, err error) {
+			eng.cfg.Log.Error("drop an effect of an older run", "node", c.node, "err", err)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(rest, together) {
+		var wg sync.WaitGroup
+		for _, of := range byNode(part) {
+			wg.Go(func() { // orders to agents are transactions, and those that come together share one
+				for _, e := range of {
+					eng.start(e)
+				}
+			})
 		}
+		wg.Wait()
 	}
 	// Only now is the time away dealt with; a stop before this goes by the old stamp again, and Decide by what it has
 	// taken out already.
-	return stored(func() error { return eng.stamp(ctx, eng.cfg.Now()) })
+	return eng.stored(ctx, func() error { return eng.stamp(ctx, eng.cfg.Now()) })
+}
+
+// nodesWith lists the nodes that are so, a page at a time: a fleet's records all at once would be hundreds of megabytes.
+func (eng *Engine) nodesWith(ctx context.Context, so func(conductor.Node) bool) (out []conductor.NodeID, err error) {
+	const page = 500
+	for f := (conductor.NodeFilter{Limit: page}); ; {
+		var nodes []conductor.Node
+		if err := eng.view(ctx, func(tx conductor.Tx) (err error) { nodes, err = tx.Nodes(f); return err }); err != nil {
+			return nil, err
+		}
+		for _, n := range nodes {
+			if so(n) {
+				out = append(out, n.UUID)
+			}
+		}
+		if len(nodes) < page {
+			return out, nil
+		}
+		f.After = nodes[len(nodes)-1].UUID
+	}
+}
+
+// byNode keeps the order of each node's effects.
+func byNode(all []conductor.Effect) map[conductor.NodeID][]conductor.Effect {
+	m := map[conductor.NodeID][]conductor.Effect{}
+	for _, e := range all {
+		m[e.Node] = append(m[e.Node], e)
+	}
+	return m
+}
+
+// recoverAll is applyAll that stands still while the store is away (I30). A node that was done before the store went
+// away may come again: the time that is taken out already is not taken out twice, and its orders are the same.
+func (eng *Engine) recoverAll(ctx context.Context, all []change, failed func(change, error)) error {
+	for part := range slices.Chunk(all, together) {
+		if err := eng.stored(ctx, func() error { return eng.applyAll(ctx, part, failed) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stored tries again while the store is away.
+func (eng *Engine) stored(ctx context.Context, act func() error) error {
+	for try := 1; ; try++ {
+		err := act()
+		if !fault.Has(err, fault.StorageUnavailable) || !pause(ctx, backoff(try)) {
+			return err
+		}
+	}
 }
 
 // stamp says that the server lives, and clears what was done since the last time.
@@ -159,6 +210,7 @@ func (eng *Engine) watchDeadlines(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	last, stamped := eng.cfg.Now(), time.Time{}
+	tried := map[conductor.NodeID]again{}
 	listening := last // since when silence is the agent's and not this server's
 	for {
 		select {
@@ -189,33 +241,36 @@ func (eng *Engine) watchDeadlines(ctx context.Context) {
 			continue
 		}
 		last = now
-		eng.due(ctx, now, listening)
+		tried = eng.due(ctx, now, listening, tried)
 	}
 }
 
 // shift moves the deadlines of all open work. It gives the store's error; calling it again is harmless.
 func (eng *Engine) shift(ctx context.Context, by time.Duration, now time.Time) error {
+	shifted := []conductor.Event{conductor.ClockShifted{By: by, Since: eng.alive, At: now.Round(0)}}
 	eng.mu.Lock()
-	var open []conductor.NodeID
+	all := make([]change, 0, len(eng.waits))
 	for id := range eng.waits {
-		open = append(open, id)
+		all = append(all, change{node: id, events: shifted})
 	}
 	eng.mu.Unlock()
-	for _, id := range open {
-		err := eng.apply(ctx, id, conductor.ClockShifted{By: by, Since: eng.alive, At: now.Round(0)}, nil)
-		if fault.Has(err, fault.StorageUnavailable) {
-			return err
-		}
-		if err != nil {
-			eng.cfg.Log.Error("move a deadline", "node", id, "err", err)
-		}
-	}
-	return nil
+	return eng.applyAll(ctx, all, func(c change, err error) {
+		eng.cfg.Log.Error("move a deadline", "node", c.node, "err", err)
+	})
 }
 
+// again bounds how often a node is looked at whose wait is over by the index and not by the store, or which can't be
+// changed: a second's tick must not hammer.
+type again struct {
+	wait  time.Duration
+	until time.Time
+}
+
+const longestWait = time.Minute
+
 // due applies what has passed. Decide looks again at the stored deadline before it acts on it. Time before listening is
-// no silence: the server was away, or stood still, and could not hear.
-func (eng *Engine) due(ctx context.Context, now, listening time.Time) {
+// no silence: the server was away, or stood still, and could not hear. tried is what the last call gave back.
+func (eng *Engine) due(ctx context.Context, now, listening time.Time, tried map[conductor.NodeID]again) map[conductor.NodeID]again {
 	type candidate struct {
 		id conductor.NodeID
 		waitIndex
@@ -229,6 +284,8 @@ func (eng *Engine) due(ctx context.Context, now, listening time.Time) {
 		}
 	}
 	eng.mu.Unlock()
+	over := map[conductor.NodeID]again{}
+	var all []change
 	for _, w := range late {
 		id := w.id
 		var e conductor.Event = conductor.DeadlinePassed{}
@@ -244,15 +301,25 @@ func (eng *Engine) due(ctx context.Context, now, listening time.Time) {
 			}
 			e = conductor.AgentSilent{Since: heard}
 		}
-		err := eng.apply(ctx, id, e, nil)
-		if fault.Is(err, fault.NotFound) { // deleted while it was put here
-			eng.mu.Lock()
-			delete(eng.waits, id)
-			eng.mu.Unlock()
+		if t, ok := tried[id]; ok && now.Before(t.until) && t.until.Sub(now) <= longestWait {
+			over[id] = t
 			continue
 		}
-		if err != nil && ctx.Err() == nil {
-			eng.cfg.Log.Error("end a wait that is over", "node", id, "err", err)
-		}
+		wait := min(max(2*tried[id].wait, tick), longestWait)
+		over[id] = again{wait, now.Add(wait)}
+		all = append(all, change{node: id, events: []conductor.Event{e}})
 	}
+	err := eng.applyAll(ctx, all, func(c change, err error) {
+		if fault.Is(err, fault.NotFound) { // deleted while it was put here
+			eng.mu.Lock()
+			delete(eng.waits, c.node)
+			eng.mu.Unlock()
+			return
+		}
+		eng.cfg.Log.Error("end a wait that is over", "node", c.node, "err", err)
+	})
+	if err != nil && ctx.Err() == nil {
+		eng.cfg.Log.Error("end waits that are over", "err", err)
+	}
+	return over
 }

@@ -30,6 +30,7 @@ type Backend interface {
 	Plan(ctx context.Context, ident string, p conductor.Provision) (conductor.Plan, error)
 	SetPower(ctx context.Context, who conductor.Caller, ident string, p conductor.PowerRequest) error
 	SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error
+	ConfirmNode(ctx context.Context, who conductor.Caller, ident string) error
 	BootDevice(ctx context.Context, ident string) (conductor.BootTarget, error)
 	SetBootDevice(ctx context.Context, who conductor.Caller, ident string, b conductor.BootTarget) error
 	Validate(ctx context.Context, ident string) (map[string]string, error)

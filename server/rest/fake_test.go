@@ -55,6 +55,17 @@ func (b *backend) Node(_ context.Context, ident string) (conductor.Node, error) 
 	return conductor.Node{}, fault.New(fault.NodeNotFound, "Node %s could not be found.", ident)
 }
 
+func (b *backend) ConfirmNode(_ context.Context, who conductor.Caller, ident string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := b.at(ident)
+	if i < 0 {
+		return fault.New(fault.NodeNotFound, "Node %s could not be found.", ident)
+	}
+	b.nodes[i].Unverified = nil
+	return nil
+}
+
 func (b *backend) Nodes(_ context.Context, f conductor.NodeFilter) ([]conductor.Node, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -37,7 +38,13 @@ func (c *call) show(n conductor.Node) api.Node {
 	out.TargetProvisionState = stateName(n.Target, c.version)
 	out.ConsoleEnabled = false
 	if b := n.Boot; b != nil && b.AgentVersion != "" {
-		out.DriverInternalInfo = map[string]any{"agent_version": b.AgentVersion}
+		out.DriverInternalInfo["agent_version"] = b.AgentVersion
+	}
+	if u := n.Unverified; u != nil {
+		out.DriverInternalInfo["unverified"] = u.Why
+	}
+	if l := n.Lease; l != nil {
+		out.DriverInternalInfo["lease"] = map[string]any{"holder": l.Holder, "number": l.Number, "since": l.Since.UTC().Format(time.RFC3339)}
 	}
 	if busy(n) {
 		out.Reservation = ptr(c.api.cfg.Hostname)
@@ -126,7 +133,7 @@ func stateName(s state.State, v api.Version) *string {
 // busy tells whether the server itself is at work on the node, as Ironic's reservation does.
 func busy(n conductor.Node) bool {
 	f, ok := state.FlowOf(n.State)
-	return ok && n.State == f.Doing || n.PowerTarget != ""
+	return ok && n.State == f.Doing || n.PowerTarget != "" || n.Lease != nil && n.Lease.Holder == conductor.HolderBootDevice
 }
 
 // addStep fills in the step in progress of a node in a flow.

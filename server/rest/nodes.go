@@ -350,6 +350,18 @@ func (c *call) patch() ([]api.PatchOp, error) {
 	return ops, nil
 }
 
+// confirmNode takes an operator's word that the record of an unverified node is right.
+func (c *call) confirmNode() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	if err := c.api.cfg.Backend.ConfirmNode(c.r.Context(), c.who, id); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
 func (c *call) deleteNode() error {
 	id, err := c.node()
 	if err != nil {

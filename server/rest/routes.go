@@ -56,6 +56,7 @@ func (a *API) routes() []route {
 		{method: get, path: "/v1/default_config", handle: (*call).defaults},
 		{method: put, path: "/v1/default_config", body: maxBody, handle: (*call).setDefaults},
 		{method: del, path: "/v1/default_config", handle: (*call).unsetDefaults},
+		{method: put, path: node + "/confirm", handle: (*call).confirmNode},
 		{method: get, path: node + "/logs", handle: (*call).logs},
 		{method: get, path: "/v1/events", handle: (*call).events},
 		{method: get, path: "/v1/drivers/{driver}/steps", handle: (*call).driverSteps},

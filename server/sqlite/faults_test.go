@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +59,99 @@ func TestF05_I30_FullDiskIsToldAndOvercome(t *testing.T) {
 	case <-s.Failed():
 		t.Error("a full disk must not end the store")
 	default:
+	}
+}
+
+// fill is the server of TestF05_I30_TheKernelRefusesToWrite: it says each thing that comes of a write on a disk that
+// takes no more, and then takes more again.
+func fill(path string) int {
+	keys, err := seal.Open(filepath.Join(filepath.Dir(path), "master.key"), false)
+	if err != nil {
+		return 2
+	}
+	s, err := Open(context.Background(), Config{Path: path, Sealer: keys, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		return 3
+	}
+	signal.Ignore(syscall.SIGXFSZ) // the write fails instead
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return 4
+	}
+	small := limit
+	small.Cur = 256 << 10
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
+		return 5
+	}
+	say := func(what string, err error) {
+		text := "done"
+		if err != nil {
+			text = string(fault.From(err).Reason)
+		}
+		_, _ = os.Stdout.WriteString(what + " " + text + "\n")
+	}
+	pad := func(n int) func(conductor.Tx) error {
+		node := storetest.Node(n)
+		node.Extra["pad"] = strings.Repeat("x", 64<<10)
+		return acted(node)
+	}
+	n := 1
+	for ; n < 100; n++ {
+		if err = s.Update(context.Background(), pad(n)); err != nil {
+			break
+		}
+	}
+	say("write", err)
+	small.Cur = 4 << 10 // now not even a page
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
+		return 5
+	}
+	say("renew", s.renew(context.Background()))
+	say("view", s.View(context.Background(), func(tx conductor.Tx) error { _, err := tx.Node(storetest.ID(1)); return err }))
+	select {
+	case <-s.Failed():
+		say("failed", fault.New(fault.InternalError, "it ended"))
+	default:
+		say("failed", nil)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return 6
+	}
+	say("write", s.Update(context.Background(), pad(n)))
+	say("renew", s.renew(context.Background()))
+	say("held", s.Held())
+	say("close", s.Close())
+	return 0
+}
+
+func acted(n *conductor.Node) func(conductor.Tx) error {
+	return func(tx conductor.Tx) error {
+		return errors.Join(tx.CreateNode(n), tx.AppendAudit(conductor.Audit{Act: "boot", Node: n.UUID}))
+	}
+}
+
+// The kernel itself refuses to let the files grow: work is refused, reading goes on, and so does writing once there is
+// space again, in the same process.
+func TestF05_I30_TheKernelRefusesToWrite(t *testing.T) {
+	cfg := config(t, t.TempDir())
+	other := exec.Command(os.Args[0])
+	other.Env = append(os.Environ(), "SQLITE_TEST_FULL="+cfg.Path)
+	said, err := other.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	want := "write storage.unavailable\nrenew storage.unavailable\nview done\nfailed done\nwrite done\nrenew done\nheld done\nclose done\n"
+	if string(said) != want {
+		t.Errorf("the server said\n%swant\n%s", said, want)
+	}
+	s := open(t, cfg)
+	var nodes, audit int
+	if err := s.writer.conn.QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM audit)").Scan(&nodes, &audit); err != nil || nodes == 0 || nodes != audit {
+		t.Errorf("%d nodes and %d audit entries (%v)", nodes, audit, err)
+	}
+	var ok string
+	if err := s.writer.conn.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&ok); err != nil || ok != "ok" {
+		t.Errorf("integrity check: %s, %v", ok, err)
 	}
 }
 
@@ -113,7 +208,8 @@ func TestF07_BusyIsTriedAgainAndBounded(t *testing.T) {
 
 // A long view keeps the log from being cut, but neither it nor the writers wait for each other.
 func TestF07_LongViewHoldsUpNobody(t *testing.T) {
-	s := open(t, config(t, t.TempDir()))
+	cfg := config(t, t.TempDir())
+	s := open(t, cfg)
 	err := s.View(t.Context(), func(tx conductor.Tx) error {
 		if _, err := tx.Nodes(conductor.NodeFilter{}); err != nil {
 			return err
@@ -133,6 +229,33 @@ func TestF07_LongViewHoldsUpNobody(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The log that the view kept from being cut is used anew from its beginning once the view has ended.
+	size := func() int64 {
+		t.Helper()
+		info, err := os.Stat(cfg.Path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	grown := size()
+	for i := range 300 {
+		n := storetest.Node(i + 1)
+		n.Extra["pad"] = strings.Repeat("y", 20<<10)
+		if err := s.Update(t.Context(), func(tx conductor.Tx) error {
+			was, err := tx.Node(n.UUID)
+			if err != nil {
+				return err
+			}
+			n.Version = was.Version
+			return tx.PutNode(n)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := size(); now > grown+1<<20 {
+		t.Errorf("the log grew from %d to %d bytes with no view to keep it", grown, now)
 	}
 }
 
@@ -286,6 +409,9 @@ func TestI29_KilledServerKeepsWhatItAcknowledged(t *testing.T) {
 			}
 			if audit != int64(len(nodes)) {
 				t.Errorf("%d nodes and %d audit entries: half a transaction was kept", len(nodes), audit)
+			}
+			if why, err := tx.Setting(conductor.SettingDoubt); err != nil || why != "" {
+				t.Errorf("its own database is doubted: %s (%v)", why, err) // I15: the mark is never ahead
 			}
 			for _, n := range acknowledged {
 				if _, err := tx.Secret(storetest.ID(n), "f"); err != nil {

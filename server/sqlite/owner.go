@@ -17,6 +17,7 @@ const (
 	leaseFor   = 30 * time.Second // a lease that was not renewed for so long may be another server's
 	renewEvery = 10 * time.Second
 	retryEvery = 2 * time.Second // after a renewal that failed
+	markEvery  = time.Second     // between looks whether the mark is behind
 )
 
 // Owner is the server that may write the database, as its one row says.
@@ -100,7 +101,14 @@ func (s *Store) take(ctx context.Context, seen *Owner) (watch *Owner, err error)
 			return &was, nil
 		}
 	}
-	me.Fence, me.Expires = was.Fence+1, now.Add(leaseFor)
+	before, err := readMark(s.cfg.Path + ".mark")
+	if err != nil {
+		s.cfg.Log.Warn("the mark beside the database can't be read, and counts as missing", "err", err)
+	}
+	me.Fence, me.Expires = max(was.Fence, before.Fence)+1, now.Add(leaseFor)
+	if err := s.compare(ctx, before); err != nil {
+		return nil, err
+	}
 	if s.lock == nil {
 		// Whoever starts next must not take the end of the process that was passed over for ours.
 		if s.lock, err = newLock(s.cfg.Path + ".lock"); err != nil {
@@ -119,7 +127,7 @@ func (s *Store) take(ctx context.Context, seen *Owner) (watch *Owner, err error)
 	}
 	s.fence = me.Fence
 	s.renewed.Store(&now)
-	return nil, nil
+	return nil, s.mark()
 }
 
 func (s *Store) held(by Owner, left time.Duration) error {
@@ -175,14 +183,20 @@ func (s *Store) Fence() int64 { return s.fence }
 // good: the program should end and be started again, as what it has in memory may be old. A renewal that the disk
 // refuses is tried again: as long as nobody else came, the lease is this process's to renew (I30).
 func (s *Store) Hold(ctx context.Context) error {
-	t := time.NewTimer(renewEvery)
+	t, mark := time.NewTimer(renewEvery), time.NewTicker(markEvery)
 	defer t.Stop()
+	defer mark.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.lost:
 			return s.lostLease()
+		case <-mark.C:
+			if err := s.remark(); err != nil {
+				s.cfg.Log.Error("write the mark beside the database", "err", err)
+			}
+			continue
 		case <-t.C:
 		}
 		next := renewEvery

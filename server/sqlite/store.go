@@ -56,6 +56,10 @@ type Store struct {
 	fail    sync.Once
 	fence   int64 // under which this process writes; 0 before claim
 	renewed atomic.Pointer[time.Time]
+	commits atomic.Int64 // transactions that wrote, since the start
+	marked  int64        // of them when the mark was written last; Hold's, then Close's
+	epoch   uint64
+	adopted bool // the database comes from a program that made no mark
 	lost    chan struct{}
 	lose    sync.Once
 
@@ -168,6 +172,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			return explain(err)
 		}
 	}
+	s.adopted = from > 0 && !leased
 	if leased { // before the schema changes under whoever owns it
 		if err := s.claim(ctx); err != nil {
 			return err
@@ -238,11 +243,14 @@ func (s *Store) Close() error {
 	if s.batch != nil {
 		s.settle()
 	}
+	var errs []error
+	if err := s.mark(); err != nil {
+		errs = append(errs, err)
+	}
 	if err := s.release(); err != nil {
 		s.cfg.Log.Warn("give the lease of the database back", "err", err) // it runs out by itself
 	}
 	close(s.closing)
-	var errs []error
 	for range s.pooled { // a View in progress gives its connection back first
 		errs = append(errs, (<-s.readers).close())
 	}

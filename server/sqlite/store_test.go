@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("SQLITE_TEST_WRITE"); path != "" {
 		os.Exit(write(path))
 	}
+	if path := os.Getenv("SQLITE_TEST_FULL"); path != "" {
+		os.Exit(fill(path))
+	}
 	if path := os.Getenv("SQLITE_TEST_RESUME"); path != "" {
 		os.Exit(resume(path))
 	}

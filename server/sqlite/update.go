@@ -119,6 +119,7 @@ func (s *Store) settle() {
 		_ = s.writer.run("ROLLBACK") // fails when SQLite has rolled back by itself
 		b.err = s.unavailable(b.broken)
 	}
+	s.commits.Add(1)
 	close(b.done)
 }
 

@@ -139,7 +139,7 @@ var Reasons = []Row{
 	{NodeRetired, Invalid, "The node is retired.", "unset the node's retired flag first"},
 	{NodeInUse, Conflict, "The node is in use.", "bring it to enroll, manageable or available, or set maintenance"},
 	{NodeContested, Conflict, "Two machines claimed to be this node; nothing secret or destructive is given to either.", "find the second machine, then power the node off with bessemer node power off NODE and repeat the verb"},
-	{NodeUnverified, Conflict, "The node's record may be older than the machine.", "confirm it with bessemer node manage NODE"},
+	{NodeUnverified, Conflict, "The node's record may be older than the machine.", "see that the machine is what the record says, then: bessemer node confirm NODE"},
 	{PortNotFound, NotFound, "No port has this UUID or address.", "bessemer port list shows the ports"},
 	{PortExists, Conflict, "A port with this address exists.", "a network card belongs to one node; delete the other port first"},
 	{ImageNotFound, NotFound, "No stored image has this name.", "bessemer image list shows the images"},
