@@ -136,8 +136,8 @@ func measureBeats(ctx context.Context, r *rack, s *figures.Set) error {
 		if err != nil {
 			return err
 		}
-		if t.Count < uint64(0.99*beatRate*beatTime.Seconds()) {
-			return fmt.Errorf("%d heartbeats were answered, %.0f were sent", t.Count, beatRate*beatTime.Seconds())
+		if t.Count == 0 {
+			return fmt.Errorf("no heartbeat was answered")
 		}
 		if c := (after - before).Seconds() * 1000 / float64(t.Count); cost == 0 || c < cost {
 			best, cost = t, c
@@ -156,6 +156,7 @@ func measureBeats(ctx context.Context, r *rack, s *figures.Set) error {
 		return err
 	}
 	add(s, "heartbeats answered", best.PerSecond, "a second", "1000")
+	add(s, "heartbeats without an answer, or refused", beatRate*beatTime.Seconds()-float64(best.Count), "", "0")
 	add(s, "heartbeat: median", best.P50, "ms", "")
 	add(s, "heartbeat: p99", best.P99, "ms", "< 50")
 	add(s, "heartbeat: p99.9", best.P999, "ms", "")
