@@ -127,7 +127,7 @@ func (s *site) liveThrough(t *testing.T) {
 	}
 	boots := 0
 	for _, act := range s.board.did() {
-		if act == "insert" {
+		if act == string(conductor.On) {
 			boots++
 		}
 	}
