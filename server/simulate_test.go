@@ -56,7 +56,8 @@ func TestI08_SimulatedFleetIsCleaned(t *testing.T) {
 	if s.States[string(state.Available)] != nodes || s.Executed != 2*nodes || s.Repeated != 0 || s.Booted != nodes {
 		t.Errorf("%+v", s)
 	}
-	if s.Lookups.Count != nodes || s.StepGap.Count != nodes || s.Results.Count != 2*nodes {
+	// The last result ends the flow, and with it the machine's power: its answer may find nobody there.
+	if s.Lookups.Count != nodes || s.StepGap.Count != nodes || s.Results.Count < nodes || s.Results.Count > 2*nodes {
 		t.Errorf("not all was measured: %+v", s)
 	}
 }

@@ -171,9 +171,9 @@ func (eng *Engine) bring(ctx context.Context, b conductor.BMC, a conductor.Power
 	var lastErr error
 	seen, asked := 0, time.Time{}
 	for {
-		if asked.IsZero() || seen == 0 && time.Since(asked) > limit/3 && a != conductor.GracefulShutdown {
+		if asked.IsZero() || seen == 0 && eng.cfg.Now().Sub(asked) > limit/3 && a != conductor.GracefulShutdown {
 			if err := b.SetPower(ctx, a); err == nil {
-				asked = time.Now()
+				asked = eng.cfg.Now()
 			} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil || strict || fault.Has(err, fault.StorageUnavailable) {
 				return err // what is not the BMC's doing is not waited for here
 			}

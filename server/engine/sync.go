@@ -42,6 +42,7 @@ type look struct {
 	at     time.Time
 	bmc    string // as the driver names it; "" until the first look
 	marks  bool   // bmc is in busy because of this look
+	soon   bool   // it did not come to ask, and is to be tried again without waiting for the interval
 	failed int
 	since  time.Time // of the first failure in a row
 	last   string    // what it was
@@ -63,7 +64,7 @@ func (s *looks) add(id conductor.NodeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nodes[id] == nil {
-		l := &look{node: id, at: time.Now().Add(rand.N(every))}
+		l := &look{node: id, at: s.eng.cfg.Now().Add(rand.N(every))}
 		s.nodes[id] = l
 		heap.Push(&s.due, l)
 	}
@@ -107,7 +108,7 @@ func (s *looks) next() (*look, *place) {
 			heap.Push(&s.due, l)
 		}
 	}()
-	now := time.Now()
+	now := s.eng.cfg.Now()
 	for len(s.due) > 0 && !s.due[0].at.After(now) {
 		p := s.place(s.due[0].failed > 0)
 		if p == nil && s.due[0].failed == 0 {
@@ -142,7 +143,10 @@ func (s *looks) put(l *look, keep bool) {
 	if over := l.failed - lookFails; over > 0 {
 		pause *= time.Duration(min(1<<min(over, 6), lookLongest))
 	}
-	l.at = time.Now().Add(pause - pause/10 + rand.N(pause/5+1))
+	if l.soon {
+		pause, l.soon = time.Second, false
+	}
+	l.at = s.eng.cfg.Now().Add(pause - pause/10 + rand.N(pause/5+1))
 	heap.Push(&s.due, l)
 }
 
@@ -160,7 +164,9 @@ func (s *looks) look(ctx context.Context, l *look) bool {
 	if err != nil {
 		return !fault.Is(err, fault.NotFound)
 	}
-	s.name(l, eng.health(n).Origin)
+	if !s.name(l, eng.health(n).Origin) {
+		return true // another look asks that BMC now
+	}
 	if !conductor.Synced(n) {
 		s.forget(l)
 		return true
@@ -212,14 +218,24 @@ func (s *looks) unmark(l *look) {
 	}
 }
 
-// name keeps which BMC a node is behind. Of two looks at one BMC that did not know so yet, both go on this once.
-func (s *looks) name(l *look, bmc string) {
+// name keeps which BMC a node is behind, and holds it for this look; false when another look does.
+func (s *looks) name(l *look, bmc string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.bmc != bmc {
-		s.unmark(l)
-		l.bmc = bmc
+	if l.bmc == bmc {
+		return true // held since it was taken from the queue
 	}
+	s.unmark(l)
+	l.bmc = bmc
+	if bmc == "" {
+		return true
+	}
+	if s.busy[bmc] {
+		l.soon = true
+		return false
+	}
+	s.busy[bmc], l.marks = true, true
+	return true
 }
 
 func (s *looks) fail(l *look, why string) (int, time.Time) {
