@@ -17,7 +17,7 @@ VM_LIMIT := 25m
 # The packages with tests for virtual machines; the others ran with the unit tests.
 VM_TESTS  = $(shell grep -rl --include='*_test.go' '^//go:build vm' integration | xargs -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help setup build test check vm ramdisk demo bench docs nightly safety-report clean
+.PHONY: help setup build test check vm ramdisk demo bench docs nightly safety-report mutants clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -57,8 +57,11 @@ docs: setup ## write the generated reference pages anew
 nightly: setup ## the long jobs: fuzz targets for FUZZTIME (10m), KILLS (1000) kills, the simulation for SIMTIME (8h), make check, make test
 	@integration/scripts/nightly
 
-safety-report: setup ## print each safety number, the tests that carry it and their last result
-	@$(RECORD)
+safety-report: setup ## print each safety number, how many tests carry it and their last result (V=1: each test)
+	@$(RECORD) $(if $(V),-v)
+
+mutants: setup ## remove each check of the guards in turn; a test must fail each time
+	$(GO) run ./integration/mutants
 
 clean: ## remove everything that was built
 	@chmod -R u+w build 2>/dev/null || true

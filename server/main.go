@@ -15,6 +15,7 @@ import (
 	"github.com/bessemer-metal/bessemer/integration/fleet"
 	"github.com/bessemer-metal/bessemer/server/cli"
 	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // version is set when a release is built.
@@ -33,6 +34,7 @@ func main() {
 		Version:      version,
 		Serve:        func(ctx context.Context, cfg config.Server) error { return serve(ctx, cfg, os.Stderr, time.Now) },
 		BuildRamdisk: buildRamdisk,
+		Examine:      func(ctx context.Context, cfg config.Server) []api.Check { return examine(ctx, cfg, time.Now) },
 		Simulate:     simulate,
 	})
 	stop()

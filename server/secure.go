@@ -13,16 +13,14 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 )
 
 // secure puts TLS before the API when it listens beyond loopback: with the operator's certificate, or with one made on
 // the first start, which clients trust by its file (bessemer --ca).
 func (s *server) secure(ln net.Listener) (net.Listener, error) {
-	certFile, keyFile := s.cfg.TLSCert, s.cfg.TLSKey
-	if certFile == "" {
-		certFile, keyFile = filepath.Join(s.cfg.DataDir, "api.crt"), filepath.Join(s.cfg.DataDir, "api.key")
+	certFile, keyFile := apiFiles(s.cfg)
+	if s.cfg.TLSCert == "" {
 		if !exists(certFile) {
 			if err := selfSigned(certFile, keyFile, s.now()); err != nil {
 				return nil, fmt.Errorf("make a certificate for the API: %w", err)

@@ -163,8 +163,9 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	if err != nil {
 		return fmt.Errorf("find the host's name: %w", err)
 	}
+	look := checker{cfg: cfg, store: s.store, now: s.now, started: s.now(), agentURL: agentURL, bootURL: bootURL, apiCert: !loopback(apiLn.Addr())}
 	restAPI := rest.New(rest.Config{
-		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, Now: s.now, Started: s.now(), Log: log,
+		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, Now: s.now, Started: s.now(), Log: log, Checks: look.checks,
 	})
 	if !loopback(apiLn.Addr()) {
 		if apiLn, err = s.secure(apiLn); err != nil {

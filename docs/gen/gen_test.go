@@ -31,6 +31,29 @@ func TestPagesAreCurrent(t *testing.T) {
 	}
 }
 
+// Each reason has a page with all its parts, and no page is left of a reason that is gone.
+func TestEveryReasonHasAPage(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "docs/reference/faults/*.md"))
+	if err != nil || len(files) != len(fault.Reasons) {
+		t.Errorf("%d pages for %d reasons (%v)", len(files), len(fault.Reasons), err)
+	}
+	for _, r := range fault.Reasons {
+		text, err := os.ReadFile(filepath.Join(root, "docs/reference/faults", string(r.Reason)+".md"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, part := range []string{"# " + string(r.Reason) + "\n", "\n## What was found\n\n" + r.Doc, "\n## What was expected\n\n" + fault.Expected(r.Reason), "\n## What to do\n\n"} {
+			if !strings.Contains(string(text), part) {
+				t.Errorf("the page of %s lacks %q", r.Reason, strings.TrimSpace(part))
+			}
+		}
+		if _, err := os.Stat(filepath.Join(root, "docs/howto", string(r.Reason)+".md")); err == nil && !strings.Contains(string(text), "(../../howto/"+string(r.Reason)+".md)") {
+			t.Errorf("the page of %s does not link to its runbook", r.Reason)
+		}
+	}
+}
+
 // documents reads README.md and all of docs, by path.
 func documents(t *testing.T) map[string]string {
 	t.Helper()

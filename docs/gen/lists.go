@@ -42,7 +42,7 @@ not rewritten when a decision changes; a new page says so and the old one links 
 // runbooks is the list of docs/howto, in the order of the reasons.
 func runbooks(root string) (string, error) {
 	var b strings.Builder
-	b.WriteString("# Runbooks\n\n`bessemer node show NODE` names the *reason* of a failure; [every reason](../reference/faults.md) has a sentence and a hint. Those that\nneed more than a sentence have a page:\n\n| reason | in short |\n|---|---|\n")
+	b.WriteString("# Runbooks\n\n`bessemer node show NODE` names the *reason* of a failure; [every reason](../reference/faults.md) has a page. Those that\nneed a way gone step by step have a runbook. [What is wrong with a machine or the server](doctor.md) says `bessemer doctor`.\n\n| reason | in short |\n|---|---|\n")
 	for _, r := range fault.Reasons {
 		name := string(r.Reason) + ".md"
 		text, err := os.ReadFile(filepath.Join(root, "docs/howto", name))

@@ -72,6 +72,7 @@ var floors = map[string]int{
 	"integration/lint":         10,
 	"integration/login":        10,
 	"integration/medium":       10,
+	"integration/mutants":      10,
 	"integration/ovmf":         10,
 	"integration/safetyreport": 10,
 

@@ -85,34 +85,50 @@ func numbersOf(test string) []string {
 	return out
 }
 
-// report prints every number with its tests and their last results; numbers without a test are summed up.
-func report(out io.Writer, tests []numbered, results map[string]string) error {
+// required are the numbers that a release needs a passing test of. The list grows with the work; it never shrinks.
+var required = []string{
+	"F1", "F2", "F3", "F5", "F6", "F7", "F8", "F9", "F10", "F12", "F13", "F14", "F15", "F16", "F21", "F22", "F23", "F24", "F25",
+	"F27", "F28", "F29", "F30", "F40",
+	"I8", "I9", "I10", "I11", "I12", "I13", "I14", "I15", "I16", "I17", "I18", "I28", "I29", "I30",
+}
+
+// lack says which required numbers are not proven.
+type lack struct{ numbers []string }
+
+func (l lack) Error() string {
+	return "these numbers need a passing test and have none: " + strings.Join(l.numbers, " ")
+}
+
+// report prints a line for every number: the number, how many tests carry it, and pass, fail or none. A number passes
+// when all its tests that ran passed and at least one ran. With verbose each test stands below its number. It ends with
+// lack when a required number does not pass.
+func report(out io.Writer, tests []numbered, results map[string]string, verbose bool) error {
 	by := map[string][]numbered{}
 	for _, t := range tests {
 		by[t.number] = append(by[t.number], t)
 	}
 	known := map[string]bool{}
-	var bare []string
-	var failed, unrun int
+	count := map[string]int{}
+	var missing []string
 	for _, s := range numbers {
 		for i := 1; i <= s.count; i++ {
 			n := s.series + strconv.Itoa(i)
 			known[n] = true
-			if len(by[n]) == 0 {
-				bare = append(bare, n)
-				continue
-			}
-			fmt.Fprintf(out, "%s (%s)\n", n, s.what)
 			slices.SortFunc(by[n], func(a, b numbered) int { return cmp.Or(cmp.Compare(a.pkg, b.pkg), cmp.Compare(a.name, b.name)) })
-			for _, t := range by[n] {
-				result := cmp.Or(results[module+"/"+t.pkg+" "+t.name], "not run")
-				switch result {
-				case "fail":
-					failed++
-				case "not run":
-					unrun++
+			verdict := judge(by[n], results)
+			count[verdict]++
+			mark := ""
+			if slices.Contains(required, n) {
+				mark = "  required"
+				if verdict != "pass" {
+					missing = append(missing, n)
 				}
-				fmt.Fprintf(out, "  %-8s %s %s\n", result, t.pkg, t.name)
+			}
+			fmt.Fprintf(out, "%-4s %-12s %3d tests  %-4s%s\n", n, s.what, len(by[n]), verdict, mark)
+			for _, t := range by[n] {
+				if verbose {
+					fmt.Fprintf(out, "       %-7s %s %s\n", resultOf(t, results), t.pkg, t.name)
+				}
 			}
 		}
 	}
@@ -121,7 +137,29 @@ func report(out io.Writer, tests []numbered, results map[string]string) error {
 			return fmt.Errorf("%s in %s carries the number %s, which does not exist", t.name, t.pkg, t.number)
 		}
 	}
-	_, err := fmt.Fprintf(out, "\n%d numbers with tests, %d without: %s\n%d tests failed, %d were not run\n",
-		len(known)-len(bare), len(bare), strings.Join(bare, " "), failed, unrun)
-	return err
+	if _, err := fmt.Fprintf(out, "\n%d numbers pass, %d fail, %d have none\n", count["pass"], count["fail"], count["none"]); err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return lack{missing}
+	}
+	return nil
+}
+
+func resultOf(t numbered, results map[string]string) string {
+	return cmp.Or(results[module+"/"+t.pkg+" "+t.name], "not run")
+}
+
+// judge gives a number's verdict from its tests. A test that was skipped or not run proves nothing.
+func judge(tests []numbered, results map[string]string) string {
+	verdict := "none"
+	for _, t := range tests {
+		switch resultOf(t, results) {
+		case "fail":
+			return "fail"
+		case "pass":
+			verdict = "pass"
+		}
+	}
+	return verdict
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,21 +49,57 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err := report(&out, tests, results); err != nil {
-		t.Fatal(err)
+	err = report(&out, tests, results, false)
+	var l lack
+	if !errors.As(err, &l) || !slices.Equal(slices.Sorted(slices.Values(l.numbers)), slices.Sorted(slices.Values(required))) {
+		t.Errorf("the report of three tests of I3 and I4 ends with %v, want all required numbers", err)
 	}
 	for _, line := range []string{
-		"I3 (invariant)\n  pass     agent/disk TestI03_A\n  fail     agent/disk TestI3_B\n",
-		"I4 (invariant)\n  not run  agent/disk TestI04_C\n",
-		"2 numbers with tests, 104 without: T1 ",
-		"1 tests failed, 1 were not run",
+		"\nI3   invariant      2 tests  fail\n",
+		"\nI4   invariant      1 tests  none\n",
+		"\nI8   invariant      0 tests  none  required\n",
+		"\n0 numbers pass, 1 fail, 105 have none\n",
 	} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("the report lacks %q:\n%s", line, out.String())
 		}
 	}
-	if err := report(&out, []numbered{{"I99", "x", "TestI99_X"}}, nil); err == nil {
-		t.Error("a number that does not exist is accepted")
+	if n := strings.Count(out.String(), "\n"); n != 106+2 {
+		t.Errorf("the report has %d lines, want one per number and two", n)
+	}
+	out.Reset()
+	if err := report(&out, tests, results, true); err == nil {
+		t.Error("want what is lacking also in the long report")
+	}
+	for _, line := range []string{"pass    agent/disk TestI03_A\n", "fail    agent/disk TestI3_B\n", "not run agent/disk TestI04_C\n"} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("the long report lacks %q:\n%s", line, out.String())
+		}
+	}
+	if err := report(&out, []numbered{{"I99", "x", "TestI99_X"}}, nil, false); err == nil || errors.As(err, &l) {
+		t.Errorf("a number that does not exist gives %v", err)
+	}
+}
+
+// A number passes only when something ran and nothing failed.
+func TestJudge(t *testing.T) {
+	tests := []numbered{{"I8", "p", "TestI08_A"}, {"I8", "p", "TestI08_B"}}
+	for _, c := range []struct{ a, b, want string }{
+		{"pass", "pass", "pass"}, {"pass", "", "pass"}, {"pass", "fail", "fail"}, {"fail", "pass", "fail"}, {"skip", "", "none"}, {"", "", "none"},
+	} {
+		results := map[string]string{module + "/p TestI08_A": c.a, module + "/p TestI08_B": c.b}
+		if got := judge(tests, results); got != c.want {
+			t.Errorf("results %q and %q give %s, want %s", c.a, c.b, got, c.want)
+		}
+	}
+	all := map[string]string{}
+	var proven []numbered
+	for _, n := range required {
+		proven = append(proven, numbered{n, "p", "Test" + n})
+		all[module+"/p Test"+n] = "pass"
+	}
+	if err := report(io.Discard, proven, all, false); err != nil {
+		t.Errorf("all required numbers pass, and yet: %v", err)
 	}
 }
 

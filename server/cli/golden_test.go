@@ -147,7 +147,8 @@ func TestGolden(t *testing.T) {
 		"/v1/nodes":    api.NodeList{Nodes: []api.Node{machine(), failed}},
 		"/v1/nodes/n1": machine(),
 		"/v1/ports":    api.PortList{Ports: []api.Port{{UUID: "5d1f8f5e-6f0e-4c2d-8d5c-6a8c6f6a8f01", Address: "52:54:00:12:34:56", NodeUUID: id, PXEEnabled: true}}},
-		"/v1/nodes/n1/history": api.HistoryList{History: []api.HistoryEntry{{CreatedAt: before(time.Minute), Severity: "ERROR", EventType: "step", User: "ann", Event: "step deploy.erase_devices failed"},
+		"/v1/nodes/n1/history": api.HistoryList{History: []api.HistoryEntry{{CreatedAt: before(time.Minute), Severity: "ERROR", EventType: "step", User: "ann", Event: "step deploy.erase_devices failed",
+			HistoryMore: &api.HistoryMore{Duration: 75, Reason: "disk.io", Step: "deploy.erase_devices", Request: "req-7", Log: "/v1/nodes/" + id + "/logs?generation=3"}},
 			{CreatedAt: before(30 * time.Hour), Severity: "INFO", EventType: "enroll", Event: "enrolled"}}},
 		"/v1/nodes/n1/steps": waiting(),
 		"/v1/nodes/n3":       failed,
@@ -168,6 +169,32 @@ func TestGolden(t *testing.T) {
 		"missing.txt": {"node", "show", "n2"},
 		"help.txt":    {"--help"}, "help-node.txt": {"node", "--help"}, "help-deploy.txt": {"node", "deploy", "--help"},
 		"help-register.txt": {"register", "--help"}, "help-serve.txt": {"serve", "--help"},
+	} {
+		t.Run(name, func(t *testing.T) { golden(t, name, run(t, server, false, args...)) })
+	}
+}
+
+// The doctor says of the server and of each node what is wrong and what leads on, and fails when something is wrong.
+func TestGoldenDoctor(t *testing.T) {
+	abort := api.Exit{Act: "verb.abort", Command: "bessemer node abort n1", To: state.CleanFail, Ends: true}
+	stuck := api.Diagnosis{Node: id, Name: "n1", Verdict: api.VerdictWrong, State: state.CleanWait, Target: state.Available, Since: before(10 * time.Minute),
+		Wait:  &api.Wait{For: "step deploy.erase_devices to end", Owner: "agent", Since: before(9 * time.Minute), Deadline: before(-time.Hour), Evidence: "the agent started it", Seen: before(9 * time.Minute)},
+		Heard: before(4 * time.Minute), Step: &api.StepBrief{Step: "deploy.erase_devices", State: "started", Deadline: before(-time.Hour), Abort: "step deploy.erase_devices stops at a safe point within 10s"},
+		Problems: []api.Problem{{Reason: "agent.silent", Message: "the agent was last heard 4m0s ago", Hint: "look at the machine's console"}},
+		Exits:    []api.Exit{abort}, Fix: &abort}
+	manage := api.Exit{Act: "verb.manage", Command: "bessemer node manage n2", To: state.Manageable}
+	failed := api.Diagnosis{Node: id, Name: "n2", Verdict: api.VerdictWrong, State: state.CleanFail, Since: before(time.Minute),
+		Problems: []api.Problem{{Reason: "disk.io", Message: "disk.io: deploy.erase_devices: read failed", Hint: "replace the disk"}}, Exits: []api.Exit{manage}, Fix: &manage}
+	checks := []api.Check{{Name: "clock", OK: true, Found: "not set since the start"}, {Name: "disk space", Found: "0.1 of 10.0 GB free in /srv", Hint: "make room"}}
+	server := canned(t, map[string]any{
+		"/v1/doctor": api.Doctor{Server: checks, Nodes: []api.Diagnosis{stuck, failed}, Well: 17, Wrong: 3}, "/v1/nodes/n1/doctor": stuck, "/v1/nodes/" + id + "/doctor": stuck,
+		"/v1/nodes/n3/doctor": api.Diagnosis{Node: id, Name: "n3", Verdict: api.VerdictWell, State: state.Available, Since: before(time.Hour)},
+		"/v1/nodes/n1/steps":  erasing(33),
+	})
+	for name, args := range map[string][]string{
+		"doctor.txt": {"doctor"}, "doctor-node.txt": {"doctor", "n1"}, "doctor-well.txt": {"doctor", "n3"}, "doctor.json": {"doctor", "n1", "-o", "json"},
+		"doctor-fix.txt": {"doctor", "n1", "--fix"}, "doctor-yes.txt": {"doctor", "n1", "--fix", "--yes"}, "doctor-missing.txt": {"doctor", "n9"},
+		"abort-look.txt": {"node", "abort", "n1", "--look"}, "abort-look.json": {"node", "abort", "n1", "--look", "-o", "json"},
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, run(t, server, false, args...)) })
 	}

@@ -255,6 +255,7 @@ func (c *command) nodeHistory() *cobra.Command {
 	var limit int
 	cmd := one("history NODE", 1)
 	cmd.Short = "Show what happened to a machine, newest first"
+	cmd.Long = "Shows what happened to a machine, newest first: who asked for it and by which request, how long the state, step or work\nlasted, and of a failure its reason and the agent's log."
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
 		if limit < 1 || limit > 1000 {
 			return usage("--limit is %d, expected 1 to 1000", limit)
@@ -264,9 +265,22 @@ func (c *command) nodeHistory() *cobra.Command {
 			return err
 		}
 		return c.emit(h, func(w io.Writer) {
-			row(w, "TIME", "SEVERITY", "TYPE", "USER", "EVENT")
+			row(w, "TIME", "SEVERITY", "TYPE", "USER", "TOOK", "REQUEST", "EVENT")
 			for _, e := range h {
-				row(w, c.clock(e.CreatedAt), e.Severity, dash(e.EventType), dash(e.User), e.Event)
+				took, request, event := "-", "-", e.Event
+				if m := e.HistoryMore; m != nil {
+					if d := time.Duration(m.Duration * float64(time.Second)); d >= time.Second {
+						took = span(d)
+					}
+					request = dash(m.Request)
+					if m.Reason != "" {
+						event = m.Reason + ": " + event
+					}
+					if m.Log != "" && e.Severity == "ERROR" {
+						event += " [log: " + m.Log + "]"
+					}
+				}
+				row(w, c.clock(e.CreatedAt), e.Severity, dash(e.EventType), dash(e.User), took, request, event)
 			}
 		})
 	})

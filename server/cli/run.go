@@ -17,6 +17,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -34,7 +35,9 @@ type Local struct {
 	Version      string
 	Serve        func(ctx context.Context, s config.Server) error
 	BuildRamdisk func(ctx context.Context, r Ramdisk) error
-	Simulate     func(ctx context.Context, s Simulation) error
+	// Examine looks at the data directory of a server that does not run. It changes nothing; nil: it can't be done here.
+	Examine  func(ctx context.Context, s config.Server) []api.Check
+	Simulate func(ctx context.Context, s Simulation) error
 }
 
 // Ramdisk is what bessemer ramdisk build is asked for. Empty fields are the builder's defaults.

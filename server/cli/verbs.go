@@ -62,7 +62,21 @@ func (c *command) verbCommand(v verb) *cobra.Command {
 	cmd.Short, cmd.Long = v.short, v.short+".\n\n"+v.long
 	cmd.Example = "  bessemer node " + v.name + " n1 --watch"
 	watch := watchFlag(cmd)
+	var look bool
+	if v.by == fault.FlowAborted {
+		cmd.Long += "\n\nFirst it says what the abort will do right now, and which steps stop at a safe point; with --look it does no more."
+		cmd.Flags().BoolVar(&look, "look", false, "only say what an abort would do")
+	}
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		if v.by == fault.FlowAborted {
+			err := c.abortPlan(ctx, a, args[0])
+			switch {
+			case err != nil || look:
+				return err
+			case c.format != "table" && !*watch: // one document, for programs
+				return a.Provision(ctx, args[0], api.Provision{Target: v.target})
+			}
+		}
 		return c.provision(ctx, a, args[0], v, api.Provision{}, *watch)
 	})
 	return cmd

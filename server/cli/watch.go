@@ -137,7 +137,7 @@ func (w *watcher) end(s api.StepsAnswer, v verb) error {
 	if slices.Contains(v.ends, s.State) && (v.by == "" || s.LastReason == "" || s.LastReason == string(v.by)) {
 		return errDone
 	}
-	message := s.LastError
+	message := strings.TrimPrefix(s.LastError, s.LastReason+": ") // the reason is told on a line of its own
 	switch {
 	case message == "" && v.by != "":
 		message = fmt.Sprintf("the work had ended in %q before %s could end it", s.State, v.name)

@@ -120,10 +120,10 @@ func (c *Client) Inventory(ctx context.Context, node string) (json.RawMessage, e
 	return v, err
 }
 
-// History lists the newest limit entries, newest first.
+// History lists the newest limit entries with all that is known of each, newest first.
 func (c *Client) History(ctx context.Context, node string, limit int) ([]api.HistoryEntry, error) {
 	var v api.HistoryList
-	q := url.Values{"detail": {"true"}, "limit": {strconv.Itoa(limit)}}
+	q := url.Values{"detail": {"true"}, "more": {"true"}, "limit": {strconv.Itoa(limit)}}
 	err := c.call(ctx, http.MethodGet, at(node, "history"), q, nil, &v)
 	return v.History, err
 }
@@ -191,6 +191,25 @@ func (c *Client) DefaultsOfNode(ctx context.Context, node string) (api.DefaultsO
 	var v api.DefaultsOfNode
 	err := c.call(ctx, http.MethodGet, at(node, "default_config"), nil, nil, &v)
 	return v, err
+}
+
+// Doctor asks what is not well with the server and its nodes.
+func (c *Client) Doctor(ctx context.Context) (api.Doctor, error) {
+	var v api.Doctor
+	err := c.call(ctx, http.MethodGet, "/v1/doctor", nil, nil, &v)
+	return v, err
+}
+
+// Diagnose asks what a node waits for, what is wrong with it and what leads on.
+func (c *Client) Diagnose(ctx context.Context, node string) (api.Diagnosis, error) {
+	var v api.Diagnosis
+	err := c.call(ctx, http.MethodGet, at(node, "doctor"), nil, nil, &v)
+	return v, err
+}
+
+// Treat takes one of a diagnosis's exits, by its Act.
+func (c *Client) Treat(ctx context.Context, node, act string) error {
+	return c.call(ctx, http.MethodPost, at(node, "doctor"), nil, api.Treatment{Act: act}, nil)
 }
 
 // Available lists the steps that nodes of a driver may be asked for.

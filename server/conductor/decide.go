@@ -306,7 +306,7 @@ func (d *decider) note(severity, kind string, took time.Duration, format string,
 		State: d.n.State, Target: d.n.Target, Duration: took,
 	}
 	if f := d.n.Flow; f != nil {
-		e.Run = f.Run
+		e.Run, e.Log = f.Run, d.logLink()
 	}
 	e.Actor, e.Request = d.by().Name, d.by().Request
 	d.History = append(d.History, e)
@@ -326,6 +326,30 @@ func (d *decider) by() Caller {
 		return Caller{Name: d.n.Flow.Actor, Request: d.n.Flow.Request}
 	}
 	return Caller{}
+}
+
+// about adds to the line of history just written which step it is about, and why.
+func (d *decider) about(step string, reason fault.Reason) {
+	e := &d.History[len(d.History)-1]
+	e.Step, e.Reason = step, reason
+}
+
+// lastError shows a failure on the node: its reason in front, and behind it where the log of the boot in which it
+// happened is read, if an agent came up in it.
+func (d *decider) lastError(f *fault.Fault) {
+	d.n.LastError, d.n.LastReason = f.Report(), f.Reason
+	if link := d.logLink(); link != "" {
+		d.n.LastError += " [log: " + link + "]"
+	}
+}
+
+// logLink is the API's path of the agent's log of this run; "" when no agent came up in it.
+func (d *decider) logLink() string {
+	f, b := d.n.Flow, d.n.Boot
+	if f == nil || !f.Booted || b == nil || b.Redeemed.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("/v1/nodes/%s/logs?generation=%d", d.n.UUID, b.Generation)
 }
 
 func (d *decider) effect(e Effect) {

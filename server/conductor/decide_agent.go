@@ -78,7 +78,7 @@ func (d *decider) contest(e LookedUp) {
 		d.Refuse = refuse
 		return
 	}
-	d.n.LastError, d.n.LastReason = f.Error(), f.Reason
+	d.lastError(f)
 	d.note("ERROR", "identity", 0, "%s", f.Error())
 }
 
@@ -206,6 +206,10 @@ func (d *decider) stepEnded(e StepEnded) {
 		severity = "ERROR"
 	}
 	d.note(severity, "step", d.now.Sub(earliest(r.Started, r.Offered)), "step %s %s", r.Step.Name, r.State)
+	d.about(r.Step.Name, "")
+	if f != nil {
+		d.about(r.Step.Name, f.Reason)
+	}
 	if d.open() == nil {
 		return
 	}

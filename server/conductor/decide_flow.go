@@ -293,14 +293,12 @@ func (d *decider) fail(f *fault.Fault) {
 		return
 	}
 	d.enter(via)
-	d.n.LastError, d.n.LastReason = f.Error(), f.Reason
+	d.lastError(f)
 	if flow.Flow == state.Clean && ran && !aborted {
 		d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, "clean failure", "cleaning failed: "+f.Message
 	}
-	d.History = append(d.History, Entry{
-		Node: d.n.UUID, Time: d.now, Severity: "ERROR", Type: "provisioning", Event: f.Error(), State: d.n.State, Target: d.n.Target,
-		Reason: f.Reason, Run: flow.Run, Step: f.Step, Actor: d.by().Name, Request: d.by().Request, Duration: d.now.Sub(flow.Started),
-	})
+	d.note("ERROR", "provisioning", d.now.Sub(flow.Started), "%s", f.Error())
+	d.about(f.Step, f.Reason)
 	d.end()
 	if b := d.n.Boot; b != nil && flow.Booted {
 		b.Ended = true

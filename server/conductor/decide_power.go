@@ -64,7 +64,7 @@ func (d *decider) power(e PowerAsked) {
 	d.n.PowerTarget = target
 	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, cmp.Or(e.Caller.Name, "an operator"))
 	d.effect(ef)
-	d.Audit = append(d.Audit, Audit{Time: d.now, Actor: e.Caller.Name, Request: e.Caller.Request, Node: d.n.UUID, Act: "power." + strings.ReplaceAll(e.Ask.Target, " ", "_")})
+	d.audit("power."+strings.ReplaceAll(e.Ask.Target, " ", "_"), nil)
 }
 
 // failed tells whether a state is where a flow's failure leads.
@@ -84,6 +84,6 @@ func (d *decider) powerDone(e EffectDone) {
 	if e.Fault == nil {
 		return
 	}
-	d.n.LastError, d.n.LastReason = e.Fault.Error(), e.Fault.Reason
+	d.lastError(e.Fault)
 	d.note("ERROR", "power", 0, "%s", e.Fault.Error())
 }

@@ -28,6 +28,12 @@ func (d *decider) verb(e VerbAsked) {
 	if d.Refuse = d.forbidden(ask.Verb); d.Refuse != nil {
 		return
 	}
+	from := d.n.State
+	defer func() {
+		if d.Refuse == nil {
+			d.audit("verb."+string(ask.Verb), map[string]any{"from": from, "to": d.n.State})
+		}
+	}()
 	switch ask.Verb {
 	case state.VerbManage:
 		d.manage(e)

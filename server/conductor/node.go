@@ -224,7 +224,7 @@ type Port struct {
 	Updated      time.Time      `json:"updated_at"`
 }
 
-// Entry is one line of a node's history (Ironic's, plus actor, request and reason).
+// Entry is one line of a node's history: Ironic's, plus request, run, step, reason and where the agent's log of it is.
 type Entry struct {
 	UUID     string        `json:"uuid"`
 	Node     NodeID        `json:"node"`
@@ -240,6 +240,7 @@ type Entry struct {
 	Actor    string        `json:"user,omitempty"`
 	Request  string        `json:"request,omitempty"`
 	Duration time.Duration `json:"duration,omitempty"`
+	Log      string        `json:"log,omitempty"` // the API's path of the agent's log; "" when no agent came up
 }
 
 // StoredInventory is the inventory a lookup or inspection left.

@@ -215,7 +215,7 @@ func TestAbortTellsWhatIsLeft(t *testing.T) {
 	l.verb(state.VerbAbort)
 	l.ok(StepEnded{ID: r.ID, Nonce: "n", Outcome: api.Aborted, Fault: fault.New(fault.StepAborted, "the step was aborted: /dev/nvme0n1 (S0): its first 3.4 GB are zeros")})
 	l.want(state.CleanFail)
-	want := "Cleaning was aborted by request. Step deploy.erase_devices: the step was aborted: /dev/nvme0n1 (S0): its first 3.4 GB are zeros."
+	want := "flow.aborted: Cleaning was aborted by request. Step deploy.erase_devices: the step was aborted: /dev/nvme0n1 (S0): its first 3.4 GB are zeros."
 	if !strings.HasPrefix(l.s.Node.LastError, want) || l.s.Node.LastReason != fault.FlowAborted {
 		t.Errorf("last error %q", l.s.Node.LastError)
 	}

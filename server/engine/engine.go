@@ -52,6 +52,8 @@ type Engine struct {
 	drivers   map[string]conductor.Driver
 	catalogs  map[string]*step.Registry
 	standings *standings
+	// listening is since when an agent's sign of life can have been heard.
+	listening time.Time
 
 	mu       sync.Mutex
 	workers  map[conductor.NodeID]*worker
@@ -87,7 +89,7 @@ func New(cfg Config) (*Engine, error) {
 	known := &standings{m: map[conductor.NodeID]*standing{}}
 	cfg.Store = watchedStore{cfg.Store, known}
 	eng := &Engine{
-		cfg: cfg, standings: known, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
+		cfg: cfg, listening: cfg.Now(), standings: known, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
 		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}

@@ -50,6 +50,9 @@ type Backend interface {
 	Drivers() []conductor.Driver
 	Catalog(driver string) *step.Registry
 	Watch(ctx context.Context, ident string) <-chan struct{}
+	Diagnose(ctx context.Context, ident string) (api.Diagnosis, error)
+	DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well int, err error)
+	Treat(ctx context.Context, who conductor.Caller, ident, act string) error
 }
 
 // Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the
@@ -66,10 +69,11 @@ type Config struct {
 	Backend  Backend
 	Images   Images // nil: no image store, its routes answer 404
 	Auth     Authenticator
-	Hostname string           // shown as the conductor
-	Public   string           // base URL in links; "" takes scheme and host of each request
-	Now      func() time.Time // wall time
-	Started  time.Time        // shown as the conductor's age
+	Hostname string                                // shown as the conductor
+	Public   string                                // base URL in links; "" takes scheme and host of each request
+	Now      func() time.Time                      // wall time
+	Started  time.Time                             // shown as the conductor's age
+	Checks   func(ctx context.Context) []api.Check // looks at the server itself; nil: none are made
 	Log      *slog.Logger
 }
 

@@ -34,6 +34,23 @@ type backend struct {
 	logs      map[uint64]string
 	defaults  []conductor.Default
 	changed   chan struct{}
+	diagnosis api.Diagnosis
+	treated   []string
+}
+
+func (b *backend) Diagnose(ctx context.Context, ident string) (api.Diagnosis, error) {
+	_, err := b.Node(ctx, ident)
+	return b.diagnosis, err
+}
+
+func (b *backend) DiagnoseAll(context.Context) ([]api.Diagnosis, int, error) {
+	return []api.Diagnosis{b.diagnosis}, 4, nil
+}
+
+func (b *backend) Treat(ctx context.Context, who conductor.Caller, ident, act string) error {
+	b.treated = append(b.treated, who.Name+" "+act)
+	_, err := b.Node(ctx, ident)
+	return err
 }
 
 func newBackend() *backend {

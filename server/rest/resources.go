@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -221,7 +222,11 @@ func (c *call) history() error {
 	if err != nil {
 		return err
 	}
-	q, err := c.query("detail", "limit", "marker")
+	q, err := c.query("detail", "limit", "marker", "more")
+	if err != nil {
+		return err
+	}
+	more, err := wantsMore(q)
 	if err != nil {
 		return err
 	}
@@ -246,7 +251,7 @@ func (c *call) history() error {
 	}
 	answer := api.HistoryList{History: []api.HistoryEntry{}}
 	for _, e := range entries {
-		answer.History = append(answer.History, c.entry(e, detail))
+		answer.History = append(answer.History, c.entry(e, detail, more))
 	}
 	if len(entries) > 0 {
 		answer.Next = c.next(p, len(entries), entries[len(entries)-1].UUID)
@@ -254,7 +259,19 @@ func (c *call) history() error {
 	return c.json(http.StatusOK, answer)
 }
 
-func (c *call) entry(e conductor.Entry, detail bool) api.HistoryEntry {
+// wantsMore tells whether a query asks for what Ironic's history does not have: entries stay as Ironic's otherwise.
+func wantsMore(q url.Values) (bool, error) {
+	if !q.Has("more") {
+		return false, nil
+	}
+	more, err := api.Bool(q.Get("more"))
+	if err != nil {
+		return false, fault.New(fault.RequestInvalid, "more: %v", err)
+	}
+	return more, nil
+}
+
+func (c *call) entry(e conductor.Entry, detail, more bool) api.HistoryEntry {
 	out := api.HistoryEntry{UUID: e.UUID, CreatedAt: api.Time{Time: e.Time}, Severity: e.Severity, Event: e.Event,
 		Links: api.LinkPair(c.base, "nodes/"+string(e.Node)+"/history/"+e.UUID)}
 	if detail {
@@ -262,11 +279,23 @@ func (c *call) entry(e conductor.Entry, detail bool) api.HistoryEntry {
 	} else if r := []rune(out.Event); len(r) > 255 {
 		out.Event = string(r[:255])
 	}
+	if more {
+		out.HistoryMore = &api.HistoryMore{State: string(e.State), Target: string(e.Target), Duration: e.Duration.Seconds(),
+			Reason: string(e.Reason), Step: e.Step, Run: e.Run, Request: e.Request, Log: e.Log}
+	}
 	return out
 }
 
 func (c *call) historyEntry() error {
 	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	q, err := c.query("more")
+	if err != nil {
+		return err
+	}
+	more, err := wantsMore(q)
 	if err != nil {
 		return err
 	}
@@ -281,7 +310,7 @@ func (c *call) historyEntry() error {
 		}
 		for _, e := range entries {
 			if e.UUID == want {
-				return c.json(http.StatusOK, c.entry(e, true))
+				return c.json(http.StatusOK, c.entry(e, true, more))
 			}
 			marker = e.UUID
 		}

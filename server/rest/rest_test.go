@@ -425,7 +425,8 @@ func TestDriversConductorsHistory(t *testing.T) {
 	}
 	s.want(s.do("GET", "/v1/conductors/lab", ""), 200)
 	s.want(s.do("GET", "/v1/conductors/other", ""), 404)
-	s.entries = []conductor.Entry{{UUID: "00000000-0000-4000-a000-000000000001", Time: now, Severity: "ERROR", Type: "deploy", Event: strings.Repeat("e", 300), Actor: "ann"}}
+	s.entries = []conductor.Entry{{UUID: "00000000-0000-4000-a000-000000000001", Time: now, Severity: "ERROR", Type: "deploy", Event: strings.Repeat("e", 300), Actor: "ann",
+		State: "deploy failed", Target: "active", Reason: "disk.io", Step: "deploy.write_image", Run: "run-1", Request: "req-1", Duration: 1500 * time.Millisecond, Log: "/v1/nodes/x/logs?generation=3"}}
 	h := s.want(s.do("GET", path+"/history", ""), 200).body["history"].([]any)[0].(map[string]any)
 	if len(h["event"].(string)) != 255 || h["user"] != nil {
 		t.Errorf("history %v", h)
@@ -434,6 +435,24 @@ func TestDriversConductorsHistory(t *testing.T) {
 	if len(one.body["event"].(string)) != 300 || one.body["user"] != "ann" {
 		t.Errorf("entry %v", one.body)
 	}
+	for _, own := range []string{"state", "target_provision_state", "duration_seconds", "reason", "step", "run", "request_id", "log"} {
+		if h[own] != nil || one.body[own] != nil {
+			t.Errorf("an entry shows %s although only Ironic's fields were asked for", own)
+		}
+	}
+	want := map[string]any{"state": "deploy failed", "target_provision_state": "active", "duration_seconds": 1.5, "reason": "disk.io",
+		"step": "deploy.write_image", "run": "run-1", "request_id": "req-1", "log": "/v1/nodes/x/logs?generation=3"}
+	for _, more := range []map[string]any{
+		s.want(s.do("GET", path+"/history?more=true", ""), 200).body["history"].([]any)[0].(map[string]any),
+		s.want(s.do("GET", path+"/history/00000000-0000-4000-a000-000000000001?more=true", ""), 200).body,
+	} {
+		for k, v := range want {
+			if more[k] != v {
+				t.Errorf("with more, %s is %v, want %v", k, more[k], v)
+			}
+		}
+	}
+	s.want(s.do("GET", path+"/history?more=maybe", ""), 400)
 	s.want(s.do("GET", path+"/history/00000000-0000-4000-a000-000000000002", ""), 404)
 }
 

@@ -58,6 +58,9 @@ func (a *API) routes() []route {
 		{method: del, path: "/v1/default_config", handle: (*call).unsetDefaults},
 		{method: put, path: node + "/confirm", handle: (*call).confirmNode},
 		{method: get, path: node + "/logs", handle: (*call).logs},
+		{method: get, path: node + "/doctor", handle: (*call).diagnose},
+		{method: post, path: node + "/doctor", body: maxBody, handle: (*call).treat},
+		{method: get, path: "/v1/doctor", handle: (*call).doctor},
 		{method: get, path: "/v1/events", handle: (*call).events},
 		{method: get, path: "/v1/drivers/{driver}/steps", handle: (*call).driverSteps},
 	}

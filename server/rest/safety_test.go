@@ -146,6 +146,7 @@ func TestT16_WhatIsNotListedIsDenied(t *testing.T) {
 		"/v1/nodes/n1/management/boot_device": {"GET", "PUT"}, "/v1/nodes/n1/management/boot_device/supported": {"GET"},
 		"/v1/nodes/n1/traits": {"DELETE", "GET", "PUT"}, "/v1/nodes/n1/traits/CUSTOM_A": {"DELETE", "PUT"}, "/v1/nodes/n1/inventory": {"GET"},
 		"/v1/nodes/n1/history": {"GET"}, "/v1/nodes/n1/history/x": {"GET"}, "/v1/nodes/n1/ports": {"GET"}, "/v1/nodes/n1/ports/detail": {"GET"},
+		"/v1/nodes/n1/doctor": {"GET", "POST"}, "/v1/doctor": {"GET"},
 		"/v1/nodes/n1/steps": {"GET"}, "/v1/nodes/n1/logs": {"GET"}, "/v1/ports": {"GET", "POST"}, "/v1/ports/detail": {"DELETE", "GET", "PATCH"},
 		"/v1/ports/x": {"DELETE", "GET", "PATCH"}, "/v1/drivers": {"GET"}, "/v1/drivers/x": {"GET"}, "/v1/drivers/x/properties": {"GET"},
 		"/v1/drivers/x/steps": {"GET"}, "/v1/conductors": {"GET"}, "/v1/conductors/x": {"GET"}, "/v1/images": {"GET"},

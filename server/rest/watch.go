@@ -62,6 +62,7 @@ func (c *call) steps() error {
 			Closes: api.Time{Time: b.Closes}, MediumRead: api.Time{Time: b.MediumRead}, LookedUp: api.Time{Time: b.Redeemed},
 			Source: b.Source, AgentVersion: b.AgentVersion, Ended: b.Ended}
 	}
+	answer.Abort = conductor.AbortOf(n, records)
 	for _, r := range records {
 		answer.Steps = append(answer.Steps, stepView(r))
 	}

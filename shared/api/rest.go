@@ -227,7 +227,8 @@ type Validation struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// HistoryEntry is one line of a node's history; EventType, Conductor and User only in detail.
+// HistoryEntry is one line of a node's history; EventType, Conductor and User only in detail, HistoryMore only where
+// more=true asks for it.
 type HistoryEntry struct {
 	UUID      string `json:"uuid"`
 	CreatedAt Time   `json:"created_at"`
@@ -237,6 +238,19 @@ type HistoryEntry struct {
 	Conductor string `json:"conductor,omitempty"`
 	User      string `json:"user,omitempty"`
 	Links     []Link `json:"links"`
+	*HistoryMore
+}
+
+// HistoryMore is what this server knows of an entry beside Ironic's fields.
+type HistoryMore struct {
+	State    string  `json:"state,omitempty"`
+	Target   string  `json:"target_provision_state,omitempty"`
+	Duration float64 `json:"duration_seconds"` // of the state left, the step, or the work
+	Reason   string  `json:"reason,omitempty"`
+	Step     string  `json:"step,omitempty"`
+	Run      string  `json:"run,omitempty"`
+	Request  string  `json:"request_id,omitempty"`
+	Log      string  `json:"log,omitempty"` // path of the agent's log
 }
 
 // HistoryList is a page of a node's history, newest first.

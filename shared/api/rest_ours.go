@@ -15,6 +15,9 @@ import (
 //	GET    /v1/nodes/{node}/default_config                      DefaultsOfNode: which value holds for a node, and why
 //	GET    /v1/default_config?scope=                            DefaultList; PUT sets values (DefaultChange), DELETE
 //	                                                            ?scope=&flow=&step=&key= forgets one, without key all of a step
+//	GET    /v1/nodes/{node}/history?more=true                   HistoryMore in each entry
+//	GET    /v1/doctor, /v1/nodes/{node}/doctor                  Doctor, Diagnosis: what is wrong, what leads on
+//	POST   /v1/nodes/{node}/doctor                              Treatment: takes one of the Diagnosis's exits; 202
 //	GET    /v1/events?node=                                     server-sent events: "node" with an Event
 //	GET    /v1/drivers/{driver}/steps                           StepList: what its nodes may be asked for
 //	GET    /v1/images, GET|PUT|DELETE /v1/images/{name}         the image store; PUT's body is the image
@@ -39,6 +42,7 @@ type StepsAnswer struct {
 	Run        *Run        `json:"run,omitempty"`
 	Wait       *Wait       `json:"wait,omitempty"`
 	Boot       *BootStatus `json:"boot,omitempty"`
+	Abort      string      `json:"abort,omitempty"` // what an abort would do right now, in words
 	Steps      []StepView  `json:"steps"`
 }
 

@@ -88,7 +88,7 @@ func (f *Fault) Because(err error) *Fault { f.Cause = err; return f }
 // At names the node and the step the fault belongs to; either may be empty.
 func (f *Fault) At(node, step string) *Fault { f.Node, f.Step = node, step; return f }
 
-// Error is the message and, where there is one, the hint: what a log line or last_error shows.
+// Error is the message and, where there is one, the hint: what a log line or the history shows.
 func (f *Fault) Error() string {
 	s := f.Message
 	if f.Step != "" {
@@ -98,6 +98,14 @@ func (f *Fault) Error() string {
 		s += " (" + f.Hint + ")"
 	}
 	return s
+}
+
+// Report is Error with the reason in front, for machines to read: last_error is made of it.
+func (f *Fault) Report() string {
+	if f.Reason == "" {
+		return f.Error()
+	}
+	return string(f.Reason) + ": " + f.Error()
 }
 
 // Unwrap gives the cause to errors.Is and errors.As.

@@ -7,7 +7,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -120,5 +122,76 @@ func TestI22_FromHidesForeignErrors(t *testing.T) {
 	}
 	if From(nil) != nil {
 		t.Error("no error became a fault")
+	}
+}
+
+func TestEveryReasonSaysWhatWasExpected(t *testing.T) {
+	for _, r := range Reasons {
+		e := Expected(r.Reason)
+		if !strings.HasSuffix(e, ".") || len(e) < 15 || e == r.Doc {
+			t.Errorf("%s: what was expected is %q; write a sentence in expected.go", r.Reason, e)
+		}
+	}
+	if len(expected) != len(Reasons) {
+		t.Errorf("expected.go has %d lines for %d reasons", len(expected), len(Reasons))
+	}
+}
+
+// A reason that no code gives promises a page for what can't happen: every constant is used outside this package by
+// code that is no test.
+func TestEveryReasonIsProduced(t *testing.T) {
+	used := map[string]bool{}
+	tree := os.DirFS("../..")
+	err := fs.WalkDir(tree, ".", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") && p != "." || d.Name() == "testdata" || p == "build" || p == "docs" || p == "integration" || p == "shared/fault"):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go"):
+			return nil
+		}
+		text, err := fs.ReadFile(tree, p)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), p, text, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				if id, ok := s.X.(*ast.Ident); ok && id.Name == "fault" {
+					used[s.Sel.Name] = true
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range declared(t) {
+		if !used[name] && r != NodeUnverified { // a server of a later release may give it: clients know it already
+			t.Errorf("%s (%s) is given by no code: use it or delete it", name, r)
+		}
+	}
+}
+
+// Scripts and schedulers take the reason off the front of last_error (row 79 of the requirements).
+func TestReportBeginsWithTheReason(t *testing.T) {
+	f := New(DiskMissing, "the disk with S1 is gone").WithHint("look").At("n", "deploy.erase_devices")
+	if got, want := f.Report(), "disk.missing: deploy.erase_devices: the disk with S1 is gone (look)"; got != want {
+		t.Errorf("reports %q, want %q", got, want)
+	}
+	for _, r := range Reasons {
+		reason, rest, ok := strings.Cut(New(r.Reason, "x").Report(), ": ")
+		if !ok || reason != string(r.Reason) || rest == "" {
+			t.Errorf("%s reports %q", r.Reason, New(r.Reason, "x").Report())
+		}
+	}
+	if got := (&Fault{Message: "m"}).Report(); got != "m" {
+		t.Errorf("a fault without a reason reports %q", got)
 	}
 }

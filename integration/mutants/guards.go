@@ -1,0 +1,30 @@
+package main
+
+// guard is one check, or a group of them, that an invariant of the safety page rests on.
+type guard struct {
+	numbers  string   // of the invariants
+	file     string   // below the root
+	funcs    []string // whose bodies are changed
+	tests    []string // packages, of which one test must notice each change
+	only     string   // expression for the names of the tests that are to notice; "" means all
+	refusals []string // calls, and fields assigned to, that refuse: each is left out in turn
+}
+
+var guards = []guard{
+	{
+		"I1 I2 I3 I4", "agent/disk/guard.go",
+		[]string{"Check", "Covers", "resolve", "readRules", "permit", "inUse", "lines", "hold", "identify", "reservation", "content", "peek"},
+		[]string{"agent/disk"}, "^(TestGuard|TestI01|TestI02|TestI03|TestI04|TestI05_EraseMust)", nil,
+	},
+	{"I1", "agent/block/class.go", []string{"class", "hostDriver", "nvmeClass", "transports"}, []string{"agent/block"}, "", nil},
+	{"I1", "shared/state/state.go", []string{"Destroys"}, []string{"shared/state", "server/conductor"}, "", nil},
+	{"I1 I4", "server/conductor/decide_flow.go", []string{"offer", "devices", "erased", "live"}, []string{"server/conductor", "server/engine"}, "", nil},
+	{
+		"I8 I9 I10", "server/conductor/decide_agent.go", []string{"stepClaimed", "stepEnded", "agentReady", "again"},
+		[]string{"server/conductor", "server/engine"}, "", []string{"refuse", "Refuse"},
+	},
+	{"I8", "agent/run/journal.go", []string{"replay", "apply", "write", "Known", "Claim", "Untold"}, []string{"agent/run"}, "", nil},
+	{"I8", "agent/run/run.go", []string{"Command", "execute", "start"}, []string{"agent/run"}, "", nil},
+	{"I18", "server/token/token.go", []string{"Verify", "verify", "key"}, []string{"server/token"}, "", nil},
+	{"I18", "server/engine/agents.go", []string{"session", "stands", "applyAs", "Secret", "mayRead", "Heartbeat"}, []string{"server/engine"}, "", nil},
+}

@@ -1,0 +1,206 @@
+package conductor
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// Case is all that Diagnose looks at: one node as the store has it, and what the server knows of it beside.
+type Case struct {
+	Node      Node
+	Steps     []StepRecord // of the node's current run
+	Open      []StepRecord // offered or started, of any run
+	Effects   []Effect     // stored and not done
+	Heard     time.Time    // the agent's last sign of life in the current boot; zero: none
+	Listening time.Time    // since when this server can have heard one
+	Lease     string       // who holds the node, in words; "" nobody
+	Timeouts  Timeouts
+}
+
+// late is what a wait may be over its deadline before somebody must be told: the server looks once a second.
+const late = 30 * time.Second
+
+// Acts of exits that are no verbs.
+const (
+	ActVerb        = "verb." // and the verb
+	ActMaintenance = "maintenance.unset"
+	ActPowerOff    = "power.off"
+	ActConfirm     = "confirm"
+)
+
+// words are the verbs this server offers, as they are typed; what destroys data on disks is never done unasked.
+var words = []struct {
+	verb           state.Event
+	command        string
+	ends, destroys bool
+}{
+	{state.VerbUnhold, "unhold", false, false},
+	{state.VerbManage, "manage", false, false},
+	{state.VerbInspect, "inspect", false, false},
+	{state.VerbAbort, "abort", true, false},
+	{state.VerbProvide, "provide", false, true},
+	{state.VerbClean, "clean", false, true},
+	{state.VerbDeploy, "deploy", false, true},
+	{state.VerbRebuild, "rebuild", false, true},
+	{state.VerbDelete, "undeploy", true, true},
+}
+
+// Diagnose says what a node waits for, what is wrong with it, and every legal way on, from the table of states. It is
+// pure. Fix is the way that needs no judgement of an operator's, or the one that ends what is stuck: it never destroys
+// data, and says by Ends that it must not be taken unasked.
+func Diagnose(f Case, now time.Time) api.Diagnosis {
+	n := f.Node
+	d := api.Diagnosis{
+		Node: n.UUID, Name: n.Name, Verdict: api.VerdictWell, State: n.State, Target: n.Target, Since: api.Time{Time: n.StateSince},
+		Lease: f.Lease, Heard: api.Time{Time: f.Heard}, Problems: []api.Problem{}, Exits: exits(n),
+	}
+	wrong := func(r fault.Reason, format string, args ...any) *api.Problem {
+		p := api.Problem{Reason: string(r), Message: fmt.Sprintf(format, args...)}
+		if row, ok := fault.Lookup(r); ok {
+			p.Hint = row.Hint
+		}
+		d.Problems = append(d.Problems, p)
+		return &d.Problems[len(d.Problems)-1]
+	}
+	stuck := false
+	flow := n.Flow
+	if flow != nil && flow.Phase == PhaseEnded {
+		flow = nil
+	}
+	switch w := (*Wait)(nil); {
+	case flow == nil:
+	case flow.Wait == nil:
+		stuck = true
+		wrong(fault.InternalError, "work is in progress, but nothing says what it waits for")
+	default:
+		w = flow.Wait
+		d.Verdict = api.VerdictWaits
+		d.Wait = &api.Wait{For: w.For, Owner: w.Owner, Since: api.Time{Time: w.Since}, Deadline: api.Time{Time: w.Deadline},
+			Evidence: w.Evidence, Seen: api.Time{Time: w.Seen}, Reason: string(w.Reason)}
+		if over := now.Sub(w.Deadline); over > late {
+			stuck = true
+			wrong(w.Reason, "the wait for %s is over since %s, and nobody has ended it", w.For, over.Round(time.Second)).
+				Hint = "can the server write its database? the checks of the server say so"
+		}
+		if silence := quiet(f, now); silence > f.Timeouts.Silent/2 {
+			stuck = true
+			wrong(fault.FlowSilent, "the agent was last heard %s ago; after %s the work fails and the machine is powered off",
+				silence.Round(time.Second), f.Timeouts.Silent)
+		}
+		if w.Owner == "bmc" && w.Evidence != "" && now.Sub(w.Since) > f.Timeouts.BMC/2 {
+			wrong(cmp.Or(w.Reason, fault.BMCUnreachable), "the BMC has not done what it was asked for %s; last sign: %s", now.Sub(w.Since).Round(time.Second), w.Evidence)
+		}
+	}
+	for _, r := range f.Open {
+		if flow == nil || r.Run != flow.Run {
+			wrong(fault.InternalError, "step %s is %s, but belongs to no work in progress", r.Step.Name, r.State)
+			continue
+		}
+		d.Step = &api.StepBrief{Step: r.Step.Name, State: string(r.State), Deadline: api.Time{Time: r.Deadline}, Abort: AbortOf(n, f.Open)}
+	}
+	if flow == nil && n.LastReason != "" && (failed(n.State) || n.State == state.Enroll) {
+		p := wrong(n.LastReason, "%s", n.LastError)
+		p.Hint = cmp.Or(p.Hint, "bessemer node history "+cmp.Or(n.Name, string(n.UUID)))
+	}
+	if n.Fault != "" {
+		wrong(fault.NodeMaintenance, "the server found a fault (%s) and put the node in maintenance: %s", n.Fault, n.MaintenanceReason).
+			Hint = "when the cause is gone, end the maintenance: bessemer node maintenance unset " + cmp.Or(n.Name, string(n.UUID))
+	}
+	if b := n.Boot; b != nil && b.Contested {
+		wrong(fault.NodeContested, "two machines claimed to be this node in boot %d", b.Generation)
+	}
+	if n.PowerTarget != "" && !slices.ContainsFunc(f.Effects, func(e Effect) bool { return e.Kind == EffectPower }) {
+		wrong(fault.BMCPower, "a power act to %q was begun, but nothing carries it out", n.PowerTarget).
+			Hint = "ask for the power state again"
+	}
+	if len(d.Problems) > 0 {
+		d.Verdict = api.VerdictWrong
+		d.Fix = fix(n, d.Exits, stuck)
+	}
+	return d
+}
+
+// quiet is for how long nothing was heard of an agent that should be there.
+func quiet(f Case, now time.Time) time.Duration {
+	if f.Node.Flow.Phase != PhaseAgent {
+		return 0
+	}
+	heard := f.Heard
+	for _, t := range []time.Time{f.Node.Flow.Wait.Since, f.Listening} {
+		if heard.Before(t) {
+			heard = t
+		}
+	}
+	return now.Sub(heard)
+}
+
+// exits reads the legal ways on from the table of states.
+func exits(n Node) []api.Exit {
+	out := []api.Exit{}
+	name := cmp.Or(n.Name, string(n.UUID))
+	if n.Fault != "" {
+		out = append(out, api.Exit{Act: ActMaintenance, Command: "bessemer node maintenance unset " + name})
+	}
+	if row, busy := state.FlowOf(n.State); !busy || n.State != row.Doing { // the table's rows from there are the server's own
+		for _, w := range words {
+			to, ok := state.Next(n.State, w.verb)
+			if ok {
+				out = append(out, api.Exit{Act: ActVerb + string(w.verb), Command: "bessemer node " + w.command + " " + name, To: to, Ends: w.ends, Destroys: w.destroys})
+			}
+		}
+	}
+	if n.Boot != nil && n.Boot.Contested {
+		out = append(out, api.Exit{Act: ActPowerOff, Command: "bessemer node power off " + name, Ends: true})
+	}
+	return out
+}
+
+// fix chooses among the exits: first what only clears what the server itself has set, then the way out of a failed
+// state, then the end of what is stuck.
+func fix(n Node, all []api.Exit, stuck bool) *api.Exit {
+	for _, act := range []string{ActConfirm, ActMaintenance, ActPowerOff, ActVerb + string(state.VerbManage), ActVerb + string(state.VerbAbort)} {
+		i := slices.IndexFunc(all, func(e api.Exit) bool { return e.Act == act })
+		if i < 0 || act == ActVerb+string(state.VerbAbort) && !stuck ||
+			act == ActVerb+string(state.VerbManage) && n.State != state.Enroll && !failed(n.State) {
+			continue
+		}
+		return &all[i]
+	}
+	return nil
+}
+
+// AbortOf says in words what an abort would do to a node right now.
+func AbortOf(n Node, open []StepRecord) string {
+	row, busy := state.FlowOf(n.State)
+	flow := n.Flow
+	if flow != nil && flow.Phase == PhaseEnded {
+		flow = nil
+	}
+	if _, ok := state.Next(n.State, state.VerbAbort); !ok || busy && n.State == row.Doing {
+		if busy {
+			return fmt.Sprintf("an abort is refused while the server acts (%s); it is possible as soon as the node waits", n.State)
+		}
+		return "there is nothing to abort"
+	}
+	for _, r := range open {
+		if r.State != StepStarted || flow == nil || r.Run != flow.Run {
+			continue
+		}
+		switch {
+		case n.State == row.Held:
+			return fmt.Sprintf("step %s ends at once: nothing runs while the node is held", r.Step.Name)
+		case flow.Aborting && r.Step.Abortable:
+			return fmt.Sprintf("step %s was told to stop already", r.Step.Name)
+		case r.Step.Abortable:
+			return fmt.Sprintf("step %s stops at a safe point within 10s; the device's state is told", r.Step.Name)
+		}
+		return fmt.Sprintf("step %s can't be stopped and ends first, at the latest at %s; no other step starts", r.Step.Name, r.Deadline.UTC().Format(time.RFC3339))
+	}
+	return "nothing runs: the work ends at once"
+}

@@ -1,0 +1,112 @@
+package conductor
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// In every state each way on that is told is a row of the table of states, none is missing that this server offers, and
+// the fix never destroys data.
+func TestI13_EveryStateHasItsLegalExits(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, s := range state.All() {
+		n := Node{UUID: "u", Name: "n1", State: s, LastReason: fault.DiskIO, LastError: "disk.io: broken", StateSince: now}
+		d := Diagnose(Case{Node: n, Timeouts: DefaultTimeouts()}, now)
+		row, busy := state.FlowOf(s)
+		told := map[string]bool{}
+		for _, e := range d.Exits {
+			verb, ok := strings.CutPrefix(e.Act, ActVerb)
+			if to, legal := state.Next(s, state.Event(verb)); !ok || !legal || to != e.To || !strings.HasPrefix(e.Command, "bessemer node ") {
+				t.Errorf("%s: exit %+v is not of the table", s, e)
+			}
+			told[verb] = true
+		}
+		for _, w := range words {
+			_, legal := state.Next(s, w.verb)
+			if want := legal && (!busy || s != row.Doing); told[string(w.verb)] != want {
+				t.Errorf("%s: %s is told: %v, want %v", s, w.verb, told[string(w.verb)], want)
+			}
+		}
+		if f := d.Fix; f != nil && (f.Destroys || f.Ends) {
+			t.Errorf("%s: the fix of a node that does nothing is %+v", s, f)
+		}
+		if failed(s) != (d.Verdict == api.VerdictWrong) && s != state.Enroll {
+			t.Errorf("%s with an error is %s", s, d.Verdict)
+		}
+	}
+}
+
+func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	waiting := func() Case {
+		return Case{Timeouts: DefaultTimeouts(), Heard: now, Node: Node{UUID: "u", Name: "n1", State: state.CleanWait, Target: state.Available,
+			Flow: &Flow{Run: "r", Flow: state.Clean, Phase: PhaseAgent, Wait: &Wait{For: "step deploy.x to end", Owner: "agent", Since: now.Add(-10 * time.Minute), Deadline: now.Add(time.Hour), Reason: fault.StepTimeout}}},
+			Open: []StepRecord{{ID: "i", Run: "r", State: StepStarted, Step: step.Step{Name: "deploy.x"}, Deadline: now.Add(time.Hour)}}}
+	}
+	for name, c := range map[string]struct {
+		change func(*Case)
+		reason fault.Reason // "" when it only waits
+		fix    string
+	}{
+		"waits":             {func(*Case) {}, "", ""},
+		"the deadline":      {func(c *Case) { c.Node.Flow.Wait.Deadline = now.Add(-time.Minute) }, fault.StepTimeout, "verb.abort"},
+		"silence":           {func(c *Case) { c.Heard = now.Add(-4 * time.Minute) }, fault.FlowSilent, "verb.abort"},
+		"a fresh server":    {func(c *Case) { c.Heard, c.Listening = time.Time{}, now.Add(-time.Minute) }, "", ""},
+		"no wait":           {func(c *Case) { c.Node.Flow.Wait = nil }, fault.InternalError, "verb.abort"},
+		"a stray step":      {func(c *Case) { c.Open[0].Run = "older" }, fault.InternalError, ""},
+		"contested":         {func(c *Case) { c.Node.Boot = &Boot{Contested: true} }, fault.NodeContested, ActPowerOff},
+		"a fault":           {func(c *Case) { c.Node.Fault, c.Node.Maintenance = "power failure", true }, fault.NodeMaintenance, ActMaintenance},
+		"a slow BMC":        {func(c *Case) { w := c.Node.Flow.Wait; w.Owner, w.Evidence = "bmc", "try 9: busy" }, fault.StepTimeout, ""},
+		"a lost power act":  {func(c *Case) { c.Node.PowerTarget = PowerOn }, fault.BMCPower, ""},
+		"a power act":       {func(c *Case) { c.Node.PowerTarget, c.Effects = PowerOn, []Effect{{Kind: EffectPower}} }, "", ""},
+		"maintenance alone": {func(c *Case) { c.Node.Maintenance = true }, "", ""},
+	} {
+		f := waiting()
+		c.change(&f)
+		d := Diagnose(f, now)
+		if c.reason == "" {
+			if d.Verdict != api.VerdictWaits || len(d.Problems) != 0 || d.Fix != nil {
+				t.Errorf("%s: %+v", name, d)
+			}
+			continue
+		}
+		if d.Verdict != api.VerdictWrong || d.Problems[0].Reason != string(c.reason) || d.Problems[0].Message == "" || d.Problems[0].Hint == "" {
+			t.Errorf("%s: %+v", name, d.Problems)
+		}
+		if got := d.Fix; (got == nil) != (c.fix == "") || got != nil && got.Act != c.fix {
+			t.Errorf("%s: the fix is %+v, want %s", name, got, c.fix)
+		}
+	}
+}
+
+// An operator is told before an abort what it will do (F40).
+func TestF40_AnAbortSaysWhatItWillDo(t *testing.T) {
+	l := newLife(t)
+	l.available()
+	say := func(want string) {
+		t.Helper()
+		if got := AbortOf(l.s.Node, l.s.Steps); !strings.Contains(got, want) {
+			t.Errorf("in %s: %q, want %q", l.s.Node.State, got, want)
+		}
+	}
+	say("nothing to abort")
+	l.verb(state.VerbDeploy)
+	say("refused while the server acts")
+	l.boot()
+	say("ends at once")
+	r := l.running()
+	l.ok(StepClaimed{api.StartRequest{ID: r.ID, Nonce: "n"}})
+	say("deploy.write_image stops at a safe point within 10s")
+	l.verb(state.VerbAbort)
+	say("told to stop already")
+	r = l.running()
+	r.Step.Abortable = false
+	l.s.Steps = replace(l.s.Steps, r)
+	say("deploy.write_image can't be stopped and ends first, at the latest at 2030-01-0")
+}

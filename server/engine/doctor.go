@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// Diagnose says of a node what it waits for, what is wrong with it and what leads on.
+func (eng *Engine) Diagnose(ctx context.Context, ident string) (api.Diagnosis, error) {
+	var c conductor.Case
+	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := find(tx, ident)
+		if err != nil {
+			return err
+		}
+		effects, err := tx.Effects()
+		if err != nil {
+			return err
+		}
+		c, err = eng.caseOf(tx, n, effects)
+		return err
+	})
+	if err != nil {
+		return api.Diagnosis{}, err
+	}
+	return conductor.Diagnose(c, eng.cfg.Now()), nil
+}
+
+// DiagnoseAll gives the nodes that wait or are not well, in order of creation, and counts the others.
+func (eng *Engine) DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well int, err error) {
+	var cases []conductor.Case
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		nodes, err := tx.Nodes(conductor.NodeFilter{})
+		if err != nil {
+			return err
+		}
+		effects, err := tx.Effects()
+		if err != nil {
+			return err
+		}
+		cases = nil
+		for _, n := range nodes {
+			c, err := eng.caseOf(tx, n, effects)
+			if err != nil {
+				return err
+			}
+			cases = append(cases, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	now := eng.cfg.Now()
+	for _, c := range cases {
+		if d := conductor.Diagnose(c, now); d.Verdict != api.VerdictWell {
+			out = append(out, d)
+		} else {
+			well++
+		}
+	}
+	return out, well, nil
+}
+
+func (eng *Engine) caseOf(tx conductor.Tx, n conductor.Node, effects []conductor.Effect) (conductor.Case, error) {
+	c := conductor.Case{Node: n, Listening: eng.listening, Timeouts: eng.cfg.Timeouts}
+	var err error
+	if c.Open, err = tx.OpenSteps(n.UUID); err != nil {
+		return c, err
+	}
+	for _, e := range effects {
+		if e.Node == n.UUID {
+			c.Effects = append(c.Effects, e)
+		}
+	}
+	if b := n.Boot; b != nil && !b.Ended {
+		c.Heard = eng.cfg.Dispatcher.Heard(n.UUID, b.Generation)
+	}
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	if w := eng.workers[n.UUID]; w != nil && w.current != nil {
+		c.Lease = "this server, for " + string(w.current.Kind)
+	}
+	return c, nil
+}
+
+// Treat takes one of the legal ways on that Diagnose names, for an operator who asked the doctor to. Why is audited
+// first; the act itself is audited as any other of its kind. An act that is no way on now is refused.
+func (eng *Engine) Treat(ctx context.Context, who conductor.Caller, ident, act string) error {
+	d, err := eng.Diagnose(ctx, ident)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(d.Exits, func(e api.Exit) bool { return e.Act == act }) {
+		var have []string
+		for _, e := range d.Exits {
+			have = append(have, e.Act)
+		}
+		hint := "nothing leads on from here by itself; it waits"
+		if len(have) > 0 {
+			hint = "possible here: " + strings.Join(have, ", ")
+		}
+		return fault.New(fault.StateVerb, "%q is no way on for a node that is %q", act, d.State).WithHint("%s", hint).At(string(d.Node), "")
+	}
+	var wrong []string
+	for _, p := range d.Problems {
+		wrong = append(wrong, p.Reason+": "+p.Message)
+	}
+	err = eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: d.Node, Act: "doctor.fix",
+			Detail: map[string]any{"act": act, "state": d.State, "wrong": wrong}})
+	})
+	if err != nil {
+		return err
+	}
+	verb, isVerb := strings.CutPrefix(act, conductor.ActVerb)
+	switch {
+	case isVerb:
+		return eng.Provision(ctx, who, string(d.Node), conductor.Provision{Verb: state.Event(verb)})
+	case act == conductor.ActMaintenance:
+		return eng.SetMaintenance(ctx, who, string(d.Node), false, "")
+	default:
+		return eng.SetPower(ctx, who, string(d.Node), conductor.PowerRequest{Target: "power off"})
+	}
+}
