@@ -250,7 +250,7 @@ func (d *decider) complete() {
 	if f.Flow == state.Inspect {
 		d.n.InspectionFinished = d.now
 	}
-	if f.Flow == state.Clean && d.n.Fault == "clean failure" {
+	if f.Flow == state.Clean && d.n.Fault == faultClean {
 		d.n.Maintenance, d.n.MaintenanceReason, d.n.Fault = false, "", ""
 	}
 	d.n.Target = ""
@@ -294,8 +294,8 @@ func (d *decider) fail(f *fault.Fault) {
 	}
 	d.enter(via)
 	d.lastError(f)
-	if flow.Flow == state.Clean && ran && !aborted {
-		d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, "clean failure", "cleaning failed: "+f.Message
+	if flow.Flow == state.Clean && ran && !aborted && !d.n.Maintenance { // an operator's own is never touched
+		d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, faultClean, "cleaning failed: "+f.Message
 	}
 	d.note("ERROR", "provisioning", d.now.Sub(flow.Started), "%s", f.Error())
 	d.about(f.Step, f.Reason)

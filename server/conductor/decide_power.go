@@ -33,10 +33,15 @@ func (d *decider) power(e PowerAsked) {
 		return
 	}
 	flow, busy := state.FlowOf(d.n.State)
+	// An operator who has taken the node out of service may cut it off whatever it does: that is how a step that can't
+	// be aborted is ended. Without maintenance Ironic's refusals stand, which clients know (F40).
+	cut := e.Ask.Target == "power off" && d.n.Maintenance && d.open() != nil
+	node := cmp.Or(d.n.Name, id)
 	switch {
+	case cut && d.n.PowerTarget == "" && !d.n.DisablePowerOff:
 	case busy && flow.Flow == state.Clean:
 		d.Refuse = fault.New(fault.StateVerb, "power can't be changed while the node is %s", d.n.State).
-			WithHint("abort the cleaning first: bessemer node abort %s", cmp.Or(d.n.Name, id)).At(id, "")
+			WithHint("abort the cleaning first: bessemer node abort %s; or cut it off: bessemer node maintenance set %s, then power off", node, node).At(id, "")
 		return
 	case busy && d.n.State == flow.Doing, d.n.PowerTarget != "":
 		d.Refuse = fault.New(fault.NodeBusy, "the node is busy (%s)", cmp.Or(string(d.n.PowerTarget), string(d.n.State))).At(id, "")

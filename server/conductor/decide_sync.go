@@ -12,6 +12,9 @@ import (
 // FaultPower is Node.Fault of a node that the server put into maintenance because its BMC does not answer.
 const FaultPower = "power failure"
 
+// faultClean is Node.Fault of a node that the server put into maintenance because a cleaning that had begun failed.
+const faultClean = "clean failure"
+
 // PowerRead is the power state that a periodic look at an idle node found. Version is the node's when it was looked at.
 type PowerRead struct {
 	Version int64

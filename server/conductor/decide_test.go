@@ -322,6 +322,21 @@ func TestI05_CleanNeedsARecordOfEveryDisk(t *testing.T) {
 	}
 }
 
+// TestAFailedCleanLeavesTheOperatorsMaintenanceAlone: what an operator set, with its reason, only an operator clears.
+func TestAFailedCleanLeavesTheOperatorsMaintenanceAlone(t *testing.T) {
+	l := newLife(t, disk0, disk1)
+	l.manageable()
+	l.verb(state.VerbProvide)
+	l.boot()
+	l.runStep("deploy.erase_devices_metadata", nil)
+	l.s.Node.Maintenance, l.s.Node.MaintenanceReason = true, "the rack is being moved"
+	l.runStep("deploy.erase_devices", nil)
+	l.want(state.CleanFail)
+	if n := l.s.Node; !n.Maintenance || n.Fault != "" || n.MaintenanceReason != "the rack is being moved" {
+		t.Fatalf("maintenance %v, fault %q, reason %q", n.Maintenance, n.Fault, n.MaintenanceReason)
+	}
+}
+
 func erasedRecord(d inventory.Disk, to int64, verify string) catalog.Erased {
 	id, _ := d.ID()
 	r := catalog.Erased{ID: id, Method: "overwrite", To: to}
