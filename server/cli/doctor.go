@@ -185,6 +185,10 @@ func (c *command) showDiagnosis(w io.Writer, d api.Diagnosis) {
 		row(w, "wrong", text)
 		pair(w, "what to do", p.Hint)
 	}
+	for _, p := range d.Doubts {
+		row(w, "look after", p.Reason+": "+p.Message)
+		pair(w, "what to do", p.Hint)
+	}
 	for _, e := range d.Exits {
 		text := e.Command
 		if e.To != "" {

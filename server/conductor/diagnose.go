@@ -19,7 +19,8 @@ type Case struct {
 	Effects   []Effect     // stored and not done
 	Heard     time.Time    // the agent's last sign of life in the current boot; zero: none
 	Listening time.Time    // since when this server can have heard one
-	Lease     string       // who holds the node, in words; "" nobody
+	Acting    EffectKind   // what is being done to the node's BMC now; "" nothing
+	BMC       Health       // how its BMC has answered lately
 	Timeouts  Timeouts
 }
 
@@ -58,7 +59,7 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	n := f.Node
 	d := api.Diagnosis{
 		Node: n.UUID, Name: n.Name, Verdict: api.VerdictWell, State: n.State, Target: n.Target, Since: api.Time{Time: n.StateSince},
-		Lease: f.Lease, Heard: api.Time{Time: f.Heard}, Problems: []api.Problem{}, Exits: exits(n),
+		Lease: held(f), Heard: api.Time{Time: f.Heard}, Problems: []api.Problem{}, Exits: exits(n),
 	}
 	wrong := func(r fault.Reason, format string, args ...any) *api.Problem {
 		p := api.Problem{Reason: string(r), Message: fmt.Sprintf(format, args...)}
@@ -112,6 +113,18 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 		wrong(fault.NodeMaintenance, "the server found a fault (%s) and put the node in maintenance: %s", n.Fault, n.MaintenanceReason).
 			Hint = "when the cause is gone, end the maintenance: bessemer node maintenance unset " + cmp.Or(n.Name, string(n.UUID))
 	}
+	if u := n.Unverified; u != nil {
+		wrong(fault.NodeUnverified, "since %s nothing is done to the machine: %s", u.Since.UTC().Format(time.RFC3339), u.Why)
+	}
+	if h := f.BMC; h.Failed >= ailing {
+		wrong(fault.BMCUnreachable, "the last %d requests to the BMC came to nothing: %s%s", h.Failed, cmp.Or(h.Last, "no answer"), until(h.Next, now))
+	}
+	if n.BMC != nil {
+		for _, doubt := range n.BMC.Doubts {
+			row, _ := fault.Lookup(doubt.Reason)
+			d.Doubts = append(d.Doubts, api.Problem{Reason: string(doubt.Reason), Message: doubt.Message, Hint: row.Hint})
+		}
+	}
 	if b := n.Boot; b != nil && b.Contested {
 		wrong(fault.NodeContested, "two machines claimed to be this node in boot %d", b.Generation)
 	}
@@ -124,6 +137,29 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 		d.Fix = fix(n, d.Exits, stuck)
 	}
 	return d
+}
+
+// ailing is how many requests in a row a BMC must leave unanswered to be called out of order: one may be lost.
+const ailing = 3
+
+func until(next, now time.Time) string {
+	if !next.After(now) {
+		return ""
+	}
+	return "; the next try is in " + next.Sub(now).Round(time.Second).String()
+}
+
+// held says which work has the node's lease, and what the server does for it right now.
+func held(f Case) string {
+	l := f.Node.Lease
+	if l == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%s, number %d, since %s", l.Holder, l.Number, l.Since.UTC().Format(time.RFC3339))
+	if f.Acting != "" {
+		text += "; now: " + string(f.Acting)
+	}
+	return text
 }
 
 // quiet is for how long nothing was heard of an agent that should be there.
@@ -144,6 +180,9 @@ func quiet(f Case, now time.Time) time.Duration {
 func exits(n Node) []api.Exit {
 	out := []api.Exit{}
 	name := cmp.Or(n.Name, string(n.UUID))
+	if n.Unverified != nil {
+		out = append(out, api.Exit{Act: ActConfirm, Command: "bessemer node confirm " + name})
+	}
 	if n.Fault != "" {
 		out = append(out, api.Exit{Act: ActMaintenance, Command: "bessemer node maintenance unset " + name})
 	}
@@ -162,9 +201,10 @@ func exits(n Node) []api.Exit {
 }
 
 // fix chooses among the exits: first what only clears what the server itself has set, then the way out of a failed
-// state, then the end of what is stuck.
+// state, then the end of what is stuck. To confirm a doubted record somebody has to look at the machine (I15): that is
+// never chosen.
 func fix(n Node, all []api.Exit, stuck bool) *api.Exit {
-	for _, act := range []string{ActConfirm, ActMaintenance, ActPowerOff, ActVerb + string(state.VerbManage), ActVerb + string(state.VerbAbort)} {
+	for _, act := range []string{ActMaintenance, ActPowerOff, ActVerb + string(state.VerbManage), ActVerb + string(state.VerbAbort)} {
 		i := slices.IndexFunc(all, func(e api.Exit) bool { return e.Act == act })
 		if i < 0 || act == ActVerb+string(state.VerbAbort) && !stuck ||
 			act == ActVerb+string(state.VerbManage) && n.State != state.Enroll && !failed(n.State) {

@@ -65,6 +65,10 @@ func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
 		"a slow BMC":        {func(c *Case) { w := c.Node.Flow.Wait; w.Owner, w.Evidence = "bmc", "try 9: busy" }, fault.StepTimeout, ""},
 		"a lost power act":  {func(c *Case) { c.Node.PowerTarget = PowerOn }, fault.BMCPower, ""},
 		"a power act":       {func(c *Case) { c.Node.PowerTarget, c.Effects = PowerOn, []Effect{{Kind: EffectPower}} }, "", ""},
+		"a doubted record":  {func(c *Case) { c.Node.Unverified = &Unverified{Since: now, Why: "older than the mark"} }, fault.NodeUnverified, ""},
+		"a dead BMC":        {func(c *Case) { c.BMC = Health{Failed: 3, Last: "timeout", Next: now.Add(time.Minute)} }, fault.BMCUnreachable, ""},
+		"one lost request":  {func(c *Case) { c.BMC = Health{Failed: 1, Last: "timeout"} }, "", ""},
+		"a doubt":           {func(c *Case) { c.Node.BMC = &Known{Doubts: []Doubt{{fault.BMCClock, "11 minutes fast"}}} }, "", ""},
 		"maintenance alone": {func(c *Case) { c.Node.Maintenance = true }, "", ""},
 	} {
 		f := waiting()
@@ -82,6 +86,25 @@ func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
 		if got := d.Fix; (got == nil) != (c.fix == "") || got != nil && got.Act != c.fix {
 			t.Errorf("%s: the fix is %+v, want %s", name, got, c.fix)
 		}
+	}
+}
+
+// What holds the node, what troubles its BMC and how a doubted record is confirmed are told; confirming is an operator's
+// own act, which --fix never takes (I15).
+func TestI15_I16_TheDoctorTellsLeaseDoubtsAndHowToConfirm(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	d := Diagnose(Case{Timeouts: DefaultTimeouts(), Acting: EffectVerify, Node: Node{
+		UUID: "u", Name: "n1", State: state.Manageable, Lease: &Lease{Number: 7, Holder: HolderPower, Since: now},
+		Unverified: &Unverified{Since: now, Why: "older than the mark"}, BMC: &Known{Doubts: []Doubt{{fault.BMCClock, "11 minutes fast"}}},
+	}}, now)
+	if want := "power, number 7, since 2030-01-01T12:00:00Z; now: verify"; d.Lease != want {
+		t.Errorf("lease %q, want %q", d.Lease, want)
+	}
+	if len(d.Doubts) != 1 || d.Doubts[0].Reason != string(fault.BMCClock) || d.Doubts[0].Hint == "" {
+		t.Errorf("doubts %+v", d.Doubts)
+	}
+	if d.Exits[0].Act != ActConfirm || d.Exits[0].Command != "bessemer node confirm n1" || d.Fix != nil && d.Fix.Act == ActConfirm {
+		t.Errorf("exits %+v, fix %+v", d.Exits, d.Fix)
 	}
 }
 

@@ -82,10 +82,11 @@ func (eng *Engine) caseOf(tx conductor.Tx, n conductor.Node, effects []conductor
 	if b := n.Boot; b != nil && !b.Ended {
 		c.Heard = eng.cfg.Dispatcher.Heard(n.UUID, b.Generation)
 	}
+	c.BMC = eng.BMCHealth(n)
 	eng.mu.Lock()
 	defer eng.mu.Unlock()
 	if w := eng.workers[n.UUID]; w != nil && w.current != nil {
-		c.Lease = "this server, for " + string(w.current.Kind)
+		c.Acting = w.current.Kind
 	}
 	return c, nil
 }
@@ -123,6 +124,8 @@ func (eng *Engine) Treat(ctx context.Context, who conductor.Caller, ident, act s
 	switch {
 	case isVerb:
 		return eng.Provision(ctx, who, string(d.Node), conductor.Provision{Verb: state.Event(verb)})
+	case act == conductor.ActConfirm:
+		return eng.ConfirmNode(ctx, who, string(d.Node))
 	case act == conductor.ActMaintenance:
 		return eng.SetMaintenance(ctx, who, string(d.Node), false, "")
 	default:

@@ -118,3 +118,37 @@ func TestTreatTakesOnlyLegalWays(t *testing.T) {
 		}
 	})
 }
+
+// A node whose record is in doubt is confirmed by the way on that the doctor names, in the name of who asked (I15, I27).
+func TestI15_TheDoctorsWayOnConfirmsARecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		err := s.store.Update(t.Context(), func(tx conductor.Tx) error {
+			n, err := tx.NodeByName("n1")
+			if err != nil {
+				return err
+			}
+			n.Unverified = &conductor.Unverified{Since: s.now(), Why: "restored"}
+			return tx.PutNode(&n)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(s.audited())
+		if err := s.c.Treat(t.Context(), conductor.Caller{Name: "ann", Request: "req-1"}, "n1", conductor.ActConfirm); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.node(); n.Unverified != nil {
+			t.Errorf("still unverified: %+v", n.Unverified)
+		}
+		for _, a := range s.audited()[before:] {
+			if a.Actor != "ann" || a.Request != "req-1" {
+				t.Errorf("audited as %q (%q)", a.Actor, a.Request)
+			}
+		}
+		if len(s.audited()) < before+2 {
+			t.Error("the doctor's act or the confirmation is not audited")
+		}
+	})
+}

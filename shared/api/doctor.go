@@ -37,12 +37,13 @@ type Diagnosis struct {
 	Target   state.State `json:"target_provision_state,omitempty"`
 	Since    Time        `json:"provision_updated_at"`
 	Wait     *Wait       `json:"wait,omitempty"`
-	Lease    string      `json:"lease,omitempty"` // who holds the node for an act now
+	Lease    string      `json:"lease,omitempty"` // which work holds the node, and what is being done now
 	Heard    Time        `json:"heard"`           // the agent's last sign of life in this boot
 	Step     *StepBrief  `json:"step,omitempty"`  // the one that is offered or started
 	Problems []Problem   `json:"problems"`
-	Exits    []Exit      `json:"exits"`         // every legal way on
-	Fix      *Exit       `json:"fix,omitempty"` // the one that doctor --fix takes
+	Doubts   []Problem   `json:"doubts,omitempty"` // what keeps nothing from being done, but will trouble somebody
+	Exits    []Exit      `json:"exits"`            // every legal way on
+	Fix      *Exit       `json:"fix,omitempty"`    // the one that doctor --fix takes
 }
 
 // Problem is something wrong with a node.
