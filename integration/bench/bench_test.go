@@ -56,6 +56,16 @@ func TestPages(t *testing.T) {
 	if page := benchmarks(parse(printed), "x"); !strings.Contains(page, "| server/sqlite | Update | 987654 ns/op, 12.5 commits/s, 4096 B/op, 10 allocs/op |") {
 		t.Errorf("%s", page)
 	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"crash.md": "# The harness\n\nWords.\n", "demo.md": "# Old\n", "README.md": "# Figures\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := map[string]string{"demo": page}
+	if names, err := others(dir, all); err != nil || len(names) != 2 || !strings.Contains(index(names, all), "- [The harness](crash.md)\n- [The demo](demo.md)\n") {
+		t.Errorf("%v, %v: %s", names, err, index(names, all))
+	}
 	if page := index([]string{"demo"}, map[string]string{"demo": page}); !strings.Contains(page, "- [The demo](demo.md)") {
 		t.Errorf("%s", page)
 	}

@@ -101,6 +101,9 @@ func run(ctx context.Context, o options) error {
 		}
 		fmt.Println(filepath.Join(o.out, name+".md"))
 	}
+	if names, err = others(filepath.Join(o.root, o.out), pages); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(o.root, o.out, "README.md"), []byte(index(names, pages)), 0o644)
 }
 

@@ -2,6 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -117,10 +121,30 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
+// others takes into pages those of the directory that runs of another kind have left, for the index, and gives all names.
+func others(dir string, pages map[string]string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.md"))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".md")
+		if _, ours := pages[name]; ours || name == "README" {
+			continue
+		}
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		pages[name] = "\n" + string(text)
+	}
+	return slices.Sorted(maps.Keys(pages)), nil
+}
+
 // index is the page that leads to the others.
 func index(names []string, pages map[string]string) string {
 	var b strings.Builder
-	b.WriteString(generated + "# Figures\n\n`make bench` measures and writes the pages beside this one; ratios are taken side by side, in one run, on one machine. " +
+	b.WriteString(generated + "# Figures\n\n`make bench` measures and writes most of the pages beside this one; ratios are taken side by side, in one run, on one machine. " +
 		"Times depend on what else that machine did meanwhile; the ratios are what to compare.\n\n")
 	for _, n := range names {
 		_, rest, _ := strings.Cut(pages[n], "\n# ")
