@@ -314,3 +314,24 @@ func FuzzZ2_Token(f *testing.F) {
 		}
 	})
 }
+
+// TestI18_SignedTokensThatAreRefusedAllTheSame: a good signature is not enough. A token that is bound to no key fits no
+// peer, not even one without a key, and what is longer than a token may be is not looked at (T3, I25).
+func TestI18_SignedTokensThatAreRefusedAllTheSame(t *testing.T) {
+	i := issuer(t, Key{Seed: seed(1)})
+	h, p := parts(i)
+	p["cnf"] = map[string]any{"x5t#S256": ""}
+	if got, err := i.Verify(forge(t, i, h, p), "", start); !fault.Has(err, fault.ChannelToken) {
+		t.Errorf("bound to no key: got %+v, %v", got, err)
+	}
+	h, p = parts(i)
+	p["jti"] = strings.Repeat("j", api.MaxToken)
+	text := forge(t, i, h, p)
+	if got, err := i.Verify(text, "thumb", start); !fault.Has(err, fault.ChannelToken) {
+		t.Errorf("%d bytes: got %+v, %v", len(text), got, err)
+	}
+	p["jti"] = "one"
+	if _, err := i.Verify(forge(t, i, h, p), "thumb", start); err != nil {
+		t.Errorf("the same token, short: %v", err)
+	}
+}
