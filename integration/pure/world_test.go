@@ -45,9 +45,6 @@ const (
 	kinds
 )
 
-var kindNames = [kinds]string{"flow", "deliver", "drop", "duplicate", "work", "tick", "advance", "finish", "beat", "verb", "abort", "power",
-	"maintain", "crash server", "start server", "crash agent", "start agent", "reboot", "attack", "arm", "sick", "jump"}
-
 // weights make flows go deep between the faults.
 var weights = [kinds]int{60, 10, 3, 3, 8, 3, 3, 6, 4, 6, 2, 1, 1, 1, 3, 2, 4, 1, 4, 5, 1, 1}
 
@@ -397,13 +394,12 @@ func (w *world) settled() bool {
 
 // execution is a step's work on real devices: what the records are compared with.
 type execution struct {
-	node    int
-	boot    int // of the machine; 0: out of band
-	id      step.ID
-	nonce   string
-	state   string // "running", "succeeded", "failed", "aborted", "cut"
-	began   time.Duration
-	oobEnds bool
+	node  int
+	boot  int // of the machine; 0: out of band
+	id    step.ID
+	nonce string
+	state string // "running", "succeeded", "failed", "aborted", "cut"
+	began time.Duration
 }
 
 // worked is how an id's work went: "" if it never began.

@@ -279,7 +279,7 @@ func TestF30_I16_AStoppedProcessIsFencedWhenItGoesOn(t *testing.T) {
 	}
 	real := time.Now()
 	synctest.Test(t, func(t *testing.T) { // here the waits of the start take no time
-		ahead := real.Add(leaseFor + time.Second).Sub(time.Now())
+		ahead := time.Until(real.Add(leaseFor + time.Second))
 		cfg.Now = func() time.Time { return time.Now().Add(ahead) }
 		s := open(t, cfg)
 		if err := s.Update(t.Context(), create(storetest.Node(1))); err != nil {
