@@ -19,6 +19,7 @@ var floors = map[string]int{
 	"server/client":                 4,
 	"server/config":                 4,
 	"server/logs":                   4,
+	"server/netdata":                4,
 	"server/origin":                 4,
 	"server/seal":                   4,
 	"agent/run":                     4,

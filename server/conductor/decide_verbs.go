@@ -172,7 +172,7 @@ func (d *decider) undeploy(e VerbAsked) {
 		return
 	}
 	d.audit("instance.delete", map[string]any{"instance_uuid": d.n.InstanceUUID})
-	d.n.InstanceInfo, d.n.InstanceUUID = map[string]any{}, ""
+	d.n.InstanceInfo, d.n.InstanceUUID, d.n.InstanceName = map[string]any{}, "", ""
 	d.DropSecrets = append(d.DropSecrets, "configdrive")
 	d.tearDown = true
 	d.clean(e, state.VerbClean)

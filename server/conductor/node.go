@@ -26,6 +26,11 @@ type Node struct {
 	Properties    map[string]any    `json:"properties"`
 	InstanceInfo  map[string]any    `json:"instance_info"`
 	InstanceUUID  string            `json:"instance_uuid,omitempty"`
+	InstanceName  string            `json:"instance_name,omitempty"`
+	Chassis       string            `json:"chassis_uuid,omitempty"`
+	Parent        NodeID            `json:"parent_node,omitempty"` // the node that this one is a part of
+	RAID          map[string]any    `json:"raid_config,omitempty"` // what was built
+	TargetRAID    map[string]any    `json:"target_raid_config,omitempty"`
 	Extra         map[string]any    `json:"extra"`
 	NetworkData   map[string]any    `json:"network_data,omitempty"`
 	Description   string            `json:"description,omitempty"`
@@ -59,6 +64,7 @@ type Node struct {
 	RetiredReason     string `json:"retired_reason,omitempty"`
 	AutomatedClean    *bool  `json:"automated_clean,omitempty"`
 	DisablePowerOff   bool   `json:"disable_power_off,omitempty"`
+	Console           bool   `json:"console_enabled,omitempty"`
 
 	Flow   *Flow  `json:"flow,omitempty"`   // the work in progress, or the last one's end
 	Boot   *Boot  `json:"boot,omitempty"`   // the current boot generation

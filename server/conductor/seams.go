@@ -73,7 +73,15 @@ type NodeFilter struct {
 	ResourceClass string
 	Group         *string
 	Owner         string
+	Lessee        string
+	Project       string // owner or lessee
+	Chassis       string
 	InstanceUUID  string
+	InstanceName  string
+	Parent        NodeID   // children of this node
+	Roots         bool     // nodes that are no children
+	Shards        []string // in one of them
+	Sharded       *bool    // in any
 	Fault         string
 	Description   string // substring
 	Associated    *bool

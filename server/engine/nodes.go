@@ -64,6 +64,9 @@ func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n condu
 		if err := eng.sound(&n); err != nil {
 			return err
 		}
+		if err := related(tx, conductor.Node{}, &n); err != nil {
+			return err
+		}
 		epoch, err := tx.Setting(conductor.SettingEpoch)
 		if err != nil {
 			return err
@@ -196,6 +199,9 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		if err := coherent(was, &n); err != nil {
 			return err
 		}
+		if err := related(tx, was, &n); err != nil {
+			return err
+		}
 		n.Updated = eng.cfg.Now()
 		if err := tx.PutNode(&n); err != nil {
 			return err
@@ -243,6 +249,14 @@ func coherent(was conductor.Node, n *conductor.Node) error {
 	if n.InstanceUUID != "" && was.InstanceUUID != "" && n.InstanceUUID != was.InstanceUUID {
 		return fault.New(fault.NodeInUse, "the node already belongs to instance %s", was.InstanceUUID).At(id, "")
 	}
+	if n.Owner != was.Owner && n.State == state.Active {
+		return fault.New(fault.NodeInUse, "the owner of an active node can't change").
+			WithHint("undeploy it first: bessemer node undeploy %s", cmp.Or(n.Name, id)).At(id, "")
+	}
+	if n.ResourceClass != was.ResourceClass && !slices.Contains(resting, n.State) {
+		return fault.New(fault.NodeInUse, "resource_class can't change in state %s", n.State).
+			WithHint("it can in %s", inWords(resting)).At(id, "")
+	}
 	if !n.Protected {
 		n.ProtectedReason = ""
 	}
@@ -250,13 +264,9 @@ func coherent(was conductor.Node, n *conductor.Node) error {
 		n.RetiredReason = ""
 	}
 	if n.Driver != was.Driver || !mapsEqual(n.Interfaces, was.Interfaces) {
-		switch n.State {
-		case state.Enroll, state.Manageable, state.Available, state.Inspecting, state.InspectWait:
-		default:
-			if !n.Maintenance {
-				return fault.New(fault.NodeInUse, "driver and interfaces can't change in state %s", n.State).
-					WithHint("set maintenance first").At(id, "")
-			}
+		if !slices.Contains(resting, n.State) && !n.Maintenance {
+			return fault.New(fault.NodeInUse, "driver and interfaces can't change in state %s", n.State).
+				WithHint("set maintenance first").At(id, "")
 		}
 	}
 	return nil
@@ -310,6 +320,9 @@ func (eng *Engine) DeleteNode(ctx context.Context, who conductor.Caller, ident s
 			return fault.New(fault.NodeInUse, "the node belongs to instance %s", n.InstanceUUID).At(string(id), "")
 		case !slices.Contains([]state.State{state.Enroll, state.Manageable, state.AdoptFail, state.Available}, n.State):
 			return fault.New(fault.NodeInUse, "a node that is %q can't be deleted", n.State).At(string(id), "")
+		}
+		if err := childless(tx, n); err != nil {
+			return err
 		}
 		if err := tx.DeleteNode(n.UUID); err != nil {
 			return err

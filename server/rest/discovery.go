@@ -39,14 +39,30 @@ func (c *call) v1() error {
 		"media_types": []any{map[string]any{"base": "application/json", "type": "application/vnd.openstack.ironic.v1+json"}},
 		"version":     c.v1Version(),
 	}
-	resources := []string{"nodes", "ports", "drivers"}
-	if c.version >= 49 {
-		resources = append(resources, "conductors")
-	}
 	for _, r := range resources {
-		answer[r] = []api.Link{{Href: c.base + "/v1/" + r + "/", Rel: "self"}, {Href: c.base + "/" + r + "/", Rel: "bookmark"}}
+		if r.since <= c.version && c.api.serves("/v1/"+r.name) {
+			answer[r.name] = []api.Link{{Href: c.base + "/v1/" + r.name + "/", Rel: "self"}, {Href: c.base + "/" + r.name + "/", Rel: "bookmark"}}
+		}
 	}
 	return c.json(http.StatusOK, answer)
+}
+
+// resources is what GET /v1 may name, with the version from which it does.
+var resources = []struct {
+	name  string
+	since api.Version
+}{
+	{"nodes", 1}, {"ports", 1}, {"chassis", 1}, {"drivers", 1}, {"lookup", 22}, {"heartbeat", 22}, {"portgroups", 23}, {"volume", 32},
+	{"conductors", 49}, {"allocations", 52}, {"events", 54}, {"deploy_templates", 55}, {"shards", 82}, {"continue_inspection", 84},
+	{"runbooks", 92}, {"inspection_rules", 96},
+}
+
+// serves tells whether a route of Ironic's is at the path, or below it. GET /v1/events is there in any case and is this
+// server's own: of Ironic's events there is only POST.
+func (a *API) serves(path string) bool {
+	return slices.ContainsFunc(a.routes(), func(rt route) bool {
+		return (rt.path == path && (path != "/v1/events" || rt.method == http.MethodPost)) || strings.HasPrefix(rt.path, path+"/{")
+	})
 }
 
 // driverFields is what fields= may name (1.77).

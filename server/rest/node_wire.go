@@ -36,7 +36,6 @@ func (c *call) show(n conductor.Node) api.Node {
 	out.InstanceInfo = maskInstance(n.InstanceInfo)
 	out.ProvisionState = stateName(n.State, c.version)
 	out.TargetProvisionState = stateName(n.Target, c.version)
-	out.ConsoleEnabled = false
 	if b := n.Boot; b != nil && b.AgentVersion != "" {
 		out.DriverInternalInfo["agent_version"] = b.AgentVersion
 	}
@@ -54,18 +53,19 @@ func (c *call) show(n conductor.Node) api.Node {
 	out.Links = api.LinkPair(c.base, path)
 	out.Ports = api.LinkPair(c.base, path+"/ports")
 	out.States = api.LinkPair(c.base, path+"/states")
+	out.Portgroups = api.LinkPair(c.base, path+"/portgroups")
+	out.Volume = api.LinkPair(c.base, path+"/volume")
 	return out
 }
 
 // plain is the node without what depends on the request; nothing in it is masked but what the store itself keeps
 // apart.
 func (a *API) plain(n conductor.Node) api.Node {
-	displayName, _ := n.InstanceInfo["display_name"].(string)
 	powerOff := n.DisablePowerOff
 	out := api.Node{
 		UUID: string(n.UUID), Name: ptr(n.Name), Driver: n.Driver, DriverInfo: object(n.DriverInfo),
 		DriverInternalInfo: map[string]any{}, Properties: object(n.Properties), InstanceInfo: object(n.InstanceInfo),
-		InstanceUUID: ptr(n.InstanceUUID), InstanceName: ptr(displayName), Extra: object(n.Extra),
+		InstanceUUID: ptr(n.InstanceUUID), InstanceName: ptr(n.InstanceName), ChassisUUID: ptr(n.Chassis), Extra: object(n.Extra),
 		Description: ptr(n.Description), ResourceClass: ptr(n.ResourceClass), ConductorGroup: n.Group,
 		Owner: ptr(n.Owner), Lessee: ptr(n.Lessee), AutomatedClean: n.AutomatedClean,
 		Protected: n.Protected, ProtectedReason: ptr(n.ProtectedReason), Retired: n.Retired, RetiredReason: ptr(n.RetiredReason),
@@ -73,7 +73,7 @@ func (a *API) plain(n conductor.Node) api.Node {
 		NetworkData: object(n.NetworkData), BootMode: ptr(n.BootMode), SecureBoot: n.SecureBoot,
 		PowerState: ptr(n.Power), TargetPowerState: ptr(n.PowerTarget), ProvisionUpdatedAt: api.Time{Time: n.StateSince},
 		LastError: ptr(n.LastError), CleanStep: map[string]any{}, DeployStep: map[string]any{}, ServiceStep: map[string]any{},
-		RAIDConfig: map[string]any{}, TargetRAIDConfig: map[string]any{},
+		RAIDConfig: object(n.RAID), TargetRAIDConfig: object(n.TargetRAID), ConsoleEnabled: n.Console, ParentNode: ptr(n.Parent),
 		InspectionStartedAt: api.Time{Time: n.InspectionStarted}, InspectionFinishedAt: api.Time{Time: n.InspectionFinished},
 		Traits: append([]string{}, n.Traits...), Shard: ptr(n.Shard), DisablePowerOff: &powerOff, Health: ptr(n.Health),
 		CreatedAt: api.Time{Time: n.Created},
@@ -200,6 +200,13 @@ func (a *API) assign(n *conductor.Node, doc map[string]any, names []string, secr
 					WithHint("remove /instance_uuid first")
 			}
 			n.InstanceUUID = text(name)
+		case "instance_name":
+			n.InstanceName = text(name)
+		case "chassis_uuid":
+			n.Chassis = text(name)
+		case "parent_node":
+			n.Parent = conductor.NodeID(text(name)) // a name too: the conductor finds the node
+		case "boot_mode", "secure_boot", "console_enabled": // taken on create, as Ironic does; what holds is read from the machine
 		case "extra":
 			n.Extra = fields(name)
 		case "description":

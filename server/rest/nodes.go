@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -39,7 +40,29 @@ var nodeFilters = []struct {
 		return nil
 	}},
 	{"conductor_group", 46, func(f *conductor.NodeFilter, v string) error { f.Group = &v; return nil }},
+	{"conductor", 49, func(*conductor.NodeFilter, string) error { return nil }}, // the list is empty for another one's
 	{"owner", 50, func(f *conductor.NodeFilter, v string) error { f.Owner = v; return nil }},
+	{"lessee", 65, func(f *conductor.NodeFilter, v string) error { f.Lessee = v; return nil }},
+	{"project", 65, func(f *conductor.NodeFilter, v string) error { f.Project = v; return nil }},
+	{"chassis_uuid", 1, func(f *conductor.NodeFilter, v string) error {
+		f.Chassis = strings.ToLower(v)
+		return wantUUID("chassis_uuid", v)
+	}},
+	{"shard", 82, func(f *conductor.NodeFilter, v string) error { f.Shards = strings.Split(v, ","); return nil }},
+	{"sharded", 82, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Sharded, "sharded", v) }},
+	{"parent_node", 83, func(f *conductor.NodeFilter, v string) error {
+		f.Parent, f.Roots = conductor.NodeID(v), false
+		return nil
+	}},
+	{"include_children", 83, func(f *conductor.NodeFilter, v string) error {
+		var all *bool
+		err := setFlag(&all, "include_children", v)
+		if err == nil && *all {
+			f.Roots = false
+		}
+		return err
+	}},
+	{"instance_name", 104, func(f *conductor.NodeFilter, v string) error { f.InstanceName = v; return nil }},
 	{"description_contains", 51, func(f *conductor.NodeFilter, v string) error { f.Description = v; return nil }},
 	{"retired", 61, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Retired, "retired", v) }},
 }
@@ -161,7 +184,7 @@ func (c *call) listNodes(detail bool) error {
 	if err != nil {
 		return err
 	}
-	filter := conductor.NodeFilter{Limit: p.limit, After: conductor.NodeID(p.marker), SortKey: p.key, Descending: p.down}
+	filter := conductor.NodeFilter{Limit: p.limit, After: conductor.NodeID(p.marker), SortKey: p.key, Descending: p.down, Roots: true}
 	for _, f := range nodeFilters {
 		if !q.Has(f.name) {
 			continue
@@ -173,7 +196,7 @@ func (c *call) listNodes(detail bool) error {
 			return err
 		}
 	}
-	nodes, err := c.api.cfg.Backend.Nodes(c.r.Context(), filter)
+	nodes, err := c.nodesOf(filter, q)
 	if err != nil {
 		return err
 	}
@@ -192,6 +215,24 @@ func (c *call) listNodes(detail bool) error {
 		answer.Next = c.next(p, len(nodes), string(nodes[len(nodes)-1].UUID))
 	}
 	return c.json(http.StatusOK, answer)
+}
+
+// nodesOf is the nodes that a filter selects.
+func (c *call) nodesOf(f conductor.NodeFilter, q url.Values) ([]conductor.Node, error) {
+	if q.Has("conductor") && q.Get("conductor") != c.api.cfg.Hostname {
+		return nil, nil
+	}
+	if f.Parent != "" && !isUUID(string(f.Parent)) {
+		parent, err := c.api.cfg.Backend.Node(c.r.Context(), string(f.Parent))
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.Parent = parent.UUID
+	}
+	return c.api.cfg.Backend.Nodes(c.r.Context(), f)
 }
 
 func (c *call) encodeNode(n conductor.Node, sel selection) (json.RawMessage, error) {

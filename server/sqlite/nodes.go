@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -41,7 +42,10 @@ var sortable = func() map[string]string {
 	for _, c := range []string{"uuid", "name", "provision_state", "driver", "resource_class", "conductor_group", "owner", "instance_uuid", "fault", "description", "maintenance", "retired"} {
 		m[c] = "coalesce(" + c + ", '')"
 	}
-	for _, k := range []string{"lessee", "shard", "target_provision_state", "power_state", "target_power_state", "last_error", "boot_mode", "secure_boot", "health", "vendor", "model", "maintenance_reason", "protected", "protected_reason", "retired_reason", "automated_clean", "disable_power_off"} {
+	for k, column := range map[string]string{"lessee": "lessee", "shard": "shard", "instance_name": "instance_name", "parent_node": "parent", "chassis_uuid": "chassis"} {
+		m[k] = column
+	}
+	for _, k := range []string{"console_enabled", "target_provision_state", "power_state", "target_power_state", "last_error", "boot_mode", "secure_boot", "health", "vendor", "model", "maintenance_reason", "protected", "protected_reason", "retired_reason", "automated_clean", "disable_power_off"} {
 		m[k] = "coalesce(body ->> '$." + k + "', '')"
 	}
 	for _, k := range []string{"created_at", "updated_at", "provision_updated_at", "inspection_started_at", "inspection_finished_at"} {
@@ -56,7 +60,8 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	and := func(cond string, a ...any) { where, args = append(where, cond), append(args, a...) }
 	for _, c := range []struct{ column, value string }{
 		{"provision_state", f.State}, {"driver", f.Driver}, {"resource_class", f.ResourceClass}, {"owner", f.Owner},
-		{"instance_uuid", f.InstanceUUID}, {"fault", f.Fault},
+		{"instance_uuid", f.InstanceUUID}, {"fault", f.Fault}, {"lessee", f.Lessee}, {"chassis", f.Chassis},
+		{"instance_name", f.InstanceName}, {"parent", string(f.Parent)},
 	} {
 		if c.value != "" {
 			and(c.column+" = ?", text(c.value))
@@ -76,6 +81,22 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	}
 	if f.Retired != nil {
 		and("retired = ?", *f.Retired)
+	}
+	if f.Project != "" {
+		and("(owner = ? OR lessee = ?)", text(f.Project), text(f.Project))
+	}
+	if f.Roots {
+		and("parent = ''")
+	}
+	if f.Sharded != nil {
+		and("(shard <> '') = ?", *f.Sharded)
+	}
+	if f.Shards != nil {
+		list, err := json.Marshal(f.Shards) // one text for any number of them, so that the statement stays the same
+		if err != nil {
+			return nil, err
+		}
+		and("shard IN (SELECT value FROM json_each(?))", string(list))
 	}
 
 	key, than, dir := "id", " > ", ""
@@ -130,7 +151,8 @@ func columns(n *conductor.Node) ([]any, error) {
 	body, err := encode("node "+string(n.UUID), n)
 	return []any{
 		null(n.Name), text(string(n.State)), text(n.Driver), text(n.ResourceClass), text(n.Group), text(n.Owner),
-		null(n.InstanceUUID), text(n.Fault), text(n.Description), n.Maintenance, n.Retired, body,
+		null(n.InstanceUUID), text(n.Fault), text(n.Description), n.Maintenance, n.Retired,
+		text(n.InstanceName), text(n.Lessee), text(n.Shard), text(string(n.Parent)), text(n.Chassis), body,
 	}, err
 }
 
@@ -140,7 +162,8 @@ func (t *tx) CreateNode(n *conductor.Node) error {
 		return err
 	}
 	_, err = t.exec(`INSERT INTO nodes (uuid, version, name, provision_state, driver, resource_class, conductor_group, owner,
-		instance_uuid, fault, description, maintenance, retired, body) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		instance_uuid, fault, description, maintenance, retired, instance_name, lessee, shard, parent, chassis, body)
+		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		append([]any{text(string(n.UUID))}, values...)...)
 	if err != nil {
 		return taken(n, err)
@@ -155,7 +178,8 @@ func (t *tx) PutNode(n *conductor.Node) error {
 		return err
 	}
 	changed, err := t.exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
-		instance_uuid = ?, fault = ?, description = ?, maintenance = ?, retired = ?, body = ?, version = version + 1
+		instance_uuid = ?, fault = ?, description = ?, maintenance = ?, retired = ?, instance_name = ?, lessee = ?, shard = ?, parent = ?,
+		chassis = ?, body = ?, version = version + 1
 		WHERE uuid = ? AND version = ?`, append(values, text(string(n.UUID)), n.Version)...)
 	if err != nil {
 		return taken(n, err)

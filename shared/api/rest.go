@@ -114,6 +114,8 @@ type Node struct {
 	FirmwareInterface    *string        `json:"firmware_interface"`
 	Ports                []Link         `json:"ports"`
 	States               []Link         `json:"states"`
+	Portgroups           []Link         `json:"portgroups"`
+	Volume               []Link         `json:"volume"`
 	CreatedAt            Time           `json:"created_at"`
 	UpdatedAt            Time           `json:"updated_at"`
 	Links                []Link         `json:"links"`

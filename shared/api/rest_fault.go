@@ -27,12 +27,20 @@ type clientError struct {
 	FaultCode   string  `json:"faultcode,omitempty"`
 	FaultString string  `json:"faultstring,omitempty"`
 	DebugInfo   *string `json:"debuginfo"`
+	hinted
+}
+
+// hinted is what this server adds to either form.
+type hinted struct {
+	Reason fault.Reason `json:"reason,omitempty"`
+	Hint   string       `json:"hint,omitempty"`
 }
 
 type routerError struct {
 	Code        int    `json:"code"`
 	Title       string `json:"title"`
 	Description string `json:"description"`
+	hinted
 }
 
 // Status is the HTTP status of a fault on the REST API. A BMC's refusal of credentials is not the caller's: it is 500.
@@ -55,15 +63,16 @@ func Status(f *fault.Fault) int {
 func NewErrorBody(f *fault.Fault, request string) ErrorBody {
 	status := Status(f)
 	var inner any
-	switch status {
-	case http.StatusNotAcceptable, http.StatusMethodNotAllowed:
-		inner = routerError{Code: status, Title: http.StatusText(status), Description: f.Error()}
+	more := hinted{f.Reason, f.Hint}
+	switch {
+	case status == http.StatusNotAcceptable, status == http.StatusMethodNotAllowed, f.Reason == fault.RequestPath:
+		inner = routerError{status, http.StatusText(status), f.Error(), more}
 	default:
 		code := "Client"
 		if status >= 500 {
 			code = "Server"
 		}
-		inner = clientError{FaultCode: code, FaultString: f.Error()}
+		inner = clientError{code, f.Error(), nil, more}
 	}
 	text, err := json.Marshal(inner)
 	if err != nil { // strings and numbers only: can't happen

@@ -74,7 +74,8 @@ func TestErrorBodies(t *testing.T) {
 	if err := json.Unmarshal([]byte(outer.Message), &inner); err != nil {
 		t.Fatalf("error_message is not JSON itself: %s", outer.Message)
 	}
-	if inner["faultcode"] != "Client" || !strings.HasPrefix(inner["faultstring"].(string), "Node x could") || len(inner) != 3 {
+	if inner["faultcode"] != "Client" || !strings.HasPrefix(inner["faultstring"].(string), "Node x could") || len(inner) != 5 ||
+		inner["reason"] != string(f.Reason) || inner["hint"] != f.Hint {
 		t.Errorf("inner %v", inner)
 	}
 	if strings.Contains(string(text), "abort") {

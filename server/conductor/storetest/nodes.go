@@ -99,6 +99,7 @@ func testNodes(t *testing.T, s suite) {
 	b.State, b.InstanceUUID, b.Group = state.Active, "i-1", "g1"
 	c.Driver, c.Maintenance, c.Description, c.Fault = "fake-hardware", true, "100%_sure", "power failure"
 	d.Retired, d.ResourceClass, d.Owner = true, "gpu", "Bobby '); DROP TABLE nodes;--"
+	a.Lessee, b.Shard, c.Shard, d.Shard, d.Parent, b.Chassis, b.InstanceName = d.Owner, "s1", "s,2", "s3", a.UUID, string(ID(77)), "web-1"
 	s.create(a, b, c, d)
 	all := []*conductor.Node{a, b, c, d}
 	for _, k := range []struct {
@@ -121,6 +122,17 @@ func testNodes(t *testing.T, s suite) {
 		{"not associated", conductor.NodeFilter{Associated: &no}, []*conductor.Node{a, c, d}},
 		{"maintenance", conductor.NodeFilter{Maintenance: &yes}, []*conductor.Node{c}},
 		{"not retired", conductor.NodeFilter{Retired: &no}, []*conductor.Node{a, b, c}},
+		{"lessee", conductor.NodeFilter{Lessee: d.Owner}, []*conductor.Node{a}},
+		{"project, as owner or lessee", conductor.NodeFilter{Project: d.Owner}, []*conductor.Node{a, d}},
+		{"chassis", conductor.NodeFilter{Chassis: string(ID(77))}, []*conductor.Node{b}},
+		{"instance name", conductor.NodeFilter{InstanceName: "web-1"}, []*conductor.Node{b}},
+		{"children", conductor.NodeFilter{Parent: a.UUID}, []*conductor.Node{d}},
+		{"no children", conductor.NodeFilter{Roots: true}, []*conductor.Node{a, b, c}},
+		{"shards", conductor.NodeFilter{Shards: []string{"s1", "s,2"}}, []*conductor.Node{b, c}},
+		{"no shard named", conductor.NodeFilter{Shards: []string{}}, nil},
+		{"sharded", conductor.NodeFilter{Sharded: &yes}, []*conductor.Node{b, c, d}},
+		{"not sharded", conductor.NodeFilter{Sharded: &no}, []*conductor.Node{a}},
+		{"by shard", conductor.NodeFilter{SortKey: "shard", Descending: true}, []*conductor.Node{d, b, c, a}},
 		{"two at once", conductor.NodeFilter{Retired: &no, Associated: &no}, []*conductor.Node{a, c}},
 		{"limit", conductor.NodeFilter{Limit: 2}, []*conductor.Node{a, b}},
 		{"next page", conductor.NodeFilter{Limit: 2, After: b.UUID}, []*conductor.Node{c, d}},

@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"cmp"
+	"reflect"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/netdata"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// resting are the states in which Ironic lets driver, interfaces and resource class change.
+var resting = []state.State{state.Enroll, state.Inspecting, state.InspectWait, state.Manageable, state.Available}
+
+func inWords(states []state.State) string {
+	words := make([]string, len(states))
+	for i, s := range states {
+		words[i] = string(s)
+	}
+	return strings.Join(words, ", ")
+}
+
+// related checks what of a changed node leads elsewhere, and completes it: the node that it is a part of, by name or
+// UUID; its network's description; the instance's name. What did not change is not judged again.
+func related(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
+	if n.Parent != was.Parent && n.Parent != "" {
+		parent, err := find(tx, string(n.Parent))
+		if fault.Is(err, fault.NotFound) {
+			return fault.New(fault.RequestInvalid, "parent_node: there is no node %q", n.Parent)
+		}
+		if err != nil {
+			return err
+		}
+		if err := above(tx, parent, n.UUID); err != nil {
+			return err
+		}
+		n.Parent = parent.UUID
+	}
+	if n.Chassis != was.Chassis && n.Chassis != "" {
+		return fault.New(fault.RequestInvalid, "chassis_uuid: there is no chassis %s", n.Chassis)
+	}
+	if !reflect.DeepEqual(n.NetworkData, was.NetworkData) {
+		if err := netdata.Check(n.NetworkData); err != nil {
+			return err
+		}
+	}
+	if shown, _ := n.InstanceInfo["display_name"].(string); n.InstanceName == "" && len([]rune(shown)) <= maxName {
+		n.InstanceName = shown
+	}
+	return nil
+}
+
+const maxName = 255
+
+// deepest is how many nodes may stand above one: a chassis, a server, its cards leave room to spare.
+const deepest = 8
+
+// above refuses a node to stand above another that it is, or is a part of.
+func above(tx conductor.Tx, n conductor.Node, below conductor.NodeID) error {
+	for range deepest {
+		if n.UUID == below {
+			return fault.New(fault.RequestInvalid, "parent_node: a node can't be a part of itself")
+		}
+		if n.Parent == "" {
+			return nil
+		}
+		next, err := tx.Node(n.Parent)
+		if fault.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		n = next
+	}
+	return fault.New(fault.RequestInvalid, "parent_node: more than %d nodes would stand above it", deepest)
+}
+
+// childless refuses to delete a node that others are parts of.
+func childless(tx conductor.Tx, n conductor.Node) error {
+	parts, err := tx.Nodes(conductor.NodeFilter{Parent: n.UUID, Limit: 1})
+	if err != nil || len(parts) == 0 {
+		return err
+	}
+	return fault.New(fault.NodeInUse, "other nodes are parts of it: %s", cmp.Or(parts[0].Name, string(parts[0].UUID))).
+		WithHint("delete them first, or take parent_node away from them; GET /v1/nodes?parent_node=%s lists them", n.UUID).At(string(n.UUID), "")
+}
