@@ -213,23 +213,6 @@ type StepRecord struct {
 	Deadline time.Time         `json:"deadline,omitzero"`
 }
 
-// Port is a network card known by its address.
-type Port struct {
-	UUID         string         `json:"uuid"`
-	Node         NodeID         `json:"node_uuid"`
-	Address      string         `json:"address"` // lower case, colons
-	Name         string         `json:"name,omitempty"`
-	PXE          bool           `json:"pxe_enabled"`
-	Link         map[string]any `json:"local_link_connection,omitempty"`
-	PhysicalNet  string         `json:"physical_network,omitempty"`
-	SmartNIC     bool           `json:"is_smartnic"`
-	Extra        map[string]any `json:"extra,omitempty"`
-	InternalInfo map[string]any `json:"internal_info,omitempty"`
-	Description  string         `json:"description,omitempty"`
-	Created      time.Time      `json:"created_at"`
-	Updated      time.Time      `json:"updated_at"`
-}
-
 // Entry is one line of a node's history: Ironic's, plus request, run, step, reason and where the agent's log of it is.
 type Entry struct {
 	UUID     string        `json:"uuid"`

@@ -30,12 +30,13 @@ type Tx interface {
 	PutNode(n *Node) error              // compare-and-set on Version, then raises it (I11)
 	DeleteNode(id NodeID) error         // with all that belongs to it
 
-	Port(id string) (Port, error)
-	PortByAddress(mac string) (Port, error)
-	Ports(f PortFilter) ([]Port, error)
-	CreatePort(p *Port) error
-	PutPort(p *Port) error
-	DeletePort(id string) error
+	// Records beside nodes, by UUID or, where they have one, by name; a missing one is the kind's own fault, as is one
+	// that is taken. RecordOf and RecordsOf give them their type.
+	Record(kind Kind, ident string) (Record, error)
+	Records(kind Kind, f RecordFilter) ([]Record, error)
+	CreateRecord(r Record) error // node.not_found when it names a node that is not there
+	PutRecord(r Record) error
+	DeleteRecord(kind Kind, uuid string) error
 
 	Step(id step.ID) (StepRecord, error)
 	Steps(node NodeID, run string) ([]StepRecord, error) // by order, then attempt; run "" means all
@@ -91,14 +92,6 @@ type NodeFilter struct {
 	Limit         int
 	SortKey       string // "" is order of creation; a column of Ironic's list
 	Descending    bool
-}
-
-// PortFilter selects ports.
-type PortFilter struct {
-	Node    NodeID
-	Address string
-	After   string
-	Limit   int
 }
 
 // Audit is one entry of the append-only record of grants, destruction, level changes, power acts and log-ins.

@@ -1,117 +1,77 @@
 package engine
 
 import (
-	"context"
 	"net"
+	"reflect"
+	"slices"
 	"strings"
-
-	"github.com/google/uuid"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-// Port finds a network card's record by UUID.
-func (eng *Engine) Port(ctx context.Context, id string) (p conductor.Port, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { p, err = tx.Port(id); return err })
-	return p, err
-}
+// rewires are the states in which how a machine is connected may be changed, outside maintenance.
+var rewires = []state.State{state.Enroll, state.Inspecting, state.InspectWait, state.Manageable}
 
-// Ports lists network cards.
-func (eng *Engine) Ports(ctx context.Context, f conductor.PortFilter) (out []conductor.Port, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Ports(f); return err })
-	return out, err
-}
-
-// CreatePort stores a network card; port.exists when the address is taken.
-func (eng *Engine) CreatePort(ctx context.Context, who conductor.Caller, p conductor.Port) (conductor.Port, error) {
-	if p.UUID == "" {
-		p.UUID = NewID()
-	}
-	if uuid.Validate(p.UUID) != nil {
-		return p, fault.New(fault.RequestInvalid, "uuid %q is not a UUID", p.UUID)
-	}
-	if err := soundPort(&p); err != nil {
-		return p, err
-	}
-	p.Created = eng.cfg.Now()
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		if _, err := tx.Node(p.Node); err != nil {
-			if fault.Is(err, fault.NotFound) {
-				return fault.New(fault.RequestInvalid, "node %s could not be found", p.Node)
-			}
-			return err
-		}
-		if err := tx.CreatePort(&p); err != nil {
-			return err
-		}
-		return tx.AppendAudit(conductor.Audit{Time: p.Created, Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.create", Detail: map[string]any{"address": p.Address}})
-	})
-	return p, err
-}
-
-func soundPort(p *conductor.Port) error {
-	hw, err := net.ParseMAC(p.Address)
+// address makes a MAC address canonical.
+func address(text string) (string, error) {
+	hw, err := net.ParseMAC(text)
 	if err != nil || len(hw) != 6 {
-		return fault.New(fault.RequestInvalid, "address %q is not a MAC address", p.Address).
+		return "", fault.New(fault.RequestInvalid, "address %q is not a MAC address", text).
 			WithHint("six hex bytes with colons, as 52:54:00:12:34:56")
 	}
-	p.Address = strings.ToLower(hw.String())
+	return strings.ToLower(hw.String()), nil
+}
+
+// same compares maps as they are stored: none is an empty one.
+func same(a, b map[string]any) bool { return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b) }
+
+// putPort keeps the rules of ports.
+func putPort(_ *Engine, tx conductor.Tx, before, after conductor.Record) (err error) {
+	p := after.(*conductor.Port)
+	if p.Address, err = address(p.Address); err != nil {
+		return err
+	}
+	n, err := itsNode(tx, p.Node)
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		return nil
+	}
+	was := before.(*conductor.Port)
+	p.Node, p.InternalInfo = was.Node, was.InternalInfo
+	if err := mayChange(n); err != nil {
+		return err
+	}
+	if n.Maintenance {
+		return nil
+	}
+	if p.Address != was.Address && (n.InstanceUUID != "" || n.State == state.Active) {
+		return fault.New(fault.NodeInUse, "Cannot update hardware address for port %s as node %s is active or has instance UUID assigned", p.UUID, n.UUID).
+			WithHint("set maintenance first").At(string(n.UUID), "")
+	}
+	if (p.Group != was.Group || p.PXE != was.PXE || p.PhysicalNet != was.PhysicalNet || !same(p.Link, was.Link)) && !slices.Contains(rewires, n.State) {
+		return fault.New(fault.NodeInUse, "Port %s can not have any connectivity attributes (portgroup_uuid, pxe_enabled, local_link_connection, physical_network) updated in state %s", p.UUID, n.State).
+			WithHint("bring the node to enroll or manageable, or set maintenance").At(string(n.UUID), "")
+	}
 	return nil
 }
 
-// UpdatePort changes a network card's record; change edits a copy.
-func (eng *Engine) UpdatePort(ctx context.Context, who conductor.Caller, id string, change func(*conductor.Port) error) (out conductor.Port, err error) {
-	err = eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		p, err := tx.Port(id)
-		if err != nil {
-			return err
-		}
-		was := p
-		if err := change(&p); err != nil {
-			return err
-		}
-		p.UUID, p.Created, p.InternalInfo = was.UUID, was.Created, was.InternalInfo
-		if err := soundPort(&p); err != nil {
-			return err
-		}
-		n, err := tx.Node(was.Node)
-		if err != nil {
-			return err
-		}
-		if err := mayChange(n); err != nil {
-			return err
-		}
-		if p.Address != was.Address && n.InstanceUUID != "" && !n.Maintenance {
-			return fault.New(fault.NodeInUse, "the address of an instance's port changes only in maintenance").At(string(n.UUID), "")
-		}
-		p.Updated = eng.cfg.Now()
-		if err := tx.PutPort(&p); err != nil {
-			return err
-		}
-		out = p
-		return tx.AppendAudit(conductor.Audit{Time: p.Updated, Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.update"})
-	})
-	return out, err
-}
-
-// DeletePort removes a network card's record.
-func (eng *Engine) DeletePort(ctx context.Context, who conductor.Caller, id string) error {
-	return eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		p, err := tx.Port(id)
-		if err != nil {
-			return err
-		}
-		n, err := tx.Node(p.Node)
-		if err != nil {
-			return err
-		}
-		if err := mayChange(n); err != nil {
-			return err
-		}
-		if err := tx.DeletePort(id); err != nil {
-			return err
-		}
-		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: p.Node, Act: "port.delete", Detail: map[string]any{"address": p.Address}})
-	})
+// removePort: a card that an instance uses stays.
+func removePort(_ *Engine, tx conductor.Tx, r conductor.Record) error {
+	p := r.(*conductor.Port)
+	n, err := tx.Node(p.Node)
+	if err != nil {
+		return err
+	}
+	if err := mayChange(n); err != nil {
+		return err
+	}
+	if vif, _ := p.InternalInfo["tenant_vif_port_id"].(string); vif != "" && !n.Maintenance {
+		return fault.New(fault.NodeInUse, "Cannot delete the port %s as it is bound to VIF %s", p.UUID, vif).
+			WithHint("detach the VIF first, or set maintenance").At(string(n.UUID), "")
+	}
+	return nil
 }

@@ -21,6 +21,7 @@ import (
 
 // Backend is the part of the conductor that operators reach. Every ident is a UUID or a name; errors are faults.
 type Backend interface {
+	Records
 	Node(ctx context.Context, ident string) (conductor.Node, error)
 	Nodes(ctx context.Context, f conductor.NodeFilter) ([]conductor.Node, error)
 	CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error)
@@ -38,11 +39,6 @@ type Backend interface {
 	History(ctx context.Context, ident string, limit int, marker string) ([]conductor.Entry, error)
 	Steps(ctx context.Context, ident, run string) ([]conductor.StepRecord, error)
 	OpenLog(ctx context.Context, ident string, generation uint64, offset int64) (io.ReadCloser, []uint64, error)
-	Port(ctx context.Context, id string) (conductor.Port, error)
-	Ports(ctx context.Context, f conductor.PortFilter) ([]conductor.Port, error)
-	CreatePort(ctx context.Context, who conductor.Caller, p conductor.Port) (conductor.Port, error)
-	UpdatePort(ctx context.Context, who conductor.Caller, id string, change func(p *conductor.Port) error) (conductor.Port, error)
-	DeletePort(ctx context.Context, who conductor.Caller, id string) error
 	Defaults(ctx context.Context, scope string) ([]conductor.Default, error)
 	SetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, step string, values map[string]any) error
 	UnsetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, step string, keys []string) error

@@ -23,7 +23,8 @@ type backend struct {
 	mu        sync.Mutex
 	nodes     []conductor.Node
 	secrets   map[string]string
-	ports     []conductor.Port
+	beside    []conductor.Record
+	asked     conductor.RecordFilter
 	provision []conductor.Provision
 	power     []conductor.PowerRequest
 	records   []conductor.StepRecord
@@ -198,51 +199,6 @@ func (b *backend) OpenLog(_ context.Context, _ string, generation uint64, offset
 		return io.NopCloser(strings.NewReader("")), all, nil
 	}
 	return io.NopCloser(strings.NewReader(text[min(int(offset), len(text)):])), all, nil
-}
-
-func (b *backend) Port(_ context.Context, id string) (conductor.Port, error) {
-	for _, p := range b.ports {
-		if p.UUID == id {
-			return p, nil
-		}
-	}
-	return conductor.Port{}, fault.New(fault.PortNotFound, "Port %s could not be found.", id)
-}
-
-func (b *backend) Ports(_ context.Context, f conductor.PortFilter) ([]conductor.Port, error) {
-	var out []conductor.Port
-	for _, p := range b.ports {
-		if (f.Node == "" || p.Node == f.Node) && (f.Address == "" || p.Address == f.Address) {
-			out = append(out, p)
-		}
-	}
-	return out, nil
-}
-
-func (b *backend) CreatePort(_ context.Context, _ conductor.Caller, p conductor.Port) (conductor.Port, error) {
-	p.UUID = fmt.Sprintf("00000000-0000-4000-9000-%012d", len(b.ports)+1)
-	p.Created = now
-	b.ports = append(b.ports, p)
-	return p, nil
-}
-
-func (b *backend) UpdatePort(_ context.Context, _ conductor.Caller, id string, change func(*conductor.Port) error) (conductor.Port, error) {
-	for i := range b.ports {
-		if b.ports[i].UUID == id {
-			p := b.ports[i]
-			if err := change(&p); err != nil {
-				return p, err
-			}
-			b.ports[i] = p
-			return p, nil
-		}
-	}
-	return conductor.Port{}, fault.New(fault.PortNotFound, "Port %s could not be found.", id)
-}
-
-func (b *backend) DeletePort(_ context.Context, _ conductor.Caller, id string) error {
-	b.ports = slices.DeleteFunc(b.ports, func(p conductor.Port) bool { return p.UUID == id })
-	return nil
 }
 
 func (b *backend) Drivers() []conductor.Driver { return []conductor.Driver{redfish{}} }

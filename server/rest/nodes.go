@@ -258,15 +258,9 @@ func (c *call) showNode() error {
 	if err != nil {
 		return err
 	}
-	q, err := c.query("fields")
+	sel, err := c.fieldsAsked(c.api.node)
 	if err != nil {
 		return err
-	}
-	sel := c.api.node.all(c.version, false)
-	if list := q.Get("fields"); list != "" {
-		if sel, err = c.api.node.wanted(list, c.version); err != nil {
-			return err
-		}
 	}
 	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
 	if err != nil {

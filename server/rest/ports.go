@@ -1,145 +1,65 @@
 package rest
 
 import (
-	"encoding/json"
 	"net"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/gorilla/mux"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-func showPort(p conductor.Port, base string) api.Port {
+// ports is the collection of network cards.
+func ports() *collection {
+	return &collection{
+		kind: conductor.KindPort, path: "ports", since: 1, shape: newShape(api.Port{}, api.PortFields()),
+		fresh: func() conductor.Record { return &conductor.Port{PXE: true} },
+		show:  showPort, prepare: preparePort, assign: assignPort,
+		filters: []recordFilter{
+			ofNode("node"), ofNode("node_uuid"), byAddress,
+			{"shard", 82, nodeIs("shard")},
+			{"description_contains", 97, func(_ *call, f *conductor.RecordFilter, v string) error {
+				f.Contains = map[string]string{"description": v}
+				return nil
+			}},
+			{"conductor_groups", 99, nodeIs("conductor_group")},
+		},
+		exclusive: []string{"node", "node_uuid", "shard"},
+	}
+}
+
+// byAddress selects by MAC address; one that is free selects nothing.
+var byAddress = recordFilter{"address", 1, func(_ *call, f *conductor.RecordFilter, v string) (err error) {
+	f.Mark, err = macAddress(v)
+	return err
+}}
+
+// nodeIs selects by a field of the record's node, from a list of values.
+func nodeIs(field string) func(*call, *conductor.RecordFilter, string) error {
+	return func(_ *call, f *conductor.RecordFilter, v string) error {
+		if f.NodeIs == nil {
+			f.NodeIs = map[string][]string{}
+		}
+		f.NodeIs[field] = strings.Split(v, ",")
+		return nil
+	}
+}
+
+func showPort(c *call, r conductor.Record) any {
+	p := r.(*conductor.Port)
 	out := api.Port{
 		UUID: p.UUID, Address: p.Address, NodeUUID: string(p.Node), Name: ptr(p.Name), PXEEnabled: p.PXE,
-		LocalLinkConnection: object(p.Link), PhysicalNetwork: ptr(p.PhysicalNet), IsSmartNIC: p.SmartNIC,
-		Extra: object(p.Extra), InternalInfo: object(p.InternalInfo), Description: ptr(p.Description),
-		CreatedAt: api.Time{Time: p.Created}, Links: api.LinkPair(base, "ports/"+p.UUID),
+		LocalLinkConnection: object(p.Link), PortgroupUUID: ptr(p.Group), PhysicalNetwork: ptr(p.PhysicalNet), IsSmartNIC: p.SmartNIC,
+		Extra: object(p.Extra), InternalInfo: object(p.InternalInfo), Description: ptr(p.Description), Vendor: ptr(p.Vendor),
+		Category: ptr(p.Category), Links: api.LinkPair(c.base, "ports/"+p.UUID),
 	}
-	if p.Updated.After(p.Created) {
-		out.UpdatedAt = api.Time{Time: p.Updated}
-	}
+	out.CreatedAt, out.UpdatedAt = stamps(&p.Head)
 	return out
 }
 
-func (c *call) listPorts(detail bool) error {
-	q, err := c.query(pageArguments("node", "node_uuid", "address")...)
-	if err != nil {
-		return err
-	}
-	if q.Has("node") && q.Has("node_uuid") {
-		return fault.New(fault.RequestInvalid, "give node or node_uuid, not both")
-	}
-	if q.Has("node_uuid") {
-		if err := wantUUID("node_uuid", q.Get("node_uuid")); err != nil {
-			return err
-		}
-	}
-	return c.sendPorts(q, q.Get("node")+q.Get("node_uuid"), detail)
-}
-
-func (c *call) nodePorts(detail bool) error {
-	id, err := c.node()
-	if err != nil {
-		return err
-	}
-	q, err := c.query(pageArguments("address")...)
-	if err != nil {
-		return err
-	}
-	return c.sendPorts(q, id, detail)
-}
-
-// sendPorts lists the ports of a node, or all.
-func (c *call) sendPorts(q url.Values, of string, detail bool) error {
-	p, err := c.pageOf(q, c.api.port, detail)
-	if err != nil {
-		return err
-	}
-	if p.key != "" || p.down {
-		return fault.New(fault.RequestInvalid, "ports are sorted by id, ascending, only")
-	}
-	filter := conductor.PortFilter{Limit: p.limit, After: p.marker}
-	if of != "" {
-		if of, err = ident(of); err != nil {
-			return err
-		}
-		n, err := c.api.cfg.Backend.Node(c.r.Context(), of)
-		if err != nil {
-			return err
-		}
-		filter.Node = n.UUID
-	}
-	if q.Has("address") {
-		if filter.Address, err = macAddress(q.Get("address")); err != nil {
-			return err
-		}
-	}
-	ports, err := c.api.cfg.Backend.Ports(c.r.Context(), filter)
-	if err != nil {
-		return err
-	}
-	answer := struct {
-		Ports []json.RawMessage `json:"ports"`
-		Next  string            `json:"next,omitempty"`
-	}{Ports: []json.RawMessage{}}
-	for _, x := range ports {
-		text, err := c.api.port.encode(showPort(x, c.base), p.sel)
-		if err != nil {
-			return err
-		}
-		answer.Ports = append(answer.Ports, text)
-	}
-	if len(ports) > 0 {
-		answer.Next = c.next(p, len(ports), ports[len(ports)-1].UUID)
-	}
-	return c.json(http.StatusOK, answer)
-}
-
-func (c *call) sendPort(status int, p conductor.Port, sel selection) error {
-	text, err := c.api.port.encode(showPort(p, c.base), sel)
-	if err != nil {
-		return err
-	}
-	return c.json(status, text)
-}
-
-// portID is the UUID in the path, or from 1.88 on a name; the conductor knows which.
-func (c *call) portID() (string, error) { return ident(mux.Vars(c.r)["port"]) }
-
-func (c *call) showPort() error {
-	id, err := c.portID()
-	if err != nil {
-		return err
-	}
-	q, err := c.query("fields")
-	if err != nil {
-		return err
-	}
-	sel := c.api.port.all(c.version, false)
-	if list := q.Get("fields"); list != "" {
-		if sel, err = c.api.port.wanted(list, c.version); err != nil {
-			return err
-		}
-	}
-	p, err := c.api.cfg.Backend.Port(c.r.Context(), id)
-	if err != nil {
-		return err
-	}
-	return c.sendPort(http.StatusOK, p, sel)
-}
-
-func (c *call) createPort() error {
-	doc, err := c.body(false)
-	if err != nil {
-		return err
-	}
+// preparePort takes node_ident for node_uuid.
+func preparePort(c *call, doc map[string]any) error {
 	if of, given := doc["node_ident"]; given {
 		if _, both := doc["node_uuid"]; both {
 			return fault.New(fault.RequestInvalid, "give node_uuid or node_ident, not both")
@@ -152,121 +72,54 @@ func (c *call) createPort() error {
 	} else if of, ok := doc["node_uuid"].(string); ok && !isUUID(of) {
 		return wantUUID("node_uuid", of)
 	}
-	names, err := c.api.port.created(doc, c.version)
-	if err != nil {
-		return err
-	}
-	p := conductor.Port{PXE: true}
-	if err := c.assignPort(&p, doc, names); err != nil {
-		return err
-	}
-	p, err = c.api.cfg.Backend.CreatePort(c.r.Context(), c.who, p)
-	if err != nil {
-		return err
-	}
-	c.w.Header().Set("Location", c.base+"/v1/ports/"+p.UUID)
-	return c.sendPort(http.StatusCreated, p, c.api.port.all(c.version, false))
+	return nil
 }
 
-func (c *call) patchPort() error {
-	id, err := c.portID()
-	if err != nil {
-		return err
-	}
-	ops, err := c.patch()
-	if err != nil {
-		return err
-	}
-	p, err := c.api.cfg.Backend.UpdatePort(c.r.Context(), c.who, id, func(p *conductor.Port) error {
-		doc, err := c.api.port.document(showPort(*p, ""))
-		if err != nil {
-			return err
-		}
-		doc, touched, err := api.ApplyPatch(doc, ops, c.api.port.fields, c.version)
-		if err != nil {
-			return err
-		}
-		if err := c.api.port.check(doc, touched); err != nil {
-			return err
-		}
-		if slices.Contains(touched, "node_uuid") && doc["node_uuid"] != string(p.Node) {
-			return fault.New(fault.RequestInvalid, "a port can't be moved to another node").
-				WithHint("delete it and create it on the other node")
-		}
-		return c.assignPort(p, doc, touched)
-	})
-	if err != nil {
-		return err
-	}
-	return c.sendPort(http.StatusOK, p, c.api.port.all(c.version, false))
-}
-
-// assignPort puts the named fields of a checked document into a port. A node named inside a body and not found is 400.
-func (c *call) assignPort(p *conductor.Port, doc map[string]any, names []string) error {
-	text := func(name string) string { s, _ := doc[name].(string); return s }
-	fields := func(name string) map[string]any { m, _ := doc[name].(map[string]any); return m }
-	flag := func(name string) bool { b, _ := doc[name].(bool); return b }
+// assignPort puts the named fields of a checked document into a port.
+func assignPort(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
+	p, d := r.(*conductor.Port), document(doc)
 	for _, name := range names {
+		if known, err := d.head(&p.Head, name); err != nil {
+			return err
+		} else if known {
+			continue
+		}
 		switch name {
-		case "uuid":
-			p.UUID = text(name)
 		case "address":
-			mac, err := macAddress(text(name))
-			if err != nil {
+			if p.Address, err = macAddress(d.text(name)); err != nil {
 				return err
 			}
-			p.Address = mac
 		case "node_uuid":
-			if p.Node != "" {
-				continue // unchanged: patchPort saw to it
-			}
-			n, err := c.api.cfg.Backend.Node(c.r.Context(), text(name))
-			if err != nil {
-				if fault.Is(err, fault.NotFound) {
-					return fault.New(fault.RequestInvalid, "there is no node %s", text(name))
-				}
+			if p.Node, err = c.sameNode("port", p.Node, d.text(name)); err != nil {
 				return err
 			}
-			p.Node = n.UUID
-		case "name":
-			if s := text(name); s != "" && (!isName(s) || isUUID(s)) {
-				return fault.New(fault.RequestInvalid, "%q is no name for a port", s)
-			}
-			p.Name = text(name)
 		case "pxe_enabled":
-			p.PXE = flag(name)
+			p.PXE = d.flag(name)
 		case "local_link_connection":
-			if err := checkLink(fields(name)); err != nil {
+			if err := checkLink(c, d.object(name)); err != nil {
 				return err
 			}
-			p.Link = fields(name)
+			p.Link = d.object(name)
+		case "portgroup_uuid":
+			p.Group = d.text(name)
 		case "physical_network":
 			if doc[name] == "" {
 				return fault.New(fault.RequestInvalid, "physical_network must not be empty")
 			}
-			p.PhysicalNet = text(name)
+			p.PhysicalNet = d.text(name)
 		case "is_smartnic":
-			p.SmartNIC = flag(name)
+			p.SmartNIC = d.flag(name)
 		case "extra":
-			p.Extra = fields(name)
+			p.Extra = d.object(name)
 		case "description":
-			p.Description = text(name)
-		default:
-			return fault.New(fault.RequestInvalid, "%s can't be set", name)
+			p.Description = d.text(name)
+		case "vendor":
+			p.Vendor = d.text(name)
+		case "category":
+			p.Category = d.text(name)
 		}
 	}
 	return nil
-}
-
-func (c *call) deletePort() error {
-	id, err := c.portID()
-	if err != nil {
-		return err
-	}
-	if err := c.api.cfg.Backend.DeletePort(c.r.Context(), c.who, id); err != nil {
-		return err
-	}
-	return c.empty(http.StatusNoContent)
 }
 
 // macAddress is an Ethernet address in lower case with colons.
@@ -279,7 +132,7 @@ func macAddress(s string) (string, error) {
 }
 
 // checkLink knows the forms of local_link_connection.
-func checkLink(m map[string]any) error {
+func checkLink(c *call, m map[string]any) error {
 	if len(m) == 0 {
 		return nil
 	}
@@ -290,6 +143,9 @@ func checkLink(m map[string]any) error {
 		}
 	}
 	has := func(k string) bool { _, ok := m[k]; return ok }
+	if has("network_type") && c.version < 64 {
+		return fault.New(fault.RequestVersion, "local_link_connection.network_type is there from version 1.64 on, %s was asked for", c.version)
+	}
 	if kind := m["network_type"]; has("network_type") && kind != "managed" && kind != "unmanaged" {
 		return fault.New(fault.RequestInvalid, "local_link_connection.network_type is %q, expected managed or unmanaged", kind)
 	}

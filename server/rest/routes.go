@@ -33,16 +33,6 @@ func (a *API) routes() []route {
 		{method: get, path: node + "/inventory", since: 81, handle: (*call).inventory},
 		{method: get, path: node + "/history", since: 78, handle: (*call).history},
 		{method: get, path: node + "/history/{entry}", since: 78, handle: (*call).historyEntry},
-		{method: get, path: node + "/ports", handle: func(c *call) error { return c.nodePorts(false) }},
-		{method: get, path: node + "/ports/detail", handle: func(c *call) error { return c.nodePorts(true) }},
-
-		{method: get, path: "/v1/ports", handle: func(c *call) error { return c.listPorts(false) }},
-		{method: get, path: "/v1/ports/detail", handle: func(c *call) error { return c.listPorts(true) }},
-		{method: post, path: "/v1/ports", body: maxBody, handle: (*call).createPort},
-		{method: get, path: "/v1/ports/{port}", handle: (*call).showPort},
-		{method: patch, path: "/v1/ports/{port}", body: maxBody, handle: (*call).patchPort},
-		{method: del, path: "/v1/ports/{port}", handle: (*call).deletePort},
-
 		{method: get, path: "/v1/drivers", handle: (*call).drivers},
 		{method: get, path: "/v1/drivers/{driver}", handle: (*call).showDriver},
 		{method: get, path: "/v1/drivers/{driver}/properties", handle: (*call).driverProperties},
@@ -64,6 +54,7 @@ func (a *API) routes() []route {
 		{method: get, path: "/v1/events", handle: (*call).events},
 		{method: get, path: "/v1/drivers/{driver}/steps", handle: (*call).driverSteps},
 	}
+	rows = append(rows, a.recordRoutes()...)
 	if a.cfg.Images != nil {
 		rows = append(rows,
 			route{method: get, path: "/v1/images", handle: (*call).images},

@@ -26,14 +26,14 @@ type API struct {
 	hosts  []string // names of this server in links of drivers and conductors
 	sealed map[string]map[string]bool
 	node   *shape
-	port   *shape
+	beside []*collection
 }
 
 // New makes the handler.
 func New(cfg Config) *API {
 	a := &API{
 		cfg: cfg, cross: http.NewCrossOriginProtection(), hosts: []string{cfg.Hostname},
-		sealed: map[string]map[string]bool{}, node: newShape(api.Node{}, api.NodeFields()), port: newShape(api.Port{}, api.PortFields()),
+		sealed: map[string]map[string]bool{}, node: newShape(api.Node{}, api.NodeFields()), beside: collections(),
 	}
 	for _, d := range cfg.Backend.Drivers() {
 		a.sealed[d.Name()] = keySet(d)

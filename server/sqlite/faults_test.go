@@ -79,7 +79,7 @@ func fill(path string) int {
 		return 4
 	}
 	small := limit
-	small.Cur = 256 << 10
+	small.Cur = 512 << 10
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
 		return 5
 	}

@@ -32,7 +32,7 @@ func (t *tx) Node(id conductor.NodeID) (conductor.Node, error) { return t.node("
 func (t *tx) NodeByName(name string) (conductor.Node, error) { return t.node("name = ?", name) }
 
 func (t *tx) NodeByAddress(mac string) (conductor.Node, error) {
-	return t.node("uuid = (SELECT node FROM ports WHERE address = ?)", strings.ToLower(mac))
+	return t.node("uuid = (SELECT node FROM records WHERE kind = 'port' AND mark = ?)", strings.ToLower(mac))
 }
 
 // sortable maps the sort keys of Ironic's list to what orders them. Times are compared as times: as text, a fraction

@@ -2,7 +2,7 @@
 // sealed columns. It decides nothing about nodes, and no other package knows SQL.
 //
 // Start at Open, then Update (update.go), which commits concurrent callers together, and tx in tx.go; the objects are
-// in nodes.go, ports.go, steps.go, records.go and audit.go, the schema in migrations.
+// in nodes.go, beside.go, steps.go, records.go and audit.go, the schema in migrations.
 package sqlite
 
 import (
@@ -193,7 +193,15 @@ func (s *Store) prepare(ctx context.Context) error {
 // check looks for damage in the tables that decisions rest on. History, audit and inventories only grow and decide
 // nothing; reading all of them would make a large server's start slow.
 func check(ctx context.Context, conn *sql.Conn) error {
-	for _, table := range []string{"nodes", "ports", "steps", "secrets", "effects", "settings"} {
+	// It also runs before migrations: of the names, those that the schema has.
+	for _, table := range []string{"nodes", "ports", "records", "steps", "secrets", "effects", "settings"} {
+		var there bool
+		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", table).Scan(&there); err != nil {
+			return explain(err)
+		}
+		if !there {
+			continue
+		}
 		var found string
 		if err := conn.QueryRowContext(ctx, "SELECT quick_check FROM pragma_quick_check(?)", table).Scan(&found); err != nil {
 			return explain(err)

@@ -162,6 +162,8 @@ type Port struct {
 	Extra               map[string]any `json:"extra"`
 	InternalInfo        map[string]any `json:"internal_info"`
 	Description         *string        `json:"description"`
+	Vendor              *string        `json:"vendor"`
+	Category            *string        `json:"category"`
 	CreatedAt           Time           `json:"created_at"`
 	UpdatedAt           Time           `json:"updated_at"`
 	Links               []Link         `json:"links"`

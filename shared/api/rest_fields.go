@@ -104,27 +104,6 @@ func NodeFields() []Field {
 	)
 }
 
-// PortFields is the table of a port.
-func PortFields() []Field {
-	return []Field{
-		{Name: "uuid", Since: 1, Kind: UUID, Create: true, Short: true, Sort: true, Doc: "made by the server unless given"},
-		{Name: "address", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Sort: true, Doc: "MAC address, unique"},
-		{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Doc: "the node it belongs to"},
-		{Name: "name", Since: 88, Kind: Text, Create: true, Patch: true, Doc: "unique"},
-		{Name: "pxe_enabled", Since: 19, Kind: Flag, Create: true, Patch: true, Doc: "whether the ramdisk may boot from it; default true"},
-		{Name: "local_link_connection", Since: 19, Kind: Map, Create: true, Patch: true, Doc: "the switch port it is plugged into"},
-		{Name: "portgroup_uuid", Since: 24, Kind: UUID, Doc: "always null: there are no port groups"},
-		{Name: "physical_network", Since: 34, Kind: Text, Create: true, Patch: true, Max: 64, Doc: "name of the network it is plugged into"},
-		{Name: "is_smartnic", Since: 53, Kind: Flag, Create: true, Patch: true, Doc: "whether it is a smart NIC"},
-		{Name: "extra", Since: 1, Kind: Map, Create: true, Patch: true, Doc: "anything the operator wants to keep"},
-		{Name: "internal_info", Since: 18, Kind: Map, Doc: "the server's own notes"},
-		{Name: "description", Since: 97, Kind: Text, Create: true, Patch: true, Doc: "for people"},
-		{Name: "created_at", Since: 1, Kind: Stamp, Doc: "when the record was made"},
-		{Name: "updated_at", Since: 1, Kind: Stamp, Doc: "when the record last changed; null until then"},
-		{Name: "links", Since: 1, Kind: List, Short: true, Doc: "to itself"},
-	}
-}
-
 // Verb is a row of the verbs that PUT states/provision takes.
 type Verb struct {
 	Target string  // word on the wire

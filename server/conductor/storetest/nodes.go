@@ -19,7 +19,7 @@ func testNodeRoundTrip(t *testing.T, s suite) {
 	}
 	if err := s.Update(t.Context(), func(tx conductor.Tx) error {
 		p := port(1)
-		return tx.CreatePort(p)
+		return tx.CreateRecord(p)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func testDeleteNode(t *testing.T, s suite) {
 	s.create(Node(1), Node(2))
 	s.update(func(tx conductor.Tx) error {
 		for _, err := range []error{
-			tx.CreatePort(port(1)), tx.PutStep(record(1)), tx.PutSecret(ID(1), "f", []byte("v")),
+			tx.CreateRecord(port(1)), tx.PutStep(record(1)), tx.PutSecret(ID(1), "f", []byte("v")),
 			tx.AppendHistory(entry(1)), tx.PutInventory(stored(1, true)), tx.AddEffect(effect()),
 			tx.PutDefault(priority(conductor.One, string(ID(1)), 1)), tx.PutDefault(priority(conductor.One, string(ID(2)), 1)),
 		} {
@@ -234,7 +234,7 @@ func testDeleteNode(t *testing.T, s suite) {
 	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.DeleteNode(ID(1)) }), fault.NodeNotFound)
 	s.create(Node(1)) // nothing of the old one returns
 	s.view(func(tx conductor.Tx) error {
-		s.has(second(tx.Port(port(1).UUID)), fault.PortNotFound)
+		s.has(second(tx.Record(conductor.KindPort, port(1).UUID)), fault.PortNotFound)
 		s.has(second(tx.Step(record(1).ID)), fault.StepNotFound)
 		s.has(second(tx.Secret(ID(1), "f")), fault.SecretNotFound)
 		s.has(second(tx.Inventory(ID(1))), fault.InventoryNotFound)

@@ -19,7 +19,7 @@ import (
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 func port(n int) *conductor.Port {
-	return &conductor.Port{UUID: fmt.Sprintf("port-%d", n), Node: ID(1), Address: fmt.Sprintf("02:00:00:00:00:a%d", n), PXE: true, Created: noon}
+	return &conductor.Port{Head: conductor.Head{UUID: fmt.Sprintf("port-%d", n), Created: noon}, Node: ID(1), Address: fmt.Sprintf("02:00:00:00:00:a%d", n), PXE: true}
 }
 
 func record(n int) *conductor.StepRecord {
@@ -39,17 +39,20 @@ func effect() *conductor.Effect {
 	return &conductor.Effect{Node: ID(1), Kind: conductor.EffectBoot, Run: "run-1", Generation: 1, Created: noon}
 }
 
-func testPorts(t *testing.T, s suite) {
-	s.create(Node(1), Node(2))
+func testRecords(t *testing.T, s suite) {
+	shared := Node(2)
+	shared.Shard = "s1"
+	s.create(Node(1), shared)
 	one, two, other := port(2), port(1), port(3)
-	other.Node = ID(2)
+	one.Description, one.Updated = "50% of 'it'", noon.Add(time.Second)
+	other.Node, other.Name, other.Description, other.Updated = ID(2), "uplink", "half", noon
 	s.update(func(tx conductor.Tx) error {
-		return errors.Join(tx.CreatePort(one), tx.CreatePort(two), tx.CreatePort(other))
+		return errors.Join(tx.CreateRecord(one), tx.CreateRecord(two), tx.CreateRecord(other))
 	})
-	ids := func(f conductor.PortFilter) (out []string) {
+	ids := func(f conductor.RecordFilter) (out []string) {
 		t.Helper()
 		s.view(func(tx conductor.Tx) error {
-			ports, err := tx.Ports(f)
+			ports, err := conductor.RecordsOf[conductor.Port](tx, f)
 			for _, p := range ports {
 				out = append(out, p.UUID)
 			}
@@ -58,44 +61,66 @@ func testPorts(t *testing.T, s suite) {
 		return out
 	}
 	for _, c := range []struct {
-		filter conductor.PortFilter
+		filter conductor.RecordFilter
 		want   []string
 	}{
-		{conductor.PortFilter{}, []string{"port-2", "port-1", "port-3"}},
-		{conductor.PortFilter{Node: ID(1)}, []string{"port-2", "port-1"}},
-		{conductor.PortFilter{Address: "02:00:00:00:00:A3"}, []string{"port-3"}},
-		{conductor.PortFilter{After: "port-2", Limit: 1}, []string{"port-1"}},
+		{conductor.RecordFilter{}, []string{"port-2", "port-1", "port-3"}},
+		{conductor.RecordFilter{Descending: true}, []string{"port-3", "port-1", "port-2"}},
+		{conductor.RecordFilter{Node: ID(1)}, []string{"port-2", "port-1"}},
+		{conductor.RecordFilter{Mark: "02:00:00:00:00:a3"}, []string{"port-3"}},
+		{conductor.RecordFilter{After: "port-2", Limit: 1}, []string{"port-1"}},
+		{conductor.RecordFilter{SortKey: "address"}, []string{"port-1", "port-2", "port-3"}},
+		{conductor.RecordFilter{SortKey: "address", Descending: true, After: "port-3"}, []string{"port-2", "port-1"}},
+		{conductor.RecordFilter{SortKey: "updated_at"}, []string{"port-1", "port-3", "port-2"}},
+		{conductor.RecordFilter{SortKey: "name", After: "port-2"}, []string{"port-1", "port-3"}},
+		{conductor.RecordFilter{Is: map[string][]string{"name": {"uplink", "other"}}}, []string{"port-3"}},
+		{conductor.RecordFilter{Is: map[string][]string{"name": {}}}, nil},
+		{conductor.RecordFilter{NodeIs: map[string][]string{"shard": {"s1", "s'2"}}}, []string{"port-3"}},
+		{conductor.RecordFilter{NodeIs: map[string][]string{"shard": {""}}}, []string{"port-2", "port-1"}},
+		{conductor.RecordFilter{Contains: map[string]string{"description": "0% OF '"}}, []string{"port-2"}},
+		{conductor.RecordFilter{Contains: map[string]string{"description": "%"}, Is: map[string][]string{"name": {""}}}, []string{"port-2"}},
 	} {
 		if got := ids(c.filter); !slices.Equal(got, c.want) {
 			t.Errorf("ports of %+v: got %v, want %v", c.filter, got, c.want)
 		}
 	}
-	same := port(4)
-	same.Address = one.Address
-	orphan := port(5)
-	orphan.Node = ID(9)
+	same, named, orphan := port(4), port(4), port(5)
+	same.Address, named.Name, orphan.Node = one.Address, other.Name, ID(9)
 	for _, c := range []struct {
 		do   func(tx conductor.Tx) error
 		want fault.Reason
 	}{
-		{func(tx conductor.Tx) error { return tx.CreatePort(one) }, fault.PortExists},
-		{func(tx conductor.Tx) error { return tx.CreatePort(same) }, fault.PortExists},
-		{func(tx conductor.Tx) error { return tx.CreatePort(orphan) }, fault.NodeNotFound},
-		{func(tx conductor.Tx) error { p := *two; p.Address = one.Address; return tx.PutPort(&p) }, fault.PortExists},
-		{func(tx conductor.Tx) error { return tx.PutPort(port(6)) }, fault.PortNotFound},
-		{func(tx conductor.Tx) error { return tx.DeletePort("nothing") }, fault.PortNotFound},
-		{func(tx conductor.Tx) error { return second(tx.Ports(conductor.PortFilter{After: "nothing"})) }, fault.PortNotFound},
+		{func(tx conductor.Tx) error { return tx.CreateRecord(one) }, fault.PortExists},
+		{func(tx conductor.Tx) error { return tx.CreateRecord(same) }, fault.PortExists},
+		{func(tx conductor.Tx) error { return tx.CreateRecord(named) }, fault.PortExists},
+		{func(tx conductor.Tx) error { return tx.CreateRecord(orphan) }, fault.NodeNotFound},
+		{func(tx conductor.Tx) error { p := *two; p.Address = one.Address; return tx.PutRecord(&p) }, fault.PortExists},
+		{func(tx conductor.Tx) error { p := *two; p.Node = ID(9); return tx.PutRecord(&p) }, fault.NodeNotFound},
+		{func(tx conductor.Tx) error { return tx.PutRecord(port(6)) }, fault.PortNotFound},
+		{func(tx conductor.Tx) error { return tx.DeleteRecord(conductor.KindPort, "nothing") }, fault.PortNotFound},
+		{func(tx conductor.Tx) error { return tx.DeleteRecord(conductor.KindPort, other.Name) }, fault.PortNotFound},
+		{func(tx conductor.Tx) error {
+			return second(tx.Records(conductor.KindPort, conductor.RecordFilter{After: "nothing"}))
+		}, fault.PortNotFound},
+		{func(tx conductor.Tx) error {
+			return second(tx.Records(conductor.KindPort, conductor.RecordFilter{SortKey: "x') --"}))
+		}, fault.RequestInvalid},
+		{func(tx conductor.Tx) error {
+			return second(tx.Records(conductor.KindPort, conductor.RecordFilter{Is: map[string][]string{"x'": {"y"}}}))
+		}, fault.RequestInvalid},
 	} {
 		s.has(s.Update(t.Context(), c.do), c.want)
 	}
 	two.Extra = map[string]any{"switch": "s1"}
-	s.update(func(tx conductor.Tx) error { return tx.PutPort(two) })
-	s.update(func(tx conductor.Tx) error { return tx.DeletePort(one.UUID) })
+	s.update(func(tx conductor.Tx) error { return tx.PutRecord(two) })
+	s.update(func(tx conductor.Tx) error { return tx.DeleteRecord(conductor.KindPort, one.UUID) })
 	s.view(func(tx conductor.Tx) error {
-		got, err := tx.PortByAddress(two.Address)
+		got, err := conductor.RecordOf[conductor.Port](tx, two.UUID)
 		s.same(got, two)
-		s.has(second(tx.Port(one.UUID)), fault.PortNotFound)
-		return err
+		s.has(second(tx.Record(conductor.KindPort, one.UUID)), fault.PortNotFound)
+		named, nameErr := conductor.RecordOf[conductor.Port](tx, other.Name)
+		s.same(named, other)
+		return errors.Join(err, nameErr)
 	})
 }
 

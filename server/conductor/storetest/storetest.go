@@ -39,7 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"ViewCantWrite", testViewCantWrite},
 		{"TxEndsWithItsFunction", testTxEnds},
 		{"EndedContext", testContext},
-		{"Ports", testPorts},
+		{"Records", testRecords},
 		{"Steps", testSteps},
 		{"Secrets", testSecrets},
 		{"History", testHistory},
@@ -230,7 +230,7 @@ func testViewCantWrite(t *testing.T, s suite) {
 		n.Version = 1
 		for name, err := range map[string]error{
 			"CreateNode": tx.CreateNode(Node(2)), "PutNode": tx.PutNode(n), "DeleteNode": tx.DeleteNode(ID(1)),
-			"CreatePort": tx.CreatePort(port(1)), "PutPort": tx.PutPort(port(1)), "DeletePort": tx.DeletePort("x"),
+			"CreateRecord": tx.CreateRecord(port(1)), "PutRecord": tx.PutRecord(port(1)), "DeleteRecord": tx.DeleteRecord(conductor.KindPort, "x"),
 			"PutStep": tx.PutStep(record(1)), "PutSecret": tx.PutSecret(ID(1), "f", []byte("v")),
 			"PutSecret nil": tx.PutSecret(ID(1), "f", nil), "AppendHistory": tx.AppendHistory(entry(1)),
 			"AppendAudit": tx.AppendAudit(conductor.Audit{Act: "a"}), "PutInventory": tx.PutInventory(stored(1, true)),

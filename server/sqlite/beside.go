@@ -1,0 +1,198 @@
+package sqlite
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// The records that stand beside nodes: one table for all kinds. The columns hold what is unique or followed from a
+// node; by anything else a list is filtered and sorted in the body.
+
+// fieldName is a field that a query may name: it becomes part of its text.
+var fieldName = regexp.MustCompile(`^[a-z_]+$`)
+
+func (t *tx) Record(kind conductor.Kind, ident string) (conductor.Record, error) {
+	var body []byte
+	err := t.row("SELECT body FROM records WHERE kind = ?1 AND uuid = ?2 UNION ALL SELECT body FROM records WHERE kind = ?1 AND name = ?2 LIMIT 1",
+		[]any{string(kind), text(ident)}, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, kind.Missing(ident)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readRecord(kind, body)
+}
+
+func readRecord(kind conductor.Kind, body []byte) (conductor.Record, error) {
+	r := kind.Empty()
+	if r == nil {
+		return nil, fault.New(fault.InternalError, "the store has a record of kind %q, which this program does not know", kind)
+	}
+	return r, decode(string(kind), body, r)
+}
+
+func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor.Record, error) {
+	where, args := "kind = ?", []any{string(kind)}
+	and := func(cond string, a ...any) { where, args = where+" AND "+cond, append(args, a...) }
+	if f.Node != "" {
+		and("node = ?", text(string(f.Node)))
+	}
+	if f.Mark != "" {
+		and("mark = ?", text(f.Mark))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Is)) {
+		in, values, err := among(name, f.Is[name])
+		if err != nil {
+			return nil, err
+		}
+		and(in, values...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.NodeIs)) {
+		in, values, err := among(name, f.NodeIs[name])
+		if err != nil {
+			return nil, err
+		}
+		and("node IN (SELECT uuid FROM nodes WHERE "+in+")", values...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Contains)) {
+		field, err := inBody(name)
+		if err != nil {
+			return nil, err
+		}
+		and(field+` LIKE ? ESCAPE '\'`, "%"+likeEscaper.Replace(text(f.Contains[name]))+"%")
+	}
+	key, than, dir := "id", " > ", ""
+	if f.Descending {
+		than, dir = " < ", " DESC"
+	}
+	if f.SortKey != "" {
+		var err error
+		if key, err = inBody(f.SortKey); err != nil {
+			return nil, err
+		}
+	}
+	if f.After != "" {
+		var id int64
+		if err := t.row("SELECT id FROM records WHERE kind = ? AND uuid = ?", []any{string(kind), text(f.After)}, &id); errors.Is(err, sql.ErrNoRows) {
+			return nil, kind.Missing(f.After)
+		} else if err != nil {
+			return nil, err
+		}
+		and("("+key+", id)"+than+"(SELECT "+key+", id FROM records WHERE id = ?)", id)
+	}
+	q := "SELECT body FROM records WHERE " + where + " ORDER BY " + key + dir + ", id" + dir
+	if f.Limit > 0 {
+		q += " LIMIT ?"
+		args = append(args, f.Limit)
+	}
+	var out []conductor.Record
+	err := t.rows(q, args, func(scan func(...any) error) error {
+		var body sql.RawBytes
+		if err := scan(&body); err != nil {
+			return err
+		}
+		r, err := readRecord(kind, body)
+		out = append(out, r)
+		return err
+	})
+	return out, err
+}
+
+// inBody is the expression of a field. Times are compared as times: as text, a fraction would sort before none.
+func inBody(name string) (string, error) {
+	switch {
+	case !fieldName.MatchString(name):
+		return "", fault.New(fault.RequestInvalid, "%q is no field", name)
+	case strings.HasSuffix(name, "_at"):
+		return "coalesce(julianday(body ->> '$." + name + "'), 0)", nil
+	}
+	return "coalesce(body ->> '$." + name + "', '')", nil
+}
+
+// among is the condition that a field has one of the values. They travel as one JSON text, so that the statement is the
+// same for any number of them.
+func among(name string, values []string) (string, []any, error) {
+	field, err := inBody(name)
+	if err != nil {
+		return "", nil, err
+	}
+	list, err := json.Marshal(values)
+	return field + " IN (SELECT value FROM json_each(?))", []any{string(list)}, err
+}
+
+func (t *tx) CreateRecord(r conductor.Record) error {
+	k := r.Keys()
+	body, err := encode(string(k.Kind)+" "+k.UUID, r)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("INSERT INTO records (kind, uuid, name, node, mark, body) VALUES (?, ?, ?, ?, ?, ?)",
+		string(k.Kind), text(k.UUID), null(k.Name), null(string(k.Node)), null(k.Mark), body)
+	return collided(k, err)
+}
+
+func (t *tx) PutRecord(r conductor.Record) error {
+	k := r.Keys()
+	body, err := encode(string(k.Kind)+" "+k.UUID, r)
+	if err != nil {
+		return err
+	}
+	changed, err := t.exec("UPDATE records SET name = ?, node = ?, mark = ?, body = ? WHERE kind = ? AND uuid = ?",
+		null(k.Name), null(string(k.Node)), null(k.Mark), body, string(k.Kind), text(k.UUID))
+	if err == nil && changed == 0 {
+		return k.Kind.Missing(k.UUID)
+	}
+	return collided(k, err)
+}
+
+// collided names what of a record is another one's already.
+func collided(k conductor.Keys, err error) error {
+	_, column, _ := strings.Cut(unique(err), ", ")
+	switch column {
+	case "records.uuid":
+		return k.Kind.Taken("UUID " + k.UUID)
+	case "records.name":
+		return k.Kind.Taken("name " + k.Name)
+	case "records.mark":
+		return k.Kind.Taken(k.What)
+	}
+	if dangling(err) {
+		return noNode(string(k.Node))
+	}
+	return err
+}
+
+func (t *tx) DeleteRecord(kind conductor.Kind, uuid string) error {
+	changed, err := t.exec("DELETE FROM records WHERE kind = ? AND uuid = ?", string(kind), text(uuid))
+	if err == nil && changed == 0 {
+		err = kind.Missing(uuid)
+	}
+	return err
+}
+
+// list reads objects from a query of their bodies.
+func list[T any](t *tx, what, q string, args ...any) ([]T, error) {
+	var out []T
+	err := t.rows(q, args, func(scan func(...any) error) error {
+		var body sql.RawBytes
+		if err := scan(&body); err != nil {
+			return err
+		}
+		var v T
+		if err := decode(what, body, &v); err != nil {
+			return err
+		}
+		out = append(out, v)
+		return nil
+	})
+	return out, err
+}
