@@ -28,7 +28,7 @@ func main() {
 		home = "" // a service may have none; the settings that want one say so
 	}
 	code := cli.Run(ctx, os.Args[1:], cli.Streams{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: terminal(os.Stdout), Now: time.Now,
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: terminal(os.Stdout), Interactive: terminal(os.Stdin), Now: time.Now,
 		Environment: config.Environment{Variables: os.Environ(), Home: home, Root: os.Geteuid() == 0},
 	}, cli.Local{
 		Version:      version,

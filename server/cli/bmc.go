@@ -22,18 +22,21 @@ func (c *command) bmcCommand() *cobra.Command {
 
 // bmcStep is a command that runs one step through the BMC, as the manual clean list that it is.
 func (c *command) bmcStep(name, stepName, short, long string) *cobra.Command {
-	cmd := one(name+" NODE", 1)
-	cmd.Short = short
-	cmd.Long = long + "\n\nThe same as bessemer node clean NODE --disable-ramdisk --step " + stepName + ": the node must be manageable, and is so again at the end."
+	cmd := &cobra.Command{Use: name + " [NODE ...]", Short: short}
+	cmd.Long = long + "\n\nThe same as bessemer node clean NODE --disable-ramdisk --step " + stepName + ": the node must be manageable, and is so again at the end.\n\n" + nodesHelp
 	cmd.Example = "  bessemer bmc " + name + " n1 --watch"
-	watch := watchFlag(cmd)
+	m := c.many(cmd)
+	var w waiting
+	w.add(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
 		wanted, err := c.wanted("", []string{stepName})
 		if err != nil {
 			return err
 		}
 		without := true
-		return c.provision(ctx, a, args[0], verbClean, api.Provision{CleanSteps: wanted, DisableRamdisk: &without}, *watch)
+		return m.verb(ctx, a, args, verbClean, w, func(ctx context.Context, t *turn, node string) error {
+			return t.provision(ctx, node, verbClean, api.Provision{CleanSteps: wanted, DisableRamdisk: &without}, w)
+		})
 	})
 	return cmd
 }

@@ -45,7 +45,7 @@ func bessemer(ts *testscript.TestScript, neg bool, args []string) {
 			e.Variables = append(e.Variables, name+"="+v)
 		}
 	}
-	code := cli.Run(context.Background(), args, cli.Streams{In: strings.NewReader(in), Out: ts.Stdout(), Err: ts.Stderr(), Now: time.Now, Environment: e}, cli.Local{
+	code := cli.Run(context.Background(), args, cli.Streams{In: strings.NewReader(in), Out: ts.Stdout(), Err: ts.Stderr(), Interactive: ts.Getenv("INTERACTIVE") != "", Now: time.Now, Environment: e}, cli.Local{
 		Version: "test",
 		Serve: func(_ context.Context, s config.Server) error {
 			_, err := fmt.Fprintln(ts.Stdout(), "serve on", s.Listen, "origins", s.AllowOrigins)
@@ -56,7 +56,7 @@ func bessemer(ts *testscript.TestScript, neg bool, args []string) {
 			return err
 		},
 	})
-	want := map[string]int{"": cli.OK, "failed": cli.Failed, "usage": cli.Usage}[ts.Getenv("EXIT")]
+	want := map[string]int{"": cli.OK, "failed": cli.Failed, "usage": cli.Usage, "left-out": cli.LeftOut}[ts.Getenv("EXIT")]
 	if neg && want == cli.OK {
 		want = cli.Failed
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -14,29 +13,21 @@ func (c *command) nodeConfirm() *cobra.Command {
 	cmd := &cobra.Command{Use: "confirm [NODE ...]", Short: "Say that a node's record is right"}
 	cmd.Long = "Say that a node's record is right.\n\nAfter an older database was put back no machine is touched: what happened since is not in it, and a node that it\ncalls available may carry somebody's data. Look at the machine, correct the record if need be, then confirm it."
 	cmd.Example = "  bessemer node confirm n1\n  bessemer node confirm --all"
+	m := c.many(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "confirm every unverified node: only if you know that the database is the newest there is")
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
-		if all == (len(args) > 0) {
-			return usage("give the nodes to confirm, or --all")
-		}
 		if all {
-			nodes, err := a.Nodes(ctx, nil)
-			if err != nil {
-				return err
+			if len(args) > 0 || m.where != "" {
+				return usage("give the nodes to confirm, or --all")
 			}
-			for _, n := range nodes {
-				if n.DriverInternalInfo["unverified"] != nil {
-					args = append(args, n.UUID)
-				}
-			}
+			m.where = "driver_internal_info.unverified!="
 		}
-		for _, node := range args {
+		return m.run(ctx, a, args, act{name: "confirm", each: func(ctx context.Context, t *turn, node string) error {
 			if err := a.Confirm(ctx, node); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.Out, "the record of node %s is confirmed\n", node)
-		}
-		return nil
+			return t.done(nil, "the record of node %s is confirmed", node)
+		}})
 	})
 	return cmd
 }

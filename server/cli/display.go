@@ -47,8 +47,8 @@ func (b *bar) set(name, tail string) {
 }
 
 func (c *command) newDisplay() *display {
-	d := &display{c: c, out: c.Out, shown: map[string]*bar{}}
-	if c.Terminal {
+	d := &display{c: c, out: c.notes(), shown: map[string]*bar{}}
+	if c.Terminal && c.format == "table" {
 		d.progress = mpb.New(mpb.WithOutput(c.Out), mpb.WithWidth(40), mpb.WithAutoRefresh())
 		d.out = d.progress
 	}

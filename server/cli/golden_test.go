@@ -206,7 +206,7 @@ func TestGoldenWatch(t *testing.T) {
 		"watch-failed.txt": {erasing(33), ended(state.CleanFail, "disk wwn:5000c500a1b2c3d4 returned an error at byte 4096", fault.DiskIO)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			golden(t, name, run(t, canned(t, nil, work...), false, "node", "provide", "n1", "--watch"))
+			golden(t, name, run(t, canned(t, nil, work...), false, "node", "provide", "n1", "--watch", "--yes"))
 		})
 	}
 }
@@ -244,7 +244,7 @@ func TestWatchOnATerminal(t *testing.T) {
 	contested := erasing(50)
 	contested.Boot.Contested = true
 	work = append(work, contested, ended(state.Available, "", ""))
-	got := run(t, canned(t, nil, work...), true, "node", "provide", "n1", "--watch")
+	got := run(t, canned(t, nil, work...), true, "node", "provide", "n1", "--watch", "--yes")
 	for _, want := range []string{"n1  clean wait -> available", "deploy.erase_devices started", "CONTESTED", "succeeded in 1m5s", "n1  available"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not shown:\n%s", want, got)
@@ -298,7 +298,7 @@ func TestStoppedWatch(t *testing.T) {
 	var out, errs bytes.Buffer
 	server := canned(t, nil, waiting())
 	seen := &tellWhen{Buffer: &out, text: "waits for", then: func() { cancel(errors.New("interrupt")) }}
-	code := cli.Run(ctx, []string{"node", "provide", "n1", "--watch"}, cli.Streams{In: strings.NewReader(""), Out: seen, Err: &errs, Now: func() time.Time { return now },
+	code := cli.Run(ctx, []string{"node", "provide", "n1", "--watch", "--yes"}, cli.Streams{In: strings.NewReader(""), Out: seen, Err: &errs, Now: func() time.Time { return now },
 		Environment: config.Environment{Variables: []string{"BESSEMER_SERVER=" + server}}}, cli.Local{})
 	if code != cli.Failed || !strings.Contains(errs.String(), "the work on node n1 goes on") {
 		t.Errorf("exit %d: %s", code, errs.String())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ func (c *command) nodeCommand() *cobra.Command {
 	cmd := group(&cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Machines: create, show, move through their life, watch",
 		Long: "A node is one machine. NODE is its name or UUID."})
 	cmd.AddCommand(c.nodeCreate(), c.nodeList(), c.nodeShow(), c.nodeSet(), c.nodeUnset(), c.nodeDelete(), c.nodeConfirm(), c.nodeMaintenance(),
-		c.nodePower(), c.nodeValidate(), c.nodeSteps(), c.nodeLogs(), c.nodeHistory(), c.nodeInventory(), c.nodeDeploy(verbDeploy), c.nodeDeploy(verbRebuild), c.nodeClean(), c.nodePlan())
+		c.nodePower(), c.nodeValidate(), c.nodeSteps(), c.nodeLogs(), c.nodeHistory(), c.nodeInventory(), c.nodeDeploy(verbDeploy), c.nodeDeploy(verbRebuild), c.nodeManual(verbClean), c.nodeManual(verbService), c.nodeRescue(), c.nodePlan())
 	for _, v := range verbs {
 		cmd.AddCommand(c.verbCommand(v))
 	}
@@ -279,40 +280,34 @@ func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []a
 
 func (c *command) nodeSet() *cobra.Command {
 	var n nodeFlags
-	var driver, instance, protected, retired string
-	cmd := one("set NODE", 1)
-	cmd.Short = "Change a machine's record"
+	var driver, instance, chassis, protected, retired, raid string
+	cmd := &cobra.Command{Use: "set [NODE ...]", Short: "Change a machine's record"}
+	cmd.Long = "Changes a machine's record.\n\n" + nodesHelp
 	cmd.Example = `  bessemer node set n1 --property root_device/serial=S1 --property skip_block_devices='[{"serial": "DATA1"}]'
   bessemer node set n1 --driver-info redfish_password=@secret.txt
-  bessemer node set n1 --protected "holds the payroll"`
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return c.with(func(ctx context.Context, a *client.Client, args []string) error {
-			current, err := a.Node(ctx, args[0])
+  bessemer node set n1 --protected "holds the payroll"
+  bessemer node set --where 'name=rack7-*' --resource-class big`
+	m := c.many(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		return m.run(ctx, a, args, act{name: "set", each: func(ctx context.Context, t *turn, node string) error {
+			current, err := a.Node(ctx, node)
 			if err != nil {
 				return err
 			}
-			var ops []api.PatchOp
-			set := func(path string, v any) { ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: v}) }
-			changed := func(flag string) bool { return cmd.Flags().Changed(flag) }
-			plain := n.plain()
-			for _, field := range slices.Sorted(maps.Keys(plain)) {
-				v := plain[field]
-				if changed(strings.ReplaceAll(field, "_", "-")) {
-					set("/"+field, v)
-				}
+			changed := cmd.Flags().Changed
+			ops, err := c.nodeOps(current, n, changed)
+			if err != nil {
+				return err
 			}
+			set := func(path string, v any) { ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: v}) }
 			if changed("driver") {
 				set("/driver", driver)
 			}
 			if changed("instance-uuid") {
 				set("/instance_uuid", instance)
 			}
-			if changed("automated-clean") {
-				v, err := n.clean()
-				if err != nil {
-					return err
-				}
-				set("/automated_clean", v)
+			if changed("chassis-uuid") {
+				set("/chassis_uuid", chassis)
 			}
 			for flag, reason := range map[string]string{"protected": protected, "retired": retired} {
 				if changed(flag) {
@@ -320,58 +315,99 @@ func (c *command) nodeSet() *cobra.Command {
 					set("/"+flag+"_reason", reason)
 				}
 			}
-			for _, f := range []struct {
-				field string
-				now   map[string]any
-				args  []string
-			}{{"driver_info", current.DriverInfo, n.driverInfo}, {"properties", current.Properties, n.property},
-				{"instance_info", current.InstanceInfo, n.instanceInfo}, {"extra", current.Extra, n.extra}} {
-				more, err := c.fields(f.now, f.field, f.args, f.field == "driver_info")
-				if err != nil {
-					return err
+			if raid != "" {
+				if len(ops) > 0 {
+					return usage("--target-raid-config stands alone")
 				}
-				ops = append(ops, more...)
+				return t.setRAID(ctx, node, raid)
 			}
-			for _, arg := range n.iface {
-				kind, impl, ok := strings.Cut(arg, "=")
-				if !ok {
-					return usage("--interface is %q, expected KIND=IMPLEMENTATION", arg)
-				}
-				set("/"+kind+"_interface", impl)
-			}
-			return c.patchNode(ctx, a, args[0], ops)
-		})(cmd, args)
-	}
+			return t.patch(ctx, node, ops)
+		}})
+	})
 	n.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&driver, "driver", "", "hardware type")
 	f.StringVar(&instance, "instance-uuid", "", "UUID of the instance on it")
+	f.StringVar(&chassis, "chassis-uuid", "", "UUID of the chassis it is in")
+	f.StringVar(&raid, "target-raid-config", "", "JSON or YAML file of logical_disks that a clean step is to make; - is the standard input")
 	f.StringVar(&protected, "protected", "", "refuse undeploy, rebuild and delete, for this reason")
 	f.StringVar(&retired, "retired", "", "do not make it available again, for this reason")
 	return cmd
 }
 
-// patchNode sends the operations and tells what came of them.
-func (c *command) patchNode(ctx context.Context, a *client.Client, node string, ops []api.PatchOp) error {
-	if len(ops) == 0 {
-		return usage("nothing to change is given")
+// nodeOps is the patch of the fields that create, set and configure share.
+func (c *command) nodeOps(current api.Node, n nodeFlags, changed func(flag string) bool) ([]api.PatchOp, error) {
+	var ops []api.PatchOp
+	set := func(path string, v any) { ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: v}) }
+	plain := n.plain()
+	for _, field := range slices.Sorted(maps.Keys(plain)) {
+		if changed(strings.ReplaceAll(field, "_", "-")) {
+			set("/"+field, plain[field])
+		}
 	}
-	n, err := a.PatchNode(ctx, node, ops)
+	if changed("automated-clean") {
+		v, err := n.clean()
+		if err != nil {
+			return nil, err
+		}
+		set("/automated_clean", v)
+	}
+	for _, f := range []struct {
+		field string
+		now   map[string]any
+		args  []string
+	}{{"driver_info", current.DriverInfo, n.driverInfo}, {"properties", current.Properties, n.property},
+		{"instance_info", current.InstanceInfo, n.instanceInfo}, {"extra", current.Extra, n.extra}} {
+		more, err := c.fields(f.now, f.field, f.args, f.field == "driver_info")
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, more...)
+	}
+	for _, arg := range n.iface {
+		kind, impl, ok := strings.Cut(arg, "=")
+		if !ok {
+			return nil, usage("--interface is %q, expected KIND=IMPLEMENTATION", arg)
+		}
+		set("/"+kind+"_interface", impl)
+	}
+	return ops, nil
+}
+
+// setRAID stores the disks that a clean step is to make.
+func (t *turn) setRAID(ctx context.Context, node, file string) error {
+	config, err := t.document(file)
 	if err != nil {
 		return err
 	}
-	return c.emit(n, func(w io.Writer) { fmt.Fprintf(w, "node %s is changed\n", nameOf(n)) })
+	if _, err := t.a.Send(ctx, http.MethodPut, client.Path("nodes", node, "states", "raid"), nil, config); err != nil {
+		return err
+	}
+	return t.done(nil, "node %s: the target RAID configuration is set; a clean with raid.create_configuration makes it", node)
+}
+
+// patch sends the operations and tells what came of them.
+func (t *turn) patch(ctx context.Context, node string, ops []api.PatchOp) error {
+	if len(ops) == 0 {
+		return usage("nothing to change is given")
+	}
+	n, err := t.a.PatchNode(ctx, node, ops)
+	if err != nil {
+		return err
+	}
+	return t.done(n, "node %s is changed", nameOf(n))
 }
 
 func (c *command) nodeUnset() *cobra.Command {
 	lists := map[string]*[]string{"driver_info": {}, "properties": {}, "instance_info": {}, "extra": {}}
 	single := []string{"name", "description", "resource_class", "owner", "lessee", "instance_uuid", "automated_clean", "protected", "retired"}
 	var iface []string
-	cmd := one("unset NODE", 1)
-	cmd.Short = "Remove parts of a machine's record"
+	cmd := &cobra.Command{Use: "unset [NODE ...]", Short: "Remove parts of a machine's record"}
+	cmd.Long = "Removes parts of a machine's record.\n\n" + nodesHelp
 	cmd.Example = "  bessemer node unset n1 --property root_device --instance-uuid --protected"
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return c.with(func(ctx context.Context, a *client.Client, args []string) error {
+	m := c.many(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		return m.run(ctx, a, args, act{name: "unset", each: func(ctx context.Context, t *turn, node string) error {
 			var ops []api.PatchOp
 			for _, field := range []string{"driver_info", "properties", "instance_info", "extra"} {
 				for _, key := range *lists[field] {
@@ -386,9 +422,9 @@ func (c *command) nodeUnset() *cobra.Command {
 			for _, kind := range iface {
 				ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + kind + "_interface"})
 			}
-			return c.patchNode(ctx, a, args[0], ops)
-		})(cmd, args)
-	}
+			return t.patch(ctx, node, ops)
+		}})
+	})
 	f := cmd.Flags()
 	f.StringArrayVar(lists["driver_info"], "driver-info", nil, "KEY to remove")
 	f.StringArrayVar(lists["properties"], "property", nil, "KEY to remove")
@@ -402,39 +438,41 @@ func (c *command) nodeUnset() *cobra.Command {
 }
 
 func (c *command) nodeDelete() *cobra.Command {
-	cmd := one("delete NODE", 1)
-	cmd.Short = "Remove a machine's record; the machine itself is not touched"
+	cmd := &cobra.Command{Use: "delete [NODE ...]", Short: "Remove a machine's record; the machine itself is not touched"}
+	cmd.Long = "Removes a machine's record with all that belongs to it; the machine itself is not touched.\n\n" + nodesHelp
+	m := c.many(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
-		if err := a.DeleteNode(ctx, args[0]); err != nil {
-			return err
-		}
-		fmt.Fprintf(c.Out, "node %s is deleted\n", args[0])
-		return nil
+		return m.run(ctx, a, args, act{name: "delete", each: func(ctx context.Context, t *turn, node string) error {
+			if err := a.DeleteNode(ctx, node); err != nil {
+				return err
+			}
+			return t.done(nil, "node %s is deleted", node)
+		}})
 	})
 	return cmd
 }
 
 func (c *command) nodeMaintenance() *cobra.Command {
 	cmd := group(&cobra.Command{Use: "maintenance", Short: "Keep the server's hands off a machine, and let them on again"})
-	set := one("set NODE", 1)
-	set.Short = "Hands off"
-	reason := set.Flags().String("reason", "", "why, for the next reader")
-	set.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
-		if err := a.SetMaintenance(ctx, args[0], true, *reason); err != nil {
-			return err
+	for _, x := range []struct {
+		name, short, said string
+		on                bool
+	}{{"set", "Hands off", "is in maintenance", true}, {"unset", "Hands on again; clears the reason and the fault", "is out of maintenance", false}} {
+		sub := &cobra.Command{Use: x.name + " [NODE ...]", Short: x.short, Long: x.short + ".\n\n" + nodesHelp}
+		m := c.many(sub)
+		reason := new(string)
+		if x.on {
+			sub.Flags().StringVar(reason, "reason", "", "why, for the next reader")
 		}
-		fmt.Fprintf(c.Out, "node %s is in maintenance\n", args[0])
-		return nil
-	})
-	unset := one("unset NODE", 1)
-	unset.Short = "Hands on again; clears the reason and the fault"
-	unset.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
-		if err := a.SetMaintenance(ctx, args[0], false, ""); err != nil {
-			return err
-		}
-		fmt.Fprintf(c.Out, "node %s is out of maintenance\n", args[0])
-		return nil
-	})
-	cmd.AddCommand(set, unset)
+		sub.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+			return m.run(ctx, a, args, act{name: "maintenance " + x.name, each: func(ctx context.Context, t *turn, node string) error {
+				if err := a.SetMaintenance(ctx, node, x.on, *reason); err != nil {
+					return err
+				}
+				return t.done(nil, "node %s %s", node, x.said)
+			}})
+		})
+		cmd.AddCommand(sub)
+	}
 	return cmd
 }

@@ -41,8 +41,8 @@ func (c *command) nodePower() *cobra.Command {
 		{"off", "power off", "soft power off", "power off", "Power it off"},
 		{"reboot", "rebooting", "soft rebooting", "power on", "Power it off, make sure it is, and on again"},
 	} {
-		sub := one(p.name+" NODE", 1)
-		sub.Short = p.short
+		sub := &cobra.Command{Use: p.name + " [NODE ...]", Short: p.short, Long: p.short + ".\n\n" + nodesHelp}
+		m := c.many(sub)
 		soft, wait := new(bool), new(time.Duration)
 		if p.soft != "" {
 			soft = sub.Flags().Bool("soft", false, "ask the operating system to shut down first")
@@ -58,22 +58,28 @@ func (c *command) nodePower() *cobra.Command {
 				seconds := int(wait.Round(time.Second) / time.Second)
 				body.Timeout = &seconds
 			}
-			if err := a.SetPower(ctx, args[0], body); err != nil {
-				return err
-			}
-			if *watch {
-				return c.followPower(ctx, a, args[0], p.end)
-			}
-			fmt.Fprintf(c.Out, "%s of node %s has begun; bessemer node power %s shows the state\n", body.Target, args[0], args[0])
-			return nil
+			return m.run(ctx, a, args, act{name: body.Target, each: func(ctx context.Context, t *turn, node string) error {
+				if err := a.SetPower(ctx, node, body); err != nil {
+					return err
+				}
+				if *watch {
+					return t.followPower(ctx, node, p.end)
+				}
+				return t.done(nil, "%s of node %s has begun; bessemer node power %s shows the state", body.Target, node, node)
+			}})
 		})
 		cmd.AddCommand(sub)
 	}
 	return cmd
 }
 
+func watchFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().BoolP("watch", "w", false, "stay until the work ends and show it")
+}
+
 // followPower waits for the end of a power act, and fails when the machine is not as wanted then.
-func (c *command) followPower(ctx context.Context, a *client.Client, node, want string) error {
+func (t *turn) followPower(ctx context.Context, node, want string) error {
+	a := t.a
 	err := a.Watch(ctx, node, func(api.Event) error {
 		n, err := a.Node(ctx, node)
 		if err != nil {
@@ -91,8 +97,7 @@ func (c *command) followPower(ctx context.Context, a *client.Client, node, want 
 	if !errors.Is(err, errDone) {
 		return err
 	}
-	fmt.Fprintf(c.Out, "node %s: %s\n", node, want)
-	return nil
+	return t.done(nil, "node %s: %s", node, want)
 }
 
 func (c *command) nodeValidate() *cobra.Command {

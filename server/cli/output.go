@@ -39,8 +39,21 @@ func (c *command) emit(v any, table func(w io.Writer)) error {
 		}
 		return e.Close()
 	}
-	w := tabwriter.NewWriter(c.Out, 0, 8, 2, ' ', 0)
-	table(w)
+	return c.columns(c.Out, table)
+}
+
+// emitOnly writes v for programs; people have read it already.
+func (c *command) emitOnly(v any) error {
+	if c.format == "table" {
+		return nil
+	}
+	return c.emit(v, nil)
+}
+
+// columns writes rows whose cells stand below each other.
+func (c *command) columns(to io.Writer, rows func(w io.Writer)) error {
+	w := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
+	rows(w)
 	return w.Flush()
 }
 

@@ -26,6 +26,7 @@ type Streams struct {
 	In          io.Reader
 	Out, Err    io.Writer
 	Terminal    bool // Out is a terminal: live bars instead of lines
+	Interactive bool // In is a terminal: questions can be asked
 	Environment config.Environment
 	Now         func() time.Time
 }
@@ -61,11 +62,13 @@ type Ramdisk struct {
 // otherwise.
 const HostCertificates = "/etc/ssl/certs/ca-certificates.crt"
 
-// The exit codes.
+// The exit codes. LeftOut is of a command that left some of its nodes out, since they had changed or did not fit, and
+// failed at none.
 const (
-	OK     = 0
-	Failed = 1
-	Usage  = 2
+	OK      = 0
+	Failed  = 1
+	Usage   = 2
+	LeftOut = 3
 )
 
 // Run carries out one command line, without the program's name, and returns the exit code.
@@ -82,6 +85,9 @@ func Run(ctx context.Context, args []string, s Streams, l Local) int {
 	}
 	if errors.Is(err, errTold) {
 		return Failed
+	}
+	if errors.Is(err, errLeftOut) {
+		return LeftOut
 	}
 	var usage usageError
 	if errors.As(err, &usage) || !c.started {

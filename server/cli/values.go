@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -27,6 +29,9 @@ func (c *command) parse(arg string, onlyText bool) (key string, value any, err e
 	if file, found := strings.CutPrefix(text, "@"); found {
 		content, err := c.read(file)
 		return key, strings.TrimRight(string(content), "\r\n"), err
+	}
+	if last := key[strings.LastIndex(key, "/")+1:]; isSecret(last) && text != "" { // every process list would show it
+		return "", nil, usage("%s is a secret, which other users of this host could read on the command line: give %s=@FILE, or %s=@- for the standard input", last, key, key)
 	}
 	// Serial numbers and world wide names are text even when they are made of digits.
 	onlyText = onlyText || slices.Contains([]string{"serial", "wwn", "wwn_with_extension", "wwn_vendor_extension"}, key[strings.LastIndex(key, "/")+1:])
@@ -107,4 +112,46 @@ func (c *command) object(args []string, onlyText bool) (map[string]any, error) {
 		at[parts[len(parts)-1]] = value
 	}
 	return out, nil
+}
+
+// secret is a secret that stands in a file, without the line break behind it; "-" is the standard input.
+func (c *command) secret(file string) (string, error) {
+	text, err := c.read(file)
+	if err != nil {
+		return "", err
+	}
+	if s := strings.TrimRight(string(text), "\r\n"); s != "" {
+		return s, nil
+	}
+	return "", usage("%s is empty", file)
+}
+
+// isSecret tells whether a key of driver_info holds a secret, by Ironic's rule.
+func isSecret(key string) bool {
+	key = strings.ToLower(key)
+	for _, word := range []string{"password", "token", "secret", "snmp_auth_key", "snmp_priv_key"} {
+		if strings.Contains(key, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// document reads a YAML or JSON file as decoded JSON: objects have texts as keys, numbers are float64.
+func (c *command) document(file string) (any, error) {
+	content, err := c.read(file)
+	if err != nil {
+		return nil, err
+	}
+	var v any
+	if err := yaml.Unmarshal(content, &v); err != nil {
+		return nil, usage("%s: %v", file, err)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, usage("%s can't be written as JSON: %v", file, err)
+	}
+	var out any
+	err = json.Unmarshal(text, &out)
+	return out, err
 }

@@ -21,22 +21,30 @@ import (
 type verb struct {
 	name, target string
 	ends         []state.State // where it is meant to lead
+	event        state.Event
 	short, long  string
+	destroys     string       // what is lost by it; "" nothing
 	by           fault.Reason // what must have ended the work, of a verb that ends another's; else ""
 }
 
+const erases = "every disk that properties.skip_block_devices does not name is erased"
+
 var verbs = []verb{
-	{name: "manage", target: "manage", ends: []state.State{state.Manageable}, short: "Check the BMC and take the machine under management",
+	{name: "manage", target: "manage", event: state.VerbManage, ends: []state.State{state.Manageable}, short: "Check the BMC and take the machine under management",
 		long: "Reads the machine's BMC with the credentials of driver_info. Brings a node out of a failed state, too."},
-	{name: "inspect", target: "inspect", ends: []state.State{state.Manageable}, short: "Boot the ramdisk and find out what the machine is",
+	{name: "inspect", target: "inspect", event: state.VerbInspect, ends: []state.State{state.Manageable}, short: "Boot the ramdisk and find out what the machine is",
 		long: "The inventory is stored; bessemer node inventory shows it. Disks are only read."},
-	{name: "provide", target: "provide", ends: []state.State{state.Available}, short: "Erase the machine's disks and offer it",
+	{name: "provide", target: "provide", event: state.VerbProvide, ends: []state.State{state.Available}, short: "Erase the machine's disks and offer it", destroys: erases,
 		long: "Runs the automated clean steps: EVERY disk that properties.skip_block_devices does not name is erased, and read back."},
-	{name: "undeploy", target: "deleted", ends: []state.State{state.Available, state.Manageable}, short: "Take the instance away and erase the disks",
+	{name: "undeploy", target: "deleted", event: state.VerbDelete, ends: []state.State{state.Available, state.Manageable}, short: "Take the instance away and erase the disks", destroys: erases,
 		long: "Powers the machine off, forgets instance_info, and cleans as provide does."},
-	{name: "unhold", target: "unhold", ends: []state.State{state.Manageable, state.Available, state.Active}, short: "Go on after a hold step",
+	{name: "adopt", target: "adopt", event: state.VerbAdopt, ends: []state.State{state.Active}, short: "Take over a machine that runs already",
+		long: "The node becomes active as it is: nothing is written to its disks, and it is neither stopped nor started."},
+	{name: "unrescue", target: "unrescue", event: state.VerbUnrescue, ends: []state.State{state.Active}, short: "Boot the instance again after a rescue",
+		long: "Ends the rescue ramdisk and boots the machine from its disk."},
+	{name: "unhold", target: "unhold", event: state.VerbUnhold, ends: []state.State{state.Manageable, state.Available, state.Active}, short: "Go on after a hold step",
 		long: "Releases a node that a hold step of its list holds; the steps behind it run."},
-	{name: "abort", target: verbAbort, ends: failed(), by: fault.FlowAborted, short: "End the work in progress",
+	{name: "abort", target: verbAbort, event: state.VerbAbort, ends: failed(), by: fault.FlowAborted, short: "End the work in progress",
 		long: "A step that can't be cut off is let finish first. The node is in the failed state of its flow then; the next verb leads on."},
 }
 
@@ -44,7 +52,7 @@ func failed() (out []state.State) {
 	for _, f := range state.Flows {
 		out = append(out, f.Failed)
 	}
-	return out
+	return append(out, state.Active) // a service that is aborted
 }
 
 // verbAbort is the verb's name on the wire.
@@ -52,61 +60,88 @@ const verbAbort = "abort"
 
 // verbDeploy and the others have commands of their own.
 var (
-	verbDeploy  = verb{name: "deploy", target: "active", ends: []state.State{state.Active}, short: "Write an image to a machine and boot it"}
-	verbRebuild = verb{name: "rebuild", target: "rebuild", ends: []state.State{state.Active}, short: "Write an image over an instance and boot it"}
-	verbClean   = verb{name: "clean", target: "clean", ends: []state.State{state.Manageable}}
+	verbDeploy = verb{name: "deploy", target: "active", event: state.VerbDeploy, ends: []state.State{state.Active}, short: "Write an image to a machine and boot it",
+		destroys: "what is on the root disk is overwritten"}
+	verbRebuild = verb{name: "rebuild", target: "rebuild", event: state.VerbRebuild, ends: []state.State{state.Active}, short: "Write an image over an instance and boot it",
+		destroys: "what is on the root disk is overwritten"}
+	verbClean   = verb{name: "clean", target: "clean", event: state.VerbClean, ends: []state.State{state.Manageable}}
+	verbService = verb{name: "service", target: "service", event: state.VerbService, ends: []state.State{state.Active}}
+	verbRescue  = verb{name: "rescue", target: "rescue", event: state.VerbRescue, ends: []state.State{state.Rescue}}
 )
 
+func verbNamed(name string) verb {
+	for _, v := range verbs {
+		if v.name == name {
+			return v
+		}
+	}
+	return verb{}
+}
+
 func (c *command) verbCommand(v verb) *cobra.Command {
-	cmd := one(v.name+" NODE", 1)
-	cmd.Short, cmd.Long = v.short, v.short+".\n\n"+v.long
-	cmd.Example = "  bessemer node " + v.name + " n1 --watch"
-	watch := watchFlag(cmd)
+	cmd := &cobra.Command{Use: v.name + " [NODE ...]"}
+	cmd.Short, cmd.Long = v.short, v.short+".\n\n"+v.long+"\n\n"+nodesHelp
+	cmd.Example = "  bessemer node " + v.name + " n1 --watch\n  bessemer node " + v.name + " --where resource_class=big --dry-run"
+	m := c.many(cmd)
+	var w waiting
+	w.add(cmd)
 	var look bool
+	var manageable bool
+	if v.event == state.VerbProvide || v.event == state.VerbInspect {
+		cmd.Flags().BoolVar(&manageable, "all-manageable", false, "the same as --where state=manageable")
+	}
 	if v.by == fault.FlowAborted {
 		cmd.Long += "\n\nFirst it says what the abort will do right now, and which steps stop at a safe point; with --look it does no more."
 		cmd.Flags().BoolVar(&look, "look", false, "only say what an abort would do")
 	}
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
-		if v.by == fault.FlowAborted {
-			err := c.abortPlan(ctx, a, args[0])
-			switch {
-			case err != nil || look:
-				return err
-			case c.format != "table" && !*watch: // one document, for programs
-				return a.Provision(ctx, args[0], api.Provision{Target: v.target})
+		if manageable {
+			if m.where != "" || len(args) > 0 {
+				return usage("--all-manageable stands alone")
 			}
+			m.where = "state=manageable"
 		}
-		return c.provision(ctx, a, args[0], v, api.Provision{}, *watch)
+		return m.verb(ctx, a, args, v, w, func(ctx context.Context, t *turn, node string) error {
+			if v.by == fault.FlowAborted && t.alone {
+				err := c.abortPlan(ctx, a, node)
+				switch {
+				case err != nil || look:
+					return err
+				case c.format != "table" && !w.stays(): // one document, for programs
+					return a.Provision(ctx, node, api.Provision{Target: v.target})
+				}
+			}
+			return t.provision(ctx, node, v, api.Provision{}, w)
+		})
 	})
 	return cmd
 }
 
-func watchFlag(cmd *cobra.Command) *bool {
-	return cmd.Flags().BoolP("watch", "w", false, "stay until the work ends and show it")
+// verb runs a verb's command: over nodes that are in a state from which it leads on, for as long as w says.
+func (m *many) verb(ctx context.Context, a *client.Client, args []string, v verb, w waiting, each func(ctx context.Context, t *turn, node string) error) error {
+	ctx, done := w.bound(ctx)
+	defer done()
+	return m.run(ctx, a, args, act{name: v.name, destroys: v.destroys, fits: from(v.name, v.event), each: each})
 }
 
 // provision asks for a verb and watches it when wanted.
-func (c *command) provision(ctx context.Context, a *client.Client, node string, v verb, p api.Provision, watch bool) error {
+func (t *turn) provision(ctx context.Context, node string, v verb, p api.Provision, w waiting) error {
 	p.Target = v.target
-	if err := a.Provision(ctx, node, p); err != nil {
+	if err := t.a.Provision(ctx, node, p); err != nil {
 		return err
 	}
-	if !watch {
-		if v.target == verbAbort {
-			return c.aborting(ctx, a, node)
-		}
-		fmt.Fprintf(c.Out, "%s of node %s has begun; bessemer node show %s says how it goes, --watch shows it live\n", v.name, node, node)
-		return nil
+	switch {
+	case w.stays():
+		return t.follow(ctx, t.a, t.display, node, v)
+	case v.target == verbAbort:
+		return t.aborting(ctx, node)
 	}
-	d := c.newDisplay()
-	defer d.close()
-	return c.follow(ctx, a, d, node, v)
+	return t.done(nil, "%s of node %s has begun; bessemer node show %s says how it goes, --watch shows it live", v.name, node, node)
 }
 
 // aborting tells what an abort that was just accepted has to wait for.
-func (c *command) aborting(ctx context.Context, a *client.Client, node string) error {
-	s, err := a.Steps(ctx, node, "")
+func (t *turn) aborting(ctx context.Context, node string) error {
+	s, err := t.a.Steps(ctx, node, "")
 	if err != nil {
 		return err
 	}
@@ -115,59 +150,88 @@ func (c *command) aborting(ctx context.Context, a *client.Client, node string) e
 			continue
 		}
 		if !x.Abortable {
-			fmt.Fprintf(c.Out, "abort of node %s is noted: step %s can't be cut off and ends first, at the latest at %s\n", node, x.Step, or(c.clock(x.Deadline), "its own end"))
-			return nil
+			return t.done(nil, "abort of node %s is noted: step %s can't be cut off and ends first, at the latest at %s", node, x.Step, or(t.clock(x.Deadline), "its own end"))
 		}
 		what := "step " + x.Step + " to stop"
 		if s.Wait != nil {
-			what = c.waitText(*s.Wait)
+			what = t.waitText(*s.Wait)
 		}
-		fmt.Fprintf(c.Out, "abort of node %s has begun: it waits for %s\n", node, what)
-		return nil
+		return t.done(nil, "abort of node %s has begun: it waits for %s", node, what)
 	}
-	fmt.Fprintf(c.Out, "abort of node %s has begun; no step had to be stopped; bessemer node show %s says how it goes\n", node, node)
-	return nil
+	return t.done(nil, "abort of node %s has begun; no step had to be stopped; bessemer node show %s says how it goes", node, node)
 }
 
-func (c *command) nodeClean() *cobra.Command {
-	var file string
+// nodeManual is clean or service: both run an operator's list of steps.
+func (c *command) nodeManual(v verb) *cobra.Command {
+	var file, runbook string
 	var steps []string
 	var noRamdisk bool
-	cmd := one("clean NODE", 1)
-	cmd.Short = "Run clean steps by name"
+	cmd := &cobra.Command{Use: v.name + " [NODE ...]", Short: "Run " + v.name + " steps by name"}
 	cmd.Long = `Runs the steps in the order given; the node must be manageable, and is so again at the end. A wrong step or argument is
 refused before anything is begun. bessemer node steps --available NODE lists the steps with their arguments;
 bessemer node plan NODE --clean shows what the list would do.`
 	cmd.Example = `  bessemer node clean n1 --step deploy.erase_devices:method=overwrite,verify=full --watch
   bessemer node clean n1 --step management.reset_bmc --step bios.factory_reset
-  bessemer node clean n1 --steps steps.yaml`
-	watch := watchFlag(cmd)
+  bessemer node clean --where state=manageable,resource_class=big --steps steps.yaml`
+	if v.name == verbService.name {
+		cmd.Long = `Runs the steps in the order given on a machine that is active, which it is again at the end. Its instance stays; the
+ramdisk is booted only if a step needs it.`
+		cmd.Example = "  bessemer node service n1 --step firmware.update:settings=@firmware.json --watch"
+	}
+	cmd.Long += "\n\n" + nodesHelp
+	m := c.many(cmd)
+	var w waiting
+	w.add(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
 		wanted, err := c.wanted(file, steps)
 		if err != nil {
 			return err
 		}
-		if len(wanted) == 0 {
-			return usage("give --step or --steps; bessemer node steps --available %s lists them", args[0])
+		if len(wanted) == 0 && runbook == "" {
+			return usage("give --step or --steps; bessemer node steps --available NODE lists them")
 		}
-		p := api.Provision{CleanSteps: wanted}
+		if len(wanted) > 0 && runbook != "" {
+			return usage("give steps or --runbook, not both")
+		}
+		p := api.Provision{Target: v.target, Runbook: runbook}
+		if v.name == verbService.name {
+			p.ServiceSteps = wanted
+		} else {
+			p.CleanSteps = wanted
+		}
 		if noRamdisk {
 			p.DisableRamdisk = &noRamdisk
 		}
-		p.Target = verbClean.target
-		plan, err := a.Plan(ctx, args[0], p)
-		if err != nil {
-			return err
+		v := v
+		if slices.ContainsFunc(wanted, destroysData) || runbook != "" {
+			v.destroys = "the steps may destroy what is on the disks"
 		}
-		if err := refused(plan); err != nil {
-			return err // before anything is begun
-		}
-		return c.provision(ctx, a, args[0], verbClean, p, *watch)
+		return m.verb(ctx, a, args, v, w, func(ctx context.Context, t *turn, node string) error {
+			if v.name == verbClean.name && runbook == "" {
+				plan, err := a.Plan(ctx, node, p)
+				if err != nil {
+					return err
+				}
+				if err := refused(plan); err != nil {
+					return err // before anything is begun
+				}
+			}
+			return t.provision(ctx, node, v, p, w)
+		})
 	})
 	f := cmd.Flags()
 	stepFlags(cmd, &file, &steps)
+	f.StringVar(&runbook, "runbook", "", "a runbook's steps instead, by its name or UUID")
 	f.BoolVar(&noRamdisk, "disable-ramdisk", false, "refuse steps that need the ramdisk")
 	return cmd
+}
+
+// destroysData tells whether a step may destroy data on a machine's disks, as far as its name says.
+func destroysData(s api.WantedStep) bool {
+	if slices.Contains([]string{"hold", "wait", "power_on", "power_off", "reboot"}, s.Step) {
+		return false
+	}
+	return !slices.Contains([]string{"management", "power", "bios", "firmware"}, s.Interface)
 }
 
 func stepFlags(cmd *cobra.Command, file *string, steps *[]string) {
@@ -231,8 +295,7 @@ type deployFlags struct {
 // nodeDeploy is deploy or rebuild: they differ in the states they lead from and in what they promise.
 func (c *command) nodeDeploy(v verb) *cobra.Command {
 	var d deployFlags
-	cmd := one(v.name+" NODE", 1)
-	cmd.Short = v.short
+	cmd := &cobra.Command{Use: v.name + " [NODE ...]", Short: v.short}
 	cmd.Long = `Writes a whole-disk image to the machine's root disk, checks its digest, adds a config drive and boots it. The disk is
 not bootable until the digest was right.
 
@@ -245,40 +308,46 @@ Without --image, what instance_info names is deployed.`
 		cmd.Long = "Deploys over an instance without cleaning first: what is on the root disk is lost.\n\n" + cmd.Long
 		cmd.Example = strings.ReplaceAll(cmd.Example, "node deploy", "node rebuild")
 	}
-	watch := watchFlag(cmd)
+	cmd.Long += "\n\n" + nodesHelp
+	m := c.many(cmd)
+	var w waiting
+	w.add(cmd)
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
-		return c.deploy(ctx, a, args[0], v, d, *watch)
+		if d.hostname != "" && (len(args) > 1 || m.where != "") {
+			return usage("--hostname is of one node; several would have the same")
+		}
+		return m.verb(ctx, a, args, v, w, func(ctx context.Context, t *turn, node string) error { return t.deploy(ctx, node, v, d, w) })
 	})
+	d.addImage(cmd)
 	f := cmd.Flags()
-	f.StringVar(&d.image, "image", "", "name of a stored image, or URL")
-	f.StringVar(&d.checksum, "checksum", "", "sha256:HEX or sha512:HEX of the file as the URL serves it")
 	f.StringVar(&d.drive, "configdrive", "", "JSON or YAML file with meta_data, network_data, user_data; or an ISO image; or a folder of files")
 	f.StringVar(&d.steps, "steps", "", "file of further steps: a YAML or JSON list of interface, step, args and priority")
 	f.StringVar(&d.hostname, "hostname", "", "host name, for the config drive")
 	f.StringVar(&d.userData, "user-data", "", "file of user data (cloud-config), for the config drive")
 	f.StringArrayVar(&d.sshKeys, "ssh-key", nil, "file of a public key, for the config drive")
-	f.StringArrayVar(&d.rootDevice, "root-device", nil, "hint that selects the disk: serial=S1, wwn=..., size='>= 100', rotational=false")
 	return cmd
 }
 
-func (c *command) deploy(ctx context.Context, a *client.Client, node string, v verb, d deployFlags, watch bool) error {
+// addImage adds the flags that say what is to be written where.
+func (d *deployFlags) addImage(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&d.image, "image", "", "name of a stored image, or URL")
+	f.StringVar(&d.checksum, "checksum", "", "sha256:HEX or sha512:HEX of the file as the URL serves it")
+	f.StringArrayVar(&d.rootDevice, "root-device", nil, "hint that selects the disk: serial=S1, wwn=..., size='>= 100', rotational=false")
+}
+
+func (t *turn) deploy(ctx context.Context, node string, v verb, d deployFlags, w waiting) error {
+	c, a := t.command, t.a
 	n, err := a.Node(ctx, node)
 	if err != nil {
 		return err
 	}
-	ops, err := c.imageOps(ctx, a, n, d)
+	if d.image == "" && n.InstanceInfo["image_source"] == nil {
+		return usage("node %s names no image yet: give --image NAME or --image URL --checksum sha256:HEX", nameOf(n))
+	}
+	ops, err := c.deployOps(ctx, a, n, d)
 	if err != nil {
 		return err
-	}
-	if len(d.rootDevice) > 0 {
-		hints, err := c.object(d.rootDevice, false)
-		if err != nil {
-			return err
-		}
-		ops = append(ops, api.PatchOp{Op: "add", Path: "/instance_info/root_device", Value: hints})
-	}
-	if d.hostname != "" {
-		ops = append(ops, api.PatchOp{Op: "add", Path: "/instance_info/display_name", Value: d.hostname})
 	}
 	drive, err := c.configDrive(d)
 	if err != nil {
@@ -293,7 +362,26 @@ func (c *command) deploy(ctx context.Context, a *client.Client, node string, v v
 			return err
 		}
 	}
-	return c.provision(ctx, a, node, v, api.Provision{ConfigDrive: drive, DeploySteps: steps}, watch)
+	return t.provision(ctx, node, v, api.Provision{ConfigDrive: drive, DeploySteps: steps}, w)
+}
+
+// deployOps says in instance_info what is to be deployed, and how.
+func (c *command) deployOps(ctx context.Context, a *client.Client, n api.Node, d deployFlags) ([]api.PatchOp, error) {
+	ops, err := c.imageOps(ctx, a, n, d)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.rootDevice) > 0 {
+		hints, err := c.object(d.rootDevice, false)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, api.PatchOp{Op: "add", Path: "/instance_info/root_device", Value: hints})
+	}
+	if d.hostname != "" {
+		ops = append(ops, api.PatchOp{Op: "add", Path: "/instance_info/display_name", Value: d.hostname})
+	}
+	return ops, nil
 }
 
 // imageOps says in instance_info what is to be deployed.
@@ -301,9 +389,6 @@ func (c *command) imageOps(ctx context.Context, a *client.Client, n api.Node, d 
 	if d.image == "" {
 		if d.checksum != "" {
 			return nil, usage("--checksum goes with --image")
-		}
-		if n.InstanceInfo["image_source"] == nil {
-			return nil, usage("node %s names no image yet: give --image NAME or --image URL --checksum sha256:HEX", nameOf(n))
 		}
 		return nil, nil
 	}

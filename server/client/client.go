@@ -30,6 +30,10 @@ type Options struct {
 	Password string
 	CA       []byte        // PEM certificates to trust beside the system's
 	Timeout  time.Duration // of one call that is not a stream; 0 means 30 s
+	// Version is asked for in every request; 0 is the newest. An older one is for servers that are not ours.
+	Version api.Version
+	// ReadOnly refuses every request but GET before it is sent.
+	ReadOnly bool
 	// Transport replaces the network in tests.
 	Transport http.RoundTripper
 }
@@ -40,6 +44,8 @@ type Client struct {
 	user    string
 	pass    string
 	timeout time.Duration
+	version api.Version
+	reads   bool // nothing but GET
 	http    *http.Client
 }
 
@@ -78,7 +84,11 @@ func New(o Options) (*Client, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 30 * time.Second
 	}
+	if o.Version == 0 {
+		o.Version = api.MaxVersion
+	}
 	return &Client{
+		version: o.Version, reads: o.ReadOnly,
 		base: strings.TrimSuffix(strings.TrimSuffix(o.Server, "/"), "/v1"), user: o.User, pass: o.Password, timeout: o.Timeout,
 		// A redirect would carry the credentials elsewhere; the API has none.
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
@@ -93,6 +103,9 @@ func (c *Client) Server() string { return c.base }
 
 // open sends a request and gives the answer when its status is a success; the caller closes the body.
 func (c *Client) open(ctx context.Context, method, path string, q url.Values, body io.Reader, size int64) (*http.Response, error) {
+	if c.reads && method != http.MethodGet {
+		return nil, fault.New(fault.RequestForbidden, "%s %s is not sent to %s: it is only read from", method, path, c.base)
+	}
 	target := c.base + path
 	if len(q) > 0 {
 		target += "?" + q.Encode()
@@ -108,8 +121,8 @@ func (c *Client) open(ctx context.Context, method, path string, q url.Values, bo
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	r.Header.Set(api.HeaderVersion, api.MaxVersion.String())
-	r.Header.Set(api.HeaderNewVersion, "baremetal "+api.MaxVersion.String())
+	r.Header.Set(api.HeaderVersion, c.version.String())
+	r.Header.Set(api.HeaderNewVersion, "baremetal "+c.version.String())
 	if c.user != "" {
 		r.SetBasicAuth(c.user, c.pass)
 	}
@@ -163,6 +176,15 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 
 // call sends a body as JSON and decodes the answer into out; both may be nil.
 func (c *Client) call(ctx context.Context, method, path string, q url.Values, in, out any) error {
+	return c.exchange(ctx, method, path, q, in, out, false)
+}
+
+// optional is call for answers that may have no body; out stays as it is then.
+func (c *Client) optional(ctx context.Context, method, path string, q url.Values, in, out any) error {
+	return c.exchange(ctx, method, path, q, in, out, true)
+}
+
+func (c *Client) exchange(ctx context.Context, method, path string, q url.Values, in, out any, empty bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var body io.Reader
@@ -183,7 +205,11 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, in
 		_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20))
 		return err
 	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {
+	err = json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out)
+	if empty && errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
 		return fault.New(fault.ServerUnreachable, "the answer of %s to %s %s can't be read", c.base, method, path).
 			WithHint("is this a Bessemer server?").Because(err)
 	}

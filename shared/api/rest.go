@@ -202,6 +202,9 @@ type Provision struct {
 	ConfigDrive    json.RawMessage `json:"configdrive,omitempty"`
 	CleanSteps     []WantedStep    `json:"clean_steps,omitempty"`
 	DeploySteps    []WantedStep    `json:"deploy_steps,omitempty"`
+	ServiceSteps   []WantedStep    `json:"service_steps,omitempty"`
+	RescuePassword string          `json:"rescue_password,omitempty"`
+	Runbook        string          `json:"runbook,omitempty"`
 	DisableRamdisk *bool           `json:"disable_ramdisk,omitempty"`
 }
 
