@@ -1,0 +1,169 @@
+// Package migrate takes the machines of another Ironic over: it reads both servers, compares them object by object, and
+// carries the differences to the target. The source is only ever read. Nothing here touches a machine by itself: a node
+// that runs an instance is adopted, which writes to no disk and is no power act; no node is cleaned or deployed.
+//
+// Start at Read, then Compare, which is pure, then Plan.Apply. An import that was cut off is begun again: what is done
+// already compares as equal.
+package migrate
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// Source is a server of Ironic's API. Nothing but reading is asked of it.
+type Source interface {
+	// Each hands every object of a list to fn, over all pages. key is the list's name in the answer.
+	Each(ctx context.Context, path, key string, q url.Values, fn func(object map[string]any) error) error
+	// Get reads one object.
+	Get(ctx context.Context, path string, q url.Values) (map[string]any, error)
+}
+
+// Object is an object of the API as decoded JSON.
+type Object = map[string]any
+
+// text is a field that holds a text, "" when it is unset.
+func text(o Object, field string) string {
+	s, _ := o[field].(string)
+	return s
+}
+
+// label is what people call an object.
+func label(o Object) string {
+	for _, f := range []string{"name", "address", "description", "uuid"} {
+		if s := text(o, f); s != "" {
+			return s
+		}
+	}
+	return "?"
+}
+
+// kind is a sort of object that is taken over.
+type kind struct {
+	name   string // for people
+	path   string // below /v1, and the list's name
+	since  api.Version
+	fields []string // carried and compared; of nodes and ports those of the tables
+	fixed  []string // of those, given when it is made and never changed
+}
+
+// kinds are all that is taken over, each after what it refers to.
+var kinds = []kind{
+	{name: "chassis", path: "chassis", since: 1, fields: []string{"description", "extra"}},
+	{name: "deploy template", path: "deploy_templates", since: 55, fields: []string{"name", "steps", "extra"}},
+	{name: "runbook", path: "runbooks", since: 92, fields: []string{"name", "steps", "disable_ramdisk", "public", "owner", "extra"}},
+	{name: "node", path: "nodes", since: 1, fields: writable(api.NodeFields(), "uuid", "maintenance", "console_enabled", "boot_mode", "secure_boot", "shard")},
+	{name: "port group", path: "portgroups", since: 23, fixed: []string{"node_uuid"},
+		fields: []string{"node_uuid", "name", "address", "mode", "properties", "standalone_ports_supported", "extra"}},
+	{name: "port", path: "ports", since: 1, fixed: []string{"node_uuid"}, fields: writable(api.PortFields(), "uuid")},
+}
+
+// writable lists the fields of a table that a caller may set, but for some.
+func writable(table []api.Field, but ...string) []string {
+	var out []string
+	for _, f := range table {
+		if (f.Create || f.Patch) && !slices.Contains(but, f.Name) {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}
+
+// Fleet is what one server holds, by kind. A kind that it does not serve is not there.
+type Fleet struct {
+	Version api.Version
+	objects map[string][]Object
+	drivers map[string]Object // in detail, by name
+}
+
+// Objects are the objects of a kind, in the server's order: "node", "port", "port group", "chassis", "deploy template",
+// "runbook".
+func (f *Fleet) Objects(kind string) []Object { return f.objects[kind] }
+
+// Serves tells whether the server has such objects at all.
+func (f *Fleet) Serves(kind string) bool { _, ok := f.objects[kind]; return ok }
+
+// Read reads all of a server that speaks the given version.
+func Read(ctx context.Context, s Source, v api.Version) (*Fleet, error) {
+	f := &Fleet{Version: v, objects: map[string][]Object{}, drivers: map[string]Object{}}
+	for _, k := range kinds {
+		if k.since > v {
+			continue
+		}
+		path, q := "/v1/"+k.path, url.Values{"detail": {"true"}}
+		if v < 43 && k.since == 1 {
+			path, q = path+"/detail", url.Values{}
+		}
+		if k.name == "node" && v >= 83 {
+			q.Set("include_children", "true")
+		}
+		all := []Object{}
+		err := s.Each(ctx, path, k.path, q, func(o Object) error { all = append(all, o); return nil })
+		if fault.Is(err, fault.NotFound) && k.name != "node" {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.objects[k.name] = all
+	}
+	err := s.Each(ctx, "/v1/drivers", "drivers", nil, func(o Object) error { f.drivers[text(o, "name")] = nil; return nil })
+	if err != nil {
+		return nil, err
+	}
+	for name := range f.drivers {
+		d, err := s.Get(ctx, "/v1/drivers/"+url.PathEscape(name), nil)
+		if err != nil {
+			return nil, err
+		}
+		f.drivers[name] = d
+	}
+	return f, nil
+}
+
+// enabled are the implementations that a driver offers for an interface ("deploy"); nil: that is not told.
+func (f *Fleet) enabled(driver, iface string) []string {
+	list, _ := f.drivers[driver]["enabled_"+iface+"_interfaces"].([]any)
+	var out []string
+	for _, x := range list {
+		if s, ok := x.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// mask is what servers show in the place of a secret.
+const mask = "******"
+
+// Secrets are values of driver_info that the source does not tell, by node (name or UUID, "*" for all), then by key.
+type Secrets map[string]map[string]string
+
+// of is a node's secret; ok is false when it is not given.
+func (s Secrets) of(node Object, key string) (string, bool) {
+	for _, name := range []string{text(node, "uuid"), text(node, "name"), "*"} {
+		if v, ok := s[name][key]; ok && name != "" {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// bmcAddress is where a node's BMC is, in a form to compare; "" when the record does not say.
+func bmcAddress(node Object) string {
+	info, _ := node["driver_info"].(map[string]any)
+	for _, key := range []string{"redfish_address", "ipmi_address"} {
+		if a := text(info, key); a != "" {
+			if _, rest, ok := strings.Cut(a, "://"); ok {
+				a = rest
+			}
+			return strings.ToLower(strings.TrimRight(a, "/")) + text(info, "redfish_system_id")
+		}
+	}
+	return ""
+}
