@@ -208,13 +208,47 @@ func address(conn net.Conn) (netip.Addr, error) {
 	return network(p.Addr().Unmap().WithZone("")), nil
 }
 
-// counted gives its place back when it is closed.
+// counted gives its place back when it is closed, and that of its handshake when the first byte is sent.
 type counted struct {
 	net.Conn
 	release func()
+
+	mu        sync.Mutex
+	closed    bool
+	computing func() // gives the handshake's place back; nil: it has none
+}
+
+// computes notes that the connection has a place among the handshakes. One that was closed meanwhile keeps none.
+func (c *counted) computes(done func()) {
+	c.mu.Lock()
+	c.computing = done
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		c.computed()
+	}
+}
+
+func (c *counted) computed() {
+	c.mu.Lock()
+	done := c.computing
+	c.computing = nil
+	c.mu.Unlock()
+	if done != nil {
+		done()
+	}
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	c.computed()
+	return c.Conn.Write(p)
 }
 
 func (c *counted) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.computed()
 	c.release()
 	return c.Conn.Close()
 }

@@ -43,9 +43,11 @@ func (c *Channel) Serve(ctx context.Context, ln net.Listener, id *Identity) erro
 func (c *Channel) server(base context.Context, id *Identity) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	secure := id.TLS()
+	secure.GetConfigForClient = newHandshakes().begin
 	return &http.Server{
 		Handler:           c,
-		TLSConfig:         id.TLS(),
+		TLSConfig:         secure,
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,

@@ -90,10 +90,13 @@ func TestF36_HerdOfLookups(t *testing.T) {
 		if longest > turnWait+s.takes {
 			t.Errorf("an answer took %s", longest)
 		}
-		if len(later) < comeBackSoon {
-			t.Errorf("those refused come back together: %v", later)
+		for wait, n := range later {
+			// One second's worth of what the server can do, and what chance adds; the first guess of its speed is off.
+			if n > 3*max(turnRate, int(inHand*time.Second/s.takes)) {
+				t.Errorf("%d machines come back after the same %d seconds: %v", n, wait, later)
+			}
 		}
-		if least := s.takes * machines / inHand; time.Since(began) > 6*least {
+		if least := s.takes * machines / inHand; time.Since(began) > 2*least {
 			t.Errorf("all were admitted after %s; without pause it takes %s", time.Since(began), least)
 		}
 	})
