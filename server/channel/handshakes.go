@@ -10,7 +10,7 @@ import (
 )
 
 // handshakeWait is how long a connection waits for its handshake to be computed; its peer tries again.
-const handshakeWait = 8 * time.Second
+const handshakeWait = 9 * time.Second
 
 // handshakes bound how many handshakes are computed at once. Each takes a millisecond of a processor, and thousands
 // that begin together, after a power failure or when the server was restarted under its fleet, would take their share
