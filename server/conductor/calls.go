@@ -13,11 +13,14 @@ type Caller struct {
 
 // Provision is PUT states/provision in the domain's words.
 type Provision struct {
-	Verb        state.Event
-	CleanSteps  []step.Wanted
-	DeploySteps []step.Wanted
-	ConfigDrive *ConfigDrive
-	NoRamdisk   bool
+	Verb         state.Event
+	CleanSteps   []step.Wanted
+	DeploySteps  []step.Wanted
+	ServiceSteps []step.Wanted
+	ConfigDrive  *ConfigDrive
+	NoRamdisk    bool
+	// RescuePassword is what a person will log in with; nothing keeps it but its hash.
+	RescuePassword string
 }
 
 // ConfigDrive is what an operator gives: Files from which the server makes an ISO, or a ready Image.

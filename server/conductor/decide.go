@@ -162,6 +162,8 @@ type Decision struct {
 	Refuse  error
 	// DropSecrets are fields to forget in the same transaction.
 	DropSecrets []string
+	// InstanceGone says that the node's instance was taken away: its network attachments go in the same transaction.
+	InstanceGone bool
 }
 
 // Decide is the heart of the conductor: what happens next to a node. It is pure; the same snapshot, event and time
@@ -211,6 +213,9 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 		d.confirmed(e)
 	case ClockShifted:
 		d.shifted(e)
+	case OutOfService:
+		d.who = &e.Caller
+		d.outOfService(e)
 	case PowerRead:
 		d.powerRead(e)
 	case PowerLost:

@@ -187,7 +187,11 @@ func (d *decider) finish() {
 	e := Effect{Kind: EffectFinish, Power: ForceOff, Generation: d.n.Generation}
 	what := "the machine to power off"
 	switch {
-	case f.Flow == state.Deploy:
+	case f.Flow == state.RescueFlow:
+		d.note("INFO", "provisioning", 0, "the ramdisk stays up; log in at the machine's console as rescue")
+		d.complete()
+		return
+	case f.Flow == state.Deploy, f.Flow == state.UnrescueFlow, f.Flow == state.Service && f.Booted:
 		e.Power, e.Disk, e.Reboot = On, true, true
 		what = "the machine to start from its disk"
 	case f.Booted, f.TearDown:
@@ -259,6 +263,9 @@ func (d *decider) complete() {
 
 func (d *decider) end() {
 	f := d.n.Flow
+	if f.Flow == state.RescueFlow {
+		d.DropSecrets = append(d.DropSecrets, SecretRescue)
+	}
 	f.Phase, f.Wait, f.Ended = PhaseEnded, nil, d.now
 }
 
@@ -294,8 +301,13 @@ func (d *decider) fail(f *fault.Fault) {
 	}
 	d.enter(via)
 	d.lastError(f)
-	if flow.Flow == state.Clean && ran && !aborted && !d.n.Maintenance { // an operator's own is never touched
-		d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, faultClean, "cleaning failed: "+f.Message
+	if ran && !aborted && !d.n.Maintenance { // an operator's own is never touched
+		switch flow.Flow {
+		case state.Clean:
+			d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, faultClean, "cleaning failed: "+f.Message
+		case state.Service:
+			d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, faultService, "service failed: "+f.Message
+		}
 	}
 	d.note("ERROR", "provisioning", d.now.Sub(flow.Started), "%s", f.Error())
 	d.about(f.Step, f.Reason)
@@ -346,6 +358,7 @@ func (d *decider) effectDone(e EffectDone) {
 		if e.Fault != nil && k == EffectFinish {
 			d.note("ERROR", "power", 0, "after the work ended: %s", e.Fault.Error())
 			d.Changed = true
+			d.rescueAbortFailed(e)
 		}
 	case k == EffectVerify && f.Phase == PhaseVerify:
 		d.verified(e)
@@ -373,8 +386,16 @@ func (d *decider) effectDone(e EffectDone) {
 }
 
 func (d *decider) verified(e EffectDone) {
+	adopts := d.n.Flow.Flow == state.Adopt
 	if e.Fault != nil {
+		if adopts {
+			d.n.Power = "" // what the record says was never read from this machine
+		}
 		d.fail(e.Fault)
+		return
+	}
+	if adopts {
+		d.adopted(e)
 		return
 	}
 	d.learn(e.Facts)

@@ -13,7 +13,7 @@ import (
 // plan makes the plan of a verb from the snapshot.
 func (d *decider) plan(ask Provision) Plan {
 	in := d.planInput(ask)
-	if b := d.n.Boot; b != nil && (in.Agent || ask.Verb == state.VerbClean) {
+	if b := d.n.Boot; b != nil && (in.Agent || ask.Verb == state.VerbClean || ask.Verb == state.VerbService) {
 		// An operator's list may name what the node's ramdisk offered last; what a flow runs by itself waits for what
 		// the ramdisk then offers.
 		in.Offered = b.Steps

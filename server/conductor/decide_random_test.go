@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,7 +85,12 @@ func (g *storm) event() error {
 	var e Event
 	switch g.pick("kind", 12) {
 	case 0, 1:
-		ask := Provision{Verb: choose(g, "verb", state.VerbManage, state.VerbProvide, state.VerbClean, state.VerbInspect, state.VerbDeploy, state.VerbRebuild, state.VerbDelete, state.VerbAbort, state.VerbUnhold)}
+		ask := Provision{Verb: choose(g, "verb", state.VerbManage, state.VerbProvide, state.VerbClean, state.VerbInspect, state.VerbDeploy, state.VerbRebuild, state.VerbDelete, state.VerbAbort, state.VerbUnhold,
+			state.VerbAdopt, state.VerbService, state.VerbRescue, state.VerbUnrescue)}
+		if ask.Verb == state.VerbService {
+			ask.ServiceSteps = []step.Wanted{{Name: choose(g, "want", "management.reset_bmc", "vendor.blink", "deploy.erase_devices", "deploy.hold")},
+				{Name: choose(g, "then", "bios.factory_reset", "vendor.blink", "power.reboot", "deploy.hold", "vendor.wait"), Args: step.Args{}}}
+		}
 		if ask.Verb == state.VerbClean {
 			ask.CleanSteps = []step.Wanted{{Name: choose(g, "want", "management.reset_bmc", "deploy.erase_devices", "nope.nope", "deploy.hold")},
 				{Name: choose(g, "then", "deploy.erase_devices", "power.reboot", "deploy.hold", "vendor.wait"), Args: step.Args{}}}
@@ -115,13 +121,13 @@ func (g *storm) event() error {
 		gen := l.s.Node.Generation - uint64(g.pick("behind", 2))
 		e = LookedUp{Peer: peer, Proven: g.pick("proven", 2) == 0, Ask: api.LookupRequest{Generation: gen}}
 	case 6:
-		e = AgentReady{Steps: catalog.InBand}
+		e = AgentReady{Steps: append(slices.Clone(catalog.InBand), blink)}
 	case 7:
 		id := someStep()
 		was, _ := (&decider{s: l.s}).attempt(id)
 		if l.do(StepClaimed{api.StartRequest{ID: id, Nonce: nonce}}) == nil && was.State == StepOffered {
 			g.executions[id]++
-			if l.s.Node.Boot.Ended || l.s.Node.Boot.Contested || !state.Destroys(l.s.Node.State) {
+			if l.s.Node.Boot.Ended || l.s.Node.Boot.Contested || was.Step.Touches != step.Nothing && !state.Destroys(l.s.Node.State) {
 				return fmt.Errorf("I1: step %s started in state %s, boot %+v", id, l.s.Node.State, l.s.Node.Boot)
 			}
 		}
@@ -182,6 +188,9 @@ func sane(s Snapshot) error {
 	}
 	if running > 1 {
 		return fmt.Errorf("%d steps at once", running)
+	}
+	if n.State == state.Active && n.Boot != nil && !n.Boot.Ended {
+		return fmt.Errorf("I18: the agent of boot %d is still admitted on an active node", n.Boot.Generation)
 	}
 	if n.Boot != nil && n.Boot.Generation != n.Generation {
 		return fmt.Errorf("boot %d is not the node's %d", n.Boot.Generation, n.Generation)

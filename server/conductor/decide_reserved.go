@@ -96,8 +96,11 @@ func (d *decider) heard() bool {
 }
 
 // reusable tells whether a flow that begins now may use the agent that is up: one left by a flow that it replaces, or
-// kept for it by fast-track.
-func (d *decider) reusable() bool { return d.heard() && (d.open() != nil || fastTrack(*d.n)) }
+// kept for it by fast-track. A ramdisk that somebody could log in to is no such: nobody knows what was done to it.
+func (d *decider) reusable() bool {
+	rescued := d.n.Flow != nil && d.n.Flow.Flow == state.RescueFlow
+	return d.heard() && !rescued && (d.open() != nil || fastTrack(*d.n))
+}
 
 // keeps tells whether the flow leaves its agent up for the next one.
 func (d *decider) keeps() bool {

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -15,11 +15,7 @@ import (
 // verb answers a caller's verb: refuse it, or start what it asks for.
 func (d *decider) verb(e VerbAsked) {
 	ask := e.Ask
-	// Two rows lead out of a busy state (the end of a manual clean, the clean after a deletion): they are the
-	// server's own, no caller's.
-	f, busy := state.FlowOf(d.n.State)
-	if _, ok := state.Next(d.n.State, ask.Verb); !ok || busy && d.n.State == f.Doing {
-		d.Refuse = d.notHere(ask.Verb)
+	if d.Refuse = d.reachable(ask.Verb); d.Refuse != nil {
 		return
 	}
 	if d.Refuse = d.unverified(ask.Verb); d.Refuse != nil {
@@ -51,9 +47,16 @@ func (d *decider) verb(e VerbAsked) {
 		d.abort(e)
 	case state.VerbUnhold:
 		d.unhold(e)
+	case state.VerbService:
+		d.service(e)
+	case state.VerbRescue:
+		d.rescue(e)
+	case state.VerbUnrescue:
+		d.unrescue(e)
+	case state.VerbAdopt:
+		d.adopt(e)
 	default:
-		d.Refuse = fault.New(fault.StateVerb, "%s is not offered by this server yet", ask.Verb).
-			WithHint("possible here: %s", verbs(d.n.State)).At(string(d.n.UUID), "")
+		d.Refuse = d.notHere(ask.Verb)
 	}
 }
 
@@ -72,13 +75,19 @@ func (d *decider) notHere(v state.Event) error {
 		WithHint("possible here: %s", verbs(d.n.State)).At(id, "")
 }
 
+// keptOff are the verbs that maintenance keeps off a node.
+var keptOff = []state.Event{state.VerbDeploy, state.VerbRebuild, state.VerbClean, state.VerbService, state.VerbRescue, state.VerbUnrescue}
+
 // forbidden applies the flags an operator sets on a node, as Ironic does.
 func (d *decider) forbidden(v state.Event) error {
 	n, id := d.n, string(d.n.UUID)
 	destroys := v == state.VerbDelete || v == state.VerbRebuild
 	switch {
-	case n.Maintenance && (v == state.VerbDeploy || v == state.VerbRebuild || v == state.VerbClean || v == state.VerbService):
-		return fault.New(fault.NodeMaintenance, "%s is not possible: the node is in maintenance (%s)", v, cmp.Or(n.MaintenanceReason, "no reason given")).At(id, "")
+	case n.Maintenance && slices.Contains(keptOff, v):
+		return d.inMaintenance(v)
+	case n.Maintenance && v == state.VerbAbort && n.State == state.ServiceFail:
+		return fault.New(fault.NodeInUse, "abort of a failed service is not possible: the node is in maintenance (%s)", cmp.Or(n.MaintenanceReason, "no reason given")).
+			WithHint("when the machine is well, end the maintenance: bessemer node maintenance unset %s", cmp.Or(n.Name, id)).At(id, "")
 	case n.Protected && destroys:
 		return fault.New(fault.NodeProtected, "%s is not possible: the node is protected (%s)", v, cmp.Or(n.ProtectedReason, "no reason given")).At(id, "")
 	case n.Retired && v == state.VerbProvide:
@@ -153,6 +162,9 @@ func (d *decider) deploy(e VerbAsked) {
 	if d.Refuse = plan.Err(); d.Refuse != nil {
 		return
 	}
+	if e.Ask.Verb == state.VerbDeploy {
+		d.lease()
+	}
 	if d.begin(e, state.Deploy, e.Ask.Verb, plan) {
 		d.run(plan)
 	}
@@ -160,31 +172,24 @@ func (d *decider) deploy(e VerbAsked) {
 
 // undeploy forgets the instance and goes on to clean. A step that runs is not cut off (F40): abort it first.
 func (d *decider) undeploy(e VerbAsked) {
-	for _, r := range d.s.Steps {
-		if r.State == StepStarted && d.open() != nil {
-			d.Refuse = fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
-				WithHint("wait until it ends, or abort it: bessemer node abort %s", cmp.Or(d.n.Name, string(d.n.UUID))).At(string(d.n.UUID), r.Step.Name)
-			return
-		}
+	if d.Refuse = d.runs(); d.Refuse != nil {
+		return
 	}
 	d.withdrawOffers(AttemptAbort, nil)
+	d.leaveHold(nil)
 	if !d.enter(state.VerbDelete) {
 		return
 	}
-	d.audit("instance.delete", map[string]any{"instance_uuid": d.n.InstanceUUID})
-	d.n.InstanceInfo, d.n.InstanceUUID, d.n.InstanceName = map[string]any{}, "", ""
-	d.DropSecrets = append(d.DropSecrets, "configdrive")
+	d.forgetInstance()
 	d.tearDown = true
 	d.clean(e, state.VerbClean)
 }
 
 // abort ends a waiting flow. A running step is told to stop if it may be stopped, else it ends first.
-func (d *decider) abort(VerbAsked) {
+func (d *decider) abort(e VerbAsked) {
 	f := d.open()
 	if f == nil {
-		if d.enter(state.VerbAbort) {
-			d.n.Target = ""
-		}
+		d.serviceAbandoned(e)
 		return
 	}
 	for _, r := range d.s.Steps {
@@ -217,12 +222,11 @@ func (d *decider) uncut(r StepRecord) bool {
 }
 
 func (d *decider) aborted() {
-	what := map[state.Flow]string{state.Inspect: "Inspection", state.Clean: "Cleaning", state.Deploy: "Deployment"}[d.n.Flow.Flow]
-	f := fault.New(fault.FlowAborted, "%s was aborted by request.", cmp.Or(what, "The work"))
-	for _, r := range d.s.Steps {
-		if r.State == StepAborted && r.Fault != nil && !r.Started.IsZero() {
-			f.Message += fmt.Sprintf(" Step %s: %s.", r.Step.Name, strings.TrimSuffix(r.Fault.Message, "."))
-		}
+	f := d.abortedFault()
+	if d.n.Flow.Flow == state.Service {
+		d.serviceAborted(f)
+		return
 	}
+	d.n.Flow.Aborting = true
 	d.fail(f)
 }

@@ -38,8 +38,10 @@ type Node struct {
 	Group         string            `json:"conductor_group,omitempty"`
 	Owner         string            `json:"owner,omitempty"`
 	Lessee        string            `json:"lessee,omitempty"`
-	Shard         string            `json:"shard,omitempty"`
-	Traits        []string          `json:"traits,omitempty"`
+	// AutomaticLessee says that the server took the lessee from the instance; it goes with it.
+	AutomaticLessee bool     `json:"automatic_lessee,omitempty"`
+	Shard           string   `json:"shard,omitempty"`
+	Traits          []string `json:"traits,omitempty"`
 
 	State       state.State  `json:"provision_state"`
 	Target      state.State  `json:"target_provision_state,omitempty"`
@@ -53,7 +55,7 @@ type Node struct {
 	Health      string       `json:"health,omitempty"`
 	Vendor      string       `json:"vendor,omitempty"`
 	Model       string       `json:"model,omitempty"`
-	Fault       string       `json:"fault,omitempty"` // why the server itself set maintenance: "power failure", "clean failure"
+	Fault       string       `json:"fault,omitempty"` // why the server itself set maintenance: "power failure", "clean failure", "service failure", "rescue abort failure"
 	BMC         *Known       `json:"bmc,omitempty"`
 
 	Maintenance       bool   `json:"maintenance"`

@@ -111,6 +111,15 @@ func BuildPlan(in PlanInput) Plan {
 		b.Flow, b.BootFirst, b.Boots = state.Inspect, true, 1
 	case state.VerbManage:
 		b.Flow = state.Verify
+	case state.VerbService:
+		b.Flow = state.Service
+		b.list(in.Ask.ServiceSteps)
+	case state.VerbRescue:
+		b.Flow = state.RescueFlow
+		b.automated()
+		if !b.has(rescueStep) {
+			b.problem(fault.New(fault.StepUnknown, "no ramdisk known here offers the step"), rescueStep)
+		}
 	}
 	b.place()
 	b.fits()
@@ -151,6 +160,10 @@ func (b *builder) find(name string) (step.Step, *fault.Fault) {
 	if _, ok := s.Priority[b.Flow]; !ok {
 		return s, fault.New(fault.StepUnknown, "the step is not offered for %s", b.Flow).
 			WithHint("the steps for %s are %s", b.Flow, strings.Join(b.in.Registry.Names(b.Flow), ", "))
+	}
+	if b.Flow == state.Service && s.Touches != step.Nothing {
+		return s, fault.New(fault.StepNotOffered, "the step writes to disks, and those of a machine in service hold an instance's data").
+			WithHint("undeploy or rebuild the node; no service writes to disks")
 	}
 	return s, nil
 }

@@ -97,6 +97,7 @@ func (b *builder) has(name string) bool {
 // in-band ones. Of a step that both have the operator's entry counts; 0 leaves it out.
 func (b *builder) deployment() {
 	b.automated()
+	b.traited()
 	priority := Valued{Origin: FromStep}
 	var write step.Step
 	if s, ok := b.in.Registry.Get(writeStep); ok {

@@ -46,6 +46,12 @@ var InBand = []step.Step{
 		},
 		Secrets: []string{"configdrive"}, Touches: step.RootDisk, Abortable: true, Repeat: step.Again, Timeout: 4 * time.Hour,
 	},
+	{
+		Name: "rescue.finalize_rescue", Where: step.InBand,
+		Doc:      "Lets a person with the rescue's password log in at the machine's console, as rescue; the disks are left alone.",
+		Priority: map[state.Flow]int{state.RescueFlow: 100},
+		Secrets:  []string{"rescue_password"}, Repeat: step.Again, Timeout: 2 * time.Minute,
+	},
 }
 
 // Erased is one disk's entry in the result of deploy.erase_devices (Result.Data["devices"]): what a node must bring for

@@ -59,6 +59,8 @@ var expected = map[Reason]string{
 	BMCNoMedia:    "A BMC with virtual media that takes an image by URL.",
 	BMCPowerActs:  "A BMC that offers the power act the work needs.",
 
+	NodeOutOfService: "A machine that does what it is for. An operator said that this one does not.",
+
 	StepUnknown:      "The name of a step that the node's hardware type or the ramdisk offers.",
 	StepNotFound:     "The id of an attempt that is recorded.",
 	StepArgument:     "The arguments that the step declares, of their types, the required ones given.",

@@ -30,6 +30,7 @@ const (
 	NodeInUse          Reason = "node.in_use"
 	NodeContested      Reason = "node.contested"
 	NodeUnverified     Reason = "node.unverified"
+	NodeOutOfService   Reason = "node.out_of_service"
 	PortNotFound       Reason = "port.not_found"
 	PortExists         Reason = "port.exists"
 	ImageNotFound      Reason = "image.not_found"
@@ -140,6 +141,7 @@ var Reasons = []Row{
 	{NodeInUse, Conflict, "The node is in use.", "bring it to enroll, manageable or available, or set maintenance"},
 	{NodeContested, Conflict, "Two machines claimed to be this node; nothing secret or destructive is given to either.", "find the second machine, then power the node off with bessemer node power off NODE and repeat the verb"},
 	{NodeUnverified, Conflict, "The node's record may be older than the machine.", "see that the machine is what the record says, then: bessemer node confirm NODE"},
+	{NodeOutOfService, Conflict, "An operator said that the machine is out of service.", "when it works again: bessemer node abort NODE leads back to active"},
 	{PortNotFound, NotFound, "No port has this UUID or address.", "bessemer port list shows the ports"},
 	{PortExists, Conflict, "A port with this address exists.", "a network card belongs to one node; delete the other port first"},
 	{ImageNotFound, NotFound, "No stored image has this name.", "bessemer image list shows the images"},

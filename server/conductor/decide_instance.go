@@ -1,0 +1,297 @@
+package conductor
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// What is done to a machine that has an instance, or gets one without a deployment: service, rescue, unrescue, adopt. Its
+// disks hold data that somebody needs: nothing here writes to them (I1).
+
+// Node.Fault of nodes that the server put into maintenance in these flows.
+const (
+	faultService     = "service failure"      // a step of a service failed, and how far it came is unknown
+	faultRescueAbort = "rescue abort failure" // a rescue was aborted, and the machine could not be powered off
+)
+
+// SecretRescue is the sealed secret that holds the hash of a rescue's password while the rescue is on its way.
+const SecretRescue = "rescue_password"
+
+const rescueStep = "rescue.finalize_rescue"
+
+// service runs an operator's list in its order. The ramdisk is booted only if a step needs it. A wrong list is accepted
+// and fails before any boot, as upstream has it.
+func (d *decider) service(e VerbAsked) {
+	plan := d.plan(e.Ask)
+	if d.Refuse = d.impossible(state.Service, plan); d.Refuse != nil {
+		return
+	}
+	if d.Refuse = d.runs(); d.Refuse != nil {
+		return
+	}
+	d.withdrawOffers(AttemptAbort, nil)
+	d.leaveHold(fault.New(fault.FlowAborted, "another list of service steps takes the held one's place"))
+	if d.begin(e, state.Service, state.VerbService, plan) {
+		d.run(plan)
+	}
+}
+
+// runs refuses what would leave a step that runs without its owner (F40).
+func (d *decider) runs() error {
+	for _, r := range d.s.Steps {
+		if r.State == StepStarted && r.Step.Where != step.Server && d.open() != nil {
+			return fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
+				WithHint("wait until it ends, or abort it: bessemer node abort %s", cmp.Or(d.n.Name, string(d.n.UUID))).At(string(d.n.UUID), r.Step.Name)
+		}
+	}
+	return nil
+}
+
+// leaveHold ends the hold or wait step at work: nothing runs on the machine for it.
+func (d *decider) leaveHold(why *fault.Fault) {
+	for _, r := range d.s.Steps {
+		if d.open() != nil && r.State == StepStarted && r.Step.Where == step.Server {
+			d.move(&r, AttemptAbort)
+			r.Fault, r.Ended = why, d.now
+			d.put(r)
+		}
+	}
+}
+
+// serviceAborted ends a service by request. The machine was active before it, and is so again: if the ramdisk was
+// booted, its disk is booted now.
+func (d *decider) serviceAborted(ft *fault.Fault) {
+	d.n.Flow.Aborting = true
+	d.withdrawOffers(AttemptAbort, ft)
+	d.leaveHold(ft)
+	if d.n.State == state.ServiceHold && !d.enter(state.VerbUnhold) {
+		return
+	}
+	d.lastError(ft)
+	d.note("INFO", "provisioning", d.now.Sub(d.n.Flow.Started), "%s", ft.Message)
+	d.about("", ft.Reason)
+	d.finish()
+}
+
+// serviceAbandoned leads a node whose service failed back to active. What the ramdisk was booted for is over, so the
+// machine's disk is booted; on a record that may be older than the machine nothing is done to it (I15).
+func (d *decider) serviceAbandoned(e VerbAsked) {
+	f := d.n.Flow
+	booted := f != nil && f.Flow == state.Service && f.Booted && d.n.Unverified == nil
+	if !booted {
+		if d.enter(state.VerbAbort) {
+			d.n.Target = ""
+			d.lastError(fault.New(fault.FlowAborted, "Service was aborted by request."))
+		}
+		return
+	}
+	d.n.Flow = &Flow{
+		Run: d.s.NewID(), Flow: state.Service, Phase: PhaseSteps, Started: d.now, Booted: true, Aborting: true,
+		Actor: e.Caller.Name, Request: e.Caller.Request,
+	}
+	d.s.Steps = nil
+	if d.enter(state.Wait) {
+		d.n.Target = state.Row(state.Service).Target
+		d.serviceAborted(fault.New(fault.FlowAborted, "Service was aborted by request."))
+	}
+}
+
+// rescue boots the ramdisk and leaves it up for a person to log in at the machine's console.
+func (d *decider) rescue(e VerbAsked) {
+	plan := d.plan(e.Ask)
+	if d.Refuse = plan.Err(); d.Refuse != nil {
+		return
+	}
+	if d.begin(e, state.RescueFlow, state.VerbRescue, plan) {
+		d.run(plan)
+	}
+}
+
+// unrescue boots the machine's disk again.
+func (d *decider) unrescue(e VerbAsked) {
+	if d.begin(e, state.UnrescueFlow, state.VerbUnrescue, Plan{}) {
+		d.next()
+	}
+}
+
+// rescueAbortFailed keeps everybody off a machine that the ramdisk of an aborted rescue may still run on.
+func (d *decider) rescueAbortFailed(e EffectDone) {
+	f := d.n.Flow
+	if d.n.State != state.RescueFail || f == nil || !f.Aborting || f.Run != e.Effect.Run || d.n.Maintenance {
+		return
+	}
+	d.n.Maintenance, d.n.Fault, d.Changed = true, faultRescueAbort, true
+	d.n.MaintenanceReason = "the machine could not be powered off after the rescue was aborted: " + e.Fault.Message
+}
+
+// adopt takes over a machine that runs its instance already. Its BMC is read; the machine is neither booted nor written
+// to, and its power stays as it is.
+func (d *decider) adopt(e VerbAsked) {
+	if !d.begin(e, state.Adopt, state.VerbAdopt, Plan{}) {
+		return
+	}
+	if d.live() {
+		d.n.Boot.Ended = true
+	}
+	d.n.Flow.Booted = false // what ends this flow must not power the machine off
+	d.n.Flow.Phase = PhaseVerify
+	d.wait("bmc", "the BMC to say how the machine is", d.s.Timeouts.BMC+d.s.Timeouts.Power, fault.BMCUnreachable)
+	d.effect(Effect{Kind: EffectVerify})
+}
+
+// adopted takes what the BMC said. A machine that does not boot from its own disk needs a BMC that can boot it.
+func (d *decider) adopted(e EffectDone) {
+	d.learn(e.Facts)
+	if !bootsDisk(*d.n) {
+		if f := unfit(*d.n, state.Adopt); f != nil {
+			d.n.Power = ""
+			d.fail(f)
+			return
+		}
+	}
+	d.note("INFO", "provisioning", 0, "the machine was adopted as it is: it was not booted, and nothing was written to it")
+	d.complete()
+}
+
+// bootsDisk tells whether the instance is booted from the machine's own disk.
+func bootsDisk(n Node) bool {
+	c, err := capabilities(n.InstanceInfo["capabilities"])
+	option := c["boot_option"]
+	return err == nil && (option == "" || option == "local") && !slices.Contains([]string{"ramdisk", "anaconda"}, n.Interfaces["deploy"])
+}
+
+// lease gives a deployment's node to the project that its instance belongs to, as Ironic does by default. A lessee that
+// somebody set stays.
+func (d *decider) lease() {
+	project, _ := d.n.InstanceInfo["project_id"].(string)
+	if project == "" || d.n.Lessee != "" {
+		return
+	}
+	d.n.Lessee, d.n.AutomaticLessee, d.Changed = project, true, true
+}
+
+// forgetInstance clears all that belongs to the instance. What is kept beside the node (secrets, network attachments)
+// goes in the same transaction.
+func (d *decider) forgetInstance() {
+	d.audit("instance.delete", map[string]any{"instance_uuid": d.n.InstanceUUID})
+	d.n.InstanceInfo, d.n.InstanceUUID, d.n.InstanceName = map[string]any{}, "", ""
+	if d.n.AutomaticLessee {
+		d.n.Lessee, d.n.AutomaticLessee = "", false
+	}
+	d.DropSecrets = append(d.DropSecrets, "configdrive", SecretRescue)
+	d.InstanceGone = true
+}
+
+// NameInstance takes instance_name from instance_info.display_name where it is unset, as Ironic does.
+func NameInstance(n *Node) {
+	if name, _ := n.InstanceInfo["display_name"].(string); n.InstanceName == "" && len(name) <= 255 {
+		n.InstanceName = name
+	}
+}
+
+// traited finds what the instance asks of the node that the node does not have.
+func (b *builder) traited() {
+	wanted, given := b.in.Node.InstanceInfo["traits"]
+	if !given || wanted == nil {
+		return
+	}
+	list, ok := wanted.([]any)
+	if !ok {
+		b.problem(fault.New(fault.RequestInvalid, "instance_info.traits is no list of traits"), "")
+		return
+	}
+	lacks := map[string]bool{}
+	for _, v := range list {
+		t, text := v.(string)
+		switch {
+		case !text:
+			b.problem(fault.New(fault.RequestInvalid, "instance_info.traits holds %v, which is no trait", v), "")
+			return
+		case !slices.Contains(b.in.Node.Traits, t):
+			lacks[t] = true
+		}
+	}
+	if len(lacks) > 0 {
+		b.problem(fault.New(fault.RequestInvalid, "Cannot specify instance traits that are not also set on the node: %s",
+			strings.Join(slices.Sorted(maps.Keys(lacks)), ", ")).WithHint("give the node the traits, or take them out of instance_info.traits"), "")
+	}
+}
+
+// Allowed says why a verb can't be asked for in the node's state, nil when it can: the checks that upstream makes before
+// it looks at a request's arguments. The faults are node.maintenance, node.busy and state.verb_not_possible.
+func Allowed(n Node, v state.Event) error {
+	d := &decider{Decision: Decision{Node: n}}
+	d.n = &d.Node
+	if n.Maintenance && (v == state.VerbDeploy || v == state.VerbRebuild) {
+		return d.inMaintenance(v)
+	}
+	return d.reachable(v)
+}
+
+// reachable applies the table of states.
+func (d *decider) reachable(v state.Event) error {
+	f, busy := state.FlowOf(d.n.State)
+	// Two rows lead out of a busy state (the end of a manual clean, the clean after a deletion): they are the
+	// server's own, no caller's.
+	if _, ok := state.Next(d.n.State, v); !ok || busy && d.n.State == f.Doing {
+		return d.notHere(v)
+	}
+	return nil
+}
+
+func (d *decider) inMaintenance(v state.Event) error {
+	return fault.New(fault.NodeMaintenance, "%s is not possible: the node is in maintenance (%s)", v, cmp.Or(d.n.MaintenanceReason, "no reason given")).
+		At(string(d.n.UUID), "")
+}
+
+// abortedFault is the end of work that somebody asked to end. Clients look for the word "aborted".
+func (d *decider) abortedFault() *fault.Fault {
+	what := map[state.Flow]string{
+		state.Inspect: "Inspection", state.Clean: "Cleaning", state.Deploy: "Deployment", state.Service: "Service", state.RescueFlow: "Rescue",
+	}[d.n.Flow.Flow]
+	f := fault.New(fault.FlowAborted, "%s was aborted by request.", cmp.Or(what, "The work"))
+	for _, r := range d.s.Steps {
+		if r.State == StepAborted && r.Fault != nil && !r.Started.IsZero() {
+			f.Message += fmt.Sprintf(" Step %s: %s.", r.Step.Name, strings.TrimSuffix(r.Fault.Message, "."))
+		}
+	}
+	return f
+}
+
+// OutOfService is an operator's word that an active machine does not work, though nothing here has found that out.
+type OutOfService struct {
+	Caller Caller
+	Reason string
+}
+
+func (OutOfService) event() {}
+
+// outOfService leads an active node to service failed without touching the machine. Ironic has no such verb: it is a
+// service that fails at once, so that all that leads out of a failed service leads out of it.
+func (d *decider) outOfService(e OutOfService) {
+	if d.Refuse = Confirmed(*d.n); d.Refuse != nil {
+		return
+	}
+	if d.n.State != state.Active {
+		if d.Refuse = d.reachable("out of service"); d.Refuse == nil {
+			d.Refuse = d.notHere("out of service")
+		}
+		return
+	}
+	if d.Refuse = d.forbidden("out of service"); d.Refuse != nil {
+		return
+	}
+	if !d.begin(VerbAsked{Caller: e.Caller}, state.Service, state.VerbService, Plan{}) {
+		return
+	}
+	d.n.Flow.Booted = false
+	d.fail(fault.New(fault.NodeOutOfService, "%s", cmp.Or(e.Reason, "no reason given")))
+	d.audit("node.out_of_service", map[string]any{"reason": e.Reason})
+}
