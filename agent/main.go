@@ -1,6 +1,6 @@
-// The agent of the ramdisk: one static program in three parts. As /init it is PID 1 and looks after the machine and
+// The agent of the ramdisk: one static program in four parts. As /init it is PID 1 and looks after the machine and
 // the agent (supervisor.go); as /sbin/modprobe it loads what the kernel asks for; as "init agent" it finds its server
-// and runs steps (run_agent.go). Start at main.
+// and runs steps (run_agent.go); as "init login" it lets the person in who rescues the machine. Start at main.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"log/slog"
 
@@ -32,6 +33,9 @@ func main() {
 			fmt.Fprintln(os.Stderr, "agent:", err)
 			os.Exit(1)
 		}
+	case len(os.Args) == 2 && os.Args[1] == "login":
+		fmt.Fprintln(os.Stderr, "login:", system.Login("/", os.Stdin, os.Stdout, time.Sleep))
+		os.Exit(1)
 	default:
 		fmt.Fprintf(os.Stderr, "bessemer-agent %s is the init of a ramdisk; it does nothing on a running system\n", version)
 		os.Exit(2)

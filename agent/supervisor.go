@@ -40,6 +40,7 @@ type supervisor struct {
 	stdio    *os.File
 	ended    <-chan os.Signal
 	kinds    []*child
+	taken    bool           // somebody asks at the console what to do: the shell, or the log-in of a rescue
 	children map[int]*child // those running, by process id
 }
 
@@ -57,12 +58,15 @@ func (s *supervisor) prepare() {
 		s.stdio = f
 	}
 	if cmdline, err := os.ReadFile("/proc/cmdline"); err == nil && slices.Contains(strings.Fields(string(cmdline)), "bessemer.rescue") {
-		s.kinds = append(s.kinds, &child{argv: []string{"/bbin/gosh"}})
+		s.kinds, s.taken = append(s.kinds, &child{argv: []string{"/bbin/gosh"}}), true
 	}
 }
 
 // turn starts what is due, then waits for an end or for the next thing to be due.
 func (s *supervisor) turn() {
+	if !s.taken && system.Rescued("/") {
+		s.kinds, s.taken = append(s.kinds, &child{argv: []string{"/init", "login"}}), true
+	}
 	for _, k := range s.kinds {
 		if !k.running && !time.Now().Before(k.next) {
 			s.start(k)

@@ -54,7 +54,7 @@ func work(ctx context.Context, s session) error {
 	set, err := managers.Load(ctx, &hardware.Machine{
 		Root: os.DirFS(s.root), Exec: system.NewRunner(s.root), Inventory: inv, Log: s.log,
 	}, all.Managers(all.Parts{
-		Root: os.DirFS(s.root), BootMedium: s.medium.Name, Firmware: firmware(s.root), Now: time.Now, Log: s.log,
+		Root: os.DirFS(s.root), BootMedium: s.medium.Name, Firmware: firmware(s.root), Rescue: system.RescueLogin{Root: s.root}, Now: time.Now, Log: s.log,
 	}))
 	if err != nil {
 		return err

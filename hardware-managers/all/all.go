@@ -20,6 +20,7 @@ type Parts struct {
 	BootMedium string      // kernel name of the disk the ramdisk came from, or ""
 	TLS        *tls.Config // authorities for images over HTTPS; nil for the system's
 	Firmware   func() (image.Firmware, error)
+	Rescue     generic.Rescuer
 	Now        func() time.Time
 	Log        *slog.Logger
 }
@@ -31,6 +32,7 @@ func Managers(p Parts) []hardware.Manager {
 			&disk.Guard{Root: p.Root, Layer: disk.Kernel{}, BootMedium: p.BootMedium, Log: p.Log},
 			&disk.Eraser{Now: p.Now, Log: p.Log},
 			&image.Writer{Client: image.NewClient(p.TLS, false), Firmware: p.Firmware, Now: p.Now, Log: p.Log},
+			p.Rescue,
 		),
 	}
 }

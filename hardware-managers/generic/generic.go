@@ -35,15 +35,21 @@ type Writer interface {
 	Write(ctx context.Context, s image.Spec, to *disk.Disk, report func(step.Progress)) (image.Written, error)
 }
 
-// Manager is the generic hardware manager.
-type Manager struct {
-	guard  Guard
-	eraser Eraser
-	writer Writer
+// Rescuer lets people log in at the machine; see system.RescueLogin.
+type Rescuer interface {
+	Admit(ctx context.Context, hash string) error
 }
 
-// New makes the manager of its three tools.
-func New(g Guard, e Eraser, w Writer) *Manager { return &Manager{g, e, w} }
+// Manager is the generic hardware manager.
+type Manager struct {
+	guard   Guard
+	eraser  Eraser
+	writer  Writer
+	rescuer Rescuer
+}
+
+// New makes the manager of its four tools.
+func New(g Guard, e Eraser, w Writer, r Rescuer) *Manager { return &Manager{g, e, w, r} }
 
 // Name is the manager's name.
 func (*Manager) Name() string { return "generic" }
@@ -62,6 +68,7 @@ func (m *Manager) Steps(context.Context, *hardware.Machine) ([]step.Bound, error
 		"deploy.erase_devices_metadata": m.eraseMetadata,
 		"deploy.erase_devices":          m.erase,
 		"deploy.write_image":            m.writeImage,
+		"rescue.finalize_rescue":        m.finalizeRescue,
 	}
 	var out []step.Bound
 	for _, s := range catalog.InBand {
@@ -116,6 +123,15 @@ func (m *Manager) writeImage(ctx context.Context, c step.Call) (_ step.Result, e
 	written, err := m.writer.Write(ctx, s, disks[0], c.Report)
 	data, e := plain(written)
 	return step.Result{Data: data}, errors.Join(err, e)
+}
+
+// finalizeRescue gets the hash of the rescue's password; the password itself never comes here.
+func (m *Manager) finalizeRescue(ctx context.Context, c step.Call) (step.Result, error) {
+	hash, err := c.Secret(ctx, "rescue_password")
+	if err != nil {
+		return step.Result{}, err
+	}
+	return step.Result{}, m.rescuer.Admit(ctx, string(hash))
 }
 
 // plain turns a value into what a step's result may hold: that which survives JSON.

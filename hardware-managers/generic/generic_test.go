@@ -43,7 +43,13 @@ type machine struct {
 	*managers.Set
 	one, two *disktest.Device
 	firmware firmware
+	rescue   rescue
 }
+
+// rescue notes who may log in.
+type rescue struct{ hash string }
+
+func (r *rescue) Admit(_ context.Context, hash string) error { r.hash = hash; return nil }
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
@@ -61,6 +67,7 @@ func newMachine(t *testing.T) *machine {
 		&disk.Guard{Root: x.FS(), Layer: x, Log: log},
 		&disk.Eraser{Now: time.Now, Log: log},
 		&image.Writer{Client: client, Firmware: func() (image.Firmware, error) { return &m.firmware, nil }, Now: time.Now, Log: log},
+		&m.rescue,
 	)
 	set, err := managers.Load(t.Context(), &hardware.Machine{Root: x.FS(), Log: log}, []hardware.Manager{mgr})
 	if err != nil {
@@ -82,7 +89,7 @@ func call(devices ...*disktest.Device) step.Call {
 }
 
 func TestContract(t *testing.T) {
-	managertest.Run(t, managertest.Contract{New: func() hardware.Manager { return generic.New(nil, nil, nil) }})
+	managertest.Run(t, managertest.Contract{New: func() hardware.Manager { return generic.New(nil, nil, nil, nil) }})
 }
 
 func TestI05_EraseStepsCoverTheMachine(t *testing.T) {
@@ -167,5 +174,20 @@ func TestWriteImage(t *testing.T) {
 	c.Args = step.Args{"url": "x"}
 	if _, err := m.Run(t.Context(), "deploy.write_image", c); !fault.Has(err, fault.StepArgument) {
 		t.Fatalf("arguments missing: got %v", err)
+	}
+}
+
+func TestFinalizeRescueTakesTheHashAndNoDisk(t *testing.T) {
+	m := newMachine(t)
+	c := call()
+	c.Secret = func(_ context.Context, name string) ([]byte, error) { return []byte("$6$ of " + name), nil }
+	if _, err := m.Run(t.Context(), "rescue.finalize_rescue", c); err != nil {
+		t.Fatal(err)
+	}
+	if m.rescue.hash != "$6$ of rescue_password" || m.one.Opened()+m.two.Opened() != 0 || m.one.Writes.Load()+m.two.Writes.Load() != 0 {
+		t.Errorf("hash %q, or a disk was opened", m.rescue.hash)
+	}
+	if _, err := m.Run(t.Context(), "rescue.finalize_rescue", call()); !fault.Has(err, fault.ChannelToken) {
+		t.Errorf("without the secret: %v", err)
 	}
 }

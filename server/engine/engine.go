@@ -256,6 +256,11 @@ func commit(tx conductor.Tx, d *conductor.Decision, now time.Time) error {
 			return err
 		}
 	}
+	if d.InstanceGone {
+		if err := detach(tx, d.Node.UUID); err != nil {
+			return err
+		}
+	}
 	if err := tx.PutNode(&d.Node); err != nil {
 		return err
 	}

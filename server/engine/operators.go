@@ -37,12 +37,19 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 			return err
 		}
 	}
+	hash, err := rescueHash(&p)
+	if err != nil {
+		return err
+	}
 	return eng.applyWith(ctx, n.UUID, func(now conductor.Node) (conductor.Event, error) {
 		if deploys && imageURL(now) != checked { // what is deployed is what was checked (T4)
 			return nil, fault.New(fault.StateConflict, "the image was changed meanwhile").At(string(n.UUID), "")
 		}
 		return conductor.VerbAsked{Caller: who, Ask: p, ConfigDrive: drive != nil}, nil
 	}, func(tx conductor.Tx) error {
+		if hash != nil {
+			return tx.PutSecret(n.UUID, conductor.SecretRescue, hash)
+		}
 		if drive == nil {
 			return nil
 		}
