@@ -189,13 +189,6 @@ func (d *decider) forgetInstance() {
 	d.InstanceGone = true
 }
 
-// NameInstance takes instance_name from instance_info.display_name where it is unset, as Ironic does.
-func NameInstance(n *Node) {
-	if name, _ := n.InstanceInfo["display_name"].(string); n.InstanceName == "" && len(name) <= 255 {
-		n.InstanceName = name
-	}
-}
-
 // traited finds what the instance asks of the node that the node does not have.
 func (b *builder) traited() {
 	wanted, given := b.in.Node.InstanceInfo["traits"]

@@ -108,7 +108,14 @@ func acts() map[string]func(s *site, who conductor.Caller) error {
 	for _, v := range []state.Event{state.VerbManage, state.VerbProvide, state.VerbClean, state.VerbInspect, state.VerbAdopt, state.VerbDeploy, state.VerbRebuild,
 		state.VerbRescue, state.VerbUnrescue, state.VerbService, state.VerbDelete, state.VerbAbort, state.VerbUnhold} {
 		out["verb "+string(v)] = func(s *site, who conductor.Caller) error {
-			return s.c.Provision(s.t.Context(), who, "n1", conductor.Provision{Verb: v})
+			p := conductor.Provision{Verb: v}
+			switch v {
+			case state.VerbRescue:
+				p.RescuePassword = "canary-rescue"
+			case state.VerbService:
+				p.ServiceSteps = []step.Wanted{{Name: "management.reset_bmc"}}
+			}
+			return s.c.Provision(s.t.Context(), who, "n1", p)
 		}
 	}
 	for _, p := range []string{"power on", "power off", "rebooting", "soft power off", "soft rebooting"} {

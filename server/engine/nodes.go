@@ -170,9 +170,6 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		if err != nil {
 			return err
 		}
-		if err := mayChange(n); err != nil {
-			return err
-		}
 		was, err := deepCopy(n)
 		if err != nil {
 			return err
@@ -184,6 +181,10 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		n.UUID, n.Version, n.Flow, n.Boot, n.Generation, n.Unverified, n.Lease, n.Leases = was.UUID, was.Version, was.Flow, was.Boot, was.Generation, was.Unverified, was.Lease, was.Leases
 		n.State, n.Target, n.StateSince, n.Power, n.PowerTarget = was.State, was.Target, was.StateSince, was.Power, was.PowerTarget
 		n.Created, n.LastError, n.LastReason, n.Fault, n.BMC = was.Created, was.LastError, was.LastReason, was.Fault, was.BMC
+		if err := mayChange(was, n); err != nil {
+			return err
+		}
+		n.AutomaticLessee = was.AutomaticLessee && n.Lessee == was.Lessee
 		if was.Maintenance && !n.Maintenance {
 			n.MaintenanceReason, n.Fault = "", ""
 		}
@@ -229,17 +230,12 @@ func deepCopy(n conductor.Node) (conductor.Node, error) {
 	return out, err
 }
 
-// mayChange keeps a node as it is while a flow reads it.
-func mayChange(n conductor.Node) error {
-	if f, ok := state.FlowOf(n.State); ok && n.State != f.Held && f.Flow != state.Inspect && f.Flow != state.Verify {
-		return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", n.State).At(string(n.UUID), "")
-	}
-	return nil
-}
-
 // coherent checks the rules between fields.
 func coherent(was conductor.Node, n *conductor.Node) error {
 	id := string(n.UUID)
+	if err := settled(was, *n); err != nil {
+		return err
+	}
 	if n.Protected && !was.Protected && n.State != state.Active && n.State != state.Rescue {
 		return fault.New(fault.NodeInUse, "only an active node can be protected; this one is %s", n.State).At(id, "")
 	}
@@ -249,39 +245,13 @@ func coherent(was conductor.Node, n *conductor.Node) error {
 	if n.InstanceUUID != "" && was.InstanceUUID != "" && n.InstanceUUID != was.InstanceUUID {
 		return fault.New(fault.NodeInUse, "the node already belongs to instance %s", was.InstanceUUID).At(id, "")
 	}
-	if n.Owner != was.Owner && n.State == state.Active {
-		return fault.New(fault.NodeInUse, "the owner of an active node can't change").
-			WithHint("undeploy it first: bessemer node undeploy %s", cmp.Or(n.Name, id)).At(id, "")
-	}
-	if n.ResourceClass != was.ResourceClass && !slices.Contains(resting, n.State) {
-		return fault.New(fault.NodeInUse, "resource_class can't change in state %s", n.State).
-			WithHint("it can in %s", inWords(resting)).At(id, "")
-	}
 	if !n.Protected {
 		n.ProtectedReason = ""
 	}
 	if !n.Retired {
 		n.RetiredReason = ""
 	}
-	if n.Driver != was.Driver || !mapsEqual(n.Interfaces, was.Interfaces) {
-		if !slices.Contains(resting, n.State) && !n.Maintenance {
-			return fault.New(fault.NodeInUse, "driver and interfaces can't change in state %s", n.State).
-				WithHint("set maintenance first").At(id, "")
-		}
-	}
 	return nil
-}
-
-func mapsEqual(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if b[k] != v {
-			return false
-		}
-	}
-	return true
 }
 
 // DeleteNode removes a node with all that belongs to it. While a step is started, or the
@@ -312,14 +282,8 @@ func (eng *Engine) DeleteNode(ctx context.Context, who conductor.Caller, ident s
 			return fault.New(fault.NodeBusy, "the machine is being powered off, so that nothing runs on it without an owner").
 				WithHint("wait until that has ended: bessemer node history %s tells it", cmp.Or(n.Name, string(id))).At(string(id), "")
 		}
-		switch {
-		case n.Protected:
-			return fault.New(fault.NodeProtected, "the node is protected (%s)", cmp.Or(n.ProtectedReason, "no reason given")).At(string(id), "")
-		case n.Maintenance:
-		case n.InstanceUUID != "":
-			return fault.New(fault.NodeInUse, "the node belongs to instance %s", n.InstanceUUID).At(string(id), "")
-		case !slices.Contains([]state.State{state.Enroll, state.Manageable, state.AdoptFail, state.Available}, n.State):
-			return fault.New(fault.NodeInUse, "a node that is %q can't be deleted", n.State).At(string(id), "")
+		if err := mayDelete(n); err != nil {
+			return err
 		}
 		if err := childless(tx, n); err != nil {
 			return err

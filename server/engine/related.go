@@ -46,7 +46,7 @@ func related(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
 			return err
 		}
 	}
-	if shown, _ := n.InstanceInfo["display_name"].(string); n.InstanceName == "" && len([]rune(shown)) <= maxName {
+	if shown, _ := n.InstanceInfo["display_name"].(string); n.InstanceName == "" && len([]rune(shown)) <= maxName && !reflect.DeepEqual(n.InstanceInfo, was.InstanceInfo) {
 		n.InstanceName = shown
 	}
 	return nil

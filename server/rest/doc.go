@@ -49,6 +49,7 @@ type Backend interface {
 	Diagnose(ctx context.Context, ident string) (api.Diagnosis, error)
 	DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well int, err error)
 	Treat(ctx context.Context, who conductor.Caller, ident, act string) error
+	OutOfServices
 }
 
 // Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the

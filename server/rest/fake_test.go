@@ -296,3 +296,8 @@ func (b *backend) UnsetDefaults(_ context.Context, _ conductor.Caller, scope str
 func (b *backend) ExplainDefaults(_ context.Context, ident string) ([]conductor.Scope, []conductor.Explained, error) {
 	return conductor.NodeScopes(b.nodes[b.at(ident)]), conductor.ExplainDefaults(b.Catalog(""), b.defaults), nil
 }
+
+func (b *backend) OutOfService(_ context.Context, who conductor.Caller, ident, reason string) error {
+	b.treated = append(b.treated, who.Name+" out of service: "+reason)
+	return nil
+}

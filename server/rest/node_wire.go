@@ -39,6 +39,9 @@ func (c *call) show(n conductor.Node) api.Node {
 	if b := n.Boot; b != nil && b.AgentVersion != "" {
 		out.DriverInternalInfo["agent_version"] = b.AgentVersion
 	}
+	if n.AutomaticLessee {
+		out.DriverInternalInfo["automatic_lessee"] = true
+	}
 	if u := n.Unverified; u != nil {
 		out.DriverInternalInfo["unverified"] = u.Why
 	}
@@ -139,7 +142,8 @@ func busy(n conductor.Node) bool {
 // addStep fills in the step in progress of a node in a flow.
 func (c *call) addStep(ctx context.Context, n conductor.Node, out *api.Node) error {
 	f, ok := state.FlowOf(n.State)
-	if !ok || f.Flow != state.Clean && f.Flow != state.Deploy {
+	into := map[state.Flow]*map[string]any{state.Clean: &out.CleanStep, state.Deploy: &out.DeployStep, state.Service: &out.ServiceStep}[f.Flow]
+	if !ok || into == nil {
 		return nil
 	}
 	records, err := c.api.cfg.Backend.Steps(ctx, string(n.UUID), "")
@@ -150,13 +154,8 @@ func (c *call) addStep(ctx context.Context, n conductor.Node, out *api.Node) err
 		if r.State != conductor.StepStarted && r.State != conductor.StepOffered {
 			continue
 		}
-		current := map[string]any{"interface": r.Step.Interface(), "step": r.Step.Short(), "args": maskArgs(r.Step, r.Args),
+		*into = map[string]any{"interface": r.Step.Interface(), "step": r.Step.Short(), "args": maskArgs(r.Step, r.Args),
 			"priority": r.Step.Priority[f.Flow], "abortable": r.Step.Abortable}
-		if f.Flow == state.Clean {
-			out.CleanStep = current
-		} else {
-			out.DeployStep = current
-		}
 	}
 	return nil
 }

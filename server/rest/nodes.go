@@ -237,7 +237,7 @@ func (c *call) nodesOf(f conductor.NodeFilter, q url.Values) ([]conductor.Node, 
 
 func (c *call) encodeNode(n conductor.Node, sel selection) (json.RawMessage, error) {
 	out := c.show(n)
-	if slices.Contains(sel.names, "clean_step") || slices.Contains(sel.names, "deploy_step") {
+	if slices.ContainsFunc(sel.names, func(f string) bool { return f == "clean_step" || f == "deploy_step" || f == "service_step" }) {
 		if err := c.addStep(c.r.Context(), n, &out); err != nil {
 			return nil, err
 		}
@@ -320,6 +320,9 @@ func (c *call) patchNode() error {
 		return fault.New(fault.RequestInvalid, "reset_interfaces is possible only together with a change of /driver")
 	}
 	n, err := c.api.cfg.Backend.UpdateNode(c.r.Context(), c.who, id, func(n *conductor.Node, secrets map[string]string) error {
+		if n.State == state.Inspecting && c.version >= 39 { // older versions know no wait state, so they may change it here
+			return fault.New(fault.NodeBusy, "Cannot update node %s while it is in state %s.", id, n.State)
+		}
 		return c.api.patchNode(n, secrets, ops, reset, c.version)
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // planned are the verbs that have a plan.
-var planned = []state.Event{state.VerbClean, state.VerbProvide, state.VerbDeploy, state.VerbRebuild, state.VerbDelete, state.VerbInspect}
+var planned = []state.Event{state.VerbClean, state.VerbProvide, state.VerbDeploy, state.VerbRebuild, state.VerbDelete, state.VerbInspect, state.VerbService}
 
 // plan answers what PUT states/provision with the same words would do. Its form is checked as there; unknown steps and
 // wrong arguments are problems of the plan.
@@ -33,7 +33,7 @@ func (c *call) plan() error {
 		return err
 	}
 	if !slices.Contains(planned, verb) {
-		return fault.New(fault.RequestInvalid, "the target %s has no plan", target).WithHint("one of clean, provide, active, rebuild, deleted, inspect")
+		return fault.New(fault.RequestInvalid, "the target %s has no plan", target).WithHint("one of clean, provide, active, rebuild, deleted, inspect, service")
 	}
 	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
 	if err != nil {
@@ -49,8 +49,11 @@ func (c *call) plan() error {
 			return fault.New(fault.RequestInvalid, "steps must be a list of steps in JSON")
 		}
 		field := "clean_steps"
-		if verb == state.VerbDeploy || verb == state.VerbRebuild {
+		switch verb {
+		case state.VerbDeploy, state.VerbRebuild:
 			field = "deploy_steps"
+		case state.VerbService:
+			field = "service_steps"
 		}
 		body[field] = steps
 	}

@@ -55,6 +55,7 @@ func (a *API) routes() []route {
 		{method: get, path: "/v1/drivers/{driver}/steps", handle: (*call).driverSteps},
 	}
 	rows = append(rows, a.recordRoutes()...)
+	rows = append(rows, instanceRoutes()...)
 	if a.cfg.Images != nil {
 		rows = append(rows,
 			route{method: get, path: "/v1/images", handle: (*call).images},

@@ -105,6 +105,7 @@ var verbEvents = map[string]state.Event{
 	"manage": state.VerbManage, "provide": state.VerbProvide, "inspect": state.VerbInspect, "clean": state.VerbClean,
 	"active": state.VerbDeploy, "deploy": state.VerbDeploy, "rebuild": state.VerbRebuild,
 	"deleted": state.VerbDelete, "undeploy": state.VerbDelete, "abort": state.VerbAbort, "unhold": state.VerbUnhold,
+	"adopt": state.VerbAdopt, "service": state.VerbService, "rescue": state.VerbRescue, "unrescue": state.VerbUnrescue,
 }
 
 func (c *call) provision() error {
@@ -124,6 +125,10 @@ func (c *call) provision() error {
 	}
 	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
 	if err != nil {
+		return err
+	}
+	// Upstream looks at the state before it looks at what else is asked for, and clients know the answers.
+	if err := conductor.Allowed(n, verb); err != nil {
 		return err
 	}
 	if verb == state.VerbAbort {
@@ -164,7 +169,7 @@ func abortSince(s state.State) api.Version {
 		return 41
 	case state.RescueWait:
 		return 38
-	case state.DeployWait, state.Deploying:
+	case state.DeployWait:
 		return 110
 	case state.ServiceWait, state.ServiceHold, state.ServiceFail:
 		return 87
@@ -187,10 +192,8 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		}
 		return v, nil
 	}
-	for _, name := range []string{"service_steps", "rescue_password", "runbook"} {
-		if _, err := only(name, 1); err != nil {
-			return err
-		}
+	if _, err := only("runbook", 92); err != nil {
+		return err
 	}
 	drive, err := only("configdrive", 1, state.VerbDeploy, state.VerbRebuild)
 	if err != nil {
@@ -204,6 +207,10 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 			return err
 		}
 	}
+	if err := c.instanceArguments(p, only); err != nil {
+		return err
+	}
+	since := api.Version(70)
 	clean, err := only("clean_steps", 15, state.VerbClean)
 	if err != nil {
 		return err
@@ -226,7 +233,10 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 			return err
 		}
 	}
-	without, err := only("disable_ramdisk", 70, state.VerbClean)
+	if p.Verb == state.VerbService {
+		since = 108
+	}
+	without, err := only("disable_ramdisk", since, state.VerbClean, state.VerbService)
 	if err != nil {
 		return err
 	}
@@ -250,8 +260,15 @@ func (c *call) wantedSteps(name string, v any) ([]step.Wanted, error) {
 		return nil, fault.New(fault.RequestInvalid, "%s must be a list", name)
 	}
 	known := []string{"interface", "step", "args"}
-	if name == "deploy_steps" {
+	interfaces := stepInterfaces
+	switch name {
+	case "deploy_steps":
 		known = append(known, "priority")
+	case "service_steps":
+		interfaces = append([]string{"network"}, stepInterfaces...)
+		fallthrough
+	default:
+		known = append(known, "order") // a number that upstream takes and does not order by
 	}
 	var out []step.Wanted
 	seen := map[string]bool{}
@@ -276,8 +293,13 @@ func (c *call) wantedSteps(name string, v any) ([]step.Wanted, error) {
 		}
 		iface, _ := m["interface"].(string)
 		short, _ := m["step"].(string)
-		if !slices.Contains(stepInterfaces, iface) {
-			return nil, wrong("interface is %q, expected one of %s", iface, strings.Join(stepInterfaces, ", "))
+		if !slices.Contains(interfaces, iface) {
+			return nil, wrong("interface is %q, expected one of %s", iface, strings.Join(interfaces, ", "))
+		}
+		if order, given := m["order"]; given {
+			if n, ok := order.(float64); !ok || n < 0 || n != float64(int(n)) {
+				return nil, wrong("order must be a whole number from 0 on")
+			}
 		}
 		if short == "" {
 			return nil, wrong("step is required")

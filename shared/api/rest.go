@@ -208,7 +208,7 @@ type Provision struct {
 	DisableRamdisk *bool           `json:"disable_ramdisk,omitempty"`
 }
 
-// WantedStep is an entry of clean_steps or deploy_steps. Priority is for deploy only.
+// WantedStep is an entry of clean_steps, deploy_steps or service_steps. Priority is for deploy only.
 type WantedStep struct {
 	Interface string    `json:"interface"`
 	Step      string    `json:"step"`

@@ -125,5 +125,9 @@ func Verbs() []Verb {
 		{"undeploy", 73, "the same as deleted"},
 		{"abort", 13, "end the flow in progress"},
 		{"unhold", 85, "go on after a hold step"},
+		{"adopt", 17, "take over a machine that runs its instance already, without touching it"},
+		{"service", 87, "run service_steps on an active machine"},
+		{"rescue", 38, "boot the ramdisk for a person to log in at the console, with rescue_password"},
+		{"unrescue", 38, "boot the disk again"},
 	}
 }

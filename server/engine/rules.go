@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// What may be done to a node's record by state, as Ironic has it. The table test of rules_test.go writes it down once more.
+
+// open are the states of a flow in which its node may be changed all the same.
+var open = []state.State{state.Verifying, state.Inspecting, state.InspectWait, state.ServiceHold}
+
+// mayChange keeps a node as it is while a flow reads it. An instance may be taken off a node in maintenance at any time.
+func mayChange(was, n conductor.Node) error {
+	if _, busy := state.FlowOf(was.State); !busy || slices.Contains(open, was.State) {
+		return nil
+	}
+	if was.Maintenance && n.InstanceUUID == "" {
+		n.InstanceUUID = was.InstanceUUID
+		if reflect.DeepEqual(n, was) {
+			return nil
+		}
+	}
+	return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", was.State).At(string(was.UUID), "")
+}
+
+// settled refuses changes of what a node's user relies on.
+func settled(was, n conductor.Node) error {
+	id := string(n.UUID)
+	early := slices.Contains(resting, was.State)
+	switch {
+	case was.ResourceClass != "" && n.ResourceClass != was.ResourceClass && !early:
+		return fault.New(fault.NodeInUse, "resource_class can't change in state %s", was.State).
+			WithHint("it can in %s", inWords(resting)).At(id, "")
+	case !maps.Equal(n.Interfaces, was.Interfaces) && !early && !n.Maintenance:
+		return fault.New(fault.NodeInUse, "interfaces can't change in state %s", was.State).WithHint("set maintenance first").At(id, "")
+	case n.Owner != was.Owner && was.State == state.Active:
+		return fault.New(fault.NodeInUse, "the owner of an active node can't change").
+			WithHint("undeploy it first: bessemer node undeploy %s", cmp.Or(n.Name, id)).At(id, "")
+	}
+	return nil
+}
+
+// mayDelete says whether a node's record may go. Maintenance is for records that nothing else gets rid of.
+func mayDelete(n conductor.Node) error {
+	id := string(n.UUID)
+	switch {
+	case !n.Maintenance && n.InstanceUUID != "":
+		return fault.New(fault.NodeInUse, "the node belongs to instance %s", n.InstanceUUID).At(id, "")
+	case n.Protected:
+		return fault.New(fault.NodeProtected, "the node is protected (%s)", cmp.Or(n.ProtectedReason, "no reason given")).At(id, "")
+	case !n.Maintenance && !slices.Contains([]state.State{state.Enroll, state.Manageable, state.AdoptFail, state.Available}, n.State):
+		return fault.New(fault.NodeInUse, "a node that is %q can't be deleted", n.State).At(id, "")
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// OutOfServices is the backend of the one verb that Ironic lacks.
+type OutOfServices interface {
+	OutOfService(ctx context.Context, who conductor.Caller, ident, reason string) error
+}
+
+// instanceRoutes are beside Ironic's.
+func instanceRoutes() []route {
+	return []route{{method: http.MethodPut, path: "/v1/nodes/{node}/states/out_of_service", body: maxBody, handle: (*call).outOfService}}
+}
+
+// outOfService takes an operator's word that an active machine does not work.
+func (c *call) outOfService() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	body, err := c.body(true, "reason")
+	if err != nil {
+		return err
+	}
+	reason, ok := body["reason"].(string)
+	if !ok && body["reason"] != nil {
+		return fault.New(fault.RequestInvalid, "reason must be a string")
+	}
+	if err := c.api.cfg.Backend.OutOfService(c.r.Context(), c.who, id, reason); err != nil {
+		return err
+	}
+	return c.accepted(id)
+}
+
+// instanceArguments reads what goes with service and rescue. only gives an argument, refused with any other verb.
+func (c *call) instanceArguments(p *conductor.Provision, only func(name string, since api.Version, verbs ...state.Event) (any, error)) error {
+	password, err := only("rescue_password", 38, state.VerbRescue)
+	if err != nil {
+		return err
+	}
+	if p.Verb == state.VerbRescue {
+		text, ok := password.(string)
+		if !ok && password != nil {
+			return fault.New(fault.RequestInvalid, "rescue_password must be a string")
+		}
+		if strings.TrimSpace(text) == "" {
+			return fault.New(fault.RequestInvalid, "A non-empty \"rescue_password\" is required when setting target provision state to rescue")
+		}
+		p.RescuePassword = text
+	}
+	list, err := only("service_steps", 87, state.VerbService)
+	if err != nil || p.Verb != state.VerbService {
+		return err
+	}
+	if p.ServiceSteps, err = c.wantedSteps("service_steps", list); err != nil {
+		return err
+	}
+	if len(p.ServiceSteps) == 0 {
+		return fault.New(fault.RequestInvalid, "\"service_steps\" is required when setting target provision state to service").
+			WithHint("give a list of objects with interface, step and args; the reference page of the steps names them")
+	}
+	return nil
+}
