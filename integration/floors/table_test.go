@@ -4,6 +4,7 @@ package floors
 var floors = map[string]int{
 	"shared/fault":     0,
 	"shared/failpoint": 0,
+	"shared/crypt":     0,
 
 	"shared/state":     1,
 	"shared/inventory": 1,

@@ -35,7 +35,7 @@ const (
 	ActConfirm     = "confirm"
 )
 
-// words are the verbs this server offers, as they are typed; what destroys data on disks is never done unasked.
+// words are the verbs that need nothing more, as they are typed; what destroys data on disks is never done unasked.
 var words = []struct {
 	verb           state.Event
 	command        string
@@ -44,6 +44,8 @@ var words = []struct {
 	{state.VerbUnhold, "unhold", false, false},
 	{state.VerbManage, "manage", false, false},
 	{state.VerbInspect, "inspect", false, false},
+	{state.VerbUnrescue, "unrescue", false, false},
+	{state.VerbAdopt, "adopt", false, false},
 	{state.VerbAbort, "abort", true, false},
 	{state.VerbProvide, "provide", false, true},
 	{state.VerbClean, "clean", false, true},

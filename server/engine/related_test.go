@@ -106,7 +106,7 @@ func TestWhatAStateLetsChange(t *testing.T) {
 		}
 		if err := s.store.Update(t.Context(), func(tx conductor.Tx) error {
 			n := s.node()
-			n.State, n.NetworkData = state.Active, map[string]any{"links": "of an older server"}
+			n.State, n.ResourceClass, n.NetworkData = state.Active, "big", map[string]any{"links": "of an older server"}
 			return tx.PutNode(&n)
 		}); err != nil {
 			t.Fatal(err)

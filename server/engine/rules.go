@@ -16,18 +16,25 @@ import (
 // open are the states of a flow in which its node may be changed all the same.
 var open = []state.State{state.Verifying, state.Inspecting, state.InspectWait, state.ServiceHold}
 
-// mayChange keeps a node as it is while a flow reads it. An instance may be taken off a node in maintenance at any time.
-func mayChange(was, n conductor.Node) error {
-	if _, busy := state.FlowOf(was.State); !busy || slices.Contains(open, was.State) {
+// mayChange keeps a node as it is while a flow reads it.
+func mayChange(n conductor.Node) error {
+	if _, busy := state.FlowOf(n.State); !busy || slices.Contains(open, n.State) {
 		return nil
 	}
-	if was.Maintenance && n.InstanceUUID == "" {
-		n.InstanceUUID = was.InstanceUUID
-		if reflect.DeepEqual(n, was) {
-			return nil
-		}
+	return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", n.State).At(string(n.UUID), "")
+}
+
+// mayUpdate is mayChange for what a node is to become: its instance may be taken off it in maintenance at any time.
+func mayUpdate(was, n conductor.Node) error {
+	err := mayChange(was)
+	if err == nil || !was.Maintenance || n.InstanceUUID != "" {
+		return err
 	}
-	return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", was.State).At(string(was.UUID), "")
+	n.InstanceUUID = was.InstanceUUID
+	if !reflect.DeepEqual(n, was) {
+		return err
+	}
+	return nil
 }
 
 // settled refuses changes of what a node's user relies on.

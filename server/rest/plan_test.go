@@ -11,6 +11,7 @@ func TestReservedAndChildSteps(t *testing.T) {
 	s := newServer(t)
 	path := s.enrolled() + "/states/provision"
 	list := `{"target": "clean", "clean_steps": [{"interface": "bios", "step": "hold"}, {"interface": "power", "step": "reboot"}]}`
+	s.ready("clean")
 	s.want(s.do("PUT", path, list), 202)
 	s.want(s.do("PUT", path, list, "X-OpenStack-Ironic-API-Version: 1.85"), 202)
 	if a := s.want(s.do("PUT", path, list, "X-OpenStack-Ironic-API-Version: 1.84"), 406); !strings.Contains(a.fault(), "1.85") {
@@ -22,6 +23,7 @@ func TestReservedAndChildSteps(t *testing.T) {
 			t.Error(a.fault())
 		}
 	}
+	s.ready("unhold")
 	s.want(s.do("PUT", path, `{"target": "unhold"}`), 202)
 	s.want(s.do("PUT", path, `{"target": "unhold"}`, "X-OpenStack-Ironic-API-Version: 1.84"), 406)
 }

@@ -281,6 +281,7 @@ func TestLists(t *testing.T) {
 func TestProvision(t *testing.T) {
 	s := newServer(t)
 	path := s.enrolled() + "/states/provision"
+	s.ready("clean")
 	a := s.want(s.do("PUT", path, `{"target": "clean", "clean_steps": [{"interface": "deploy", "step": "erase_devices", "args": {"method": "overwrite"}}]}`), 202)
 	if a.Body.Len() != 0 || !strings.HasSuffix(a.Header().Get("Location"), "/states") {
 		t.Errorf("202 with %q and Location %q", a.Body, a.Header().Get("Location"))
@@ -291,12 +292,14 @@ func TestProvision(t *testing.T) {
 	}
 	for verb, event := range map[string]state.Event{"manage": state.VerbManage, "provide": state.VerbProvide, "inspect": state.VerbInspect,
 		"active": state.VerbDeploy, "deploy": state.VerbDeploy, "rebuild": state.VerbRebuild, "deleted": state.VerbDelete,
-		"undeploy": state.VerbDelete, "abort": state.VerbAbort} {
+		"undeploy": state.VerbDelete, "abort": state.VerbAbort, "adopt": state.VerbAdopt, "unrescue": state.VerbUnrescue} {
+		s.ready(verb)
 		s.want(s.do("PUT", path, `{"target": "`+verb+`"}`), 202)
 		if got := s.provision[len(s.provision)-1].Verb; got != event {
 			t.Errorf("%s became %s", verb, got)
 		}
 	}
+	s.ready("active")
 	s.want(s.do("PUT", path, `{"target": "active", "configdrive": {"meta_data": {"hostname": "h"}, "user_data": "#cloud-config", "network_data": {"links": []}, "vendor_data": {"a": 1}}}`), 202)
 	files := s.provision[len(s.provision)-1].ConfigDrive.Files
 	if got := string(files["openstack/latest/meta_data.json"]); got != `{"hostname":"h"}` {
@@ -324,6 +327,7 @@ func TestProvision(t *testing.T) {
 		`{"target": "active", "disable_ramdisk": true}`:                                                            400,
 		`{"target": "provide", "configdrive": {}}`:                                                                 400,
 	} {
+		s.ready(targetOf(body))
 		if a := s.do("PUT", path, body); a.Code != status || a.fault() == "" {
 			t.Errorf("%s: status %d: %s", body, a.Code, a.Body)
 		}

@@ -46,7 +46,7 @@ func leaks(text, secret string) string {
 // them in all answers and in the log.
 func TestI22_NoSecretLeavesThroughTheAPI(t *testing.T) {
 	s := newServer(t)
-	secrets := []string{"canary-bmc", "canary-typo", "canary-token", "canary-drive", "canary-salt-of-the-boot", "canary-arg", "canary-result", "canary-cause"}
+	secrets := []string{"canary-bmc", "canary-typo", "canary-token", "canary-drive", "canary-salt-of-the-boot", "canary-arg", "canary-result", "canary-cause", "canary-rescue"}
 	path := s.want2(s.do("POST", "/v1/nodes", `{"name": "n1", "driver": "redfish", "driver_info": {"redfish_address": "https://192.0.2.1",
 		"redfish_username": "admin", "redfish_password": "canary-bmc", "redfish_pasword": "canary-typo", "session_token": "canary-token"}}`), 201)
 	if got := s.secrets["redfish_password"] + s.secrets["redfish_pasword"] + s.secrets["session_token"]; got != "canary-bmccanary-typocanary-token" {
@@ -73,7 +73,11 @@ func TestI22_NoSecretLeavesThroughTheAPI(t *testing.T) {
 		a := s.want(s.do(method, target, ""), 200)
 		all.WriteString(a.Body.String())
 	}
+	n.State = state.Available
 	s.want(s.do("PUT", path+"/states/provision", `{"target": "active", "configdrive": {"user_data": "canary-drive"}}`), 202)
+	n.State = state.Active
+	s.want(s.do("PUT", path+"/states/provision", `{"target": "rescue", "rescue_password": "canary-rescue"}`), 202)
+	all.WriteString(s.want(s.do("PUT", path+"/states/provision", `{"target": "service", "rescue_password": "canary-rescue"}`), 400).Body.String())
 	for _, bad := range []string{
 		`[{"op": "add", "path": "/driver_info/redfish_password", "value": {"a": "canary-bmc"}}]`,
 		`[{"op": "add", "path": "/driver_info/other_secret", "value": "******"}]`,
@@ -329,6 +333,7 @@ func TestWebPagesAreKeptOut(t *testing.T) {
 func TestConfigDriveImages(t *testing.T) {
 	s := newServer(t)
 	path := s.enrolled() + "/states/provision"
+	s.ready("active")
 	pack := func(image []byte) string {
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
