@@ -49,7 +49,7 @@ var vifKeys = []string{"tenant_vif_port_id", "vif_port_id"}
 
 // detach takes the instance's network attachments off a node's ports, in the transaction that ends the instance.
 func detach(tx conductor.Tx, id conductor.NodeID) error {
-	ports, err := tx.Ports(conductor.PortFilter{Node: id})
+	ports, err := conductor.RecordsOf[conductor.Port](tx, conductor.RecordFilter{Node: id})
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func detach(tx conductor.Tx, id conductor.NodeID) error {
 			continue
 		}
 		p.InternalInfo = kept
-		if err := tx.PutPort(&p); err != nil {
+		if err := tx.PutRecord(&p); err != nil {
 			return err
 		}
 	}
