@@ -50,11 +50,12 @@ func serve(ctx context.Context, cfg config.Server, out io.Writer, now func() tim
 		return fmt.Errorf("log level %q: %w", cfg.LogLevel, err)
 	}
 	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
-	auth, err := authenticator(cfg) // before anything is made: a first start that fails leaves nothing behind
+	first := !exists(filepath.Join(cfg.DataDir, "bessemer.db"))
+	stamp := usersStamp(cfg)
+	auth, err := authenticator(cfg, first, out) // before all else is made: a first start that fails leaves nothing behind
 	if err != nil {
 		return err
 	}
-	first := !exists(filepath.Join(cfg.DataDir, "bessemer.db"))
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
@@ -66,7 +67,7 @@ func serve(ctx context.Context, cfg config.Server, out io.Writer, now func() tim
 	if err != nil {
 		return err
 	}
-	s := &server{cfg: cfg, log: log, store: store, now: now}
+	s := &server{cfg: cfg, log: log, store: store, now: now, users: stamp}
 	err = s.run(ctx, keys, auth, first)
 	return errors.Join(err, store.Close())
 }
@@ -79,6 +80,7 @@ type server struct {
 	log   *slog.Logger
 	store *sqlite.Store
 	now   func() time.Time
+	users [2]string // the user and roles files as they were read
 	wg    sync.WaitGroup
 }
 
@@ -174,6 +176,9 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	}
 
 	s.wg.Go(func() { stop(c.Run(ctx)) })
+	if b, ok := auth.(*rest.Basic); ok {
+		s.wg.Go(func() { s.followUsers(ctx, b) })
+	}
 	s.wg.Go(func() {
 		if err := s.store.Hold(ctx); err != nil {
 			// What this process has in memory may be old, and its acts would meet the other server's.
@@ -329,18 +334,6 @@ func (s *server) welcome(first bool, addr net.Addr) {
 		s.log.Info("first start: keys, certificate and database were made; next, tell it of a machine:",
 			"type", "bessemer --server "+url+" node create --name NAME --driver redfish --driver-info redfish_address=https://BMC --driver-info redfish_username=USER --driver-info redfish_password=@PASSWORDFILE")
 	}
-}
-
-func authenticator(cfg config.Server) (rest.Authenticator, error) {
-	if cfg.Auth != "basic" {
-		return rest.NoAuth{}, nil
-	}
-	f, err := os.Open(cfg.Users)
-	if err != nil {
-		return nil, fmt.Errorf("open the user file of --auth basic: %w (make it with: htpasswd -nbB USER PASSWORD > FILE)", err)
-	}
-	defer f.Close()
-	return rest.NewBasic(f)
 }
 
 // configDrives makes config drives with the ramdisk's media code.

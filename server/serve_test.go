@@ -23,9 +23,11 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/images"
+	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -173,36 +175,144 @@ func TestTakenPortIsTold(t *testing.T) {
 func TestBasicAuth(t *testing.T) {
 	cfg := settings(t)
 	cfg.Auth = "basic"
+	cfg.Users, cfg.Roles = filepath.Join(t.TempDir(), "users"), filepath.Join(t.TempDir(), "roles")
 	err := refused(t, cfg)
 	if err == nil || !strings.Contains(err.Error(), cfg.Users) || !strings.Contains(err.Error(), "htpasswd") {
 		t.Errorf("without a user file: %v", err)
 	}
-	if exists(cfg.DataDir) {
-		t.Error("a start that failed for want of the user file made a data directory")
+	var users string
+	for _, name := range []string{"ann", "eve", "ole"} {
+		hash, err := bcrypt.GenerateFromPassword([]byte("open sesame"), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		users += name + ":" + string(hash) + "\n"
 	}
-	hash, err := bcrypt.GenerateFromPassword([]byte("open sesame"), bcrypt.MinCost)
-	if err != nil {
+	if err := os.WriteFile(cfg.Users, []byte(users), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Users = filepath.Join(t.TempDir(), "users")
-	if err := os.WriteFile(cfg.Users, []byte("ann:"+string(hash)+"\n"), 0o600); err != nil {
+	if err := refused(t, cfg); err == nil || !strings.Contains(err.Error(), cfg.Roles) || !strings.Contains(err.Error(), "USER:admin") {
+		t.Errorf("without a roles file: %v", err)
+	}
+	if exists(cfg.DataDir) {
+		t.Error("a start that failed for want of users made a data directory")
+	}
+	if err := os.WriteFile(cfg.Roles, []byte("ann:admin\nole:observer\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r := start(t, cfg)
+	as := func(user, password string) func(*http.Request) {
+		return func(q *http.Request) {
+			if user != "" {
+				q.SetBasicAuth(user, password)
+			}
+		}
+	}
 	for _, c := range []struct {
 		user, password string
 		want           int
-	}{{"", "", 401}, {"ann", "open", 401}, {"bob", "open sesame", 401}, {"ann", "open sesame", 200}, {"ann", "", 401}} {
+	}{{"", "", 401}, {"ann", "open", 401}, {"bob", "open sesame", 401}, {"ann", "open sesame", 200}, {"ann", "", 401},
+		{"ole", "open sesame", 200}, {"eve", "open sesame", 403}} { // eve is a user without a role
 		for _, path := range []string{"/v1/nodes", "/v1/drivers", "/v1/images"} {
-			status, text := r.ask(t, "GET", path, nil, func(q *http.Request) {
-				if c.user != "" {
-					q.SetBasicAuth(c.user, c.password)
-				}
-			})
+			status, text := r.ask(t, "GET", path, nil, as(c.user, c.password))
 			if status != c.want {
 				t.Errorf("%s as %q with %q: %d %s", path, c.user, c.password, status, text)
 			}
 		}
+	}
+	if status, text := r.ask(t, "POST", "/v1/nodes", map[string]any{"driver": "fake-hardware"}, as("ole", "open sesame")); status != 403 || !strings.Contains(text, "node.create") {
+		t.Errorf("an observer makes a node: %d %s", status, text)
+	}
+}
+
+// The first start with basic makes one administrator, tells the password once, and lets nobody else read the files.
+func TestFirstAdministrator(t *testing.T) {
+	cfg := settings(t)
+	cfg.Auth, cfg.Users, cfg.Roles = "basic", filepath.Join(cfg.DataDir, "users"), filepath.Join(cfg.DataDir, "roles")
+	r := start(t, cfg)
+	_, after, ok := strings.Cut(r.String(), "the password is ")
+	password, _, _ := strings.Cut(after, "\n")
+	if !ok || len(password) < 20 {
+		t.Fatalf("the password told is %q", password)
+	}
+	if status, text := r.ask(t, "GET", "/v1/nodes", nil, func(q *http.Request) { q.SetBasicAuth("admin", password) }); status != 200 {
+		t.Errorf("the administrator is answered %d %s", status, text)
+	}
+	for _, name := range []string{cfg.Users, cfg.Roles} {
+		st, err := os.Stat(name)
+		if err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, st.Mode(), err)
+		}
+		if text, err := os.ReadFile(name); err != nil || strings.Contains(string(text), password) {
+			t.Errorf("%s holds the password (%v)", name, err)
+		}
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	again := start(t, cfg)
+	if strings.Contains(again.String(), "the password is") {
+		t.Error("a later start tells a password")
+	}
+	if status, _ := again.ask(t, "GET", "/v1/nodes", nil, func(q *http.Request) { q.SetBasicAuth("admin", password) }); status != 200 {
+		t.Errorf("after a restart the administrator is answered %d", status)
+	}
+}
+
+// Changed users and roles are taken over without a restart; a wrong file leaves them as they are.
+func TestUsersAreReplacedWhileTheServerRuns(t *testing.T) {
+	dir := t.TempDir()
+	s := &server{cfg: config.Server{Users: filepath.Join(dir, "users"), Roles: filepath.Join(dir, "roles"), Auth: "basic"}, log: slog.New(slog.DiscardHandler)}
+	write := func(users, roles string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(s.cfg.Users, []byte(users), 0o600), os.WriteFile(s.cfg.Roles, []byte(roles), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line, err := rest.UserLine("ann", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(line, "ann:admin")
+	auth, err := authenticator(s.cfg, false, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := auth.(*rest.Basic)
+	role := func() access.Role {
+		q := httptest.NewRequest("GET", "/v1/nodes", nil)
+		q.SetBasicAuth("ann", "one")
+		_, grant, err := b.Authenticate(q)
+		if err != nil {
+			return access.Role(err.Error())
+		}
+		return grant.Role
+	}
+	for _, c := range []struct {
+		users, roles string
+		want         access.Role
+	}{{line, "ann:admin", "admin"}, {line, "ann:observer", "observer"}, {line, "ann:king", "observer"}, {"broken", "ann:admin", "observer"}, {line, "", ""}} {
+		write(c.users, c.roles)
+		before := usersStamp(s.cfg)
+		_ = s.replaceUsers(b)
+		if got := role(); got != c.want {
+			t.Errorf("with roles %q the role is %q, expected %q", c.roles, got, c.want)
+		}
+		write(c.users+"\n#", c.roles)
+		if usersStamp(s.cfg) == before {
+			t.Error("a change of the files is not seen")
+		}
+	}
+	other, err := rest.UserLine("ann", "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(other, "ann:admin")
+	if err := s.replaceUsers(b); err != nil {
+		t.Fatal(err)
+	}
+	if got := role(); got != "Incorrect username or password" {
+		t.Errorf("the old password still gives %q", got)
 	}
 }
 

@@ -52,7 +52,7 @@ type next.
 Settings come from a YAML file, from BESSEMER_* and from these flags, the later ones winning; in the file and in
 variables a dash is an underscore. bessemer config show --origin says where each value comes from.`
 	cmd.Example = `  bessemer serve
-  bessemer serve --data-dir /srv/bessemer --listen 192.0.2.1:6385 --auth basic --users /etc/bessemer/users
+  bessemer serve --data-dir /srv/bessemer --listen 192.0.2.1:6385 --auth basic --users /etc/bessemer/users --roles /etc/bessemer/roles
   bessemer serve --allow-origin 192.0.2.0/24`
 	var file string
 	set := c.settingFlags(cmd)

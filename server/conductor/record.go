@@ -82,6 +82,8 @@ type RecordFilter struct {
 	Is         map[string][]string // a field's JSON name to the values it may have
 	NodeIs     map[string][]string // the same of a field of the record's node
 	Contains   map[string]string   // a field's JSON name to a part of it, in any case
+	VisibleTo  string              // only those that this project may see; "" is all
+	Owned      bool                // the project may see what it owns itself and what is public, not what is of its nodes
 	After      string
 	Limit      int
 	SortKey    string // a field's JSON name; "" is order of creation

@@ -88,6 +88,7 @@ type NodeFilter struct {
 	Associated    *bool
 	Maintenance   *bool
 	Retired       *bool
+	VisibleTo     string // only what this project owns or leases; "" is all
 	After         NodeID
 	Limit         int
 	SortKey       string // "" is order of creation; a column of Ironic's list

@@ -32,6 +32,7 @@ type Server struct {
 	BootListen     string         // boot files and images
 	Auth           string         // "none" or "basic"
 	Users          string         // user file of basic
+	Roles          string         // roles file of basic
 	ForceNoAuth    bool           // serve without credentials beyond loopback
 	AllowOrigins   []netip.Prefix // networks otherwise refused as BMC or image origin
 	AgentNetworks  []netip.Prefix // networks agents may call from; empty: any
@@ -84,6 +85,7 @@ func Settings(e Environment) []Setting {
 		{"boot_listen", Text, ":6387", "address of boot media and images"},
 		{"auth", Text, "none", "none or basic; none is for loopback only"},
 		{"users", Text, "", "user file of basic: lines of name:bcrypt-hash (default: users in the data directory)"},
+		{"roles", Text, "", "roles file of basic: lines of name:role or name:role:project with admin, operator or observer (default: roles in the data directory)"},
 		{"force_no_auth", Flag, "false", "serve without credentials also beyond loopback"},
 		{"allow_origin", List, "", "network (CIDR) in which BMCs and image servers may be although it is loopback, link-local or the server's own"},
 		{"agent_network", List, "", "network (CIDR) from which agents may call; none given: any"},
@@ -321,7 +323,7 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	}
 	s := Server{
 		DataDir: k.String("data_dir"), Listen: address("listen"), AgentListen: address("agent_listen"), BootListen: address("boot_listen"),
-		Auth: k.String("auth"), Users: k.String("users"), ForceNoAuth: k.Bool("force_no_auth"),
+		Auth: k.String("auth"), Users: k.String("users"), Roles: k.String("roles"), ForceNoAuth: k.Bool("force_no_auth"),
 		AllowOrigins: prefixes("allow_origin"), AgentNetworks: prefixes("agent_network"),
 		AdvertiseAgent: k.String("advertise_agent"), AdvertiseBoot: k.String("advertise_boot"),
 		AdvertiseImages: k.String("advertise_images"), PublicURL: k.String("public_url"),
@@ -341,6 +343,9 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	}
 	if s.Users == "" {
 		s.Users = filepath.Join(s.DataDir, "users")
+	}
+	if s.Roles == "" {
+		s.Roles = filepath.Join(s.DataDir, "roles")
 	}
 	if s.BaseISO == "" {
 		s.BaseISO = filepath.Join(s.DataDir, "ramdisk", "bessemer.iso")

@@ -65,6 +65,7 @@ func (c *call) late(err error) error {
 
 // fail answers with an error in Ironic's form and logs what an operator of the server should know of.
 func (c *call) fail(err error) {
+	c.tellRefusals()
 	f := fault.From(err)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
@@ -99,7 +100,15 @@ func (c *call) unauthenticated(err error, realm string) {
 }
 
 // node is the identifier in the path; characters that no name or UUID has are refused.
-func (c *call) node() (string, error) { return ident(mux.Vars(c.r)["node"]) }
+func (c *call) node() (string, error) { return c.named("node") }
+
+// named is the identifier that a path variable holds, or the UUID for which access was decided.
+func (c *call) named(variable string) (string, error) {
+	if id := c.pinned[variable]; id != "" {
+		return id, nil
+	}
+	return ident(mux.Vars(c.r)[variable])
+}
 
 func ident(s string) (string, error) {
 	if !isName(s) {

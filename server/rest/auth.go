@@ -1,7 +1,7 @@
 package rest
 
 import (
-	"bufio"
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -16,21 +16,25 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-// Authenticator says who a request is from. Realm is "" when it asks for no credentials. Errors are
-// request.unauthenticated (401), request.invalid (400) and request.rate_limited (503).
+// Authenticator says who a request is from, and what that user was granted: the zero Grant for one who has no role.
+// Realm is "" when it asks for no credentials. Errors are request.unauthenticated (401), request.invalid (400) and
+// request.rate_limited (503).
 type Authenticator interface {
-	Authenticate(r *http.Request) (user string, err error)
+	Authenticate(r *http.Request) (user string, grant access.Grant, err error)
 	Realm() string
 }
 
-// NoAuth lets everyone in. CheckListen keeps it on loopback.
+// NoAuth lets everyone in as administrator. CheckListen keeps it on loopback.
 type NoAuth struct{}
 
 // Authenticate gives the name "noauth".
-func (NoAuth) Authenticate(*http.Request) (string, error) { return "noauth", nil }
+func (NoAuth) Authenticate(*http.Request) (string, access.Grant, error) {
+	return "noauth", access.Grant{Role: access.Admin}, nil
+}
 
 // Realm is empty: no credentials.
 func (NoAuth) Realm() string { return "" }
@@ -44,54 +48,89 @@ func CheckListen(a Authenticator, addr net.Addr, force bool) error {
 		return nil
 	}
 	return fault.New(fault.RequestForbidden, "the API would listen on %s without asking for credentials", addr).
-		WithHint("listen on a loopback address, or start the server with --auth basic --users FILE")
+		WithHint("listen on a loopback address, or start the server with --auth basic --users FILE --roles FILE")
 }
 
-// Basic is HTTP basic authentication against a list of users, as upstream's user file has it.
+// Basic is HTTP basic authentication against a list of users, as upstream's user file has it, and a list of their roles.
 type Basic struct {
-	users map[string][]byte // name to bcrypt hash
-	dummy []byte            // checked for unknown names, so that they take as long
-	slots chan struct{}     // bounds how many hashes are computed at once
+	slots chan struct{} // bounds how many hashes are computed at once
 
 	mu    sync.Mutex
+	users map[string][]byte // name to bcrypt hash
+	roles map[string]access.Grant
+	dummy []byte              // checked for unknown names, so that they take as long
 	key   [32]byte            // of seen
 	seen  map[[32]byte]string // MAC of credentials that were right
 	limit int
 }
 
-// NewBasic reads a user file: lines of name:hash with a bcrypt hash ($2a, $2b or $2y), # comments, empty lines.
-func NewBasic(users io.Reader) (*Basic, error) {
-	b := &Basic{users: map[string][]byte{}, slots: make(chan struct{}, 2), seen: map[[32]byte]string{}, limit: 1024}
+// Bound of the user file (I25).
+const maxUsers = 1 << 20 // bytes
+
+// NewBasic reads a user file: lines of name:hash with a bcrypt hash ($2a, $2b or $2y), # comments, empty lines; and a
+// roles file (access.ParseRoles).
+func NewBasic(users, roles io.Reader) (*Basic, error) {
+	b := &Basic{slots: make(chan struct{}, 2), limit: 1024}
+	return b, b.Replace(users, roles)
+}
+
+// Replace takes the users and roles of newer files from now on; when one of them is wrong, all stays as it was.
+func (b *Basic) Replace(users, roles io.Reader) error {
+	known, cost, err := readUsers(users)
+	if err != nil {
+		return err
+	}
+	grants, err := access.ParseRoles(roles)
+	if err != nil {
+		return err
+	}
+	dummy, err := bcrypt.GenerateFromPassword([]byte(rand.Text()), cost)
+	if err != nil {
+		return fmt.Errorf("prepare authentication: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.users, b.roles, b.dummy, b.seen = known, grants, dummy, map[[32]byte]string{}
 	rand.Read(b.key[:])
-	lines := bufio.NewScanner(users)
-	cost := bcrypt.MinCost
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
+	return nil
+}
+
+func readUsers(r io.Reader) (users map[string][]byte, cost int, err error) {
+	users, cost = map[string][]byte{}, bcrypt.MinCost
+	text, err := io.ReadAll(io.LimitReader(r, maxUsers+1))
+	if err != nil {
+		return nil, 0, fmt.Errorf("read user file: %w", err)
+	}
+	if len(text) > maxUsers {
+		return nil, 0, fmt.Errorf("the user file is larger than %d bytes", maxUsers)
+	}
+	n := 0
+	for line := range strings.SplitSeq(string(text), "\n") {
+		n++
+		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
 		name, hash, ok := strings.Cut(line, ":")
 		c, err := bcrypt.Cost([]byte(hash))
 		if !ok || name == "" || err != nil {
-			return nil, fmt.Errorf("user file, line %d: expected name:bcrypt-hash (htpasswd -nB NAME makes one)", n)
+			return nil, 0, fmt.Errorf("user file, line %d: expected name:bcrypt-hash (htpasswd -nB NAME makes one)", n)
 		}
-		if _, twice := b.users[name]; twice {
-			return nil, fmt.Errorf("user file, line %d: user %q is there twice", n, name)
+		if _, twice := users[name]; twice {
+			return nil, 0, fmt.Errorf("user file, line %d: user %q is there twice", n, name)
 		}
-		b.users[name], cost = []byte(hash), max(cost, c)
+		users[name], cost = []byte(hash), max(cost, c)
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read user file: %w", err)
+	if len(users) == 0 {
+		return nil, 0, fmt.Errorf("the user file names no user: add a line made by htpasswd -nB NAME")
 	}
-	if len(b.users) == 0 {
-		return nil, fmt.Errorf("the user file names no user: add a line made by htpasswd -nB NAME")
-	}
-	dummy, err := bcrypt.GenerateFromPassword([]byte(rand.Text()), cost)
-	if err != nil {
-		return nil, fmt.Errorf("prepare authentication: %w", err)
-	}
-	b.dummy = dummy
-	return b, nil
+	return users, cost, nil
+}
+
+// UserLine is a line of the user file.
+func UserLine(name, password string) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	return name + ":" + string(hash), err
 }
 
 // Realm names the server to browsers.
@@ -99,47 +138,68 @@ func (b *Basic) Realm() string { return "Baremetal API" }
 
 // Authenticate checks the Authorization header. A right pair is remembered (as a keyed hash), since bcrypt costs a
 // tenth of a second by design and clients send the pair with each request.
-func (b *Basic) Authenticate(r *http.Request) (string, error) {
-	header := r.Header.Get("Authorization")
-	if header == "" {
-		return "", fault.New(fault.RequestAuth, "Authorization required")
+func (b *Basic) Authenticate(r *http.Request) (string, access.Grant, error) {
+	name, password, err := credentials(r.Header.Get("Authorization"))
+	if err != nil {
+		return "", access.Grant{}, err
 	}
-	scheme, text, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Basic") {
-		return "", fault.New(fault.RequestInvalid, "Unsupported authorization type %q, expected Basic", scheme)
-	}
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-	name, password, ok := strings.Cut(string(raw), ":")
-	if err != nil || !ok {
-		return "", fault.New(fault.RequestInvalid, "Could not decode the authorization header")
-	}
-	mac := hmac.New(sha256.New, b.key[:])
-	fmt.Fprintf(mac, "%d:%s:%s", len(name), name, password)
-	id := [32]byte(mac.Sum(nil))
-	b.mu.Lock()
-	who, known := b.seen[id]
-	b.mu.Unlock()
-	if known {
-		return who, nil
+	if who, grant, known := b.known(name, password); known {
+		return who, grant, nil
 	}
 	select {
 	case b.slots <- struct{}{}:
 		defer func() { <-b.slots }()
 	case <-r.Context().Done():
-		return "", fault.New(fault.RequestRate, "too many log-ins at once").Because(r.Context().Err())
+		return "", access.Grant{}, fault.New(fault.RequestRate, "too many log-ins at once").Because(r.Context().Err())
 	}
+	b.mu.Lock()
 	hash, exists := b.users[name]
 	if !exists {
 		hash = b.dummy
 	}
+	b.mu.Unlock()
 	if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil || !exists {
-		return "", fault.New(fault.RequestAuth, "Incorrect username or password")
+		return "", access.Grant{}, fault.New(fault.RequestAuth, "Incorrect username or password")
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !bytes.Equal(b.users[name], hash) {
+		return "", access.Grant{}, fault.New(fault.RequestAuth, "Incorrect username or password") // replaced meanwhile
+	}
 	if len(b.seen) >= b.limit {
 		clear(b.seen)
 	}
-	b.seen[id] = name
-	return name, nil
+	b.seen[b.mac(name, password)] = name
+	return name, b.roles[name], nil
+}
+
+// known finds a pair that was right before.
+func (b *Basic) known(name, password string) (string, access.Grant, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	who, ok := b.seen[b.mac(name, password)]
+	return who, b.roles[who], ok
+}
+
+func (b *Basic) mac(name, password string) [32]byte {
+	mac := hmac.New(sha256.New, b.key[:])
+	fmt.Fprintf(mac, "%d:%s:%s", len(name), name, password)
+	return [32]byte(mac.Sum(nil))
+}
+
+// credentials reads an Authorization header.
+func credentials(header string) (name, password string, err error) {
+	if header == "" {
+		return "", "", fault.New(fault.RequestAuth, "Authorization required")
+	}
+	scheme, text, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", fault.New(fault.RequestInvalid, "Unsupported authorization type %.40q, expected Basic", scheme)
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	name, password, ok := strings.Cut(string(raw), ":")
+	if err != nil || !ok {
+		return "", "", fault.New(fault.RequestInvalid, "Could not decode the authorization header")
+	}
+	return name, password, nil
 }

@@ -8,8 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gorilla/mux"
-
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -36,7 +35,11 @@ type collection struct {
 	absent  bool        // before since, methods that change answer 405, not 404
 	full    bool        // lists show every field, and know no detail
 	shape   *shape
-	filters []recordFilter
+	// What list, show, create, and patch and delete need of the caller. On create, the nodes that the body names need
+	// the right to change.
+	listing, reading, creating, changing access.Right
+	owned                                bool // it has an owner of its own (Owned); else it is its node's
+	filters                              []recordFilter
 	// exclusive are the filters of which one at most may be given.
 	exclusive []string
 	// fresh makes a record with its defaults; nil: an empty one.
@@ -82,7 +85,7 @@ func (c *call) setNode(f *conductor.RecordFilter, id string) error {
 	if _, err := ident(id); err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := c.findNode(id)
 	f.Node = n.UUID
 	return err
 }
@@ -100,14 +103,14 @@ func (a *API) recordRoutes() []route {
 		base := "/v1/" + k.path
 		one := base + "/{record}"
 		if !k.full {
-			rows = append(rows, route{method: get, path: base + "/detail", since: k.since, handle: func(c *call) error { return c.listRecords(k, true, nil) }})
+			rows = append(rows, route{method: get, path: base + "/detail", need: k.listing, since: k.since, handle: func(c *call) error { return c.listRecords(k, true, nil) }})
 		}
 		rows = append(rows,
-			route{method: get, path: base, since: k.since, handle: func(c *call) error { return c.listRecords(k, false, nil) }},
-			route{method: get, path: one, since: k.since, handle: func(c *call) error { return c.showRecord(k) }},
-			k.change(route{method: post, path: base, since: k.since, body: maxBody, handle: func(c *call) error { return c.createRecord(k) }}),
-			k.change(route{method: patch, path: one, since: max(k.since, k.changes), body: maxBody, handle: func(c *call) error { return c.patchRecord(k) }}),
-			k.change(route{method: del, path: one, since: k.since, handle: func(c *call) error { return c.deleteRecord(k) }}),
+			route{method: get, path: base, need: k.listing, since: k.since, handle: func(c *call) error { return c.listRecords(k, false, nil) }},
+			route{method: get, path: one, need: k.reading, record: k, since: k.since, handle: func(c *call) error { return c.showRecord(k) }},
+			k.change(route{method: post, path: base, need: k.creating, since: k.since, body: maxBody, handle: func(c *call) error { return c.createRecord(k) }}),
+			k.change(route{method: patch, path: one, need: k.changing, record: k, since: max(k.since, k.changes), body: maxBody, handle: func(c *call) error { return c.patchRecord(k) }}),
+			k.change(route{method: del, path: one, need: k.changing, record: k, since: k.since, handle: func(c *call) error { return c.deleteRecord(k) }}),
 		)
 	}
 	return append(rows, a.recordsOfNode()...)
@@ -157,8 +160,8 @@ func (a *API) recordsOfNode() []route {
 				})
 			}
 		}
-		rows = append(rows, route{method: http.MethodGet, path: node + l.path, since: l.since, handle: of(false)},
-			route{method: http.MethodGet, path: node + l.path + "/detail", since: l.since, handle: of(true)})
+		rows = append(rows, route{method: http.MethodGet, path: node + l.path, need: k.reading, since: l.since, handle: of(false)},
+			route{method: http.MethodGet, path: node + l.path + "/detail", need: k.reading, since: l.since, handle: of(true)})
 	}
 	return rows
 }
@@ -183,7 +186,7 @@ func (c *call) listRecords(k *collection, detail bool, below func(f *conductor.R
 	if err != nil {
 		return err
 	}
-	filter := conductor.RecordFilter{Limit: p.limit, After: p.marker, SortKey: p.key, Descending: p.down}
+	filter := conductor.RecordFilter{Limit: p.limit, After: p.marker, SortKey: p.key, Descending: p.down, VisibleTo: c.visibleTo(), Owned: k.owned}
 	if err := c.recordFilter(k, q, &filter); err != nil {
 		return err
 	}
@@ -240,7 +243,7 @@ func (c *call) recordFilter(k *collection, q url.Values, to *conductor.RecordFil
 }
 
 // record is the identifier in the path.
-func (c *call) record() (string, error) { return ident(mux.Vars(c.r)["record"]) }
+func (c *call) record() (string, error) { return c.named("record") }
 
 func (c *call) sendRecord(k *collection, status int, r conductor.Record, sel selection) error {
 	text, err := k.shape.encode(k.show(c, r), sel)
@@ -286,6 +289,7 @@ func (c *call) createRecord(k *collection) error {
 	if err != nil {
 		return err
 	}
+	c.refers = k.changing
 	if k.prepare != nil {
 		if err := k.prepare(c, doc); err != nil {
 			return err
@@ -374,9 +378,12 @@ func (d document) head(h *conductor.Head, name string) (bool, error) {
 
 // bodyNode is the node that a body names by UUID: not found it is a wrong request.
 func (c *call) bodyNode(id string) (conductor.NodeID, error) {
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := c.findNode(id)
 	if fault.Is(err, fault.NotFound) {
 		return "", fault.New(fault.RequestInvalid, "Node %s could not be found.", id)
+	}
+	if err == nil && c.refers != "" {
+		err = c.mayOn(c.refers, n)
 	}
 	return n.UUID, err
 }

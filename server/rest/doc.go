@@ -1,8 +1,8 @@
 // Package rest is the operators' API over HTTP: routes, authentication, Ironic's wire to the conductor's domain and
 // back. It decides nothing about nodes; what may happen to one is the conductor's to say.
 //
-// Start at the table in routes.go: what is not in it is not served (safety.md T16). Every request goes through
-// API.ServeHTTP (serve.go); fields are shown and accepted by the tables of shared/api alone, and secrets are masked in
+// Start at the table in routes.go: what is not in it is not served (safety.md T16), and each row names the right that a
+// caller needs (access.go asks server/access). Every request goes through API.ServeHTTP (serve.go); fields are shown and accepted by the tables of shared/api alone, and secrets are masked in
 // mask.go.
 package rest
 
@@ -50,6 +50,7 @@ type Backend interface {
 	DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well int, err error)
 	Treat(ctx context.Context, who conductor.Caller, ident, act string) error
 	OutOfServices
+	Auditor
 }
 
 // Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the

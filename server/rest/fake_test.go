@@ -37,6 +37,14 @@ type backend struct {
 	changed   chan struct{}
 	diagnosis api.Diagnosis
 	treated   []string
+	recorded  []conductor.Audit
+}
+
+func (b *backend) Note(_ context.Context, who conductor.Caller, act string, node conductor.NodeID, detail map[string]any) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recorded = append(b.recorded, conductor.Audit{Actor: who.Name, Request: who.Request, Act: act, Node: node, Detail: detail})
+	return nil
 }
 
 func (b *backend) Diagnose(ctx context.Context, ident string) (api.Diagnosis, error) {
@@ -94,7 +102,10 @@ func (b *backend) Nodes(_ context.Context, f conductor.NodeFilter) ([]conductor.
 			return nil, fault.New(fault.NodeNotFound, "Node %s could not be found.", f.After)
 		}
 	}
-	return slices.Clone(b.nodes[from:min(len(b.nodes), from+f.Limit)]), nil
+	found := slices.DeleteFunc(slices.Clone(b.nodes[from:]), func(n conductor.Node) bool {
+		return f.VisibleTo != "" && n.Owner != f.VisibleTo && n.Lessee != f.VisibleTo
+	})
+	return found[:min(len(found), f.Limit)], nil
 }
 
 func (b *backend) CreateNode(_ context.Context, _ conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error) {

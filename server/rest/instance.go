@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -18,7 +19,7 @@ type OutOfServices interface {
 
 // instanceRoutes are beside Ironic's.
 func instanceRoutes() []route {
-	return []route{{method: http.MethodPut, path: "/v1/nodes/{node}/states/out_of_service", body: maxBody, handle: (*call).outOfService}}
+	return []route{{method: http.MethodPut, path: "/v1/nodes/{node}/states/out_of_service", need: access.NodeProvision, body: maxBody, handle: (*call).outOfService}}
 }
 
 // outOfService takes an operator's word that an active machine does not work.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -29,7 +30,7 @@ func object(m map[string]any) map[string]any {
 	return m
 }
 
-// show is a node as the wire has it, secrets masked.
+// show is a node as the wire has it, secrets masked, and what its lessee is not shown redacted.
 func (c *call) show(n conductor.Node) api.Node {
 	out := c.api.plain(n)
 	out.DriverInfo = c.api.maskInfo(n.Driver, n.DriverInfo)
@@ -58,6 +59,9 @@ func (c *call) show(n conductor.Node) api.Node {
 	out.States = api.LinkPair(c.base, path+"/states")
 	out.Portgroups = api.LinkPair(c.base, path+"/portgroups")
 	out.Volume = api.LinkPair(c.base, path+"/volume")
+	if of := ownersOf(n); c.grant.Stands(of) == access.Lessee {
+		c.api.node.redact(&out, func(field string) bool { return c.grant.Sees(of, field) })
+	}
 	return out
 }
 

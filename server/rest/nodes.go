@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -184,7 +185,7 @@ func (c *call) listNodes(detail bool) error {
 	if err != nil {
 		return err
 	}
-	filter := conductor.NodeFilter{Limit: p.limit, After: conductor.NodeID(p.marker), SortKey: p.key, Descending: p.down, Roots: true}
+	filter := conductor.NodeFilter{Limit: p.limit, After: conductor.NodeID(p.marker), SortKey: p.key, Descending: p.down, Roots: true, VisibleTo: c.visibleTo()}
 	for _, f := range nodeFilters {
 		if !q.Has(f.name) {
 			continue
@@ -223,7 +224,7 @@ func (c *call) nodesOf(f conductor.NodeFilter, q url.Values) ([]conductor.Node, 
 		return nil, nil
 	}
 	if f.Parent != "" && !isUUID(string(f.Parent)) {
-		parent, err := c.api.cfg.Backend.Node(c.r.Context(), string(f.Parent))
+		parent, err := c.findNode(string(f.Parent))
 		if fault.Is(err, fault.NotFound) {
 			return nil, nil
 		}
@@ -281,6 +282,22 @@ func (c *call) createNode() error {
 	if err != nil {
 		return err
 	}
+	if err := c.mayRefer(doc["parent_node"]); err != nil {
+		return err
+	}
+	if c.grant.Project != "" { // what a project's administrator makes is the project's
+		if owner, given := doc["owner"]; given && owner != c.grant.Project {
+			return c.judged("node.set.owner", access.Refused, "")
+		}
+		delete(doc, "owner")
+		if err := c.maySet(conductor.Node{Owner: c.grant.Project}, slices.DeleteFunc(slices.Clone(names), func(f string) bool { return f == "owner" })); err != nil {
+			return err
+		}
+		doc["owner"] = c.grant.Project
+		if !slices.Contains(names, "owner") {
+			names = append(names, "owner")
+		}
+	}
 	n := conductor.Node{DriverInfo: map[string]any{}, Properties: map[string]any{}, InstanceInfo: map[string]any{}, Extra: map[string]any{}}
 	secrets := map[string]string{}
 	if err := c.api.assign(&n, doc, names, secrets); err != nil {
@@ -319,7 +336,19 @@ func (c *call) patchNode() error {
 	if reset && !slices.ContainsFunc(ops, func(o api.PatchOp) bool { return o.Path == "/driver" }) {
 		return fault.New(fault.RequestInvalid, "reset_interfaces is possible only together with a change of /driver")
 	}
+	var unseen error // told after the caller's right to set the field
+	for _, o := range ops {
+		if o.Path == "/parent_node" && unseen == nil {
+			unseen = c.mayRefer(o.Value)
+		}
+	}
 	n, err := c.api.cfg.Backend.UpdateNode(c.r.Context(), c.who, id, func(n *conductor.Node, secrets map[string]string) error {
+		if err := c.maySet(*n, c.api.node.patched(ops)); err != nil {
+			return err
+		}
+		if unseen != nil {
+			return unseen
+		}
 		if n.State == state.Inspecting && c.version >= 39 { // older versions know no wait state, so they may change it here
 			return fault.New(fault.NodeBusy, "Cannot update node %s while it is in state %s.", id, n.State)
 		}

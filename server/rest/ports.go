@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -13,7 +14,8 @@ import (
 // ports is the collection of network cards.
 func ports() *collection {
 	return &collection{
-		kind: conductor.KindPort, path: "ports", since: 1, shape: newShape(api.Port{}, api.PortFields()),
+		kind: conductor.KindPort, path: "ports", since: 1,
+		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: newShape(api.Port{}, api.PortFields()),
 		fresh: func() conductor.Record { return &conductor.Port{PXE: true} },
 		show:  showPort, prepare: preparePort, assign: assignPort,
 		filters: []recordFilter{

@@ -47,6 +47,9 @@ func (b *backend) Records(_ context.Context, kind conductor.Kind, f conductor.Re
 	for _, r := range b.beside[from:] {
 		k, fields := r.Keys(), fieldsOf(r)
 		fits := k.Kind == kind && (f.Node == "" || k.Node == f.Node) && (f.Mark == "" || k.Mark == f.Mark)
+		if at := b.at(string(k.Node)); f.VisibleTo != "" && (at < 0 || b.nodes[at].Owner != f.VisibleTo && b.nodes[at].Lessee != f.VisibleTo) {
+			continue
+		}
 		for name, values := range f.Is {
 			text, _ := fields[name].(string)
 			fits = fits && slices.Contains(values, text)

@@ -28,11 +28,22 @@ func (c *call) validate() error {
 	if err != nil {
 		return err
 	}
+	lessee := false // whom the reasons would tell what the node's record holds
+	if c.grant.Project != "" {
+		n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+		if err != nil {
+			return err
+		}
+		lessee = !c.grant.Sees(ownersOf(n), "driver_info")
+	}
 	answer := map[string]api.Validation{}
 	for _, i := range validated {
 		reason, checked := found[i]
 		if !checked && i != "boot" && i != "deploy" && i != "management" && i != "power" {
 			reason = "not supported"
+		}
+		if lessee && reason != "" && i != "deploy" {
+			reason = redaction
 		}
 		answer[i] = api.Validation{Result: reason == "", Reason: reason}
 	}

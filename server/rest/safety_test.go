@@ -223,7 +223,7 @@ func basic(t *testing.T) *rest.Basic {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := rest.NewBasic(strings.NewReader("# users\n\nann:" + string(hash) + "\nbob:$2y" + string(hash[3:]) + "\n"))
+	b, err := rest.NewBasic(strings.NewReader("# users\n\nann:"+string(hash)+"\nbob:$2y"+string(hash[3:])+"\n"), strings.NewReader("ann:admin\nbob:admin\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestI24_NothingWithoutCredentials(t *testing.T) {
 		t.Errorf("a longer password: %d", w.Code)
 	}
 	for _, file := range []string{"", "ann", "ann:plain", "ann:{SHA}x", ":$2y$05$x"} {
-		if _, err := rest.NewBasic(strings.NewReader(file)); err == nil {
+		if _, err := rest.NewBasic(strings.NewReader(file), strings.NewReader("ann:admin")); err == nil {
 			t.Errorf("the user file %q is accepted", file)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -22,6 +23,8 @@ import (
 type API struct {
 	cfg    Config
 	router *mux.Router
+	open   *mux.Router // of the routes that ask for no credentials: only asked whether it has one
+	told   told
 	cross  *http.CrossOriginProtection
 	hosts  []string // names of this server in links of drivers and conductors
 	sealed map[string]map[string]bool
@@ -39,14 +42,18 @@ func New(cfg Config) *API {
 		a.sealed[d.Name()] = keySet(d)
 	}
 	a.router = mux.NewRouter()
-	a.router.NotFoundHandler = a.serve(route{handle: func(*call) error {
+	a.router.NotFoundHandler = a.serve(route{need: access.Open, handle: func(*call) error {
 		return fault.New(fault.RequestPath, "There is nothing at this path.")
 	}})
-	a.router.MethodNotAllowedHandler = a.serve(route{handle: func(c *call) error {
+	a.router.MethodNotAllowedHandler = a.serve(route{need: access.Open, handle: func(c *call) error {
 		return fault.New(fault.MethodNotAllowed, "%s is not served at %s", c.r.Method, c.r.URL.Path)
 	}})
+	a.open = mux.NewRouter()
 	for _, rt := range a.routes() {
 		a.router.Handle(rt.path, a.serve(rt)).Methods(rt.method)
+		if rt.need == access.Open {
+			a.open.Handle(rt.path, a.router).Methods(rt.method)
+		}
 	}
 	return a
 }
@@ -54,6 +61,8 @@ func New(cfg Config) *API {
 // route is a row of the table in routes.go.
 type route struct {
 	method, path string
+	need         access.Right // what the caller must be granted; a route without is denied
+	record       *collection  // whose record {record} names
 	since        api.Version
 	body         int64 // bytes a request may carry; 0 takes none, < 0 leaves it to the handler
 	handle       func(c *call) error
@@ -61,13 +70,18 @@ type route struct {
 
 // call is one request on its way through a handler.
 type call struct {
-	api     *API
-	w       http.ResponseWriter
-	r       *http.Request
-	version api.Version
-	who     conductor.Caller
-	base    string // scheme and host for links
-	sent    bool   // the status line is out
+	api      *API
+	w        http.ResponseWriter
+	r        *http.Request
+	version  api.Version
+	who      conductor.Caller
+	grant    access.Grant
+	of       *collection // of the route's records
+	refusals []refusal
+	refers   access.Right      // what nodes need that a body names
+	pinned   map[string]string // path variables of objects that access was decided for, as their UUIDs
+	base     string            // scheme and host for links
+	sent     bool              // the status line is out
 }
 
 type contextKey struct{}
@@ -111,13 +125,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(fault.New(fault.RequestForbidden, "a web page of another origin may not change anything here"))
 		return
 	}
-	if path != "/" && path != "/v1" { // discovery is open
-		name, authErr := a.cfg.Auth.Authenticate(r)
+	if !a.open.Match(r, &mux.RouteMatch{}) {
+		name, grant, authErr := a.cfg.Auth.Authenticate(r)
 		if authErr != nil {
 			c.unauthenticated(authErr, a.cfg.Auth.Realm())
 			return
 		}
-		c.who.Name = name
+		c.who.Name, c.grant = name, grant
+		if loginErr := c.login(); loginErr != nil {
+			c.fail(loginErr)
+			return
+		}
 	}
 	if err != nil {
 		c.fail(err)
@@ -126,13 +144,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.router.ServeHTTP(w, r)
 }
 
-// serve wraps the handler of a route: version gate, body bound, error.
+// serve wraps the handler of a route: version gate, access, body bound, error.
 func (a *API) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := r.Context().Value(contextKey{}).(*call)
 		c.w, c.r = w, r // the router's request carries the path variables
 		if rt.since > c.version {
 			c.fail(fault.New(fault.RequestPath, "There is nothing at this path before version %s; %s was asked for.", rt.since, c.version))
+			return
+		}
+		if err := c.permit(rt); err != nil {
+			c.fail(err)
 			return
 		}
 		if rt.body >= 0 {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gorilla/mux"
+
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
@@ -34,6 +36,9 @@ func (c *call) states() error {
 
 // accepted answers 202 with the place where the outcome is to be seen.
 func (c *call) accepted(id string) error {
+	if given := mux.Vars(c.r)["node"]; given != "" {
+		id = given
+	}
 	c.w.Header().Set("Location", c.base+"/v1/nodes/"+id+"/states")
 	return c.empty(http.StatusAccepted)
 }

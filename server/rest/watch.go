@@ -269,7 +269,7 @@ func (c *call) events() error {
 		if id, err = ident(id); err != nil {
 			return err
 		}
-		n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+		n, err := c.findNode(id)
 		if err != nil {
 			return err
 		}
@@ -325,24 +325,24 @@ type stream struct {
 // send tells the changes since the last time. Of a single node every token is told, since its steps may have moved.
 func (s *stream) send(ctx context.Context) (gone bool, err error) {
 	if s.one != "" {
-		n, err := s.api.cfg.Backend.Node(ctx, s.one)
+		n, err := s.findNode(s.one)
 		if fault.Is(err, fault.NotFound) {
 			return true, s.event(api.Event{Node: conductor.NodeID(s.one), Gone: true})
 		}
 		if err != nil {
 			return false, err
 		}
-		return false, s.event(eventOf(n))
+		return false, s.event(s.eventOf(n))
 	}
 	now := map[conductor.NodeID]bool{}
 	for after := conductor.NodeID(""); ; {
-		nodes, err := s.api.cfg.Backend.Nodes(ctx, conductor.NodeFilter{Limit: maxPage, After: after})
+		nodes, err := s.api.cfg.Backend.Nodes(ctx, conductor.NodeFilter{Limit: maxPage, After: after, VisibleTo: s.visibleTo()})
 		if err != nil {
 			return false, err
 		}
 		for _, n := range nodes {
 			now[n.UUID], after = true, n.UUID
-			if e := eventOf(n); s.seen[n.UUID] != e {
+			if e := s.eventOf(n); s.seen[n.UUID] != e {
 				s.seen[n.UUID] = e
 				if err := s.event(e); err != nil {
 					return false, err
@@ -364,9 +364,13 @@ func (s *stream) send(ctx context.Context) (gone bool, err error) {
 	return false, nil
 }
 
-func eventOf(n conductor.Node) api.Event {
-	return api.Event{Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Power: string(n.Power),
+func (c *call) eventOf(n conductor.Node) api.Event {
+	e := api.Event{Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Power: string(n.Power),
 		Maintenance: n.Maintenance, LastError: n.LastError}
+	if e.LastError != "" && !c.grant.Sees(ownersOf(n), "last_error") {
+		e.LastError = redaction
+	}
+	return e
 }
 
 func (s *stream) event(e api.Event) error {

@@ -49,6 +49,13 @@ func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor
 	if f.Mark != "" {
 		and("mark = ?", text(f.Mark))
 	}
+	switch {
+	case f.VisibleTo == "":
+	case f.Owned:
+		and("(coalesce(body ->> '$.owner', '') = ? OR body ->> '$.public' = 1)", text(f.VisibleTo))
+	default:
+		and("node IN (SELECT uuid FROM nodes WHERE "+visible+")", text(f.VisibleTo), text(f.VisibleTo))
+	}
 	for _, name := range slices.Sorted(maps.Keys(f.Is)) {
 		in, values, err := among(name, f.Is[name])
 		if err != nil {

@@ -67,6 +67,9 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 			and(c.column+" = ?", text(c.value))
 		}
 	}
+	if f.VisibleTo != "" {
+		and(visible, text(f.VisibleTo), text(f.VisibleTo))
+	}
 	if f.Group != nil {
 		and("conductor_group = ?", text(*f.Group))
 	}
@@ -143,6 +146,9 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	})
 	return out, err
 }
+
+// visible selects the nodes that a project owns or leases.
+const visible = "(owner = ? OR lessee = ?)"
 
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
