@@ -79,10 +79,13 @@ var floors = map[string]int{
 	"integration/mutants":      10,
 	"integration/ovmf":         10,
 	"integration/safetyreport": 10,
+	"integration/servers":      10,
 
 	"integration/qemu": 11,
 
 	"integration/bmc": 12,
+
+	"integration/differential": 11,
 
 	"integration/control": 13,
 
