@@ -194,7 +194,11 @@ func (s *Side) until(ctx context.Context, l Line) (string, error) {
 
 // Tidy removes what a file of requests left, so that the next begins with an empty server.
 func (s *Side) Tidy(ctx context.Context) error {
-	for _, kind := range []string{"allocations", "nodes", "deploy_templates", "chassis"} {
+	for _, kind := range []string{"maintenance", "allocations", "nodes", "deploy_templates", "chassis"} {
+		maintenance := kind == "maintenance" // in which nearly everything may be removed
+		if maintenance {
+			kind = "nodes"
+		}
 		a, err := s.send(ctx, http.MethodGet, "/v1/"+kind, latest, "")
 		if err != nil {
 			return err
@@ -211,13 +215,14 @@ func (s *Side) Tidy(ctx context.Context) error {
 			return fmt.Errorf("list %s: %w", kind, err)
 		}
 		for _, x := range all {
-			if kind == "nodes" {
+			if maintenance {
 				if _, err := s.send(ctx, http.MethodPut, "/v1/nodes/"+x.UUID+"/maintenance", latest, "{}"); err != nil {
 					return err
 				}
 				if _, err := s.send(ctx, http.MethodPatch, "/v1/nodes/"+x.UUID, latest, `[{"op":"replace","path":"/protected","value":false}]`); err != nil {
 					return err
 				}
+				continue
 			}
 			if err := s.remove(ctx, "/v1/"+kind+"/"+x.UUID); err != nil {
 				return err
