@@ -9,13 +9,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// variable is the environment variable that switches one mutant on.
-const variable = "BESSEMER_MUTANT"
+// Environment variables: one switches a mutant on, the other names a file for the ids of those that were come to.
+const (
+	variable        = "BESSEMER_MUTANT"
+	reachedVariable = "BESSEMER_MUTANTS_REACHED"
+)
 
 // mutant is one change of one guard.
 type mutant struct {
@@ -25,9 +29,12 @@ type mutant struct {
 	fn     string
 	change string // "never: d.ReadOnly"
 	tests  []string
-	only   string
+	only   *regexp.Regexp
 	excuse string // why no test can notice it
 }
+
+// asks tells whether the test is one of those that are to notice the mutant.
+func (m mutant) asks(test string) bool { return m.only.MatchString(test) }
 
 func (m mutant) String() string { return fmt.Sprintf("%s:%d %s %s", m.file, m.line, m.fn, m.change) }
 
@@ -70,11 +77,32 @@ func makeSet(root string, table []guard) (*set, error) {
 			packages[dir] = true
 			s.copies = append(s.copies, copied{path.Join(dir, "zz_mutant.go"), []byte("package " + name + `
 
-import "os"
+import (
+	"os"
+	"sync"
+)
 
-var mutantChosen = os.Getenv("` + variable + `")
+var (
+	mutantChosen   = os.Getenv("` + variable + `")
+	mutantsReached = os.Getenv("` + reachedVariable + `")
+	mutantsSeen    sync.Map
+)
 
-func mutant(id string) bool { return mutantChosen == id }
+func mutant(id string) bool {
+	if mutantsReached != "" {
+		if _, seen := mutantsSeen.LoadOrStore(id, true); !seen {
+			f, err := os.OpenFile(mutantsReached, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			if err == nil {
+				_, err = f.WriteString(id + "\n")
+				f.Close()
+			}
+			if err != nil {
+				panic(err)
+			}
+		}
+	}
+	return mutantChosen == id
+}
 `)})
 		}
 	}
@@ -109,6 +137,7 @@ type mutation struct {
 	fset  *token.FileSet
 	text  []byte
 	guard guard
+	only  *regexp.Regexp // the guard's
 	fn    string
 	edits []edit
 }
@@ -122,6 +151,10 @@ func (s *set) mutate(file string, text []byte, table []guard) ([]byte, string, e
 	}
 	m := &mutation{set: s, fset: fset, text: text}
 	for _, g := range table {
+		only, err := regexp.Compile(g.only)
+		if err != nil {
+			return nil, "", err
+		}
 		for _, want := range g.funcs {
 			found := false
 			for _, decl := range tree.Decls {
@@ -129,7 +162,7 @@ func (s *set) mutate(file string, text []byte, table []guard) ([]byte, string, e
 				if !ok || fn.Name.Name != want || fn.Body == nil {
 					continue
 				}
-				found, m.guard, m.fn = true, g, want
+				found, m.guard, m.only, m.fn = true, g, only, want
 				m.block(fn.Body, fn.Type)
 			}
 			if !found {
@@ -144,7 +177,7 @@ func (s *set) mutate(file string, text []byte, table []guard) ([]byte, string, e
 func (m *mutation) add(at ast.Node, format string, args ...any) string {
 	id := strconv.Itoa(len(m.set.mutants) + 1)
 	m.set.mutants = append(m.set.mutants, mutant{
-		id: id, file: m.guard.file, line: m.fset.Position(at.Pos()).Line, fn: m.fn, change: fmt.Sprintf(format, args...), tests: m.guard.tests, only: m.guard.only,
+		id: id, file: m.guard.file, line: m.fset.Position(at.Pos()).Line, fn: m.fn, change: fmt.Sprintf(format, args...), tests: m.guard.tests, only: m.only,
 	})
 	return fmt.Sprintf("mutant(%q)", id)
 }
