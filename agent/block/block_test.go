@@ -51,7 +51,7 @@ func tree(files map[string]string) fs.FS {
 	return m
 }
 
-func TestClassOfOddPaths(t *testing.T) {
+func TestI01_ClassOfOddPaths(t *testing.T) {
 	for name, c := range map[string]struct {
 		files map[string]string
 		disk  string
@@ -81,6 +81,35 @@ func TestClassOfOddPaths(t *testing.T) {
 			"sys/block/nvme0n1/device/nvme0/transport": "pcie\n",
 			"sys/block/nvme0n1/device/nvme1/transport": "pcie\n",
 		}, "nvme0n1", inventory.NVMePCIe},
+		"fibre channel through a virtual port": {map[string]string{
+			"sys/block/sda": "-> ../devices/pci0000:00/host0/vport-0:0-1/host1/end_device-1:0/target1:0:0/1:0:0:0/block/sda",
+			"sys/devices/pci0000:00/host0/vport-0:0-1/host1/end_device-1:0/target1:0:0/1:0:0:0/block/sda/size": "8\n",
+		}, "sda", inventory.FC},
+		"RAID card behind segments that look like a host or a number": {map[string]string{
+			"sys/block/sda": "-> ../devices/7/hostess/host0/target0:2:0/0:2:0:0/block/sda",
+			"sys/devices/7/hostess/host0/target0:2:0/0:2:0:0/block/sda/size": "8\n",
+			"sys/class/scsi_host/host0/proc_name":                            "megaraid_sas\n",
+		}, "sda", inventory.SAS},
+		"segments that begin like a kind of path but have no number": {map[string]string{
+			"sys/block/sda": "-> ../devices/virtio/virtiofs/virtio-7/virtio.7/block/sda", "sys/devices/virtio/virtiofs/virtio-7/virtio.7/block/sda/size": "8\n",
+		}, "sda", inventory.ClassUnknown},
+		"array's file on a disk that is none": {map[string]string{"sys/block/sda/size": "8\n", "sys/block/sda/md/array_state": "clean\n"}, "sda", inventory.ClassUnknown},
+		"array that is not set up":            {map[string]string{"sys/block/md0/size": "8\n"}, "md0", inventory.ClassUnknown},
+		"NVMe over a path that does not tell": {map[string]string{
+			"sys/block/nvme0n1/size":                   "8\n",
+			"sys/block/nvme0n1/device/nvme0/transport": "pcie\n",
+			"sys/block/nvme0n1/device/nvme1/state":     "live\n",
+		}, "nvme0n1", inventory.NVMeOF},
+		"NVMe whose subsystem holds more than controllers": {map[string]string{
+			"sys/block/nvme0n1/size":                   "8\n",
+			"sys/block/nvme0n1/device/nvme0/transport": "pcie\n",
+			"sys/block/nvme0n1/device/power/control":   "auto\n",
+		}, "nvme0n1", inventory.NVMePCIe},
+		"NVMe on a controller that is reached over a network": {map[string]string{
+			"sys/block/nvme0n1/size":                   "8\n",
+			"sys/block/nvme0n1/device/transport":       "tcp\n",
+			"sys/block/nvme0n1/device/nvme0/transport": "pcie\n",
+		}, "nvme0n1", inventory.NVMeOF},
 		"NVMe that does not tell":  {map[string]string{"sys/block/nvme0n1/size": "8\n"}, "nvme0n1", inventory.ClassUnknown},
 		"eMMC":                     {map[string]string{"sys/block/mmcblk0/size": "8\n", "sys/block/mmcblk0/device/type": "MMC\n"}, "mmcblk0", inventory.EMMC},
 		"SD card":                  {map[string]string{"sys/block/mmcblk0/size": "8\n", "sys/block/mmcblk0/device/type": "SD\n"}, "mmcblk0", inventory.ClassUnknown},

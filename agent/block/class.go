@@ -84,11 +84,7 @@ func (r Reader) transports(dir string) []string {
 	entries, _ := fs.ReadDir(r.root, dir+"/device")
 	for _, e := range entries {
 		if controllerName.MatchString(e.Name()) {
-			t := r.value(path.Join(dir, "device", e.Name(), "transport"))
-			if t == "" {
-				t = "unreadable"
-			}
-			out = append(out, t)
+			out = append(out, r.value(path.Join(dir, "device", e.Name(), "transport"))) // "", which is not local, when it can't be read
 		}
 	}
 	return out

@@ -173,7 +173,7 @@ func (m Memory) Untold() []Ended {
 	var out []Ended
 	for _, id := range m.order {
 		c := m.claims[id]
-		if to, ok := NextMark(c.mark, MarkRestart); !ok || to != MarkEnded {
+		if to, _ := NextMark(c.mark, MarkRestart); to != MarkEnded {
 			continue
 		}
 		if c.ended == nil {

@@ -167,7 +167,7 @@ func (d *decider) stepEnded(e StepEnded) {
 		return
 	case inBand && r.State == StepOffered && e.Outcome == api.Interrupted:
 		// The agent died between its journal and our answer: it never ran.
-	case inBand && !same(r.Nonce, e.Nonce):
+	case !same(r.Nonce, e.Nonce): // out of band both are ""
 		d.Refuse = fault.New(fault.StepNotOffered, "the step was started by another claim").At(string(d.n.UUID), r.Step.Name)
 		return
 	case r.State != StepStarted:
@@ -242,12 +242,7 @@ func (d *decider) again(r StepRecord) {
 		ID: step.ID(d.s.NewID()), Node: r.Node, Run: r.Run, Order: r.Order, Attempt: r.Attempt + 1,
 		Step: r.Step, Args: r.Args, State: StepPlanned, Resume: cameTo(r),
 	})
-	slices.SortStableFunc(d.s.Steps, func(a, b StepRecord) int {
-		if a.Order != b.Order {
-			return a.Order - b.Order
-		}
-		return a.Attempt - b.Attempt
-	})
+	slices.SortStableFunc(d.s.Steps, func(a, b StepRecord) int { return a.Order - b.Order }) // behind the attempt before
 	d.next()
 }
 

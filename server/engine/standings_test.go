@@ -33,6 +33,9 @@ func TestI18_WhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
 	}
 	s := &standings{m: map[conductor.NodeID]*standing{}}
 	_, _, fill := s.get("n")
+	if _, _, too := s.get("n"); too != fill {
+		t.Error("of two who read at once one may not keep what it finds")
+	}
 	s.put("n", fill, old, true)
 	s.begin("n")
 	if _, known, fill := s.get("n"); known || fill != nil {

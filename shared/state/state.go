@@ -244,6 +244,6 @@ func All() []State {
 // Destroys tells whether data on the node's disks may be destroyed in this state (safety.md I1): only while a clean
 // or deploy flow is at work.
 func Destroys(s State) bool {
-	f, ok := FlowOf(s)
-	return ok && (f.Flow == Clean || f.Flow == Deploy) && s != f.Held
+	f, _ := FlowOf(s) // a state of no flow has none of these
+	return (f.Flow == Clean || f.Flow == Deploy) && s != f.Held
 }
