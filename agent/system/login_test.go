@@ -1,12 +1,15 @@
 package system
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bessemer-metal/bessemer/shared/crypt"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -99,5 +102,60 @@ func TestAdmitRefusals(t *testing.T) {
 		if err := (RescueLogin{root}).Admit(t.Context(), hash); !fault.Has(err, fault.StepArgument) {
 			t.Errorf("%q: %v", hash, err)
 		}
+	}
+}
+
+// On a real terminal the name that is typed is seen, and the password is not; the terminal is as before afterwards.
+func TestI22_TheTerminalHidesThePassword(t *testing.T) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	fd := int(master.Fd())
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	console, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer console.Close()
+	was, err := unix.IoctlGetTermios(int(console.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := rescued(t, "canary")
+	done := make(chan error, 1)
+	go func() { done <- login(root, console, console, func(time.Duration) {}) }()
+	var seen strings.Builder
+	until := func(prompt string) {
+		t.Helper()
+		for b := make([]byte, 256); !strings.HasSuffix(strings.TrimRight(seen.String(), " "), prompt); {
+			n, err := master.Read(b)
+			if err != nil {
+				t.Fatalf("after %q: %v", seen.String(), err)
+			}
+			seen.Write(b[:n])
+		}
+	}
+	for _, say := range []struct{ prompt, answer string }{{"(rescue):", "rescue"}, {"password:", "canary"}} {
+		until(say.prompt)
+		if _, err := master.WriteString(say.answer + "\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if text := seen.String(); !strings.Contains(text, "): rescue") || strings.Contains(text, "canary") {
+		t.Errorf("the terminal shows %q", text)
+	}
+	if is, err := unix.IoctlGetTermios(int(console.Fd()), unix.TCGETS); err != nil || is.Lflag != was.Lflag {
+		t.Errorf("the terminal was left with %v instead of %v: %v", is.Lflag, was.Lflag, err)
 	}
 }

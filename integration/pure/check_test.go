@@ -100,9 +100,10 @@ func (w *world) committed(i int, old, now *row, e conductor.Event) {
 	}
 	w.results(i, old, now, e)
 	w.order(i, now)
+	w.instances(i, now)
 	w.deadlines(i, old, now, e)
 	if f, g := old.node.Flow, n.Flow; f != nil && f.Phase != conductor.PhaseEnded && g.Run != f.Run {
-		if v, ok := e.(conductor.VerbAsked); !ok || v.Ask.Verb != state.VerbDelete {
+		if v, ok := e.(conductor.VerbAsked); !ok || v.Ask.Verb != state.VerbDelete && v.Ask.Verb != state.VerbService {
 			w.breaks("I13", "%T replaces the open work %s of node %d", e, f.Run, i)
 		}
 	}
@@ -157,12 +158,36 @@ func (w *world) order(i int, now *row) {
 		w.breaks("I16", "%d steps of node %d are open", open, i)
 	}
 	s := now.node.State
-	if s == state.Available && f.Phase == conductor.PhaseEnded && f.Flow == state.Clean || s == state.Active && f.Phase == conductor.PhaseEnded && f.Flow == state.Deploy {
+	served := s == state.Active && f.Phase == conductor.PhaseEnded && f.Flow == state.Service && !f.Aborting
+	if served || s == state.Available && f.Phase == conductor.PhaseEnded && f.Flow == state.Clean || s == state.Active && f.Phase == conductor.PhaseEnded && f.Flow == state.Deploy {
 		for _, r := range all {
 			if !done[r.Order] {
 				w.breaks("I10", "node %d is %s without step %s, which is %s", i, s, r.ID, r.State)
 			}
 		}
+	}
+}
+
+// instances checks what holds of a machine with an instance: no step of its flows may write to a disk (I1), and what a
+// person could log in to runs nothing else (I18). An active node has no agent that is still admitted.
+func (w *world) instances(i int, now *row) {
+	rescued := map[uint64]bool{}
+	for _, r := range now.steps {
+		if r.Step.Name == "rescue.finalize_rescue" && !r.Started.IsZero() {
+			rescued[r.Generation] = true
+		}
+	}
+	f := now.node.Flow
+	for _, r := range now.steps {
+		if r.Generation > 0 && rescued[r.Generation] && r.Step.Name != "rescue.finalize_rescue" {
+			w.breaks("I18", "step %s of node %d is given to the ramdisk of a rescue, boot %d", r.ID, i, r.Generation)
+		}
+		if f != nil && r.Run == f.Run && r.Step.Touches != step.Nothing && r.State != conductor.StepPlanned && f.Flow != state.Clean && f.Flow != state.Deploy {
+			w.breaks("I1", "step %s of node %d is %s in a flow of %s", r.ID, i, r.State, f.Flow)
+		}
+	}
+	if b := now.node.Boot; now.node.State == state.Active && b != nil && !b.Ended {
+		w.breaks("I18", "node %d is active, and the agent of boot %d is still admitted", i, b.Generation)
 	}
 }
 
@@ -259,6 +284,9 @@ func (w *world) acting(i int, a *act) {
 	}
 	if !stored {
 		w.breaks("I11", "the act %s of node %d is not in the store", a.effect.Kind, i)
+	}
+	if n := w.db.rows[i].node; n.Flow != nil && n.Flow.Run == a.effect.Run && n.Flow.Flow == state.Adopt && a.effect.Kind != conductor.EffectVerify {
+		w.breaks("I1", "the adoption of node %d does %s to the machine", i, a.effect.Kind)
 	}
 	if len(a.todo) == 0 || a.todo[0] != reachOff && a.todo[0] != reachSoft {
 		return
@@ -357,6 +385,7 @@ func (w *world) reuse(i int) {
 		name := map[state.State]string{
 			state.Enroll: "manage", state.Manageable: "provide", state.CleanFail: "manage", state.InspectFail: "manage",
 			state.Available: "manage", state.Active: "delete", state.DeployFail: "delete", state.Error: "delete",
+			state.Rescue: "unrescue", state.RescueFail: "unrescue", state.UnrescueFail: "delete", state.ServiceFail: "abort", state.AdoptFail: "manage",
 		}[n.State]
 		if n.Maintenance {
 			w.maintain(i)

@@ -403,6 +403,8 @@ func verbOf(name string) state.Event {
 	switch name {
 	case "out-of-band clean", "long clean", "wrong clean":
 		return state.VerbClean
+	case "long service", "out-of-band service", "destructive service":
+		return state.VerbService
 	}
 	return state.Event(name)
 }

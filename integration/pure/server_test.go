@@ -349,7 +349,14 @@ func (w *world) tickServer() {
 
 // The operator.
 
-var operatorVerbs = []string{"manage", "provide", "clean", "inspect", "deploy", "rebuild", "delete", "out-of-band clean", "long clean", "wrong clean"}
+var operatorVerbs = []string{"manage", "provide", "clean", "inspect", "deploy", "rebuild", "delete", "out-of-band clean", "long clean", "wrong clean",
+	"adopt", "service", "long service", "out-of-band service", "destructive service", "rescue", "unrescue"}
+
+// blink is a service step that the ramdisk offers beside the stock ones.
+var blink = step.Step{Name: "vendor.blink", Where: step.InBand, Priority: map[state.Flow]int{state.Service: 0}, Repeat: step.Again, Timeout: 10 * time.Minute}
+
+// offered is what the ramdisk's agent says that it can do.
+var offered = append(slices.Clone(catalog.InBand), blink)
 
 func provision(name string) conductor.Provision {
 	switch name {
@@ -361,6 +368,14 @@ func provision(name string) conductor.Provision {
 		return conductor.Provision{Verb: "clean", CleanSteps: []step.Wanted{{Name: "deploy.erase_devices_metadata"}, {Name: "nobody.knows_this"}}}
 	case "clean":
 		return conductor.Provision{Verb: "clean", CleanSteps: []step.Wanted{{Name: "deploy.erase_devices_metadata"}}}
+	case "service":
+		return conductor.Provision{Verb: "service", ServiceSteps: []step.Wanted{{Name: "vendor.blink"}}}
+	case "long service":
+		return conductor.Provision{Verb: "service", ServiceSteps: []step.Wanted{{Name: "management.reset_bmc"}, {Name: "vendor.blink"}, {Name: "bios.factory_reset"}, {Name: "vendor.blink"}}}
+	case "out-of-band service":
+		return conductor.Provision{Verb: "service", NoRamdisk: true, ServiceSteps: []step.Wanted{{Name: "management.reset_bmc"}, {Name: "management.clear_job_queue"}}}
+	case "destructive service":
+		return conductor.Provision{Verb: "service", ServiceSteps: []step.Wanted{{Name: "vendor.blink"}, {Name: "deploy.erase_devices"}}}
 	}
 	return conductor.Provision{Verb: verbOf(name)}
 }
@@ -459,7 +474,7 @@ func (s *server) serve(p *packet) any {
 			if w.without.emptyIsCutOff {
 				s.emptyCounts(i)
 			}
-			if err := s.as(p, conductor.AgentReady{Steps: catalog.InBand}); err != nil {
+			if err := s.as(p, conductor.AgentReady{Steps: offered}); err != nil {
 				return refusal{p.call, err}
 			}
 		} else if f := w.db.rows[i].node.Flow; f != nil && f.Phase == conductor.PhaseBeat {

@@ -12,7 +12,9 @@ import (
 var scripts = map[string][]turn{
 	"cleaned and deployed": {ask(0, "provide"), ask(1, "long clean"), wait(75), ask(0, "deploy"), ask(1, "inspect"), wait(55)},
 	"aborted and deleted":  {ask(0, "provide"), ask(1, "provide"), wait(26), {Kind: abort, A: 0}, wait(4), {Kind: power, A: 1, B: 1}, wait(30), ask(0, "manage"), wait(10)},
-	"out of band":          {ask(0, "out-of-band clean"), ask(1, "clean"), wait(50), {Kind: power, A: 0, B: 2}, wait(20)},
+	"served and rescued": {ask(0, "inspect"), ask(1, "inspect"), wait(30), ask(0, "adopt"), ask(1, "adopt"), wait(4), ask(0, "long service"), ask(1, "rescue"), wait(45),
+		ask(1, "unrescue"), ask(0, "out-of-band service"), wait(12)},
+	"out of band": {ask(0, "out-of-band clean"), ask(1, "clean"), wait(50), {Kind: power, A: 0, B: 2}, wait(20)},
 }
 
 func ask(node uint16, name string) turn {

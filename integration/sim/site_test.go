@@ -56,6 +56,8 @@ type site struct {
 	work func(ctx context.Context, m *machine, name string, c step.Call) error
 	// clock is the machines' own; nil is the bubble's.
 	clock func() time.Time
+	// offers are steps that the ramdisk offers beside the stock ones; set before it boots.
+	offers []step.Step
 	// executed is every step id that any machine began to work on, in order.
 	executed []string
 
@@ -241,7 +243,7 @@ type machine struct {
 	trouble []string
 }
 
-func (m *machine) Steps() []step.Step { return catalog.InBand }
+func (m *machine) Steps() []step.Step { return slices.Concat(catalog.InBand, m.s.offers) }
 
 // Run is the hardware managers: it keeps the ledger of what was begun.
 func (m *machine) Run(ctx context.Context, name string, c step.Call) (step.Result, error) {
