@@ -86,8 +86,10 @@ func login(root string, in io.Reader, out io.Writer, wait func(time.Duration)) e
 		if err != nil {
 			return err
 		}
-		fmt.Fprint(out, "password: ")
-		password, err := secretly(in, func() (string, error) { return line(lines) })
+		password, err := secretly(in, func() (string, error) {
+			fmt.Fprint(out, "password: ") // only now: who types at once is not shown either
+			return line(lines)
+		})
 		fmt.Fprintln(out)
 		if err != nil {
 			return err
