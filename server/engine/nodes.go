@@ -170,6 +170,9 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		if err != nil {
 			return err
 		}
+		if err := mayChange(n); err != nil && !n.Maintenance { // told before what is wrong with the change, as upstream does
+			return err
+		}
 		was, err := deepCopy(n)
 		if err != nil {
 			return err
