@@ -285,7 +285,7 @@ func (w *world) acting(i int, a *act) {
 	if !stored {
 		w.breaks("I11", "the act %s of node %d is not in the store", a.effect.Kind, i)
 	}
-	if n := w.db.rows[i].node; n.Flow != nil && n.Flow.Run == a.effect.Run && n.Flow.Flow == state.Adopt && a.effect.Kind != conductor.EffectVerify {
+	if n := w.db.rows[i].node; n.Flow != nil && n.Flow.Flow == state.Adopt && n.Flow.Phase != conductor.PhaseEnded && n.Flow.Run == a.effect.Run && a.effect.Kind != conductor.EffectVerify {
 		w.breaks("I1", "the adoption of node %d does %s to the machine", i, a.effect.Kind)
 	}
 	if len(a.todo) == 0 || a.todo[0] != reachOff && a.todo[0] != reachSoft {

@@ -32,7 +32,7 @@ func TestI01_I08_I09_I10_I11_I12_I13_I14_I17_I18_F16_F40_EachRuleIsNeeded(t *tes
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			const enough = 600
+			const enough = 2000
 			for seed := uint64(1); seed <= enough; seed++ {
 				f := try(seed, c.without, c.breaks, c.often...)
 				if f == nil {

@@ -87,6 +87,9 @@ func (d *decider) serviceAbandoned(e VerbAsked) {
 	booted := f != nil && f.Flow == state.Service && f.Booted && d.n.Unverified == nil
 	if !booted {
 		if d.enter(state.VerbAbort) {
+			if f != nil && f.Flow == state.Service {
+				f.Aborting = true // it did not come to its end
+			}
 			d.n.Target = ""
 			d.lastError(fault.New(fault.FlowAborted, "Service was aborted by request."))
 		}
