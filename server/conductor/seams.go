@@ -63,6 +63,8 @@ type Tx interface {
 	PutDefault(d Default) error                  // insert or replace by all but Value; a node's go with the node
 	DeleteDefault(d Default) error               // may be called again
 
+	Journal
+
 	Setting(key string) (string, error) // "" when unset
 	PutSetting(key, value string) error
 }
@@ -88,7 +90,8 @@ type NodeFilter struct {
 	Associated    *bool
 	Maintenance   *bool
 	Retired       *bool
-	VisibleTo     string // only what this project owns or leases; "" is all
+	IDs           []string // UUIDs and names; nil is all
+	VisibleTo     string   // only what this project owns or leases; "" is all
 	After         NodeID
 	Limit         int
 	SortKey       string // "" is order of creation; a column of Ironic's list

@@ -88,6 +88,7 @@ var expected = map[string]least{
 	"GET /v1/conductors/{host}":           {system: observer, project: observer},
 	"GET /v1/doctor":                      {system: observer},
 	"GET /v1/events":                      {system: observer, project: observer},
+	"POST /v1/nodes:batchGet":             {system: observer, project: observer},
 	"GET /v1/default_config":              {system: observer},
 	"PUT /v1/default_config":              {system: operator},
 	"DELETE /v1/default_config":           {system: operator},

@@ -51,6 +51,7 @@ type Backend interface {
 	Treat(ctx context.Context, who conductor.Caller, ident, act string) error
 	OutOfServices
 	Auditor
+	Journal
 }
 
 // Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the

@@ -38,6 +38,32 @@ type backend struct {
 	diagnosis api.Diagnosis
 	treated   []string
 	recorded  []conductor.Audit
+	journal   []conductor.Change
+	pruned    int64 // entries of the journal up to here are gone
+}
+
+// Changes reads the journal that the test writes.
+func (b *backend) Changes(_ context.Context, f conductor.ChangeFilter) (out []conductor.Change, pos conductor.Position, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pos = conductor.Position{First: b.pruned, Last: int64(len(b.journal)), Upto: max(f.After, int64(len(b.journal)))}
+	for i, c := range b.journal {
+		mine := f.VisibleTo == "" || slices.Contains([]string{c.Owner, c.Lessee, c.WasOwner, c.WasLessee}, f.VisibleTo)
+		newer := slices.ContainsFunc(b.journal[i+1:], func(d conductor.Change) bool { return d.Node == c.Node })
+		if c.Seq > f.After && mine && (c.Told || !f.Told) && (f.Node == "" || f.Node == c.Node) && !(f.Newest && newer) {
+			if out = append(out, c); len(out) == f.Limit {
+				pos.Upto = c.Seq
+				break
+			}
+		}
+	}
+	return out, pos, nil
+}
+
+// changes appends to the journal how a node is now, or that it is gone. The caller holds the lock.
+func (b *backend) changes(n conductor.Node, gone bool) {
+	b.journal = append(b.journal, conductor.Change{Seq: int64(len(b.journal) + 1), Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Power: n.Power,
+		Maintenance: n.Maintenance, LastError: n.LastError, Gone: gone, Told: true, Owner: n.Owner, Lessee: n.Lessee, WasOwner: n.Owner, WasLessee: n.Lessee})
 }
 
 func (b *backend) Note(_ context.Context, who conductor.Caller, act string, node conductor.NodeID, detail map[string]any) error {
@@ -103,7 +129,7 @@ func (b *backend) Nodes(_ context.Context, f conductor.NodeFilter) ([]conductor.
 		}
 	}
 	found := slices.DeleteFunc(slices.Clone(b.nodes[from:]), func(n conductor.Node) bool {
-		return f.VisibleTo != "" && n.Owner != f.VisibleTo && n.Lessee != f.VisibleTo
+		return f.IDs != nil && !slices.Contains(f.IDs, string(n.UUID)) && !slices.Contains(f.IDs, n.Name) || f.VisibleTo != "" && n.Owner != f.VisibleTo && n.Lessee != f.VisibleTo
 	})
 	return found[:min(len(found), f.Limit)], nil
 }

@@ -173,6 +173,9 @@ func (c *call) next(p page, count int, marker string) string {
 }
 
 func (c *call) listNodes(detail bool) error {
+	if c.r.URL.Query().Has("changed_since") {
+		return c.listChanged(detail)
+	}
 	known := pageArguments()
 	for _, f := range nodeFilters {
 		known = append(known, f.name)

@@ -56,9 +56,9 @@ func (a *API) routes() []route {
 		{method: get, path: node + "/doctor", need: access.NodeInside, handle: (*call).diagnose},
 		{method: post, path: node + "/doctor", need: access.NodeManage, body: maxBody, handle: (*call).treat},
 		{method: get, path: "/v1/doctor", need: access.ServerDoctor, handle: (*call).doctor},
-		{method: get, path: "/v1/events", need: access.EventsRead, handle: (*call).events},
 		{method: get, path: "/v1/drivers/{driver}/steps", need: access.ServerRead, handle: (*call).driverSteps},
 	}
+	rows = append(rows, changeRoutes()...)
 	rows = append(rows, a.recordRoutes()...)
 	rows = append(rows, instanceRoutes()...)
 	if a.cfg.Images != nil {

@@ -2,9 +2,7 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -19,13 +17,11 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// What one watches a node by: its steps, its agent's log, its changes.
+// What one watches a node by: its steps and its agent's log; events.go has its changes.
 
 const (
-	keepAlive  = 15 * time.Second // between signs of life on a quiet stream
 	logPoll    = time.Second      // how often a followed log is looked at
 	streamSlow = 30 * time.Second // how long a client may take to read what is sent
-	settle     = 500 * time.Millisecond
 )
 
 func (c *call) steps() error {
@@ -255,136 +251,4 @@ type patientWriter struct{ c *call }
 func (p patientWriter) Write(b []byte) (int, error) {
 	p.c.patience()
 	return p.c.w.Write(b)
-}
-
-// events streams changes: with node= those of one node, else of all.
-func (c *call) events() error {
-	q, err := c.query("node")
-	if err != nil {
-		return err
-	}
-	id := q.Get("node")
-	s := &stream{call: c, seen: map[conductor.NodeID]api.Event{}}
-	if id != "" {
-		if id, err = ident(id); err != nil {
-			return err
-		}
-		n, err := c.findNode(id)
-		if err != nil {
-			return err
-		}
-		s.one = string(n.UUID)
-	}
-	ctx := c.r.Context()
-	changed := c.api.cfg.Backend.Watch(ctx, s.one)
-	c.w.Header().Set("Content-Type", "text/event-stream")
-	c.sent = true
-	c.w.WriteHeader(http.StatusOK)
-	c.patience()
-	_ = http.NewResponseController(c.w).Flush()
-	alive := time.NewTicker(keepAlive)
-	defer alive.Stop()
-	for {
-		if gone, err := s.send(ctx); err != nil || gone {
-			return c.late(err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case _, open := <-changed:
-			if !open {
-				return nil
-			}
-		case <-alive.C:
-			if err := s.write(": alive\n\n"); err != nil {
-				return c.late(err)
-			}
-			continue
-		}
-		if s.one != "" {
-			continue
-		}
-		// Whoever watches a fleet is told twice a second at most.
-		timer := time.NewTimer(settle)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
-}
-
-// stream is one watcher's connection.
-type stream struct {
-	*call
-	one  string // the node watched; "" is all
-	seen map[conductor.NodeID]api.Event
-}
-
-// send tells the changes since the last time. Of a single node every token is told, since its steps may have moved.
-func (s *stream) send(ctx context.Context) (gone bool, err error) {
-	if s.one != "" {
-		n, err := s.findNode(s.one)
-		if fault.Is(err, fault.NotFound) {
-			return true, s.event(api.Event{Node: conductor.NodeID(s.one), Gone: true})
-		}
-		if err != nil {
-			return false, err
-		}
-		return false, s.event(s.eventOf(n))
-	}
-	now := map[conductor.NodeID]bool{}
-	for after := conductor.NodeID(""); ; {
-		nodes, err := s.api.cfg.Backend.Nodes(ctx, conductor.NodeFilter{Limit: maxPage, After: after, VisibleTo: s.visibleTo()})
-		if err != nil {
-			return false, err
-		}
-		for _, n := range nodes {
-			now[n.UUID], after = true, n.UUID
-			if e := s.eventOf(n); s.seen[n.UUID] != e {
-				s.seen[n.UUID] = e
-				if err := s.event(e); err != nil {
-					return false, err
-				}
-			}
-		}
-		if len(nodes) < maxPage {
-			break
-		}
-	}
-	for id := range s.seen {
-		if !now[id] {
-			delete(s.seen, id)
-			if err := s.event(api.Event{Node: id, Gone: true}); err != nil {
-				return false, err
-			}
-		}
-	}
-	return false, nil
-}
-
-func (c *call) eventOf(n conductor.Node) api.Event {
-	e := api.Event{Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Power: string(n.Power),
-		Maintenance: n.Maintenance, LastError: n.LastError}
-	if e.LastError != "" && !c.grant.Sees(ownersOf(n), "last_error") {
-		e.LastError = redaction
-	}
-	return e
-}
-
-func (s *stream) event(e api.Event) error {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
-	}
-	return s.write("event: node\ndata: " + string(text) + "\n\n")
-}
-
-func (s *stream) write(text string) error {
-	s.patience()
-	if _, err := io.WriteString(s.w, text); err != nil {
-		return err
-	}
-	return http.NewResponseController(s.w).Flush()
 }

@@ -87,6 +87,7 @@ func line(t *testing.T, r *bufio.Reader, want string) string {
 func (s *server) change(edit func(*conductor.Node)) {
 	s.mu.Lock()
 	edit(&s.nodes[0])
+	s.changes(s.nodes[0], false)
 	s.mu.Unlock()
 	s.changed <- struct{}{}
 }
@@ -105,6 +106,7 @@ func TestEventsOfOneNode(t *testing.T) {
 		}
 	}
 	s.mu.Lock()
+	s.changes(s.nodes[0], true)
 	s.nodes = nil
 	s.mu.Unlock()
 	s.changed <- struct{}{}

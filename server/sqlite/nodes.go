@@ -67,6 +67,13 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 			and(c.column+" = ?", text(c.value))
 		}
 	}
+	if f.IDs != nil {
+		ids, err := encode("list of ids", f.IDs)
+		if err != nil {
+			return nil, err
+		}
+		and("(uuid IN (SELECT value FROM json_each(?)) OR name IN (SELECT value FROM json_each(?)))", ids, ids)
+	}
 	if f.VisibleTo != "" {
 		and(visible, text(f.VisibleTo), text(f.VisibleTo))
 	}

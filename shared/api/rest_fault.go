@@ -48,6 +48,8 @@ func Status(f *fault.Fault) int {
 	switch f.Reason {
 	case fault.RequestVersion:
 		return http.StatusNotAcceptable
+	case fault.CursorLost:
+		return http.StatusGone
 	case fault.MethodNotAllowed:
 		return http.StatusMethodNotAllowed
 	case fault.RequestTooLarge:

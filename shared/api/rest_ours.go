@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -18,7 +19,10 @@ import (
 //	GET    /v1/nodes/{node}/history?more=true                   HistoryMore in each entry
 //	GET    /v1/doctor, /v1/nodes/{node}/doctor                  Doctor, Diagnosis: what is wrong, what leads on
 //	POST   /v1/nodes/{node}/doctor                              Treatment: takes one of the Diagnosis's exits; 202
-//	GET    /v1/events?node=                                     server-sent events: "node" with an Event
+//	GET    /v1/events?node=&cursor=                             server-sent events: "node" with an Event; the id of each is a
+//	                                                            cursor (Last-Event-ID); "reset" when it was too old
+//	GET    /v1/nodes?changed_since=CURSOR                       ChangedNodes: what has changed since; empty begins with all
+//	POST   /v1/nodes:batchGet                                   BatchOfNodes, of a body with ids and fields
 //	GET    /v1/drivers/{driver}/steps                           StepList: what its nodes may be asked for
 //	GET    /v1/images, GET|PUT|DELETE /v1/images/{name}         the image store; PUT's body is the image
 
@@ -209,7 +213,22 @@ type StepList struct {
 	Steps []step.Step `json:"steps"`
 }
 
-// Event tells that a node changed. Changes in quick succession come as one event; after Gone there is no such node.
+// ChangedNodes is GET /v1/nodes?changed_since=. A node may be told again that has not changed; none that has is left
+// out. Cursor is where the next request goes on, at once when there is More.
+type ChangedNodes struct {
+	Nodes  []json.RawMessage `json:"nodes"` // a Node each, in the order of their last change
+	Gone   []string          `json:"gone"`  // UUIDs of nodes that were deleted, or that the caller sees no more
+	Cursor string            `json:"cursor"`
+	More   bool              `json:"more"`
+}
+
+// BatchOfNodes is the answer of POST /v1/nodes:batchGet, in the order of ids; Missing are the ids that name no node.
+type BatchOfNodes struct {
+	Nodes   []json.RawMessage `json:"nodes"`
+	Missing []string          `json:"missing"`
+}
+
+// Event tells how a node is after a change; after Gone there is no such node, or the caller sees it no more.
 type Event struct {
 	Node        NodeID      `json:"uuid"`
 	Name        string      `json:"name,omitempty"`
@@ -219,6 +238,7 @@ type Event struct {
 	Maintenance bool        `json:"maintenance,omitempty"`
 	LastError   string      `json:"last_error,omitempty"`
 	Gone        bool        `json:"gone,omitempty"`
+	At          Time        `json:"at,omitzero"`
 }
 
 // Image is a stored image. URL is where agents fetch it; the digests are of the file as served.

@@ -45,6 +45,8 @@ var expected = map[Reason]string{
 
 	DefaultNotFound: "A default that is set for the scope, flow and step named.",
 
+	CursorLost: "A cursor of this server's journal, not older than its last half million changes.",
+
 	StorageLost: "This server stays the one that may write the database, by renewing its lease in time.",
 
 	BMCClock:    "A BMC whose clock is the server's, within the time that its certificates and logs need.",

@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"Effects", testEffects},
 		{"Defaults", testDefaults},
 		{"Settings", testSettings},
+		{"Journal", testJournal},
 	} {
 		number, _, _ := strings.Cut(c.name, "_")
 		if len(numbers) > 0 && !slices.Contains(numbers, number) {

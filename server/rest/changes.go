@@ -1,0 +1,234 @@
+package rest
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// What Ironic lacks for those who keep a copy of many nodes: what has changed since a cursor, and many nodes by name.
+
+// Journal is the backend's journal of changes.
+type Journal interface {
+	Changes(ctx context.Context, f conductor.ChangeFilter) ([]conductor.Change, conductor.Position, error)
+}
+
+// changeRoutes are beside Ironic's.
+func changeRoutes() []route {
+	return []route{
+		{method: http.MethodGet, path: "/v1/events", need: access.EventsRead, handle: (*call).events},
+		{method: http.MethodPost, path: "/v1/nodes:batchGet", need: access.NodeList, body: maxBody, handle: (*call).batchGet},
+	}
+}
+
+// cursor is a place in the journal as clients keep it: opaque to them.
+type cursor struct {
+	epoch string
+	seq   int64
+}
+
+func (c cursor) String() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(c.epoch + "." + strconv.FormatInt(c.seq, 10)))
+}
+
+// maxCursor bounds a cursor that a client sends.
+const maxCursor = 64
+
+func parseCursor(text string) (cursor, error) {
+	wrong := fault.New(fault.RequestInvalid, "%.70q is no cursor", text).WithHint("give back what the server gave, or leave it empty to begin anew")
+	if len(text) > maxCursor {
+		return cursor{}, wrong
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	epoch, number, ok := strings.Cut(string(raw), ".")
+	seq, numErr := strconv.ParseInt(number, 10, 64)
+	if err != nil || !ok || numErr != nil || seq < 0 {
+		return cursor{}, wrong
+	}
+	return cursor{epoch, seq}, nil
+}
+
+// at is the cursor of a place in the journal.
+func at(p conductor.Position, seq int64) cursor { return cursor{p.Epoch, seq} }
+
+// lost tells that entries after the cursor are gone, or that it is of a journal that is.
+func (c cursor) lost(p conductor.Position) bool {
+	return c.epoch != p.Epoch || c.seq < p.First || c.seq > p.Last
+}
+
+// listChanged answers with the nodes that have changed since a cursor, in the order of their last change, and with
+// those that are gone. An empty cursor begins with all nodes.
+func (c *call) listChanged(detail bool) error {
+	q, err := c.query("changed_since", "limit", "fields", "detail")
+	if err != nil {
+		return err
+	}
+	p, err := c.pageOf(q, c.api.node, detail)
+	if err != nil {
+		return err
+	}
+	var since cursor
+	if text := q.Get("changed_since"); text != "" {
+		if since, err = parseCursor(text); err != nil {
+			return err
+		}
+	}
+	changes, pos, err := c.api.cfg.Backend.Changes(c.r.Context(), conductor.ChangeFilter{After: since.seq, Limit: p.limit, VisibleTo: c.visibleTo(), Newest: true})
+	if err != nil {
+		return err
+	}
+	if since != (cursor{}) && since.lost(pos) {
+		return fault.New(fault.CursorLost, "the journal of changes does not reach back to this cursor")
+	}
+	ids := []string{}
+	gone := []string{}
+	for _, ch := range changes {
+		if ch.For(c.visibleTo()).Gone {
+			gone = append(gone, string(ch.Node))
+		} else {
+			ids = append(ids, string(ch.Node))
+		}
+	}
+	found, err := c.nodesByID(ids)
+	if err != nil {
+		return err
+	}
+	answer := api.ChangedNodes{Nodes: []json.RawMessage{}, Gone: gone, Cursor: at(pos, pos.Upto).String(), More: len(changes) == p.limit}
+	for _, id := range ids {
+		n, ok := found[id]
+		if !ok {
+			continue // it has changed again, and is told on the next page
+		}
+		text, err := c.encodeNode(n, p.sel)
+		if err != nil {
+			return err
+		}
+		answer.Nodes = append(answer.Nodes, text)
+	}
+	return c.json(http.StatusOK, answer)
+}
+
+// nodesByID finds the visible nodes of a list of UUIDs and names, by both.
+func (c *call) nodesByID(ids []string) (map[string]conductor.Node, error) {
+	found := map[string]conductor.Node{}
+	if len(ids) == 0 {
+		return found, nil
+	}
+	nodes, err := c.api.cfg.Backend.Nodes(c.r.Context(), conductor.NodeFilter{IDs: ids, Limit: len(ids), VisibleTo: c.visibleTo()})
+	for _, n := range nodes {
+		found[string(n.UUID)] = n
+		if n.Name != "" {
+			found[n.Name] = n
+		}
+	}
+	return found, err
+}
+
+// batchGet answers with many nodes by UUID or name, in the order asked for.
+func (c *call) batchGet() error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	body, err := c.body(false, "ids", "fields")
+	if err != nil {
+		return err
+	}
+	ids, err := texts(body, "ids")
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 || len(ids) > maxPage {
+		return fault.New(fault.RequestInvalid, "ids has %d entries, expected 1 to %d", len(ids), maxPage)
+	}
+	for i, id := range ids {
+		if _, err := ident(id); err != nil {
+			return err
+		}
+		if isUUID(id) {
+			ids[i] = strings.ToLower(id)
+		}
+	}
+	fields, err := texts(body, "fields")
+	if err != nil {
+		return err
+	}
+	sel := c.api.node.all(c.version, false)
+	if len(fields) > 0 {
+		if sel, err = c.api.node.wanted(strings.Join(fields, ","), c.version); err != nil {
+			return err
+		}
+	}
+	found, err := c.nodesByID(ids)
+	if err != nil {
+		return err
+	}
+	answer := api.BatchOfNodes{Nodes: []json.RawMessage{}, Missing: []string{}}
+	for _, id := range ids {
+		n, ok := found[id]
+		if !ok {
+			answer.Missing = append(answer.Missing, id)
+			continue
+		}
+		text, err := c.encodeNode(n, sel)
+		if err != nil {
+			return err
+		}
+		answer.Nodes = append(answer.Nodes, text)
+	}
+	return c.json(http.StatusOK, answer)
+}
+
+// texts reads a list of strings of a body.
+func texts(body map[string]any, key string) ([]string, error) {
+	list, ok := body[key].([]any)
+	if !ok && body[key] != nil {
+		return nil, fault.New(fault.RequestInvalid, "%s must be a list of strings", key)
+	}
+	out := make([]string, 0, len(list))
+	for i, v := range list {
+		s, ok := v.(string)
+		if !ok {
+			return nil, fault.New(fault.RequestInvalid, "%s must be a list of strings; entry %d is none", key, i+1)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// eventOf is a change as an event tells it to the caller.
+func (c *call) eventOf(ch conductor.Change) api.Event {
+	ch = ch.For(c.visibleTo())
+	e := api.Event{Node: ch.Node, Name: ch.Name, State: ch.State, Target: ch.Target, Power: string(ch.Power),
+		Maintenance: ch.Maintenance, LastError: ch.LastError, Gone: ch.Gone, At: api.Time{Time: ch.At}}
+	if e.LastError != "" && !c.grant.Sees(access.Object{Owner: ch.Owner, Lessee: ch.Lessee}, "last_error") {
+		e.LastError = redaction
+	}
+	return e
+}
+
+// stateEvent is what an event would tell of a node as it is.
+func (c *call) stateEvent(n conductor.Node) api.Event {
+	return c.eventOf(conductor.Change{Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Power: n.Power, Maintenance: n.Maintenance,
+		LastError: n.LastError, At: n.Updated, Owner: n.Owner, Lessee: n.Lessee})
+}
+
+// sseEvent is an event of a stream; without an id it moves no cursor.
+func sseEvent(name, id string, data any) (string, error) {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return "", fmt.Errorf("encode event: %w", err)
+	}
+	if id != "" {
+		id = "id: " + id + "\n"
+	}
+	return id + "event: " + name + "\ndata: " + string(text) + "\n\n", nil
+}

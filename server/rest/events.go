@@ -1,0 +1,206 @@
+package rest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// The stream of changes. Its events come from the journal, which is as durable as the nodes: a consumer that is cut off
+// goes on from its last event's id, and misses none.
+
+const (
+	keepAlive = 15 * time.Second       // between signs of life on a quiet stream
+	settle    = 500 * time.Millisecond // whoever watches a fleet is told twice a second at most
+	burst     = 1000                   // entries read from the journal at once
+)
+
+// events streams changes: with node= those of one node, else of all that the caller sees. Without a cursor (header
+// Last-Event-ID, or cursor=) it begins with how all of them are now; with one, with what came after it. When the
+// journal does not reach back so far, an event "reset" tells it, and the stream begins anew.
+func (c *call) events() error {
+	q, err := c.query("node", "cursor")
+	if err != nil {
+		return err
+	}
+	s := &stream{call: c}
+	given := c.r.Header.Get("Last-Event-ID")
+	if q.Get("cursor") != "" {
+		given = q.Get("cursor")
+	}
+	if given != "" {
+		from, err := parseCursor(given)
+		if err != nil {
+			return err
+		}
+		s.from = &from
+	}
+	if id := q.Get("node"); id != "" {
+		if id, err = ident(id); err != nil {
+			return err
+		}
+		n, err := c.findNode(id)
+		switch {
+		case err == nil:
+			s.one = n.UUID
+		case fault.Is(err, fault.NotFound) && s.from != nil && isUUID(id):
+			s.one = conductor.NodeID(id) // it may be gone, which is an event that was not heard yet
+		default:
+			return err
+		}
+	}
+	ctx := c.r.Context()
+	changed := c.api.cfg.Backend.Watch(ctx, string(s.one))
+	c.w.Header().Set("Content-Type", "text/event-stream")
+	c.sent = true
+	c.w.WriteHeader(http.StatusOK)
+	c.patience()
+	_ = http.NewResponseController(c.w).Flush()
+	alive := time.NewTicker(keepAlive)
+	defer alive.Stop()
+	for token := false; ; {
+		if gone, err := s.send(ctx, token); err != nil || gone {
+			return c.late(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, open := <-changed:
+			if !open {
+				return nil
+			}
+			token = true
+		case <-alive.C:
+			token = false
+			if err := s.write(": alive\n\n"); err != nil {
+				return c.late(err)
+			}
+			continue
+		}
+		if s.one != "" {
+			continue
+		}
+		timer := time.NewTimer(settle)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// stream is one watcher's connection.
+type stream struct {
+	*call
+	one  conductor.NodeID // the node watched; "" is all
+	from *cursor          // up to here all is told; nil: nothing yet
+}
+
+// send tells what the journal has since the last time. With token something of the single node watched has moved: when
+// no event tells what, its present state is told, since its steps may have moved.
+func (s *stream) send(ctx context.Context, token bool) (gone bool, err error) {
+	if s.from == nil {
+		if gone, err := s.present(ctx); err != nil || gone {
+			return gone, err
+		}
+		token = false
+	}
+	for told := 0; ; {
+		changes, pos, err := s.api.cfg.Backend.Changes(ctx, conductor.ChangeFilter{After: s.from.seq, Limit: burst, Node: s.one, VisibleTo: s.visibleTo(), Told: true})
+		if err != nil {
+			return false, err
+		}
+		if s.from.lost(pos) {
+			if err := s.event("reset", "", struct{}{}); err != nil {
+				return false, err
+			}
+			return s.present(ctx)
+		}
+		for _, ch := range changes {
+			e := s.eventOf(ch)
+			if err := s.event("node", at(pos, ch.Seq).String(), e); err != nil {
+				return false, err
+			}
+			told++
+			if gone = e.Gone && s.one != ""; gone {
+				return true, nil
+			}
+		}
+		s.from = &cursor{pos.Epoch, pos.Upto}
+		if len(changes) < burst {
+			if told == 0 && token && s.one != "" {
+				return s.state()
+			}
+			return false, nil
+		}
+	}
+}
+
+// present tells how everything is, without ids until the end: who is cut off in between begins anew.
+func (s *stream) present(ctx context.Context) (gone bool, err error) {
+	_, pos, err := s.api.cfg.Backend.Changes(ctx, conductor.ChangeFilter{After: 1 << 62, Limit: 1})
+	if err != nil {
+		return false, err
+	}
+	if s.one != "" {
+		if gone, err := s.state(); err != nil || gone {
+			return gone, err
+		}
+	} else if err := s.fleet(ctx); err != nil {
+		return false, err
+	}
+	s.from = &cursor{pos.Epoch, pos.Last}
+	return false, s.write("id: " + s.from.String() + "\n\n")
+}
+
+func (s *stream) fleet(ctx context.Context) error {
+	for after := conductor.NodeID(""); ; {
+		nodes, err := s.api.cfg.Backend.Nodes(ctx, conductor.NodeFilter{Limit: maxPage, After: after, VisibleTo: s.visibleTo()})
+		if err != nil {
+			return err
+		}
+		for _, n := range nodes {
+			after = n.UUID
+			if err := s.event("node", "", s.stateEvent(n)); err != nil {
+				return err
+			}
+		}
+		if len(nodes) < maxPage {
+			return nil
+		}
+	}
+}
+
+// state tells how the node watched is.
+func (s *stream) state() (gone bool, err error) {
+	n, err := s.findNode(string(s.one))
+	if fault.Is(err, fault.NotFound) {
+		return true, s.event("node", "", api.Event{Node: s.one, Gone: true})
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, s.event("node", "", s.stateEvent(n))
+}
+
+func (s *stream) event(name, id string, data any) error {
+	text, err := sseEvent(name, id, data)
+	if err != nil {
+		return err
+	}
+	return s.write(text)
+}
+
+func (s *stream) write(text string) error {
+	s.patience()
+	if _, err := io.WriteString(s.w, text); err != nil {
+		return err
+	}
+	return http.NewResponseController(s.w).Flush()
+}

@@ -1,0 +1,55 @@
+package sqlite
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+)
+
+// The journal keeps its last entries and the last of each node; First says from where on nothing is missing.
+func TestTheJournalIsPruned(t *testing.T) {
+	text, err := migrations.ReadFile("migrations/0006_changes.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{fmt.Sprintf("%% %d = 0", pruneEvery), fmt.Sprintf("new.seq - %d\n", keptChanges)} {
+		if !strings.Contains(string(text), n) {
+			t.Errorf("the trigger lacks %q", n)
+		}
+	}
+	conn := memory(t)
+	if _, err := migrate(t.Context(), conn, read(t, migrations)); err != nil {
+		t.Fatal(err)
+	}
+	run := func(q string, args ...any) {
+		t.Helper()
+		if _, err := conn.ExecContext(t.Context(), q, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const row = `INSERT INTO changes (seq, node, name, state, target, power, maintenance, last_error, at, gone, told, owner, lessee, was_owner, was_lessee)
+		VALUES (?, ?, '', '', '', '', 0, '', '', ?, 1, '', '', '', '')`
+	last := int64((keptChanges/pruneEvery + 3) * pruneEvery)
+	edge := last - keptChanges
+	for _, r := range []struct {
+		seq  int64
+		node string
+		gone bool
+	}{{1, "idle", false}, {2, "busy", false}, {3, "gone", true}, {edge, "busy", false}, {edge + 1, "busy", false}, {last, "busy", false}} {
+		run(row, r.seq, r.node, r.gone)
+	}
+	if left := number(t, conn, "SELECT count(*) FROM changes WHERE seq IN (1, "+fmt.Sprint(edge+1)+", "+fmt.Sprint(last)+")"); left != 3 {
+		t.Errorf("%d of the 3 entries that stay are left", left)
+	}
+	if left := number(t, conn, "SELECT count(*) FROM changes"); left != 3 {
+		t.Errorf("%d entries are left, expected 3", left)
+	}
+	x := &tx{session: &session{conn: conn, stmts: map[string]*sql.Stmt{}}}
+	_, pos, err := x.Changes(conductor.ChangeFilter{})
+	if err != nil || pos.First != edge || pos.Last != last {
+		t.Errorf("the journal goes from %d to %d, expected %d to %d (%v)", pos.First, pos.Last, edge, last, err)
+	}
+}
