@@ -1,9 +1,9 @@
 // Bench measures, and writes pages of docs/benchmarks: Go's benchmarks of packages, the ramdisk's size, its way from power
 // on to the lookup beside a bare kernel's, a server under a simulated fleet, and what the demo keeps (package figures):
-// its stages and its machines' memory. It never compares with an older run: the pages are in version control for that.
+// its stages and its machines' memory; and the API beside Debian's Ironic. It never compares with an older run: the pages are in version control for that.
 // Start at run.
 //
-//	bench [-time 1s] [-packages=false] [-boot=false] [-load=false] [-demo=false]
+//	bench [-time 1s] [-packages=false] [-boot=false] [-load=false] [-demo=false] [-ironic=false]
 package main
 
 import (
@@ -35,6 +35,8 @@ func main() {
 	flag.BoolVar(&o.boot, "boot", true, "measure the ramdisk's size and boot; takes about two minutes")
 	flag.BoolVar(&o.demo, "demo", true, "run the demo; takes about three minutes. Without it the figures of the last run are used")
 	flag.BoolVar(&o.load, "load", true, "run a server under a simulated fleet; takes about eight minutes")
+	flag.BoolVar(&o.ironic, "ironic", true, "compare the API with that of Debian's Ironic; takes about five minutes")
+	flag.BoolVar(&o.small, "ironic-small", false, "compare with a few requests and nodes only: shows that it works, and writes no page")
 	flag.IntVar(&o.nodes, "load-nodes", 5000, "machines of that fleet")
 	bare := flag.String("bare", "", "serve the bare handler, with this folder; the program starts itself so")
 	flag.Parse()
@@ -54,6 +56,7 @@ type options struct {
 	root, out, time      string
 	packages, boot, demo bool
 	load                 bool
+	ironic, small        bool
 	nodes                int
 }
 
@@ -85,6 +88,16 @@ func run(ctx context.Context, o options) error {
 	if o.demo {
 		if err := runDemo(ctx, o); err != nil {
 			return err
+		}
+	}
+	if o.ironic {
+		page, err := measureIronic(ctx, o.root, where, o.small)
+		if err != nil {
+			return err
+		}
+		if pages[ironicPageName] = page; o.small {
+			fmt.Print(page)
+			return nil
 		}
 	}
 	sets, err := figures.Load(o.root)

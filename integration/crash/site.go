@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -114,6 +115,15 @@ func (s *Site) ledgerFile() string   { return filepath.Join(s.cfg.Dir, "ledger")
 func (s *Site) passedFile() string   { return filepath.Join(s.cfg.Dir, "passed") }
 func (s *Site) databaseFile() string { return filepath.Join(s.cfg.Dir, "data", "bessemer.db") }
 func (s *Site) api() string          { return "http://" + s.addr + ":6385" }
+
+// URL is the address of the API.
+func (s *Site) URL() string { return s.api() }
+
+// BMC is how a server reaches the BMC of machine i: a redfish node's driver_info.
+func (s *Site) BMC(i int) map[string]any {
+	board := s.machines[i].board
+	return map[string]any{"redfish_address": board.URL(), "redfish_system_id": board.SystemPath(), "redfish_username": "admin", "redfish_password": password}
+}
 
 // Start starts the server, which dies by itself at a mark ("store.commit.before:3") unless that is empty. It returns
 // when the API answers, or when the server is dead.
@@ -216,9 +226,7 @@ func (s *Site) Passed() (map[string]bool, error) {
 func (s *Site) enroll(ctx context.Context, m *machine) error {
 	_, err := s.ask(ctx, http.MethodPost, "/v1/nodes", map[string]any{
 		"name": m.name, "driver": "redfish", "properties": map[string]any{"root_device": map[string]any{"serial": m.name + "-A"}},
-		"driver_info": map[string]any{
-			"redfish_address": m.board.URL(), "redfish_system_id": m.board.SystemPath(), "redfish_username": "admin", "redfish_password": password,
-		},
+		"driver_info": s.BMC(slices.Index(s.machines, m)),
 	}, nil)
 	return err
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// python is Debian's own, which its Python packages belong to; another in PATH has none of them.
-const python = "/usr/bin/python3"
+// Python is Debian's own, which its Python packages belong to; another in PATH has none of them.
+const Python = "/usr/bin/python3"
 
 // library is where Debian's package has Ironic.
 const library = "/usr/lib/python3/dist-packages/ironic/__init__.py"
@@ -27,7 +27,8 @@ type IronicConfig struct {
 	Settings string // further lines of ironic.conf, with their section headers
 }
 
-// Ironic starts Debian's Ironic with an empty database and waits until its conductor has registered its drivers.
+// Ironic starts Debian's Ironic and waits until its conductor has registered its drivers. It begins with an empty database,
+// unless an earlier one ran in the same directory.
 func Ironic(ctx context.Context, cfg IronicConfig) (*Server, error) {
 	if _, err := os.Stat(library); err != nil {
 		return nil, fmt.Errorf("Debian's package python3-ironic is missing (make setup installs it): %w", err)
@@ -45,6 +46,8 @@ func Ironic(ctx context.Context, cfg IronicConfig) (*Server, error) {
 		cfg.Database = "sqlite:///" + filepath.Join(cfg.Dir, "ironic.sqlite")
 	}
 	conf := filepath.Join(cfg.Dir, "ironic.conf")
+	_, err = os.Stat(conf)
+	first := errors.Is(err, os.ErrNotExist)
 	if err := os.WriteFile(conf, []byte(fmt.Sprintf(ironicConf, host, cfg.Dir, cfg.Database, ports[0], ports[1])+cfg.Settings), 0o600); err != nil {
 		return nil, err
 	}
@@ -55,11 +58,13 @@ func Ironic(ctx context.Context, cfg IronicConfig) (*Server, error) {
 	}
 	// Its ipmi interfaces load only where there is an ipmitool. Here no BMC is reached: one that always fails will do.
 	bin := filepath.Join(cfg.Dir, "bin")
-	if err := errors.Join(os.MkdirAll(bin, 0o700), os.Symlink("/bin/false", filepath.Join(bin, "ipmitool"))); err != nil {
-		return nil, err
-	}
-	if err := s.command(ctx, "dbsync", conf, "create_schema"); err != nil {
-		return nil, err
+	if first {
+		if err := errors.Join(os.MkdirAll(bin, 0o700), os.Symlink("/bin/false", filepath.Join(bin, "ipmitool"))); err != nil {
+			return nil, err
+		}
+		if err := s.command(ctx, "dbsync", conf, "create_schema"); err != nil {
+			return nil, err
+		}
 	}
 	programs := []string{"singleprocess"}
 	if cfg.Split {
@@ -67,7 +72,7 @@ func Ironic(ctx context.Context, cfg IronicConfig) (*Server, error) {
 	}
 	began := time.Now()
 	for _, p := range programs {
-		if err := s.run([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "PYTHONWARNINGS=ignore"}, python, "-c", entry(p), "--config-file", conf); err != nil {
+		if err := s.run([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "PYTHONWARNINGS=ignore"}, Python, "-c", entry(p), "--config-file", conf); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
@@ -95,7 +100,7 @@ func entry(program string) string {
 
 // command runs a program of Ironic's to its end.
 func (s *Server) command(ctx context.Context, program, conf string, args ...string) error {
-	cmd := exec.CommandContext(ctx, python, append([]string{"-c", entry(program), "--config-file", conf}, args...)...)
+	cmd := exec.CommandContext(ctx, Python, append([]string{"-c", entry(program), "--config-file", conf}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("ironic-%s %s: %w\n%s", program, strings.Join(args, " "), err, out)
 	}

@@ -1,0 +1,365 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/integration/servers"
+)
+
+// ironicPageName is the page's, without .md.
+const ironicPageName = "ironic"
+
+// ironicVersion is the newest API version of Debian's Ironic: both servers are asked in it.
+const ironicVersion = "1.82"
+
+// sizes say how much is asked of each server.
+type sizes struct {
+	creates, small int // requests that make a node; small ones
+	lists          int // rounds of a list of a thousand nodes
+	nodes          int // nodes in the database for the lists
+}
+
+// cost is what an operation took.
+type cost struct {
+	requests int
+	cpu      float64 // ms of the server's processes per request
+	p50, p99 float64 // ms until the whole answer was there
+}
+
+// contender is a server that is measured, with what was found.
+type contender struct {
+	name     string
+	notes    []string
+	costs    map[string]cost
+	start    [2]time.Duration // to the first answer: empty, with all nodes
+	memory   [2]float64       // MB: empty, after the lists
+	server   *servers.Server
+	http     *http.Client
+	sizes    sizes
+	restart  func(context.Context) (*servers.Server, error)
+	populate func(context.Context) error // more nodes than were made by requests
+}
+
+// operations are the rows of the page, in order.
+var operations = []string{"create a node", "show a node", "show states", "patch a node", "look up a node", "list 1,000", "list 1,000, three fields", "list 1,000 in detail", "list all", "list all in detail"}
+
+// measureIronic runs Debian's Ironic and our server one after the other, asks both the same, and gives the page.
+func measureIronic(ctx context.Context, root, where string, small bool) (string, error) {
+	dir, err := os.MkdirTemp("", "ironic")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	var all []*contender
+	for _, open := range []func(context.Context, string, string, bool) (*contender, error){ourServer, allInOne} {
+		c, err := open(ctx, root, dir, small)
+		if err != nil {
+			return "", err
+		}
+		err = c.measure(ctx)
+		if err = errors.Join(err, c.server.Close()); err != nil {
+			return "", fmt.Errorf("%s: %w; it said last:\n%s", c.name, err, c.server.Said())
+		}
+		all = append(all, c)
+	}
+	return ironicPage(where, all), nil
+}
+
+func ourServer(ctx context.Context, root, dir string, small bool) (*contender, error) {
+	dir = filepath.Join(dir, "ours")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	program, err := servers.Build(ctx, root, dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &contender{name: "this server", sizes: sizes{creates: 1000, small: 2000, lists: 20, nodes: 10_000}}
+	if small {
+		c.sizes = sizes{creates: 20, small: 20, lists: 2, nodes: 50}
+	}
+	c.restart = func(ctx context.Context) (*servers.Server, error) {
+		return servers.Bessemer(ctx, servers.BessemerConfig{Program: program, Dir: dir})
+	}
+	c.populate = func(ctx context.Context) error {
+		for i := c.sizes.creates; i < c.sizes.nodes; i++ {
+			if _, _, err := c.ask(ctx, http.MethodPost, "/v1/nodes", c.node(i), http.StatusCreated); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c, nil
+}
+
+func allInOne(ctx context.Context, _, dir string, small bool) (*contender, error) {
+	dir = filepath.Join(dir, "theirs")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	c := &contender{name: "Ironic, all in one, SQLite", sizes: sizes{creates: 50, small: 100, lists: 3, nodes: 10_000}}
+	if small {
+		c.sizes = sizes{creates: 5, small: 5, lists: 1, nodes: 50}
+	}
+	database := "sqlite:///" + filepath.Join(dir, "ironic.sqlite")
+	c.restart = func(ctx context.Context) (*servers.Server, error) {
+		return servers.Ironic(ctx, servers.IronicConfig{Dir: dir, Database: database, Settings: lookupAnybody})
+	}
+	c.populate = func(ctx context.Context) error {
+		out, err := exec.CommandContext(ctx, servers.Python, "-c", copyNodes, database, fmt.Sprint(c.sizes.nodes-c.sizes.creates)).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("put nodes into Ironic's database: %w\n%s", err, out)
+		}
+		return nil
+	}
+	return c, nil
+}
+
+// lookupAnybody lets Ironic answer lookups of nodes in any state: a fake machine would have to wait in one.
+const lookupAnybody = "\n[api]\nrestrict_lookup = false\n"
+
+// copyNodes copies the first node as often as is said: to make them by requests takes Ironic minutes.
+const copyNodes = `
+import sys, uuid
+import sqlalchemy as sa
+engine, count = sa.create_engine(sys.argv[1]), int(sys.argv[2])
+nodes = sa.Table("nodes", sa.MetaData(), autoload_with=engine)
+with engine.begin() as c:
+    row = dict(c.execute(nodes.select().order_by(nodes.c.id).limit(1)).mappings().one())
+    del row["id"]
+    c.execute(nodes.insert(), [dict(row, uuid=str(uuid.uuid4()), name="copy-%d" % i) for i in range(count)])
+`
+
+func (c *contender) node(i int) map[string]any {
+	return map[string]any{
+		"uuid": fmt.Sprintf("%08x-0000-4000-8000-000000000000", i), "name": fmt.Sprintf("node-%d", i), "driver": "fake-hardware", "resource_class": "metal",
+		"properties": map[string]any{"cpu_arch": "x86_64", "memory_mb": 131072, "cpus": 32, "local_gb": 1788, "capabilities": "boot_mode:uefi"},
+		"extra":      map[string]any{"rack": "r17", "unit": 12}, "driver_info": map[string]any{"fake_address": "192.0.2.1", "fake_password": "secret"},
+	}
+}
+
+// ask makes a request and tells how long it took until the whole answer was there.
+func (c *contender) ask(ctx context.Context, method, path string, body any, want int) ([]byte, time.Duration, error) {
+	var sent io.Reader = http.NoBody
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, 0, err
+		}
+		sent = bytes.NewReader(text)
+	}
+	q, err := http.NewRequestWithContext(ctx, method, c.server.URL+path, sent)
+	if err != nil {
+		return nil, 0, err
+	}
+	q.Header.Set("X-OpenStack-Ironic-API-Version", ironicVersion)
+	q.Header.Set("Content-Type", "application/json")
+	began := time.Now()
+	a, err := c.http.Do(q)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer a.Body.Close()
+	text, err := io.ReadAll(a.Body)
+	took := time.Since(began)
+	if err == nil && a.StatusCode != want {
+		err = fmt.Errorf("%s %s: status %d: %s", method, path, a.StatusCode, text)
+	}
+	return text, took, err
+}
+
+// times measures an operation that is done n times.
+func (c *contender) times(what string, n int, do func(i int) (time.Duration, error)) error {
+	before, err := c.server.CPU()
+	if err != nil {
+		return err
+	}
+	var took []time.Duration
+	for i := range n {
+		d, err := do(i)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		took = append(took, d)
+	}
+	after, err := c.server.CPU()
+	if err != nil {
+		return err
+	}
+	slices.Sort(took)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	c.costs[what] = cost{requests: n, cpu: ms(after-before) / float64(n), p50: ms(took[len(took)/2]), p99: ms(took[len(took)*99/100])}
+	return nil
+}
+
+// simple is an operation of one request.
+func (c *contender) simple(ctx context.Context, method string, path func(i int) string, body func(i int) any, want int) func(int) (time.Duration, error) {
+	return func(i int) (time.Duration, error) {
+		var b any
+		if body != nil {
+			b = body(i)
+		}
+		_, took, err := c.ask(ctx, method, path(i), b, want)
+		return took, err
+	}
+}
+
+// all follows next to the last page, and gives the time of all pages together.
+func (c *contender) all(ctx context.Context, path string, want int) (time.Duration, error) {
+	var took time.Duration
+	found := 0
+	for path != "" {
+		text, d, err := c.ask(ctx, http.MethodGet, path, nil, http.StatusOK)
+		if err != nil {
+			return 0, err
+		}
+		took += d
+		var page struct {
+			Nodes []json.RawMessage
+			Next  string
+		}
+		if err := json.Unmarshal(text, &page); err != nil {
+			return 0, err
+		}
+		found += len(page.Nodes)
+		path = strings.TrimPrefix(page.Next, c.server.URL)
+	}
+	if found != want {
+		return 0, fmt.Errorf("%d nodes listed, expected %d", found, want)
+	}
+	return took, nil
+}
+
+func (c *contender) measure(ctx context.Context) (err error) {
+	c.costs, c.http = map[string]cost{}, &http.Client{Timeout: 10 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
+	if c.server, err = c.restart(ctx); err != nil {
+		return err
+	}
+	c.start[0] = c.server.Start
+	if c.memory[0], err = c.resident(); err != nil {
+		return err
+	}
+	node := func(i int) string { return "/v1/nodes/" + c.node(i % c.sizes.creates)["uuid"].(string) }
+	if err := c.times("create a node", c.sizes.creates, c.simple(ctx, http.MethodPost, func(int) string { return "/v1/nodes" },
+		func(i int) any { return c.node(i) }, http.StatusCreated)); err != nil {
+		return err
+	}
+	patch := func(i int) any { return []map[string]any{{"op": "add", "path": "/extra/turn", "value": i}} }
+	for _, o := range []struct {
+		what string
+		do   func(int) (time.Duration, error)
+	}{
+		{"show a node", c.simple(ctx, http.MethodGet, node, nil, http.StatusOK)},
+		{"show states", c.simple(ctx, http.MethodGet, func(i int) string { return node(i) + "/states" }, nil, http.StatusOK)},
+		{"patch a node", c.simple(ctx, http.MethodPatch, node, patch, http.StatusOK)},
+	} {
+		if err := c.times(o.what, c.sizes.small, o.do); err != nil {
+			return err
+		}
+	}
+	lookup := func(i int) string { return "/v1/lookup?node_uuid=" + strings.TrimPrefix(node(i), "/v1/nodes/") }
+	if err := c.times("look up a node", c.sizes.small, c.simple(ctx, http.MethodGet, lookup, nil, http.StatusOK)); err != nil {
+		c.notes = append(c.notes, "no lookups: "+strings.SplitN(err.Error(), "{", 2)[0])
+	}
+	if err := c.populate(ctx); err != nil {
+		return err
+	}
+	list := func(path string) func(int) string { return func(int) string { return path } }
+	for _, o := range []struct {
+		what, path string
+	}{
+		{"list 1,000", "/v1/nodes?limit=1000"},
+		{"list 1,000, three fields", "/v1/nodes?limit=1000&fields=uuid,name,provision_state"},
+		{"list 1,000 in detail", "/v1/nodes/detail?limit=1000"},
+	} {
+		if err := c.times(o.what, c.sizes.lists, c.simple(ctx, http.MethodGet, list(o.path), nil, http.StatusOK)); err != nil {
+			return err
+		}
+	}
+	for what, path := range map[string]string{"list all": "/v1/nodes", "list all in detail": "/v1/nodes/detail"} {
+		rounds := max(1, c.sizes.lists/3)
+		if err := c.times(what, rounds, func(int) (time.Duration, error) { return c.all(ctx, path, c.sizes.nodes) }); err != nil {
+			return err
+		}
+	}
+	if c.memory[1], err = c.resident(); err != nil {
+		return err
+	}
+	if err := c.server.Close(); err != nil {
+		return err
+	}
+	if c.server, err = c.restart(ctx); err != nil {
+		return err
+	}
+	c.start[1] = c.server.Start
+	return nil
+}
+
+func (c *contender) resident() (float64, error) {
+	bytes, err := c.server.Memory()
+	return float64(bytes) / 1e6, err
+}
+
+// ironicPage tells it all, the first contender being ours.
+func ironicPage(where string, all []*contender) string {
+	var b strings.Builder
+	ours := all[0]
+	fmt.Fprintf(&b, "%s# Beside Debian's Ironic\n\n%s Both servers run on this machine, one after the other, in the same run, without authentication, and get the same requests of API %s, one at a time on an open "+
+		"connection, from a client on the same host. CPU is that of the server's processes, user and system, per request. Ironic is Debian's package python3-ironic with its defaults but for what "+
+		"integration/servers/ironic.go says. It has fewer requests than ours as each takes longer: %d nodes were made by requests, and copied in its database up to %d, ours all by requests. "+
+		"Lists of all follow `next` from page to page of a thousand; one request is the whole list. Memory is the resident set, after the start and after the lists.\n",
+		generated, where, ironicVersion, all[1].sizes.creates, all[1].sizes.nodes)
+	for _, c := range all {
+		for _, n := range c.notes {
+			fmt.Fprintf(&b, "\n%s: %s\n", c.name, n)
+		}
+	}
+	for _, theirs := range all[1:] {
+		fmt.Fprintf(&b, "\n## %s\n\n| | ours: CPU ms | p50 ms | p99 ms | requests | theirs: CPU ms | p50 ms | p99 ms | requests | CPU, times |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n", theirs.name)
+		for _, what := range operations {
+			a, haveA := ours.costs[what]
+			t, haveT := theirs.costs[what]
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", what, cells(a, haveA), cells(t, haveT), times(t.cpu, a.cpu, haveA && haveT))
+		}
+		fmt.Fprintf(&b, "\n| | ours | theirs | times |\n|---|---:|---:|---:|\n")
+		for _, row := range []struct {
+			what, unit string
+			a, t       float64
+		}{
+			{"cold start to the first answer, empty", "s", ours.start[0].Seconds(), theirs.start[0].Seconds()},
+			{fmt.Sprintf("cold start to the first answer, %d nodes", ours.sizes.nodes), "s", ours.start[1].Seconds(), theirs.start[1].Seconds()},
+			{"memory, empty", "MB", ours.memory[0], theirs.memory[0]},
+			{fmt.Sprintf("memory, %d nodes, after the lists", ours.sizes.nodes), "MB", ours.memory[1], theirs.memory[1]},
+		} {
+			fmt.Fprintf(&b, "| %s, %s | %s | %s | %s |\n", row.what, row.unit, number(row.a), number(row.t), times(row.t, row.a, true))
+		}
+	}
+	return b.String()
+}
+
+func cells(c cost, there bool) string {
+	if !there {
+		return "– | – | – | –"
+	}
+	return fmt.Sprintf("%s | %s | %s | %d", number(c.cpu), number(c.p50), number(c.p99), c.requests)
+}
+
+// times is a ratio, where there is one: a clock of hundredths of a second sees nothing of short work.
+func times(theirs, ours float64, there bool) string {
+	if !there || ours == 0 {
+		return "–"
+	}
+	return number(theirs / ours)
+}
