@@ -52,6 +52,7 @@ func measureLoad(ctx context.Context, root string, nodes int) error {
 		measureGap,
 		measureBeats,
 		func(ctx context.Context, r *rack, s *figures.Set) error { return measureHerd(ctx, r, s, nodes) },
+		measureRecovery,
 		measureCold,
 	} {
 		err := func() (err error) {
