@@ -264,10 +264,11 @@ func (w *world) startServer() {
 			if r.node.Flow == nil || r.node.Flow.Phase == conductor.PhaseEnded {
 				continue
 			}
+			e := conductor.ServerRestarted{}
 			if (away > 3*time.Second || away < 0) && !w.without.shift {
-				s.insist(i, conductor.ClockShifted{By: away, Since: w.db.alive, At: w.wall()}, nil)
+				e.Away = conductor.ClockShifted{By: away, Since: w.db.alive, At: w.wall()}
 			}
-			s.insist(i, conductor.ServerRestarted{}, nil)
+			s.insist(i, e, nil)
 		}
 		for _, e := range effects {
 			i := w.index(e.Node)

@@ -111,8 +111,9 @@ type (
 	DeadlinePassed struct{}
 	// AgentSilent says that the agent of the current boot was not heard for Timeouts.Silent.
 	AgentSilent struct{ Since time.Time }
-	// ServerRestarted asks a node with open work to go on from its records.
-	ServerRestarted struct{}
+	// ServerRestarted asks a node with open work to go on from its records. Away is the time that the server was not
+	// there, zero when that was short: one event for both, as a fleet's records are read and written for each.
+	ServerRestarted struct{ Away ClockShifted }
 	// ClockShifted says that By of the wall clock's time was none for the node. Since is the liveness stamp that the
 	// server goes by, At the wall clock's time: a server that is stopped before it has written a new stamp tells of
 	// the same time again, and Decide takes away only what it has not taken away yet. A zero Since: no such check.
@@ -206,6 +207,9 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 	case AgentSilent:
 		d.silent(e)
 	case ServerRestarted:
+		if e.Away.By != 0 {
+			d.shifted(e.Away)
+		}
 		d.restarted()
 	case RecordsDoubted:
 		d.doubted(e)

@@ -79,11 +79,10 @@ func (eng *Engine) recover(ctx context.Context) error {
 	eng.run = ctx
 	eng.mu.Unlock()
 
-	var events []conductor.Event
-	if away.By > jump || away.By < 0 {
-		events = append(events, away)
+	if away.By >= 0 && away.By <= jump {
+		away = conductor.ClockShifted{}
 	}
-	events = append(events, conductor.ServerRestarted{})
+	events := []conductor.Event{conductor.ServerRestarted{Away: away}}
 	all := make([]change, len(open))
 	for i, id := range open {
 		all[i] = change{node: id, events: events}
