@@ -65,7 +65,7 @@ func ironicClient(t *testing.T, microversion string) *gophercloud.ServiceClient 
 		t.Fatal(err)
 	}
 	c, err := engine.New(engine.Config{
-		Store: store, Drivers: []conductor.Driver{fake.New()}, Dispatcher: noAgents{}, Logs: kept, ConfigDrives: oneFile{}, BootKey: bytes.Repeat([]byte{1}, 32),
+		Store: store, Drivers: []conductor.Driver{fake.New(fake.Config{})}, Dispatcher: noAgents{}, Logs: kept, ConfigDrives: oneFile{}, BootKey: bytes.Repeat([]byte{1}, 32),
 		AgentURL: func() string { return "https://192.0.2.1:6386" }, MediumURL: func(token string) string { return "http://192.0.2.1:6387/" + token },
 		Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
 	})

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/images"
+	"github.com/bessemer-metal/bessemer/server/ipmi"
 	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/origin"
 	"github.com/bessemer-metal/bessemer/server/redfish"
@@ -143,13 +145,13 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 		imagesURL = "http://" + withPort(cfg.AdvertiseImages, bootLn.Addr())
 	}
 
-	bmcs := redfish.New(redfish.Config{Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: s.now})
-	fakes := fakeHardware(cfg.FakeMachines)
+	bmcs := redfish.New(redfish.Config{Interfaces: cfg.Interfaces["redfish"], Dial: dialer.DialContext, Pins: pins{s.store}, Log: log, Now: s.now})
+	fakes := fake.New(fake.Config{Socket: cfg.FakeMachines, Interfaces: cfg.Interfaces["fake-hardware"], Delays: cfg.FakeDelays})
 	defer fakes.Close()
 	dispatcher := channel.NewDispatcher(s.now)
 	c, err := engine.New(engine.Config{
 		Store:   s.store,
-		Drivers: []conductor.Driver{bmcs, fakes}, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
+		Drivers: offered(cfg.Interfaces, bmcs, ipmi.New(cfg.Interfaces["ipmi"]), fakes), Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(), PowerSync: cfg.PowerSync,
@@ -221,12 +223,12 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	return nil
 }
 
-// fakeHardware has its machines in memory, or played by the program at socket.
-func fakeHardware(socket string) *fake.Driver {
-	if socket == "" {
-		return fake.New()
+// offered is the hardware types that are enabled; without settings of them that is all.
+func offered(interfaces map[string]map[string][]string, all ...conductor.Driver) []conductor.Driver {
+	if interfaces == nil {
+		return all
 	}
-	return fake.NewPlayed(socket)
+	return slices.DeleteFunc(all, func(d conductor.Driver) bool { return interfaces[d.Name()] == nil })
 }
 
 // installation is the name of this data directory, made at the first start.

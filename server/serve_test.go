@@ -486,7 +486,7 @@ func TestI22_T15_SecretsStaySealed(t *testing.T) {
 	r.ask(t, "PATCH", "/v1/nodes/real", []any{map[string]any{"op": "test", "path": "/driver_info/redfish_password", "value": "x"}})
 	r.ask(t, "PUT", "/v1/nodes/real/states/power", map[string]any{"target": "power on"})
 
-	r.must(t, "POST", "/v1/nodes", map[string]any{"name": "faked", "driver": "fake-hardware", "automated_clean": false, "instance_info": map[string]any{
+	r.must(t, "POST", "/v1/nodes", map[string]any{"name": "faked", "driver": "fake-hardware", "deploy_interface": "direct", "automated_clean": false, "instance_info": map[string]any{
 		"image_source": "http://127.0.0.1:1/debian.raw", "image_os_hash_algo": "sha256", "image_os_hash_value": strings.Repeat("ab", 32)}})
 	r.provision(t, "faked", "manage")
 	if n := r.provision(t, "faked", "provide"); n.State != state.Available {

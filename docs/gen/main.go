@@ -1,4 +1,4 @@
-// Gen writes the reference pages from the code they describe: the provision states, the steps, the reasons of
+// Gen writes the reference pages from the code they describe: the provision states, the steps, the hardware types, the reasons of
 // failures, the wire of the agent channel, the life of an attempt, the operator's command; and the lists of decisions
 // and runbooks. A page is never edited by hand; a test keeps pages and code equal. Start at pages.
 //
@@ -21,6 +21,7 @@ type page struct {
 var pages = append([]page{
 	{"reference/states.md", states},
 	{"reference/steps.md", steps},
+	{"reference/drivers.md", matrix},
 	{"reference/faults.md", faults},
 	{"reference/channel.md", channel},
 	{"reference/step-protocol.md", protocol},

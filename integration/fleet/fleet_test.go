@@ -34,7 +34,7 @@ func play(t *testing.T, nodes int) (*Fleet, *fake.Driver) {
 	if i, err := os.Stat(socket); err != nil || i.Mode().Perm() != 0o600 {
 		t.Errorf("the socket that media's secrets come by: %v, %v", i, err)
 	}
-	d := fake.NewPlayed(socket)
+	d := fake.New(fake.Config{Socket: socket})
 	t.Cleanup(d.Close)
 	return f, d
 }

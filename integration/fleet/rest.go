@@ -49,6 +49,7 @@ func (f *Fleet) Register(ctx context.Context) error {
 	return f.each(ctx, func(ctx context.Context, m *machine) error {
 		_, err := f.API.CreateNode(ctx, map[string]any{
 			"uuid": string(m.node), "name": f.name(m), "driver": "fake-hardware", "resource_class": "simulated",
+			"deploy_interface": "direct", "inspect_interface": "agent", // an agent does the work; the default only pretends
 		})
 		if err == nil {
 			_, err = f.API.CreatePort(ctx, map[string]any{"node_uuid": string(m.node), "address": mac(m.number)})

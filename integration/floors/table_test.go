@@ -14,6 +14,7 @@ var floors = map[string]int{
 	"shared/api":      3,
 	"shared/hardware": 3,
 	"shared/catalog":  3,
+	"server/drivers":  3,
 
 	"server/conductor":              4,
 	"server/engine":                 5,
@@ -37,6 +38,7 @@ var floors = map[string]int{
 	"server/sqlite":              5,
 	"server/redfish":             5,
 	"server/fake":                5,
+	"server/ipmi":                5,
 	"server/channel":             5,
 	"server/rest":                5,
 	"server/token":               5,

@@ -21,6 +21,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/cli"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/logs"
@@ -125,8 +126,15 @@ func serve(dir string) (url string, stop func(), err error) {
 		cancel()
 		return "", nil, err
 	}
+	// Its machines wait for a ramdisk, which makes more to look at than those that only pretend.
+	wait := drivers.Settings{Types: []string{"fake-hardware"}, Default: []drivers.Choice{{Kind: drivers.Deploy, Name: "direct"}, {Kind: drivers.Inspect, Name: "agent"}, {Kind: drivers.Vendor, Name: "no-vendor"}}}
+	offered, err := wait.Offer()
+	if err != nil {
+		cancel()
+		return "", nil, err
+	}
 	c, err := engine.New(engine.Config{
-		Store: store, Drivers: []conductor.Driver{fake.New()}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
+		Store: store, Drivers: []conductor.Driver{fake.New(fake.Config{Interfaces: offered["fake-hardware"]})}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{1}, 32), AgentURL: func() string { return "https://192.0.2.1:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.1:6387/boot/" + token + "/bessemer.iso" },
 		Now:       time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),

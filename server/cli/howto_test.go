@@ -24,7 +24,7 @@ var pages = map[string]struct {
 }{
 	"selectors.md": {
 		before: []string{"register nodes.yaml", "image add debian.raw.zst"},
-		files: map[string]string{"nodes.yaml": "nodes: [{name: n1, driver: fake-hardware}, {name: n2, driver: fake-hardware}, {name: n3, driver: fake-hardware}]",
+		files: map[string]string{"nodes.yaml": "nodes: [{name: n1, driver: fake-hardware, inspect_interface: fake}, {name: n2, driver: fake-hardware, inspect_interface: fake}, {name: n3, driver: fake-hardware}]",
 			"rack7.txt": "n1\nn2\n", "debian.raw.zst": "image"},
 	},
 }

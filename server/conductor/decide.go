@@ -20,11 +20,14 @@ type Snapshot struct {
 	Seen     *inventory.Inventory // what the current boot's lookup brought; nil before it
 	Accepted *inventory.Inventory // what the last inspection stored; nil before one
 	Registry *step.Registry       // every step the node's hardware type and the stock ramdisk offer
-	Defaults []Default            // of default_config, those that hold for the node, weakest first; read for events that plan
-	Heard    time.Time            // when the agent of the current boot was last heard; zero: never, or not by this server
-	Timeouts Timeouts
-	NewID    func() string // a fresh UUID at each call
-	NewSalt  func() []byte // fresh random bytes for a boot generation
+	// Interfaces are the node's implementations, by interface, defaults filled in. An interface that is not there is taken
+	// for one that works.
+	Interfaces map[string]string
+	Defaults   []Default // of default_config, those that hold for the node, weakest first; read for events that plan
+	Heard      time.Time // when the agent of the current boot was last heard; zero: never, or not by this server
+	Timeouts   Timeouts
+	NewID      func() string // a fresh UUID at each call
+	NewSalt    func() []byte // fresh random bytes for a boot generation
 }
 
 // Timeouts bound every wait (I14).

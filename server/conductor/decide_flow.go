@@ -184,6 +184,10 @@ func (d *decider) finish() {
 		d.complete()
 		return
 	}
+	if f.Pretend && !f.Booted {
+		d.complete()
+		return
+	}
 	e := Effect{Kind: EffectFinish, Power: ForceOff, Generation: d.n.Generation}
 	what := "the machine to power off"
 	switch {
@@ -404,7 +408,7 @@ func (d *decider) verified(e EffectDone) {
 			d.note("WARNING", "verify", 0, "%s", w.Message)
 			d.History[len(d.History)-1].Reason = w.Reason
 		}
-		if f := unfit(*d.n, state.Verify); f != nil {
+		if f := unfitFor(*d.n, d.s.Interfaces, state.Verify); f != nil {
 			d.fail(f)
 			return
 		}

@@ -153,7 +153,7 @@ func (d *decider) adopt(e VerbAsked) {
 func (d *decider) adopted(e EffectDone) {
 	d.learn(e.Facts)
 	if !bootsDisk(*d.n) {
-		if f := unfit(*d.n, state.Adopt); f != nil {
+		if f := unfitFor(*d.n, d.s.Interfaces, state.Adopt); f != nil {
 			d.n.Power = ""
 			d.fail(f)
 			return
@@ -192,32 +192,31 @@ func (d *decider) forgetInstance() {
 	d.InstanceGone = true
 }
 
-// traited finds what the instance asks of the node that the node does not have.
-func (b *builder) traited() {
-	wanted, given := b.in.Node.InstanceInfo["traits"]
+// instanceTraits says what the instance asks of the node that the node does not have; nil when it has all.
+func instanceTraits(n Node) *fault.Fault {
+	wanted, given := n.InstanceInfo["traits"]
 	if !given || wanted == nil {
-		return
+		return nil
 	}
 	list, ok := wanted.([]any)
 	if !ok {
-		b.problem(fault.New(fault.RequestInvalid, "instance_info.traits is no list of traits"), "")
-		return
+		return fault.New(fault.RequestInvalid, "instance_info.traits is no list of traits")
 	}
 	lacks := map[string]bool{}
 	for _, v := range list {
 		t, text := v.(string)
 		switch {
 		case !text:
-			b.problem(fault.New(fault.RequestInvalid, "instance_info.traits holds %v, which is no trait", v), "")
-			return
-		case !slices.Contains(b.in.Node.Traits, t):
+			return fault.New(fault.RequestInvalid, "instance_info.traits holds %v, which is no trait", v)
+		case !slices.Contains(n.Traits, t):
 			lacks[t] = true
 		}
 	}
 	if len(lacks) > 0 {
-		b.problem(fault.New(fault.RequestInvalid, "Cannot specify instance traits that are not also set on the node: %s",
-			strings.Join(slices.Sorted(maps.Keys(lacks)), ", ")).WithHint("give the node the traits, or take them out of instance_info.traits"), "")
+		return fault.New(fault.RequestInvalid, "Cannot specify instance traits that are not also set on the node: %s",
+			strings.Join(slices.Sorted(maps.Keys(lacks)), ", ")).WithHint("give the node the traits, or take them out of instance_info.traits")
 	}
+	return nil
 }
 
 // Allowed says why a verb can't be asked for in the node's state, nil when it can: the checks that upstream makes before

@@ -22,7 +22,7 @@ func (d *decider) plan(ask Provision) Plan {
 }
 
 func (d *decider) planInput(ask Provision) PlanInput {
-	return PlanInput{Node: *d.n, Ask: ask, Registry: d.s.Registry, Defaults: d.s.Defaults, Accepted: d.s.Accepted, Agent: d.reusable()}
+	return PlanInput{Node: *d.n, Ask: ask, Registry: d.s.Registry, Interfaces: d.s.Interfaces, Defaults: d.s.Defaults, Accepted: d.s.Accepted, Agent: d.reusable()}
 }
 
 // Preview is the plan that a verb would have now, made by the same code as the real one. took is how long steps took on
@@ -66,7 +66,7 @@ func (d *decider) begin(e VerbAsked, f state.Flow, via state.Event, plan Plan) b
 	}
 	d.n.Flow = &Flow{
 		Run: d.s.NewID(), Flow: f, Phase: PhaseSteps, Started: d.now, NoRamdisk: e.Ask.NoRamdisk,
-		Actor: e.Caller.Name, Request: e.Caller.Request, TearDown: d.tearDown,
+		Actor: e.Caller.Name, Request: e.Caller.Request, TearDown: d.tearDown, Pretend: pretends(d.s.Interfaces, f),
 		Booted: d.live(), // a ramdisk that runs already is this flow's from now on, and ends with it
 	}
 	if !d.enter(via) {

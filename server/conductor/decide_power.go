@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -30,6 +31,10 @@ func (d *decider) power(e PowerAsked) {
 		return
 	}
 	if d.Refuse = Confirmed(*d.n); d.Refuse != nil {
+		return
+	}
+	if f := drivers.Check(d.n.Driver, drivers.Power, d.s.Interfaces[drivers.Power]); f != nil {
+		d.Refuse = f.At(id, "")
 		return
 	}
 	flow, busy := state.FlowOf(d.n.State)

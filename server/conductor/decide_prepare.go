@@ -123,7 +123,7 @@ func (d *decider) impossible(f state.Flow, plan Plan) error {
 	if d.tearDown || plan.Boots == 0 && f != state.Deploy && f != state.Inspect {
 		return nil
 	}
-	if err := unfit(*d.n, f); err != nil {
+	if err := unfitFor(*d.n, d.s.Interfaces, f); err != nil {
 		return err.At(string(d.n.UUID), "")
 	}
 	return nil
@@ -131,10 +131,10 @@ func (d *decider) impossible(f state.Flow, plan Plan) error {
 
 // fits finds out whether the machine can do what the plan needs. A deletion's cleaning asks the BMC anew.
 func (b *builder) fits() {
-	if b.in.Ask.Verb == state.VerbDelete || b.Boots == 0 && b.Flow != state.Deploy {
+	if b.in.Ask.Verb == state.VerbDelete || b.Boots == 0 && b.Flow != state.Deploy && b.Flow != state.Inspect {
 		return
 	}
-	if f := unfit(b.in.Node, b.Flow); f != nil {
+	if f := unfitFor(b.in.Node, b.in.Interfaces, b.Flow); f != nil {
 		b.problem(f, "")
 	}
 }
@@ -143,7 +143,7 @@ func (b *builder) fits() {
 // BMC may be of no use before it. What is left of a clean whose ramdisk runs already needs no further boot.
 func (d *decider) unprepared(r StepRecord) bool {
 	f := d.n.Flow
-	if f.Prepared || firstAid(r.Step) || f.Flow != state.Deploy && r.Step.Where == step.InBand && d.live() {
+	if f.Prepared || f.Pretend || firstAid(r.Step) || f.Flow != state.Deploy && r.Step.Where == step.InBand && d.live() {
 		return false
 	}
 	return f.Flow == state.Deploy || slices.ContainsFunc(d.s.Steps, func(s StepRecord) bool {
@@ -159,11 +159,15 @@ func (d *decider) prepared(e EffectDone) {
 	}
 	d.learn(e.Facts)
 	f := d.n.Flow
-	if err := unfit(*d.n, f.Flow); err != nil {
+	if err := unfitFor(*d.n, d.s.Interfaces, f.Flow); err != nil {
 		d.fail(err)
 		return
 	}
 	f.Prepared, d.Changed = true, true
+	if f.Flow == state.Inspect && f.Pretend {
+		d.finish()
+		return
+	}
 	if f.Flow == state.Inspect {
 		d.boot()
 		return

@@ -113,6 +113,7 @@ type Flow struct {
 	Booted    bool       `json:"booted,omitempty"`    // a ramdisk was asked for in this run
 	Shifted   *Shift     `json:"shifted,omitempty"`   // the last time that did not count
 	Excluded  bool       `json:"excluded,omitempty"`  // an automated clean that erases nothing, by the node's audited exclusion (I5)
+	Pretend   bool       `json:"pretend,omitempty"`   // of fake-hardware's fake interfaces: no machine is booted, switched or erased
 	Prepared  bool       `json:"prepared,omitempty"`  // the BMC can do what the flow needs: asked once a run, before the first act
 }
 

@@ -16,12 +16,14 @@ import (
 type PlanInput struct {
 	Node     Node
 	Ask      Provision
-	Registry *step.Registry           // what the node's hardware type and the stock ramdisk offer
-	Offered  []step.Step              // what the node's ramdisk said that it offers; nil when none has
-	Defaults []Default                // those that hold for this node, weakest first (NodeScopes)
-	Accepted *inventory.Inventory     // what the last inspection stored; nil before one
-	Agent    bool                     // an agent is up that the flow can use
-	Took     map[string]time.Duration // how long steps took on this node, by name; "" is a boot of the ramdisk
+	Registry *step.Registry // what the node's hardware type and the stock ramdisk offer
+	// Interfaces are the node's implementations, as in Snapshot.
+	Interfaces map[string]string
+	Offered    []step.Step              // what the node's ramdisk said that it offers; nil when none has
+	Defaults   []Default                // those that hold for this node, weakest first (NodeScopes)
+	Accepted   *inventory.Inventory     // what the last inspection stored; nil before one
+	Agent      bool                     // an agent is up that the flow can use
+	Took       map[string]time.Duration // how long steps took on this node, by name; "" is a boot of the ramdisk
 }
 
 // Plan is what a verb would do to a node, in order: the steps, where the ramdisk is booted, which disks are touched and
@@ -108,7 +110,10 @@ func BuildPlan(in PlanInput) Plan {
 		b.Flow = state.Deploy
 		b.deployment()
 	case state.VerbInspect:
-		b.Flow, b.BootFirst, b.Boots = state.Inspect, true, 1
+		b.Flow = state.Inspect
+		if !pretends(in.Interfaces, state.Inspect) {
+			b.BootFirst, b.Boots = true, 1
+		}
 	case state.VerbManage:
 		b.Flow = state.Verify
 	case state.VerbService:
@@ -116,6 +121,9 @@ func BuildPlan(in PlanInput) Plan {
 		b.list(in.Ask.ServiceSteps)
 	case state.VerbRescue:
 		b.Flow = state.RescueFlow
+		if pretends(in.Interfaces, state.RescueFlow) {
+			break
+		}
 		b.automated()
 		if !b.has(rescueStep) {
 			b.problem(fault.New(fault.StepUnknown, "no ramdisk known here offers the step"), rescueStep)

@@ -2,10 +2,12 @@ package conductor
 
 import (
 	"cmp"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -83,6 +85,10 @@ func (b *builder) automatedClean() {
 		return
 	}
 	b.automated()
+	if pretends(b.in.Interfaces, b.Flow) {
+		b.Exclusion = "the deploy interface fake has no machine: nothing was erased"
+		return
+	}
 	if !b.has(eraseStep) {
 		b.problem(fault.New(fault.DiskNotErased, "no step of this cleaning erases the disks").
 			WithHint("give the step a priority above 0 for clean; a node whose disks are to stay as they are has automated_clean false"), eraseStep)
@@ -97,7 +103,17 @@ func (b *builder) has(name string) bool {
 // in-band ones. Of a step that both have the operator's entry counts; 0 leaves it out.
 func (b *builder) deployment() {
 	b.automated()
-	b.traited()
+	if f := checkInstance(b.in.Node, b.in.Interfaces); f != nil {
+		b.Problems = append(b.Problems, f)
+	}
+	writes := writesImage(b.in.Interfaces)
+	if !writes && !pretends(b.in.Interfaces, b.Flow) { // custom-agent: the image is written if the operator's list says so
+		writes = slices.ContainsFunc(b.in.Ask.DeploySteps, func(w step.Wanted) bool { return w.Name == writeStep })
+	}
+	if !writes {
+		b.ownDeployment()
+		return
+	}
 	priority := Valued{Origin: FromStep}
 	var write step.Step
 	if s, ok := b.in.Registry.Get(writeStep); ok {
@@ -116,12 +132,7 @@ func (b *builder) deployment() {
 			}
 			continue
 		}
-		b.Items = slices.DeleteFunc(b.Items, func(it PlanItem) bool { return it.Step.Name == w.Name })
-		it, ok := b.wanted(w)
-		if ok && w.Priority > 0 {
-			it.Priority = Valued{w.Priority, FromOperator}
-			b.Items = append(b.Items, it)
-		}
+		b.override(w)
 	}
 	if priority.Value <= 0 {
 		b.problem(fault.New(fault.StepArgument, "a deployment can't leave the image out").WithHint("give the step a priority above 0"), writeStep)
@@ -130,6 +141,36 @@ func (b *builder) deployment() {
 		b.Items = append(b.Items, b.image(write, priority))
 	}
 	b.orderDeployment()
+}
+
+// ownDeployment plans a deployment whose deploy interface writes no image: the operator's steps do what is to be done, or,
+// with the interface fake, nothing is.
+func (b *builder) ownDeployment() {
+	for _, w := range b.in.Ask.DeploySteps {
+		if w.Name == coreStep && w.Priority > 0 {
+			b.problem(fault.New(fault.StepArgument, "it is what the deploy interface does, and can't be replaced").
+				WithHint("leave it out of the list, or give it the priority 0 to leave it out of the deployment"), w.Name)
+			continue
+		}
+		b.override(w)
+	}
+	inBand := slices.ContainsFunc(b.Items, func(it PlanItem) bool { return it.Step.Where == step.InBand })
+	how := b.in.Interfaces[drivers.Deploy]
+	if !pretends(b.in.Interfaces, b.Flow) && !inBand && drivers.Why(drivers.Deploy, how) == "" {
+		b.problem(fault.New(fault.StepUnknown, "the deploy interface %s writes no image by itself", how).
+			WithHint("give the step that does it in deploy_steps, or take the deploy interface direct"), "")
+	}
+	b.orderDeployment()
+}
+
+// override puts an operator's step in the place of the flow's own of the same name; priority 0 leaves it out.
+func (b *builder) override(w step.Wanted) {
+	b.Items = slices.DeleteFunc(b.Items, func(it PlanItem) bool { return it.Step.Name == w.Name })
+	it, ok := b.wanted(w)
+	if ok && w.Priority > 0 {
+		it.Priority = Valued{w.Priority, FromOperator}
+		b.Items = append(b.Items, it)
+	}
 }
 
 // image makes the item that writes the image, and checks what can be checked before it.
@@ -183,6 +224,9 @@ func ImageArgs(info map[string]any) (step.Args, error) {
 		return nil, fault.New(fault.RequestInvalid, "instance_info.image_source is not set").
 			WithHint("set it to the image's http or https URL, or use bessemer node deploy NODE --image NAME")
 	}
+	if err := wholeDisk(info); err != nil {
+		return nil, err
+	}
 	algo, digest := strings.ToLower(text("image_os_hash_algo")), strings.ToLower(text("image_os_hash_value"))
 	if sum := strings.ToLower(text("image_checksum")); digest == "" && sum != "" {
 		digest = sum
@@ -208,6 +252,28 @@ func ImageArgs(info map[string]any) (step.Args, error) {
 		return nil, fault.New(fault.ImageFormat, "image_disk_format is %q", format)
 	}
 	return args, nil
+}
+
+// wholeDisk refuses what asks for another thing than one image for the whole disk.
+func wholeDisk(info map[string]any) error {
+	switch kind := info["image_type"]; kind {
+	case nil, "whole-disk":
+	case "partition":
+		return fault.New(fault.ImageFormat, "image_type is partition, and this server writes whole-disk images only").
+			WithHint("use an image of a whole disk, with its boot loader")
+	default:
+		return fault.New(fault.RequestInvalid, "image_type is %.40q, expected whole-disk", fmt.Sprint(kind))
+	}
+	for _, key := range []string{"kernel", "ramdisk"} {
+		if v := info[key]; v != nil && v != "" {
+			return fault.New(fault.ImageFormat, "instance_info.%s goes with an image of a partition, and this server writes whole-disk images only", key).
+				WithHint("use an image of a whole disk, and take kernel and ramdisk out of instance_info")
+		}
+	}
+	if v := info["boot_iso"]; v != nil && v != "" {
+		return fault.New(fault.RequestInvalid, "instance_info has both image_source and boot_iso").WithHint("take one of the two out")
+	}
+	return nil
 }
 
 // RootDisk selects the disk that gets the image: instance_info.root_device before properties.root_device.

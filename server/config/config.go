@@ -22,6 +22,9 @@ import (
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // Server is a server's settings, complete and checked.
@@ -45,9 +48,12 @@ type Server struct {
 	AnyBootSource   bool   // serve media to any address, not only the BMC's
 	TLSCert         string // certificate of the API off loopback; "" makes one
 	TLSKey          string
-	FakeMachines    string        // Unix socket of the program that plays fake-hardware's machines; "": they are in memory
-	PowerSync       time.Duration // between two looks at an idle node's power state; 0: never
-	LogLevel        string        // debug, info, warn, error
+	FakeMachines    string // Unix socket of the program that plays fake-hardware's machines; "": they are in memory
+	// Interfaces is what is offered: by hardware type and interface the implementations, the default first.
+	Interfaces map[string]map[string][]string
+	FakeDelays map[string]drivers.Delay // how long acts upon fake-hardware take, by interface
+	PowerSync  time.Duration            // between two looks at an idle node's power state; 0: never
+	LogLevel   string                   // debug, info, warn, error
 }
 
 // Kind is how a setting's value is written.
@@ -98,6 +104,10 @@ func Settings(e Environment) []Setting {
 		{"tls_cert", Text, "", "certificate file of the API (default: made on the first start)"},
 		{"tls_key", Text, "", "key file of tls_cert"},
 		{"fake_machines", Text, "", "Unix socket of a program that plays the machines of fake-hardware nodes: bessemer simulate"},
+		{"enabled_hardware_types", List, "", "hardware type that nodes may have (default: all)"},
+		{"enabled_interfaces", List, "", "INTERFACE=IMPLEMENTATION that nodes may have, as deploy=direct; an interface that is not named keeps all"},
+		{"default_interfaces", List, "", "INTERFACE=IMPLEMENTATION that nodes have unless they name another, as deploy=custom-agent"},
+		{"fake_delays", List, "", "INTERFACE=SECONDS or INTERFACE=LEAST-MOST: how long fake-hardware takes for an act (default: no time)"},
 		{"power_sync", Text, "1m", "how often the power state of each idle node is read from its BMC; 0 never"},
 		{"log_level", Text, "info", "debug, info, warn or error"},
 	}
@@ -335,6 +345,27 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	} else {
 		s.PowerSync = every
 	}
+	choices := func(key string) (out []drivers.Choice) {
+		for _, text := range k.Strings(key) {
+			c, err := drivers.ParseChoice(text)
+			if err != nil {
+				wrong(key, "%s", advice(err))
+			}
+			out = append(out, c)
+		}
+		return out
+	}
+	offer := drivers.Settings{Types: k.Strings("enabled_hardware_types"), Enabled: choices("enabled_interfaces"), Default: choices("default_interfaces")}
+	if len(bad) == 0 {
+		var err error
+		if s.Interfaces, err = offer.Offer(); err != nil {
+			wrong("enabled_interfaces", "%s", advice(err))
+		}
+	}
+	var err error
+	if s.FakeDelays, err = drivers.ParseDelays(k.Strings("fake_delays")); err != nil {
+		wrong("fake_delays", "%s", advice(err))
+	}
 	if s.DataDir == "" {
 		wrong("data_dir", "it must not be empty")
 	}
@@ -369,6 +400,12 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 		return Server{}, fmt.Errorf("settings: %s", strings.Join(bad, "; "))
 	}
 	return s, nil
+}
+
+// advice is what a fault says, with what to do.
+func advice(err error) string {
+	f := fault.From(err)
+	return f.Message + "; " + f.Hint
 }
 
 func isPort(s string) bool {

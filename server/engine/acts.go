@@ -20,7 +20,7 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 	}
 	switch e.Kind {
 	case conductor.EffectVerify, conductor.EffectPrepare:
-		if e.Kind == conductor.EffectPrepare {
+		if e.Kind == conductor.EffectPrepare && !n.Flow.Pretend {
 			if err := eng.canBoot(); err != nil {
 				return out, err
 			}

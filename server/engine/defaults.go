@@ -158,7 +158,7 @@ func (eng *Engine) ExplainDefaults(ctx context.Context, ident string) (scopes []
 		if err != nil {
 			return err
 		}
-		registry := eng.catalogs[n.Driver]
+		registry := eng.registry(n)
 		if registry == nil {
 			return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
 		}

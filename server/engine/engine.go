@@ -51,6 +51,7 @@ type Engine struct {
 	cfg       Config
 	drivers   map[string]conductor.Driver
 	catalogs  map[string]*step.Registry
+	narrowed  sync.Map // *step.Registry by hardware type and interfaces (interfaces.go)
 	standings *standings
 	// listening is since when an agent's sign of life can have been heard.
 	listening time.Time
@@ -121,7 +122,7 @@ func newSalt() []byte {
 
 // snapshot reads all that Decide needs of a node; its inventories only with disks.
 func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (conductor.Snapshot, error) {
-	s := conductor.Snapshot{Node: n, Registry: eng.catalogs[n.Driver], Timeouts: eng.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
+	s := conductor.Snapshot{Node: n, Registry: eng.registry(n), Interfaces: eng.interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
 	if n.Boot != nil && !n.Boot.Ended {
 		s.Heard = eng.cfg.Dispatcher.Heard(n.UUID, n.Boot.Generation)
 	}

@@ -125,12 +125,8 @@ func (eng *Engine) sound(n *conductor.Node) error {
 		return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).
 			WithHint("the hardware types are %s", strings.Join(slices.Sorted(maps.Keys(eng.drivers)), ", "))
 	}
-	for kind, impl := range n.Interfaces {
-		have, ok := d.Interfaces()[kind]
-		if !ok || !slices.Contains(have, impl) {
-			return fault.New(fault.RequestInvalid, "%s_interface %q does not fit hardware type %s", kind, impl, n.Driver).
-				WithHint("it supports %s", cmp.Or(strings.Join(have, ", "), "none"))
-		}
+	if err := fitting(d, n.Interfaces); err != nil {
+		return err
 	}
 	for _, where := range []map[string]any{n.Properties, n.InstanceInfo} {
 		if v, ok := where["root_device"]; ok && v != nil {

@@ -218,41 +218,6 @@ func (eng *Engine) SetBootDevice(ctx context.Context, who conductor.Caller, iden
 	}))
 }
 
-// Validate tells for each interface whether the node's record suffices: "" or the reason why not.
-func (eng *Engine) Validate(ctx context.Context, ident string) (map[string]string, error) {
-	n, err := eng.Node(ctx, ident)
-	if err != nil {
-		return nil, err
-	}
-	d, ok := eng.drivers[n.Driver]
-	if !ok {
-		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
-	}
-	bmc := ""
-	if err := d.Validate(n.DriverInfo); err != nil {
-		bmc = fault.From(err).Error()
-	}
-	out := map[string]string{}
-	for kind, have := range d.Interfaces() {
-		impl := n.Interfaces[kind]
-		if impl == "" && len(have) > 0 {
-			impl = have[0]
-		}
-		switch {
-		case impl == "" || strings.HasPrefix(impl, "no-"):
-			out[kind] = "node does not support " + kind
-		case kind == "power" || kind == "management" || kind == "boot" || kind == "bios":
-			out[kind] = bmc
-		default:
-			out[kind] = ""
-		}
-	}
-	if _, err := conductor.ImageArgs(n.InstanceInfo); err != nil {
-		out["deploy"] = fault.From(err).Error()
-	}
-	return out, nil
-}
-
 // Inventory is what the last inspection stored; inventory.not_found before one.
 func (eng *Engine) Inventory(ctx context.Context, ident string) (inv conductor.StoredInventory, err error) {
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {

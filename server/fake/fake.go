@@ -1,22 +1,34 @@
-// Package fake is the hardware type "fake-hardware": BMCs in memory on which every act succeeds at once, for trying out
-// the server and its clients without hardware. There is no machine behind them: what needs a ramdisk (inspection,
-// cleaning, deployment) waits for an agent, which a test may play. It reaches nothing outside the process, but the Unix
-// socket of a program that plays the machines when it is given one (play.go). Start at Driver.
+// Package fake is the hardware type "fake-hardware": BMCs in memory on which every act succeeds, at once or after the
+// delays it is given, for trying out the server and for tests of its clients. There is no machine behind them: with the
+// deploy interface fake, flows only pretend; with another one a ramdisk is waited for, which a test may play. It reaches
+// nothing outside the process, but the Unix socket of a program that plays the machines when it is given one (play.go).
+// Start at Driver.
 package fake
 
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
+// Config is what a Driver may be given; the zero value has machines in memory that act at once.
+type Config struct {
+	Socket     string                   // Unix socket of the program that plays the machines; "": they are in memory
+	Interfaces map[string][]string      // what is offered of the hardware type (drivers.Settings); nil is all
+	Delays     map[string]drivers.Delay // how long acts take, by interface
+}
+
 // Driver keeps the machines, by node, for as long as it lives. It may be used by many goroutines.
 type Driver struct {
+	cfg    Config
 	player *player // nil: the machines are in memory
 
 	mu       sync.Mutex
@@ -25,6 +37,8 @@ type Driver struct {
 
 // machine is what a node's fake hardware remembers. Power starts unknown.
 type machine struct {
+	delays map[string]drivers.Delay
+
 	mu    sync.Mutex
 	power conductor.Power
 	boot  conductor.BootTarget
@@ -37,13 +51,15 @@ var (
 	_ conductor.BMC    = (*machine)(nil)
 )
 
-// New makes the driver, without machines; each comes to be when it is opened first.
-func New() *Driver { return &Driver{machines: map[conductor.NodeID]*machine{}} }
-
-// NewPlayed makes the driver for machines that the program at a Unix socket plays. It is not connected to yet.
-func NewPlayed(socket string) *Driver {
-	d := New()
-	d.player = newPlayer(socket)
+// New makes the driver, without machines; each comes to be when it is opened first. A player is not connected to yet.
+func New(cfg Config) *Driver {
+	if cfg.Interfaces == nil {
+		cfg.Interfaces = drivers.Offered(name)
+	}
+	d := &Driver{cfg: cfg, machines: map[conductor.NodeID]*machine{}}
+	if cfg.Socket != "" {
+		d.player = newPlayer(cfg.Socket)
+	}
 	return d
 }
 
@@ -54,27 +70,13 @@ func (d *Driver) Close() {
 	}
 }
 
-// Name is the hardware type's name.
-func (d *Driver) Name() string { return "fake-hardware" }
+const name = "fake-hardware"
 
-// Interfaces lists the implementations, the default first.
-func (d *Driver) Interfaces() map[string][]string {
-	return map[string][]string{
-		"power":      {"fake"},
-		"management": {"fake"},
-		"boot":       {"fake"},
-		"deploy":     {"fake", "direct"},
-		"inspect":    {"fake", "agent", "no-inspect"},
-		"bios":       {"fake", "no-bios"},
-		"raid":       {"fake", "no-raid"},
-		"firmware":   {"fake", "no-firmware"},
-		"vendor":     {"fake", "no-vendor"},
-		"console":    {"fake", "no-console"},
-		"rescue":     {"fake", "no-rescue"},
-		"storage":    {"fake", "noop"},
-		"network":    {"noop"},
-	}
-}
+// Name is the hardware type's name.
+func (d *Driver) Name() string { return name }
+
+// Interfaces lists what is offered, the default first.
+func (d *Driver) Interfaces() map[string][]string { return d.cfg.Interfaces }
 
 // Properties is empty: any driver_info will do.
 func (d *Driver) Properties() map[string]string { return map[string]string{} }
@@ -97,7 +99,7 @@ func (d *Driver) Open(_ context.Context, a conductor.Access) (conductor.BMC, err
 	defer d.mu.Unlock()
 	m, ok := d.machines[a.Node]
 	if !ok {
-		m = &machine{bios: map[string]any{}}
+		m = &machine{delays: d.cfg.Delays, boot: conductor.BootTarget{Device: "pxe"}, bios: map[string]any{}}
 		d.machines[a.Node] = m
 	}
 	if d.player != nil {
@@ -111,7 +113,7 @@ func (m *machine) Facts(ctx context.Context) (conductor.Facts, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return conductor.Facts{
-		Power: m.power, Vendor: "Bessemer", Model: "fake", BootMode: "uefi", BootModes: []string{"uefi"}, Health: "OK",
+		Power: m.power, Vendor: "Bessemer", Model: "fake",
 		BootDevices: []string{"cdrom", "disk", "pxe", "uefihttp"}, VirtualMedia: true, BIOS: maps.Clone(m.bios),
 	}, ctx.Err()
 }
@@ -123,9 +125,9 @@ func (m *machine) Power(ctx context.Context) (conductor.Power, error) {
 	return m.power, ctx.Err()
 }
 
-// SetPower succeeds at once.
+// SetPower succeeds.
 func (m *machine) SetPower(ctx context.Context, a conductor.PowerAction) error {
-	if err := ctx.Err(); err != nil {
+	if err := m.take(ctx, drivers.Power); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -143,7 +145,7 @@ func (m *machine) SetPower(ctx context.Context, a conductor.PowerAction) error {
 
 // SetBoot remembers the device.
 func (m *machine) SetBoot(ctx context.Context, t conductor.BootTarget) error {
-	if err := ctx.Err(); err != nil {
+	if err := m.take(ctx, drivers.Management); err != nil {
 		return err
 	}
 	switch t.Device {
@@ -173,4 +175,17 @@ func (m *machine) SetMedia(ctx context.Context, url string) error {
 	defer m.mu.Unlock()
 	m.media = url
 	return nil
+}
+
+// take lets an act of an interface last as long as it is to; it ends early, with ctx's error, when ctx does.
+func (m *machine) take(ctx context.Context, kind string) error {
+	if d := m.delays[kind].Draw(rand.Float64()); d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+	}
+	return ctx.Err()
 }

@@ -14,7 +14,7 @@ import (
 
 func open(t *testing.T) conductor.BMC {
 	t.Helper()
-	b, err := New().Open(t.Context(), conductor.Access{Node: "n1"})
+	b, err := New(Config{}).Open(t.Context(), conductor.Access{Node: "n1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,11 +23,11 @@ func open(t *testing.T) conductor.BMC {
 
 func TestContract(t *testing.T) {
 	bmctest.Run(t, open)
-	bmctest.RunDriver(t, New(), map[string]any{}, nil)
+	bmctest.RunDriver(t, New(Config{}), map[string]any{}, nil)
 }
 
 func TestPowerStartsUnknownAndIsKeptByNode(t *testing.T) {
-	d := New()
+	d := New(Config{})
 	first, _ := d.Open(t.Context(), conductor.Access{Node: "n1"})
 	second, _ := d.Open(t.Context(), conductor.Access{Node: "n2"})
 	if p, _ := first.Power(t.Context()); p != "" {

@@ -11,14 +11,17 @@ import (
 
 // Steps binds the rows of catalog.Fake.
 func (m *machine) Steps(context.Context) ([]step.Bound, error) {
-	well := func(step.Call) (map[string]any, error) { return nil, nil } // there is no BMC that could be ill
+	well := func(step.Call) (map[string]any, error) { return nil, nil } // there is nothing to be done to, and nothing that could be ill
 	runs := map[string]func(step.Call) (map[string]any, error){
 		"management.reset_bmc":        well,
 		"management.clear_job_queue":  well,
 		"management.known_good_state": well,
 		"bios.apply_configuration":    m.applyBIOS,
 		"bios.factory_reset":          m.resetBIOS,
+		"bios.cache_bios_settings":    well, // they are read whenever the facts are
+		"firmware.update":             well,
 		"vendor.log_passthrough":      logPassthrough,
+		"deploy.deploy":               well,
 	}
 	out := make([]step.Bound, 0, len(catalog.Fake))
 	for _, s := range catalog.Fake {
@@ -27,7 +30,7 @@ func (m *machine) Steps(context.Context) ([]step.Bound, error) {
 			return nil, fmt.Errorf("step %s is in the catalog but has no code", s.Name)
 		}
 		out = append(out, step.Bound{Step: s, Run: func(ctx context.Context, c step.Call) (step.Result, error) {
-			if err := ctx.Err(); err != nil {
+			if err := m.take(ctx, s.Interface()); err != nil {
 				return step.Result{}, err
 			}
 			data, err := run(c)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -36,6 +37,8 @@ type Config struct {
 	Pins Pins
 	Log  *slog.Logger
 	Now  func() time.Time // wall time, for certificates; nil is time.Now
+	// Interfaces is what is offered of the hardware type (drivers.Settings); nil is all.
+	Interfaces map[string][]string
 }
 
 // Driver is the hardware type. It may be used by many goroutines.
@@ -58,6 +61,9 @@ func New(cfg Config) *Driver {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Interfaces == nil {
+		cfg.Interfaces = drivers.Offered("redfish")
+	}
 	return &Driver{cfg: cfg, endpoints: map[string]*endpoint{}}
 }
 
@@ -79,24 +85,8 @@ func (d *Driver) Close(ctx context.Context) {
 // Name is the hardware type's name.
 func (d *Driver) Name() string { return "redfish" }
 
-// Interfaces lists what of the hardware type works here, the default first.
-func (d *Driver) Interfaces() map[string][]string {
-	return map[string][]string{
-		"power":      {"redfish"},
-		"management": {"redfish"},
-		"boot":       {"redfish-virtual-media"},
-		"deploy":     {"direct"},
-		"inspect":    {"agent"},
-		"bios":       {"redfish", "no-bios"},
-		"raid":       {"no-raid"},
-		"firmware":   {"no-firmware"},
-		"vendor":     {"no-vendor"},
-		"console":    {"no-console"},
-		"rescue":     {"no-rescue"},
-		"storage":    {"noop"},
-		"network":    {"noop"},
-	}
-}
+// Interfaces lists what is offered of the hardware type, the default first.
+func (d *Driver) Interfaces() map[string][]string { return d.cfg.Interfaces }
 
 // Steps lists the out-of-band steps. Which of them a machine can run shows when it runs them: asking the BMC first
 // would keep management.reset_bmc from the BMCs that need it.

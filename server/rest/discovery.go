@@ -1,17 +1,14 @@
 package rest
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/gorilla/mux"
 
-	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
-	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 func (c *call) v1Version() map[string]any {
@@ -63,107 +60,6 @@ func (a *API) serves(path string) bool {
 	return slices.ContainsFunc(a.routes(), func(rt route) bool {
 		return (rt.path == path && (path != "/v1/events" || rt.method == http.MethodPost)) || strings.HasPrefix(rt.path, path+"/{")
 	})
-}
-
-// driverFields is what fields= may name (1.77).
-var driverFields = []string{"name", "hosts", "type", "links", "properties"}
-
-func (c *call) drivers() error {
-	q, err := c.query("type", "detail", "fields")
-	if err != nil {
-		return err
-	}
-	detail := false
-	for _, name := range []string{"type", "detail"} {
-		if q.Has(name) && c.version < 30 {
-			return fault.New(fault.RequestVersion, "%s is there from version 1.30 on, %s was asked for", name, c.version)
-		}
-	}
-	if q.Has("detail") {
-		if detail, err = api.Bool(q.Get("detail")); err != nil {
-			return fault.New(fault.RequestInvalid, "detail: %v", err)
-		}
-	}
-	if t := q.Get("type"); t != "" && t != "dynamic" && t != "classic" {
-		return fault.New(fault.RequestInvalid, "type is %q, expected dynamic or classic", t)
-	}
-	keep := driverFields
-	if list := q.Get("fields"); list != "" {
-		if c.version < 77 {
-			return fault.New(fault.RequestVersion, "fields of drivers is there from version 1.77 on, %s was asked for", c.version)
-		}
-		keep = strings.Split(list, ",")
-		for _, name := range keep {
-			if detail || !slices.Contains(driverFields, name) {
-				return fault.New(fault.RequestInvalid, "fields may name %s, without detail", strings.Join(driverFields, ", "))
-			}
-		}
-	}
-	list := []any{}
-	if q.Get("type") != "classic" {
-		for _, d := range c.api.cfg.Backend.Drivers() {
-			view := c.driverView(d, detail)
-			maps.DeleteFunc(view, func(k string, _ any) bool { return !detail && k != "links" && !slices.Contains(keep, k) })
-			list = append(list, view)
-		}
-	}
-	return c.json(http.StatusOK, map[string]any{"drivers": list})
-}
-
-// driverView is a driver on the wire.
-func (c *call) driverView(d conductor.Driver, detail bool) map[string]any {
-	path := "drivers/" + d.Name()
-	out := map[string]any{"name": d.Name(), "hosts": []string{c.api.cfg.Hostname}, "links": api.LinkPair(c.base, path)}
-	if c.version >= 14 {
-		out["properties"] = api.LinkPair(c.base, path+"/properties")
-	}
-	if c.version >= 30 {
-		out["type"] = "dynamic"
-		if detail {
-			all := d.Interfaces()
-			for _, i := range api.Interfaces() {
-				out["default_"+i+"_interface"] = nil
-				if len(all[i]) > 0 {
-					out["default_"+i+"_interface"] = all[i][0]
-				}
-				out["enabled_"+i+"_interfaces"] = append([]string{}, all[i]...)
-			}
-		}
-	}
-	return out
-}
-
-func (c *call) pathDriver() (conductor.Driver, error) {
-	name := mux.Vars(c.r)["driver"]
-	if d := c.api.driver(name); d != nil {
-		return d, nil
-	}
-	return nil, fault.New(fault.DriverNotFound, "Driver %q could not be found.", name)
-}
-
-func (c *call) showDriver() error {
-	d, err := c.pathDriver()
-	if err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, c.driverView(d, true))
-}
-
-func (c *call) driverProperties() error {
-	d, err := c.pathDriver()
-	if err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, d.Properties())
-}
-
-// driverSteps lists the steps that a node of the driver may be asked for.
-func (c *call) driverSteps() error {
-	d, err := c.pathDriver()
-	if err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, api.StepList{Steps: append([]step.Step{}, c.api.cfg.Backend.Catalog(d.Name()).All()...)})
 }
 
 // conductorView is this server; there is no other.

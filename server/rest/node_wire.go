@@ -280,7 +280,8 @@ func (a *API) setInterface(n *conductor.Node, iface, name string) error {
 		return fault.New(fault.DriverUnknown, "there is no driver %q", n.Driver)
 	}
 	if all := d.Interfaces()[iface]; !slices.Contains(all, name) {
-		return fault.New(fault.RequestInvalid, "driver %s has no %s interface %q; it has %s", n.Driver, iface, name, strings.Join(all, ", "))
+		return fault.New(fault.RequestInvalid, "driver %s has no %s interface %q; it has %s", n.Driver, iface, name, strings.Join(all, ", ")).
+			WithHint("choose one of these, or leave the field out for the default")
 	}
 	if n.Interfaces == nil {
 		n.Interfaces = map[string]string{}

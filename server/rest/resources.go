@@ -38,11 +38,8 @@ func (c *call) validate() error {
 	}
 	answer := map[string]api.Validation{}
 	for _, i := range validated {
-		reason, checked := found[i]
-		if !checked && i != "boot" && i != "deploy" && i != "management" && i != "power" {
-			reason = "not supported"
-		}
-		if lessee && reason != "" && i != "deploy" {
+		reason := found[i]
+		if lessee && reason != "" && (i != "deploy" || reason == found["boot"]) {
 			reason = redaction
 		}
 		answer[i] = api.Validation{Result: reason == "", Reason: reason}

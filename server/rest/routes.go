@@ -38,9 +38,6 @@ func (a *API) routes() []route {
 		{method: get, path: node + "/inventory", need: access.NodeInside, since: 81, handle: (*call).inventory},
 		{method: get, path: node + "/history", need: access.NodeInside, since: 78, handle: (*call).history},
 		{method: get, path: node + "/history/{entry}", need: access.NodeInside, since: 78, handle: (*call).historyEntry},
-		{method: get, path: "/v1/drivers", need: access.ServerRead, handle: (*call).drivers},
-		{method: get, path: "/v1/drivers/{driver}", need: access.ServerRead, handle: (*call).showDriver},
-		{method: get, path: "/v1/drivers/{driver}/properties", need: access.ServerRead, handle: (*call).driverProperties},
 		{method: get, path: "/v1/conductors", need: access.ServerRead, since: 49, handle: (*call).conductors},
 		{method: get, path: "/v1/conductors/{host}", need: access.ServerRead, since: 49, handle: (*call).showConductor},
 
@@ -56,11 +53,11 @@ func (a *API) routes() []route {
 		{method: get, path: node + "/doctor", need: access.NodeInside, handle: (*call).diagnose},
 		{method: post, path: node + "/doctor", need: access.NodeManage, body: maxBody, handle: (*call).treat},
 		{method: get, path: "/v1/doctor", need: access.ServerDoctor, handle: (*call).doctor},
-		{method: get, path: "/v1/drivers/{driver}/steps", need: access.ServerRead, handle: (*call).driverSteps},
 	}
 	rows = append(rows, changeRoutes()...)
 	rows = append(rows, a.recordRoutes()...)
 	rows = append(rows, instanceRoutes()...)
+	rows = append(rows, driverRoutes()...)
 	if a.cfg.Images != nil {
 		rows = append(rows,
 			route{method: get, path: "/v1/images", need: access.ImageRead, handle: (*call).images},

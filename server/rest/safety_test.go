@@ -153,7 +153,8 @@ func TestT16_WhatIsNotListedIsDenied(t *testing.T) {
 		"/v1/nodes/n1/doctor": {"GET", "POST"}, "/v1/doctor": {"GET"},
 		"/v1/nodes/n1/steps": {"GET"}, "/v1/nodes/n1/logs": {"GET"}, "/v1/ports": {"GET", "POST"}, "/v1/ports/detail": {"DELETE", "GET", "PATCH"},
 		"/v1/ports/x": {"DELETE", "GET", "PATCH"}, "/v1/drivers": {"GET"}, "/v1/drivers/x": {"GET"}, "/v1/drivers/x/properties": {"GET"},
-		"/v1/drivers/x/steps": {"GET"}, "/v1/conductors": {"GET"}, "/v1/conductors/x": {"GET"}, "/v1/images": {"GET"},
+		"/v1/drivers/x/steps": {"GET"}, "/v1/drivers/x/raid/logical_disk_properties": {"GET"}, "/v1/drivers/x/vendor_passthru/methods": {"GET"},
+		"/v1/drivers/x/vendor_passthru": {"DELETE", "GET", "PATCH", "POST", "PUT"}, "/v1/conductors": {"GET"}, "/v1/conductors/x": {"GET"}, "/v1/images": {"GET"},
 		"/v1/images/x": {"DELETE", "GET", "PUT"},
 	}
 	unknown := []string{"/v1/nodes/n1/nosuch", "/v1/nodes/n1/states/raid", "/v1/nodes/n1/vendor_passthru", "/v1/portgroups", "/v1/volume", "/v1/chassis",

@@ -108,13 +108,35 @@ var Redfish = []step.Step{
 	},
 }
 
-// Fake is what the fake-hardware type offers: the steps of redfish on a BMC in memory, and a line for the log.
-var Fake = append(slices.Clone(Redfish), step.Step{
-	Name: "vendor.log_passthrough", Where: step.OutOfBand,
-	Doc:      "Writes a line to the server's log.",
-	Priority: map[state.Flow]int{state.Clean: 0, state.Service: 0},
-	Repeat:   step.Again, Timeout: time.Minute,
-})
+// Fake is what the fake-hardware type offers: the steps of Ironic's fake interfaces, and beside them redfish's on a BMC in
+// memory.
+var Fake = append(slices.Clone(Redfish),
+	step.Step{
+		Name: "deploy.deploy", Where: step.OutOfBand,
+		Doc:      "Pretends to deploy: the whole of what the deploy interface fake does.",
+		Priority: map[state.Flow]int{state.Deploy: 100},
+		Repeat:   step.Again, Timeout: 15 * time.Minute,
+	},
+	step.Step{
+		Name: "bios.cache_bios_settings", Where: step.OutOfBand,
+		Doc:      "Pretends to read the BIOS attributes anew.",
+		Priority: map[state.Flow]int{state.Clean: 0},
+		Repeat:   step.Again, Timeout: 15 * time.Minute,
+	},
+	step.Step{
+		Name: "firmware.update", Where: step.OutOfBand,
+		Doc:      "Pretends to update firmware.",
+		Priority: map[state.Flow]int{state.Clean: 0},
+		Args: []step.Arg{{Name: "settings", Type: step.List, Required: true,
+			Doc: "list of objects with component and url"}},
+		Repeat: step.Again, Timeout: 15 * time.Minute,
+	},
+	step.Step{
+		Name: "vendor.log_passthrough", Where: step.OutOfBand,
+		Doc:      "Writes a line to the server's log.",
+		Priority: map[state.Flow]int{state.Clean: 1, state.Service: 0},
+		Repeat:   step.Again, Timeout: 15 * time.Minute,
+	})
 
 // Reserved is what the server runs by itself at its place in an operator's list, under any interface: hold, wait and
 // the power acts (Ironic has them from version 1.85 on). A row's name is the part after the dot.

@@ -36,6 +36,7 @@ const (
 	ImageNotFound      Reason = "image.not_found"
 	DriverUnknown      Reason = "driver.unknown"
 	DriverInfoMissing  Reason = "driver.info_missing"
+	DriverInterface    Reason = "driver.interface_unsupported"
 	StateVerb          Reason = "state.verb_not_possible"
 	StateConflict      Reason = "state.changed_meanwhile"
 	InventoryNotFound  Reason = "inventory.not_found"
@@ -146,8 +147,9 @@ var Reasons = []Row{
 	{PortNotFound, NotFound, "No port has this UUID or address.", "bessemer port list shows the ports"},
 	{PortExists, Conflict, "A port with this address exists.", "a network card belongs to one node; delete the other port first"},
 	{ImageNotFound, NotFound, "No stored image has this name.", "bessemer image list shows the images"},
-	{DriverUnknown, Invalid, "The hardware type is not known here.", "give one of the hardware types that the server knows: redfish, or fake-hardware for trying out"},
+	{DriverUnknown, Invalid, "The hardware type is not known here.", "give one of the hardware types that the server offers: GET /v1/drivers lists them"},
 	{DriverInfoMissing, Invalid, "driver_info lacks something that the hardware type needs.", "set it with bessemer node set NODE --driver-info KEY=VALUE"},
+	{DriverInterface, Unsupported, "The node's implementation of an interface can't do what is asked.", "choose another implementation: docs/reference/drivers.md lists what works"},
 	{StateVerb, Invalid, "The verb is not possible in the node's provision state.", "bessemer node show NODE names the state and what leads out of it"},
 	{StateConflict, Busy, "The node changed between reading and writing.", "read it again and repeat"},
 	{InventoryNotFound, NotFound, "No inspection has stored an inventory yet.", "bessemer node inspect NODE makes one"},
@@ -155,7 +157,7 @@ var Reasons = []Row{
 	{EntryNotFound, NotFound, "The node's history has no such entry.", "bessemer node history NODE shows the entries"},
 	{ServerUnreachable, Unavailable, "The server does not answer.", "is it running (bessemer serve), and is the address right? --server URL or BESSEMER_SERVER names it"},
 	{TraitNotFound, NotFound, "The node does not have this trait.", "bessemer node show NODE lists the node's traits"},
-	{DriverNotFound, NotFound, "No hardware type has this name.", "give one of the hardware types that the server knows: redfish, or fake-hardware for trying out"},
+	{DriverNotFound, NotFound, "No hardware type has this name.", "give one of the hardware types that the server offers: GET /v1/drivers lists them"},
 	{ConductorNotFound, NotFound, "No conductor has this name.", "GET /v1/conductors lists the one there is"},
 	{LogNotFound, NotFound, "No agent has written a log in this boot of the node yet.", "bessemer node logs -f NODE waits for the first line"},
 	{DefaultNotFound, NotFound, "No default of this scope, flow, step and key is set.", "bessemer config list shows those that are"},
