@@ -205,7 +205,11 @@ func (w *world) deadlines(i int, old, now *row, e conductor.Event) {
 		return
 	}
 	was, ok := w.waits[id]
-	if _, shifted := e.(conductor.ClockShifted); ok && (shifted || was.what == f.Wait.For && was.began.Equal(f.Wait.Since)) {
+	_, shifted := e.(conductor.ClockShifted)
+	if up, restarted := e.(conductor.ServerRestarted); restarted {
+		shifted = up.Away.By != 0
+	}
+	if ok && (shifted || was.what == f.Wait.For && was.began.Equal(f.Wait.Since)) {
 		was.began = f.Wait.Since
 		w.waits[id] = was
 		return
