@@ -10,6 +10,9 @@ func Probe(read func(off int64, n int) ([]byte, error), info block.Disk, size in
 	return len(f.shared), len(f.members), err
 }
 
+// Siblings are the other disks on the same controller, by kernel name.
+func Siblings(d *Disk) []string { return d.siblings }
+
 // FindLoaderIn looks for a boot loader in a FAT file system.
 func FindLoaderIn(read func(off int64, n int) ([]byte, error), size int64, arch string) (string, error) {
 	return findLoader(read, size, arch)

@@ -252,13 +252,14 @@ func (g *Guard) inUse() (map[string]string, error) {
 	}
 	const mounts, swaps = "proc/self/mountinfo", "proc/swaps"
 	err := g.lines(mounts, func(f []string) error {
-		if len(f) < 7 {
+		i := slices.Index(f, "-") // behind six fields and any number of optional ones
+		if i < 6 || i+2 >= len(f) {
 			return fmt.Errorf("malformed line %q", strings.Join(f, " "))
 		}
 		out[f[2]] = "mounted on " + f[4]
 		// A file system over several devices has a number of its own; its source names one of them.
-		if i := slices.Index(f, "-"); i > 0 && i+2 < len(f) && strings.HasPrefix(f[i+2], "/dev/") {
-			out[strings.ReplaceAll(strings.TrimPrefix(f[i+2], "/dev/"), "/", "!")] = "mounted on " + f[4]
+		if source := f[i+2]; strings.HasPrefix(source, "/dev/") {
+			out[kernelName(source)] = "mounted on " + f[4]
 		}
 		return nil
 	})
@@ -266,8 +267,8 @@ func (g *Guard) inUse() (map[string]string, error) {
 		return nil, unknown(mounts, err)
 	}
 	err = g.lines(swaps, func(f []string) error {
-		if len(f) > 0 && strings.HasPrefix(f[0], "/dev/") {
-			out[strings.ReplaceAll(strings.TrimPrefix(f[0], "/dev/"), "/", "!")] = "used for swap"
+		if len(f) > 0 { // the head of the table and files are no kernel's names
+			out[kernelName(f[0])] = "used for swap"
 		}
 		return nil
 	})
@@ -276,6 +277,9 @@ func (g *Guard) inUse() (map[string]string, error) {
 	}
 	return out, nil
 }
+
+// kernelName is what the kernel calls the device at a path below /dev.
+func kernelName(path string) string { return strings.ReplaceAll(strings.TrimPrefix(path, "/dev/"), "/", "!") }
 
 func (g *Guard) lines(name string, fn func(fields []string) error) error {
 	f, err := g.Root.Open(name)

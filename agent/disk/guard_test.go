@@ -225,7 +225,7 @@ func refusals() map[string][]refusal {
 			rule("other size", fault.DiskChanged, "A1", func(_ *testing.T, x m, d dev) { x.Write(d.Dir+"/size", "4096\n") }),
 			rule("other size through the descriptor", fault.DiskChanged, "A1", func(_ *testing.T, _ m, d dev) { d.Shrunk = d.Size - 512 }),
 			rule("descriptor of another disk", fault.DiskChanged, "B1", func(_ *testing.T, _ m, d dev) { d.Fakes = "259:3" }),
-			rule("descriptor of nothing known", fault.DiskChanged, "A1", func(_ *testing.T, _ m, d dev) { d.Fakes = "7:7" }),
+			rule("descriptor of nothing known", fault.DiskChanged, "not known to the kernel any more", func(_ *testing.T, _ m, d dev) { d.Fakes = "7:7" }),
 			rule("vanishes when opened", fault.DiskMissing, "A1", func(_ *testing.T, _ m, d dev) {
 				d.Fail = func(op string, _ int64, _ int) error {
 					if op == "open" {
@@ -420,9 +420,10 @@ func TestGuardStopsWhenAsked(t *testing.T) {
 func TestI02_FailedProbesCountAsProtected(t *testing.T) {
 	for n := 1; ; n++ {
 		m, devices := world(t)
-		count := 0
+		count, failed := 0, ""
 		devices[1].Fail = func(op string, _ int64, _ int) error {
 			if count++; count == n {
+				failed = op
 				return &fs.PathError{Op: op, Path: "/dev/sda", Err: syscall.EIO}
 			}
 			return nil
@@ -440,6 +441,9 @@ func TestI02_FailedProbesCountAsProtected(t *testing.T) {
 		}
 		// A SATA disk need not be able to tell of reservations; everything else must be told.
 		if err == nil {
+			if failed != "reserved" {
+				t.Errorf("operation %d, %s, fails, and the disk is handed out", n, failed)
+			}
 			disk.Close(got)
 			continue
 		}

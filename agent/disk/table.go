@@ -59,9 +59,13 @@ func ReadTable(read func(off int64, n int) ([]byte, error), size int64, sector i
 	if !errors.As(err, &damaged) && !errors.Is(err, ErrNoTable) {
 		return Table{}, err
 	}
-	if b, e := readGPT(read, size, sector, size/int64(sector)*int64(sector)-int64(sector)); e == nil {
+	b, err := readGPT(read, size, sector, size/int64(sector)*int64(sector)-int64(sector))
+	if err == nil {
 		b.Backup = true
 		return b, nil
+	}
+	if other := (*damagedError)(nil); !errors.As(err, &other) && !errors.Is(err, ErrNoTable) {
+		return Table{}, err // a place that can't be read may hold a table (safety.md I2)
 	}
 	if damaged != nil {
 		return Table{}, damaged

@@ -147,6 +147,9 @@ func (m *Machine) Add(s Spec) *Device {
 		m.Write(d.Dir+"/wwid", s.WWN+"\n")
 		d.NVMe = &NVMe{}
 	} else {
+		if s.Class == inventory.VirtIO && strings.HasPrefix(s.Kernel, "sd") { // a SCSI disk behind virtio
+			parent += fmt.Sprintf("/host%[1]d/target%[1]d:0:0/%[1]d:0:0:0", n)
+		}
 		d.Dir = parent + "/block/" + s.Kernel
 		m.Write(parent+"/wwid", s.WWN+"\n")
 		m.Write(parent+"/vpd_pg80", string(append([]byte{0, 0x80, 0, byte(len(s.Serial))}, s.Serial...)))
