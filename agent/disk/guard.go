@@ -279,7 +279,9 @@ func (g *Guard) inUse() (map[string]string, error) {
 }
 
 // kernelName is what the kernel calls the device at a path below /dev.
-func kernelName(path string) string { return strings.ReplaceAll(strings.TrimPrefix(path, "/dev/"), "/", "!") }
+func kernelName(path string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(path, "/dev/"), "/", "!")
+}
 
 func (g *Guard) lines(name string, fn func(fields []string) error) error {
 	f, err := g.Root.Open(name)
