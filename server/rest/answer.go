@@ -100,7 +100,13 @@ func (c *call) unauthenticated(err error, realm string) {
 }
 
 // node is the identifier in the path; characters that no name or UUID has are refused.
-func (c *call) node() (string, error) { return c.named("node") }
+// Names are there from version 1.5 on: before it a node is known by its UUID only.
+func (c *call) node() (string, error) {
+	if s := mux.Vars(c.r)["node"]; c.version < 5 && isName(s) && !isUUID(s) {
+		return "", fault.New(fault.NodeNotFound, "there is no node with the UUID %q", s)
+	}
+	return c.named("node")
+}
 
 // named is the identifier that a path variable holds, or the UUID for which access was decided.
 func (c *call) named(variable string) (string, error) {

@@ -178,7 +178,7 @@ func (a *API) assign(n *conductor.Node, doc map[string]any, names []string, secr
 		case "uuid":
 			n.UUID = conductor.NodeID(text(name))
 		case "name":
-			if s := text(name); s != "" && !isNodeName(s) {
+			if s, given := doc[name].(string); given && !isNodeName(s) {
 				return fault.New(fault.RequestInvalid, "%q is no name for a node", s).
 					WithHint("a name is 1 to 255 letters, digits and - . _ ~, not a UUID and not one of %s", strings.Join(reservedNames, ", "))
 			}
@@ -191,6 +191,9 @@ func (a *API) assign(n *conductor.Node, doc map[string]any, names []string, secr
 			}
 			n.DriverInfo = info
 		case "properties":
+			if err := checkProperties(fields(name)); err != nil {
+				return err
+			}
 			n.Properties = fields(name)
 		case "instance_info":
 			if err := checkInstance(fields(name), n.InstanceInfo); err != nil {

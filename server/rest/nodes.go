@@ -127,7 +127,7 @@ func (c *call) pageOf(q url.Values, s *shape, detail bool) (page, error) {
 	}
 	if q.Has("detail") {
 		if c.version < 43 {
-			return p, fault.New(fault.RequestVersion, "detail is there from version 1.43 on, %s was asked for", c.version)
+			return p, fault.New(fault.RequestInvalid, "detail is there from version 1.43 on, %s was asked for", c.version)
 		}
 		asked, err := api.Bool(q.Get("detail"))
 		if err != nil {
@@ -148,7 +148,7 @@ func (c *call) pageOf(q url.Values, s *shape, detail bool) (page, error) {
 
 func limitOf(q url.Values) (int, error) {
 	text := q.Get("limit")
-	if text == "" {
+	if !q.Has("limit") {
 		return maxPage, nil
 	}
 	n, err := strconv.Atoi(text)
@@ -177,6 +177,9 @@ func (c *call) listNodes(detail bool) error {
 		return c.listChanged(detail)
 	}
 	known := pageArguments()
+	if detail { // it is in the path already
+		known = slices.DeleteFunc(known, func(s string) bool { return s == "detail" })
+	}
 	for _, f := range nodeFilters {
 		known = append(known, f.name)
 	}
@@ -405,15 +408,19 @@ func (c *call) patch() ([]api.PatchOp, error) {
 	for i, x := range list {
 		m, _ := x.(map[string]any)
 		op := api.PatchOp{Value: m["value"]}
+		_, valued := m["value"]
 		var okOp, okPath bool
 		op.Op, okOp = m["op"].(string)
 		op.Path, okPath = m["path"].(string)
 		extra := len(m) - 2
-		if _, there := m["value"]; there {
+		if valued {
 			extra--
 		}
 		if !okOp || !okPath || extra != 0 {
 			return nil, fault.New(fault.RequestInvalid, "operation %d must be an object of op, path and value", i+1)
+		}
+		if !valued && op.Op != "remove" {
+			return nil, fault.New(fault.RequestInvalid, "operation %d: %s needs a value", i+1, op.Op).WithHint("give value, which may be null")
 		}
 		ops = append(ops, op)
 	}

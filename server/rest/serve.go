@@ -137,7 +137,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if err != nil {
+	if err != nil && path != "/" { // there a client learns which versions there are
 		c.fail(err)
 		return
 	}
@@ -215,11 +215,11 @@ func canonical(path string, v api.Version) string {
 	if path == "/" {
 		return path
 	}
-	if path != "/v1" && !strings.HasPrefix(path, "/v1/") {
-		path = "/v1" + path
-	}
 	if v < 91 {
 		path = strings.TrimSuffix(path, ".json")
+	}
+	if path != "/v1" && !strings.HasPrefix(path, "/v1/") {
+		path = "/v1" + path
 	}
 	return path
 }

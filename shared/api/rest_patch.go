@@ -119,6 +119,9 @@ func descend(at any, keys []string, op PatchOp) (any, error) {
 		return c, nil
 	case []any:
 		i, err := strconv.Atoi(keys[0])
+		if keys[0] == "-" && last && op.Op == "add" { // behind the last one (RFC 6901 section 4)
+			i, err = len(c), nil
+		}
 		limit := len(c)
 		if last && op.Op == "add" {
 			limit++
