@@ -19,6 +19,7 @@ var floors = map[string]int{
 	"server/conductor":              4,
 	"server/engine":                 5,
 	"server/client":                 4,
+	"server/migrate":                4,
 	"server/selection":              4,
 	"server/access":                 4,
 	"server/config":                 4,

@@ -48,18 +48,20 @@ func (p *Plan) Apply(ctx context.Context, t Target, o Options) error {
 		}
 	}
 	slots := make(chan struct{}, max(1, o.Parallel))
-	var all sync.WaitGroup
-	for _, n := range nodes {
-		if ctx.Err() != nil {
-			break
+	for _, children := range []bool{false, true} { // a child names its parent
+		var all sync.WaitGroup
+		for _, n := range nodes {
+			if ctx.Err() != nil || (text(n.want, "parent_node") != "") != children {
+				continue
+			}
+			slots <- struct{}{}
+			all.Go(func() {
+				defer func() { <-slots }()
+				node(ctx, t, o, n, work[n.UUID])
+			})
 		}
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			node(ctx, t, o, n, work[n.UUID])
-		})
+		all.Wait()
 	}
-	all.Wait()
 	return context.Cause(ctx)
 }
 
@@ -67,6 +69,9 @@ func (i Item) acts() bool { return i.Action == Create || i.Action == Change }
 
 // node takes one node over, with what belongs to it.
 func node(ctx context.Context, t Target, o Options, n Item, parts []Item) {
+	if n.Action == Blocked {
+		return
+	}
 	if n.acts() {
 		if err := carry(ctx, t, n); err != nil {
 			o.Done(n, err)
@@ -134,10 +139,10 @@ func patch(i Item) (ops []api.PatchOp) {
 		if inside {
 			path += "/" + escape.Replace(key)
 		}
-		if d.There == nil {
+		if d.value == nil {
 			ops = append(ops, api.PatchOp{Op: "remove", Path: path})
 		} else {
-			ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: d.There})
+			ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: d.value})
 		}
 	}
 	return ops

@@ -27,7 +27,8 @@ const (
 type Diff struct {
 	Field string `json:"field"`
 	Here  any    `json:"target"` // now
-	There any    `json:"source"`
+	There any    `json:"source"` // masked, if it is a secret
+	value any    // There, unmasked
 }
 
 // Item is one object of a plan.
@@ -45,9 +46,10 @@ type Item struct {
 	At   state.State `json:"state,omitempty"` // on the target now; "": it is not there
 	// want is the object as the target is to have it.
 	want   Object
-	traits []string // of a node; nil: the source does not tell them
-	last   Object   // of a node: what is set when it has reached its goal
-	reason string   // of its maintenance
+	traits []string        // of a node; nil: the source does not tell them
+	last   Object          // of a node: what is set when it has reached its goal
+	secret map[string]bool // fields of Diffs whose values are not shown
+	reason string          // of its maintenance
 }
 
 // Plan is all that an import would do, in the order in which it does it.
@@ -143,9 +145,7 @@ func (c *comparison) item(k kind, o Object) Item {
 	i := Item{Kind: k.name, UUID: text(o, "uuid"), Label: label(o), want: Object{"uuid": text(o, "uuid")}}
 	have := c.byUUID[k.name+"/"+i.UUID]
 	for _, f := range k.fields {
-		if v, told := o[f]; told && !empty(v) {
-			i.want[f] = v
-		} else if told && have != nil {
+		if v, told := o[f]; told && (have != nil || !empty(v)) {
 			i.want[f] = v
 		}
 	}
@@ -168,16 +168,30 @@ func (c *comparison) item(k kind, o Object) Item {
 	}
 	if have != nil {
 		i.Diffs = differences(i.want, have, k.fixed)
+		for n, d := range i.Diffs {
+			if i.secret[d.Field] {
+				i.Diffs[n].There = mask
+			}
+		}
 	}
+	late := func(d Diff) bool { _, ok := i.last[d.Field]; return ok }
+	_, going := state.FlowOf(i.At)
+	pending := i.At == state.Enroll || i.Goal == state.Active && (i.At == state.Manageable || i.At == state.AdoptFail)
 	switch {
 	case i.Why != "":
 		i.Action = Blocked
 	case have == nil:
 		i.Action = Create
-	case k.name == "node" && i.At == i.Goal && i.Goal != state.Enroll && len(i.Diffs) > 0:
-		i.Action = Differs
-	case len(i.Diffs) > 0 || k.name == "node" && i.At != i.Goal:
+	case k.name == "node" && going:
+		i.Action, i.Why = Blocked, fmt.Sprintf("the target works on it (%s); run the import again when that has ended", i.At)
+	case k.name == "node" && pending && (len(i.Diffs) > 0 || i.At != i.Goal):
 		i.Action = Change
+	case k.name == "node" && !pending && slices.ContainsFunc(i.Diffs, func(d Diff) bool { return !late(d) }):
+		i.Action = Differs
+	case len(i.Diffs) > 0 && (k.name != "node" || i.At == i.Goal):
+		i.Action = Change
+	case len(i.Diffs) > 0:
+		i.Action = Differs
 	default:
 		i.Action = Same
 	}
@@ -189,6 +203,7 @@ func (c *comparison) item(k kind, o Object) Item {
 
 // node adds what is particular to a node: its way, its secrets, its interfaces.
 func (c *comparison) node(i *Item, o, have Object) {
+	i.secret = map[string]bool{}
 	i.From = state.State(text(o, "provision_state"))
 	i.At = state.State(text(have, "provision_state"))
 	var why, note string
@@ -198,6 +213,13 @@ func (c *comparison) node(i *Item, o, have Object) {
 	}
 	if note != "" {
 		i.Notes = append(i.Notes, note)
+	}
+	if text(o, "allocation_uuid") != "" {
+		i.Notes = append(i.Notes, "its allocation is not carried over; instance_uuid is")
+	}
+	if text(o, "chassis_uuid") != "" && !c.target.Serves("chassis") {
+		delete(i.want, "chassis_uuid")
+		i.Notes = append(i.Notes, "chassis are not served by the target: chassis_uuid is left out")
 	}
 	driver := text(o, "driver")
 	if _, ok := c.target.drivers[driver]; !ok && i.Why == "" {
@@ -213,7 +235,7 @@ func (c *comparison) node(i *Item, o, have Object) {
 	}
 	i.want["conductor_group"] = strings.ToLower(text(o, "conductor_group"))
 	missing := c.unmask(i, o, have)
-	if len(missing) > 0 && (i.Goal == state.Manageable || i.Goal == state.Active) {
+	if len(missing) > 0 {
 		i.Notes = append(i.Notes, fmt.Sprintf("driver_info %s can't be read from the source and is missing: give it by --secrets; until then the node stays in enroll", strings.Join(missing, ", ")))
 		i.Goal = state.Enroll
 	}
@@ -230,10 +252,10 @@ func (c *comparison) node(i *Item, o, have Object) {
 	// What would be in the way of adopting, or is refused before it, comes last.
 	i.last = Object{}
 	for _, f := range []string{"protected", "protected_reason", "retired", "retired_reason"} {
-		if v, ok := i.want[f]; ok && !empty(v) {
+		v := i.want[f]
+		if unset := empty(v) || v == false; !unset {
 			i.last[f] = v
-		}
-		if v, ok := i.want[f]; ok && have == nil || empty(v) {
+		} else {
 			delete(i.want, f)
 		}
 	}
@@ -263,6 +285,7 @@ func (c *comparison) unmask(i *Item, o, have Object) (missing []string) {
 		}
 		if v, ok := c.secrets.of(o, k); ok && there[k] != mask {
 			out[k] = v
+			i.secret["driver_info."+k] = true
 		} else if !ok && there[k] != mask {
 			missing = append(missing, k)
 		}
@@ -326,16 +349,16 @@ func differences(want, have Object, fixed []string) (out []Diff) {
 			keys := slices.Sorted(maps.Keys(m))
 			for _, k := range keys {
 				if old[k] != mask && !equal(m[k], old[k]) {
-					out = append(out, Diff{f + "." + k, old[k], m[k]})
+					out = append(out, Diff{f + "." + k, old[k], m[k], m[k]})
 				}
 			}
 			for _, k := range slices.Sorted(maps.Keys(old)) {
 				if _, wanted := m[k]; !wanted && old[k] != mask {
-					out = append(out, Diff{f + "." + k, old[k], nil})
+					out = append(out, Diff{f + "." + k, old[k], nil, nil})
 				}
 			}
 		case !equal(want[f], there):
-			out = append(out, Diff{f, there, want[f]})
+			out = append(out, Diff{f, there, want[f], want[f]})
 		}
 	}
 	return out
@@ -382,8 +405,6 @@ func empty(v any) bool {
 		return true
 	case string:
 		return t == ""
-	case bool:
-		return !t
 	case map[string]any:
 		return len(t) == 0
 	case []any:
