@@ -111,6 +111,11 @@ func TestScripts(t *testing.T) {
 
 // serve starts a server without agents.
 func serve(dir string) (url string, stop func(), err error) {
+	return serveWith(dir, func(d conductor.Driver) conductor.Driver { return d })
+}
+
+// serveWith starts one whose driver is in the wrap.
+func serveWith(dir string, wrap func(conductor.Driver) conductor.Driver) (url string, stop func(), err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", nil, err
 	}
@@ -134,7 +139,7 @@ func serve(dir string) (url string, stop func(), err error) {
 		return "", nil, err
 	}
 	c, err := engine.New(engine.Config{
-		Store: store, Drivers: []conductor.Driver{fake.New(fake.Config{Interfaces: offered["fake-hardware"]})}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
+		Store: store, Drivers: []conductor.Driver{wrap(fake.New(fake.Config{Interfaces: offered["fake-hardware"]}))}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{1}, 32), AgentURL: func() string { return "https://192.0.2.1:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.1:6387/boot/" + token + "/bessemer.iso" },
 		Now:       time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),

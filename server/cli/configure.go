@@ -209,7 +209,7 @@ func masked(ops []api.PatchOp) []api.PatchOp {
 	out := make([]api.PatchOp, len(ops))
 	for i, op := range ops {
 		if key := op.Path[strings.LastIndex(op.Path, "/")+1:]; strings.HasPrefix(op.Path, "/driver_info") && op.Value != nil && isSecret(key) {
-			op.Value = secretShown
+			op.Value = "******" // as the server shows it
 		}
 		out[i] = op
 	}

@@ -156,6 +156,7 @@ func (c *command) showImport(w io.Writer, p *migrate.Plan) {
 	for _, k := range p.Unserved {
 		fmt.Fprintf(w, "%s: not served here; left out\n", k)
 	}
+	notes := map[string][]string{} // to the objects they are about
 	_ = c.columns(w, func(w io.Writer) {
 		row(w, "ACTION", "KIND", "NAME", "STATE", "DETAIL")
 		for _, i := range p.Items {
@@ -171,10 +172,13 @@ func (c *command) showImport(w io.Writer, p *migrate.Plan) {
 			}
 			row(w, string(i.Action), i.Kind, i.Label, dash(way), or(i.Why, diffText(i.Diffs)))
 			for _, n := range i.Notes {
-				row(w, "", "", "", "", "note: "+n)
+				notes[n] = append(notes[n], i.Label)
 			}
 		}
 	})
+	for _, n := range slices.Sorted(maps.Keys(notes)) {
+		fmt.Fprintf(w, "%d of them: %s (%s)\n", len(notes[n]), n, list(notes[n]))
+	}
 	count := p.Count()
 	var sums []string
 	for _, x := range slices.Sorted(maps.Keys(count)) {

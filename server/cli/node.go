@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/server/selection"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -25,6 +26,7 @@ func (c *command) nodeCommand() *cobra.Command {
 	for _, v := range verbs {
 		cmd.AddCommand(c.verbCommand(v))
 	}
+	cmd.AddCommand(c.nodeParts()...)
 	return cmd
 }
 
@@ -130,13 +132,19 @@ func (c *command) nodeList() *cobra.Command {
 	cmd := one("list", 0)
 	cmd.Aliases = []string{"ls"}
 	cmd.Short = "List the machines"
-	cmd.Example = "  bessemer node list --provision-state \"clean failed\"\n  bessemer node list -o json"
+	cmd.Example = "  bessemer node list --provision-state \"clean failed\"\n  bessemer node list --where 'properties.memory_mb>=65536,traits=CUSTOM_GPU'\n  bessemer node list --fields name,resource_class,owner\n  bessemer node list -o json"
+	var v view
+	v.add(cmd)
+	where := cmd.Flags().String("where", "", "only the nodes that match EXPRESSION; bessemer selectors explains it")
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
 		q := url.Values{}
 		for name, v := range filters {
 			if *v != "" {
 				q.Set(name, *v)
 			}
+		}
+		if v.long || len(v.fields) > 0 || *where != "" {
+			return c.listObjects(ctx, a, q, v, *where)
 		}
 		nodes, err := a.Nodes(ctx, q)
 		if err != nil {
@@ -164,6 +172,42 @@ func (c *command) nodeList() *cobra.Command {
 	return cmd
 }
 
+// listObjects lists nodes by the fields that are asked for, and only those that an expression matches.
+func (c *command) listObjects(ctx context.Context, a *client.Client, q url.Values, v view, where string) error {
+	if err := v.check(); err != nil {
+		return err
+	}
+	columns := v.columns([]string{"name", "uuid", "power_state", "provision_state", "maintenance"})
+	var query selection.Query
+	if where != "" {
+		var err error
+		if query, err = selection.Parse(where); err != nil {
+			return usage("--where: %v", err)
+		}
+	}
+	for name, value := range query.Filters() {
+		if !q.Has(name) {
+			q[name] = value
+		}
+	}
+	if v.long {
+		q.Set("detail", "true")
+	} else {
+		q.Set("fields", strings.Join(append(slices.Clip(columns), query.Fields()...), ","))
+	}
+	var all []map[string]any
+	err := a.EachNode(ctx, q, func(n map[string]any) error {
+		if query.Match(n) {
+			all = append(all, n)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.objects(all, columns, v.long)
+}
+
 // note is what an operator should see of a node in a list.
 func note(n api.Node) string {
 	var parts []string
@@ -182,7 +226,15 @@ func note(n api.Node) string {
 func (c *command) nodeShow() *cobra.Command {
 	cmd := one("show NODE", 1)
 	cmd.Short = "Show a machine: its state, what it waits for, what leads on"
+	fields := cmd.Flags().StringSlice("fields", nil, "only these fields: a,b")
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		if len(*fields) > 0 {
+			o, err := a.NodeFields(ctx, args[0], *fields)
+			if err != nil {
+				return err
+			}
+			return c.writeObject(o, *fields)
+		}
 		n, err := a.Node(ctx, args[0])
 		if err != nil {
 			return err

@@ -123,10 +123,11 @@ func (c *command) nodeValidate() *cobra.Command {
 }
 
 func (c *command) nodeInventory() *cobra.Command {
-	cmd := one("inventory NODE", 1)
-	cmd.Short = "Show what the last inspection found"
+	cmd := group(&cobra.Command{Use: "inventory [NODE]", Short: "Show what the last inspection found"})
+	help := cmd.RunE
+	cmd.AddCommand(c.inventorySave())
 	cmd.Long = "Shows what the last inspection found, as JSON unless -o yaml is given."
-	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+	show := c.with(func(ctx context.Context, a *client.Client, args []string) error {
 		v, err := a.Inventory(ctx, args[0])
 		if err != nil {
 			return err
@@ -136,6 +137,12 @@ func (c *command) nodeInventory() *cobra.Command {
 		}
 		return c.emit(v, nil)
 	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return help(cmd, args)
+		}
+		return show(cmd, args)
+	}
 	return cmd
 }
 

@@ -20,6 +20,7 @@ func (c *command) emit(v any, table func(w io.Writer)) error {
 	switch c.format {
 	case "json":
 		e := json.NewEncoder(c.Out)
+		e.SetEscapeHTML(false) // a terminal is no web page
 		e.SetIndent("", "  ")
 		return e.Encode(v)
 	case "yaml":

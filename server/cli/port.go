@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/server/resource"
 )
 
 func (c *command) portCommand() *cobra.Command {
@@ -86,6 +87,6 @@ func (c *command) portCommand() *cobra.Command {
 		fmt.Fprintf(c.Out, "port %s is deleted\n", p.Address)
 		return nil
 	})
-	cmd.AddCommand(create, list, show, remove)
+	cmd.AddCommand(create, list, show, remove, c.resourceSet(resource.Port), c.resourceUnset(resource.Port))
 	return cmd
 }

@@ -1,39 +1,26 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"reflect"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
 
 	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/server/register"
 	"github.com/bessemer-metal/bessemer/shared/api"
-	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-// entry is a machine in a register file: the fields of a node, and its ports.
-type entry struct {
-	name   string
-	fields map[string]any
-	ports  []map[string]any
-}
-
 func (c *command) registerCommand() *cobra.Command {
-	var manage, inspect, provide, watch bool
+	var manage, inspect, provide, watch, secrets bool
 	cmd := one("register FILE", 1)
 	cmd.Short = "Create or update machines from a YAML file"
-	cmd.Long = `Creates the machines of a file, or brings those that exist up to date; running it again changes nothing. Keys that the
-file does not name stay as they are.
+	cmd.Long = `Creates the machines of a file, or brings those that exist up to date, and shows what it changes; running it again changes
+nothing. Keys that the file does not name stay as they are. A MAC or a BMC address that another machine has is a
+conflict. One machine's failure does not stop the others; the exit code is the worst result.
 
   nodes:
   - name: n1
@@ -44,220 +31,125 @@ file does not name stay as they are.
       redfish_password: "@secret.txt"      # read from a file beside this one
     properties:
       root_device: {serial: S1}
-    ports: [52:54:00:12:34:56]`
-	cmd.Example = "  bessemer register nodes.yaml\n  bessemer register nodes.yaml --manage --inspect --provide --watch"
+    traits: [CUSTOM_RACK7]
+    ports: [52:54:00:12:34:56]
+
+Passwords that are set can't be compared and are kept; --set-secrets sets them again.`
+	cmd.Example = "  bessemer register nodes.yaml --dry-run\n  bessemer register nodes.yaml --manage --inspect --provide --watch"
+	m := c.many(cmd)
+	cmd.Flags().Lookup("where").Hidden = true // the file says which
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
 		entries, err := c.readEntries(args[0])
 		if err != nil {
 			return err
 		}
-		var ready []string
-		failed := false
-		for _, e := range entries {
-			what, err := c.register(ctx, a, e)
-			if err != nil {
-				failed = true
-				c.tell("node "+e.name+": ", err)
-				continue
-			}
-			fmt.Fprintf(c.Out, "node %s: %s\n", e.name, what)
-			ready = append(ready, e.name)
-		}
 		var want []verb
+		var names []string
+		destroys := ""
 		for _, v := range verbs {
-			if v.name == "manage" && manage || v.name == "inspect" && inspect || v.name == "provide" && provide {
-				want = append(want, v)
+			if v.name == "manage" && (manage || inspect || provide) || v.name == "inspect" && inspect || v.name == "provide" && provide {
+				want, names = append(want, v), append(names, v.name)
+				destroys = v.destroys
 			}
 		}
-		if len(want) == 1 && !watch {
+		if len(want) > 0 {
+			fmt.Fprintf(c.notes(), "for each node: %s\n", strings.Join(names, ", "))
+		}
+		if destroys != "" && !m.dry {
+			if err := m.consent(fmt.Sprintf("provide of %s", nodesText(len(entries))), destroys, len(entries)); err != nil {
+				return err
+			}
+		}
+		ready, ok, err := c.register(ctx, a, m, entries, secrets)
+		switch {
+		case err != nil:
+			return err
+		case m.dry:
+		case len(want) == 1 && !watch:
 			for _, name := range ready {
 				if err := c.advance(ctx, a, nil, name, want); err != nil {
-					failed = true
+					ok = false
 					c.tell("node "+name+": ", err)
 				}
 			}
-		} else if len(want) > 0 && !c.advanceAll(ctx, a, ready, want) {
-			failed = true
+		case len(want) > 0 && !c.advanceAll(ctx, a, m.parallel, ready, want):
+			ok = false
 		}
-		if failed {
+		if !ok {
 			return errTold
 		}
 		return nil
 	})
 	f := cmd.Flags()
 	f.BoolVar(&manage, "manage", false, "then manage those that are enrolled")
-	f.BoolVar(&inspect, "inspect", false, "then inspect those that are manageable")
-	f.BoolVar(&provide, "provide", false, "then provide those that are manageable: ERASES their disks")
+	f.BoolVar(&inspect, "inspect", false, "then inspect those that are manageable; manages them first")
+	f.BoolVar(&provide, "provide", false, "then provide those that are manageable: ERASES their disks; manages them first")
+	f.BoolVar(&secrets, "set-secrets", false, "set passwords again that are set already")
 	f.BoolVarP(&watch, "watch", "w", false, "show the work and stay until it ends; two verbs or more do so anyway")
 	return cmd
 }
 
 // readEntries reads a register file. A text value @FILE is the content of a file beside it.
-func (c *command) readEntries(file string) ([]entry, error) {
-	content, err := c.read(file)
+func (c *command) readEntries(file string) ([]register.Entry, error) {
+	doc, err := c.document(file)
 	if err != nil {
 		return nil, err
 	}
-	var doc struct {
-		Nodes []map[string]any `yaml:"nodes"`
-	}
-	d := yaml.NewDecoder(bytes.NewReader(content))
-	d.KnownFields(true)
-	if err := d.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
+	entries, err := register.Parse(doc, func(name string) (string, error) {
+		content, err := c.read(beside(file, name))
+		return strings.TrimRight(string(content), "\r\n"), err
+	})
+	if err != nil {
 		return nil, usage("%s: %v", file, err)
 	}
-	if len(doc.Nodes) == 0 {
-		return nil, usage("%s names no nodes; bessemer register --help shows the form", file)
-	}
-	var out []entry
-	for i, fields := range doc.Nodes {
-		e := entry{fields: fields}
-		e.name, _ = fields["name"].(string)
-		if e.name == "" {
-			return nil, usage("%s: node %d has no name", file, i+1)
-		}
-		if slices.ContainsFunc(out, func(o entry) bool { return o.name == e.name }) {
-			return nil, usage("%s: node %s is there twice", file, e.name)
-		}
-		ports, ok := fields["ports"].([]any)
-		if fields["ports"] != nil && !ok {
-			return nil, usage("%s: node %s: ports must be a list", file, e.name)
-		}
-		delete(fields, "ports")
-		for _, p := range ports {
-			switch t := p.(type) {
-			case string:
-				e.ports = append(e.ports, map[string]any{"address": t})
-			case map[string]any:
-				e.ports = append(e.ports, t)
-			default:
-				return nil, usage("%s: node %s: a port is an address, or an object with one", file, e.name)
-			}
-		}
-		if info, ok := fields["driver_info"].(map[string]any); ok {
-			for _, k := range sortedKeys(info) {
-				name, found := strings.CutPrefix(fmt.Sprint(info[k]), "@")
-				if !found {
-					continue
-				}
-				secret, err := c.read(beside(file, name))
-				if err != nil {
-					return nil, err
-				}
-				info[k] = strings.TrimRight(string(secret), "\r\n")
-			}
-		}
-		out = append(out, e)
-	}
-	return out, nil
+	return entries, nil
 }
 
-// register creates a node or patches what differs, and makes its ports.
-func (c *command) register(ctx context.Context, a *client.Client, e entry) (string, error) {
-	var done []string
-	n, err := a.Node(ctx, e.name)
-	switch {
-	case fault.Is(err, fault.NotFound):
-		if n, err = a.CreateNode(ctx, e.fields); err != nil {
-			return "", err
-		}
-		done = append(done, "enrolled")
-	case err != nil:
-		return "", err
-	default:
-		ops, err := difference(n, e.fields)
-		if err != nil {
-			return "", err
-		}
-		if len(ops) > 0 {
-			if _, err := a.PatchNode(ctx, e.name, ops); err != nil {
-				return "", err
-			}
-			if s := changes(ops); s != "" {
-				done = append(done, "changed "+s)
-			}
-		}
+// register makes the server agree with the entries, and gives the nodes that do. ok is false when some failed.
+func (c *command) register(ctx context.Context, a *client.Client, m *many, entries []register.Entry, secrets bool) (ready []string, ok bool, err error) {
+	there, err := register.Look(ctx, a)
+	if err != nil {
+		return nil, false, err
 	}
-	for _, p := range e.ports {
-		address, _ := p["address"].(string)
-		known, err := a.Ports(ctx, "", address)
-		if err != nil {
-			return "", err
+	w := c.notes()
+	changes, failed := []register.Change{}, 0
+	for _, e := range entries {
+		change, err := there.Compare(ctx, e, secrets)
+		if err == nil && !change.Same() && !m.dry {
+			err = change.Apply(ctx, a)
 		}
-		if len(known) > 0 {
-			if known[0].NodeUUID != n.UUID {
-				return "", fault.New(fault.PortExists, "port %s belongs to node %s", address, known[0].NodeUUID)
-			}
+		if err != nil {
+			failed++
+			c.tell("node "+e.Name+": ", err)
 			continue
 		}
-		body := maps.Clone(p)
-		body["node_uuid"] = n.UUID
-		if _, err := a.CreatePort(ctx, body); err != nil {
-			return "", err
-		}
-		done = append(done, "port "+strings.ToLower(address))
-	}
-	if len(done) == 0 {
-		return "as it should be", nil
-	}
-	return strings.Join(done, ", "), nil
-}
-
-// secretShown is what the server shows in place of a secret.
-const secretShown = "******"
-
-// difference is what makes a node agree with the file. Objects are compared key by key; a secret can't be compared
-// and is set again.
-func difference(n api.Node, fields map[string]any) ([]api.PatchOp, error) {
-	have, err := asJSON(n)
-	if err != nil {
-		return nil, err
-	}
-	want, err := asJSON(fields)
-	if err != nil {
-		return nil, err
-	}
-	var ops []api.PatchOp
-	for _, field := range sortedKeys(want) {
-		m, isMap := want[field].(map[string]any)
-		old, _ := have[field].(map[string]any)
-		switch {
-		case isMap:
-			for _, k := range sortedKeys(m) {
-				if !reflect.DeepEqual(m[k], old[k]) {
-					ops = append(ops, api.PatchOp{Op: "add", Path: "/" + field + "/" + k, Value: m[k]})
-				}
-			}
-		case !reflect.DeepEqual(want[field], have[field]):
-			ops = append(ops, api.PatchOp{Op: "add", Path: "/" + field, Value: want[field]})
-		}
-	}
-	for i, op := range ops {
-		if field, k, ok := strings.Cut(op.Path[1:], "/"); ok && field == "driver_info" {
-			if old, _ := have[field].(map[string]any); old[k] == secretShown {
-				ops[i].Op = "replace"
+		changes, ready = append(changes, change), append(ready, e.Name)
+		what := "as it should be"
+		if !change.Same() {
+			what = strings.Join(change.Diff, ", ")
+			if !change.New {
+				what = "changed " + what
 			}
 		}
-	}
-	return ops, nil
-}
-
-// changes names what a patch changes, but for secrets that were set again.
-func changes(ops []api.PatchOp) string {
-	var names []string
-	for _, op := range ops {
-		if op.Op == "add" {
-			names = append(names, strings.ReplaceAll(op.Path[1:], "/", "."))
+		if len(change.Kept) > 0 {
+			what += "; kept " + strings.Join(change.Kept, ", ") + " (--set-secrets sets it again)"
 		}
+		fmt.Fprintf(w, "node %s: %s\n", e.Name, what)
 	}
-	return strings.Join(names, ", ")
+	if failed > 0 {
+		fmt.Fprintf(w, "register: %d done, %d failed\n", len(ready), failed)
+	}
+	if m.dry {
+		fmt.Fprintln(w, "nothing was done")
+	}
+	return ready, failed == 0, c.emitOnly(changes)
 }
 
 // advanceAll takes the nodes through the verbs, all at once, and shows it.
-func (c *command) advanceAll(ctx context.Context, a *client.Client, nodes []string, want []verb) bool {
+func (c *command) advanceAll(ctx context.Context, a *client.Client, parallel int, nodes []string, want []verb) bool {
 	d := c.newDisplay()
 	errs := make([]error, len(nodes)) // one node's failure does not stop the others
-	slots := make(chan struct{}, 64)
+	slots := make(chan struct{}, parallel)
 	var all sync.WaitGroup
 	for i, name := range nodes {
 		slots <- struct{}{}
@@ -291,7 +183,7 @@ func (c *command) advance(ctx context.Context, a *client.Client, d *display, nam
 			if d != nil {
 				d.line(line)
 			} else {
-				fmt.Fprintln(c.Out, line)
+				fmt.Fprintln(c.notes(), line)
 			}
 			continue
 		}
@@ -299,7 +191,7 @@ func (c *command) advance(ctx context.Context, a *client.Client, d *display, nam
 			return err
 		}
 		if d == nil {
-			fmt.Fprintf(c.Out, "node %s: %s has begun\n", name, v.name)
+			fmt.Fprintf(c.notes(), "node %s: %s has begun\n", name, v.name)
 			continue
 		}
 		if err := c.follow(ctx, a, d, name, v); err != nil {

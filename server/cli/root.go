@@ -43,6 +43,7 @@ bessemer serve starts a server; all other commands talk to one.`,
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&c.server, "server", "", "URL of the server (BESSEMER_SERVER; default http://127.0.0.1:6385)")
+	f.StringVar(&c.osCloud, "os-cloud", "", "server and user by their name in clouds.yaml (OS_CLOUD)")
 	f.StringVar(&c.user, "user", "", "user name (BESSEMER_USER); the password comes by BESSEMER_PASSWORD or --password-file")
 	f.StringVar(&c.passwordFile, "password-file", "", "file that holds the password (BESSEMER_PASSWORD_FILE)")
 	f.StringVar(&c.ca, "ca", "", "file of certificates to trust beside the system's (BESSEMER_CA)")
@@ -50,6 +51,7 @@ bessemer serve starts a server; all other commands talk to one.`,
 	f.StringVarP(&c.format, "output", "o", "table", "table, json or yaml")
 	root.AddCommand(c.nodeCommand(), c.verbCommand(verbNamed("inspect")), c.verbCommand(verbNamed("provide")), c.configureCommand(), c.stateCommand(), c.bmcCommand(), c.registerCommand(), c.importCommand(), c.portCommand(), c.imageCommand(), c.doctorCommand(), selectorsCommand(), c.serveCommand(),
 		c.ramdiskCommand(), c.simulateCommand(), c.configCommand(), c.versionCommand())
+	c.resources(root)
 	group(root)
 	return root
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/server/cloud"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -114,9 +115,9 @@ type command struct {
 	local   Local
 	started bool // the command line was understood
 
-	server, user, passwordFile, ca string
-	timeout                        time.Duration
-	format                         string // table, json, yaml
+	server, osCloud, user, passwordFile, ca string
+	timeout                                 time.Duration
+	format                                  string // table, json, yaml
 }
 
 // tell writes a failure: of what, what happened, what to do, and the reason's stable name.
@@ -143,28 +144,23 @@ func (c *command) tell(of string, err error) {
 	}
 }
 
-// client makes the REST client from flags and environment.
+// client makes the REST client. What names the server names the credentials too: those of another place are not sent
+// to it. Flags are before --os-cloud, that before BESSEMER_*, those before OS_*.
 func (c *command) client() (*client.Client, error) {
-	o := client.Options{Server: c.server, User: c.user, Timeout: c.timeout}
-	e := c.Environment
-	if o.Server == "" {
-		o.Server = e.Get("BESSEMER_SERVER")
+	o, ca, err := c.connection()
+	if err != nil {
+		return nil, err
 	}
-	if o.Server == "" {
-		o.Server = "http://127.0.0.1:6385"
-	}
-	if o.User == "" {
-		o.User = e.Get("BESSEMER_USER")
-	}
-	o.Password = e.Get("BESSEMER_PASSWORD")
-	if file := or(c.passwordFile, e.Get("BESSEMER_PASSWORD_FILE")); file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, usage("read the password file: %v", err)
+	o.Timeout = c.timeout
+	if c.passwordFile != "" {
+		if o.Password, err = readPassword(c.passwordFile); err != nil {
+			return nil, err
 		}
-		o.Password = strings.TrimRight(string(text), "\r\n")
+	} else if c.user != "" && c.user != o.User {
+		o.Password = "" // that is another user's
 	}
-	if file := or(c.ca, e.Get("BESSEMER_CA")); file != "" {
+	o.User = or(c.user, o.User)
+	if file := or(c.ca, ca); file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, usage("read the CA file: %v", err)
@@ -172,6 +168,38 @@ func (c *command) client() (*client.Client, error) {
 		o.CA = text
 	}
 	return client.New(o)
+}
+
+func readPassword(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", usage("read the password file: %v", err)
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
+}
+
+// connection is what the environment says of the server, and which file of certificates to trust.
+func (c *command) connection() (o client.Options, ca string, err error) {
+	e := c.Environment
+	if c.server != "" && c.osCloud != "" {
+		return o, "", usage("give --server or --os-cloud, not both")
+	}
+	if c.server == "" && (c.osCloud != "" || e.Get("BESSEMER_SERVER") == "") {
+		s, found, err := cloud.Find(c.osCloud, cloud.World{Get: e.Get, Home: e.Home, Read: readYAML})
+		if err != nil {
+			return o, "", usage("%v", err)
+		}
+		if found {
+			return client.Options{Server: s.URL, User: s.User, Password: s.Password}, s.CA, nil
+		}
+	}
+	o = client.Options{Server: or(c.server, or(e.Get("BESSEMER_SERVER"), "http://127.0.0.1:6385")), User: or(c.user, e.Get("BESSEMER_USER")), Password: e.Get("BESSEMER_PASSWORD")}
+	if file := e.Get("BESSEMER_PASSWORD_FILE"); file != "" && c.passwordFile == "" {
+		if o.Password, err = readPassword(file); err != nil {
+			return o, "", err
+		}
+	}
+	return o, e.Get("BESSEMER_CA"), nil
 }
 
 func or(a, b string) string {

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -154,4 +155,19 @@ func (c *command) document(file string) (any, error) {
 	var out any
 	err = json.Unmarshal(text, &out)
 	return out, err
+}
+
+// readYAML reads a YAML file as decoded JSON; found is false when there is none.
+func readYAML(path string) (doc map[string]any, found bool, err error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", path, unwrapped(err))
+	}
+	if err := yaml.Unmarshal(content, &doc); err != nil {
+		return nil, true, fmt.Errorf("%s: %w", path, err)
+	}
+	return doc, true, nil
 }

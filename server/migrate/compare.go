@@ -253,9 +253,11 @@ func (c *comparison) node(i *Item, o, have Object) {
 	i.last = Object{}
 	for _, f := range []string{"protected", "protected_reason", "retired", "retired_reason"} {
 		v := i.want[f]
-		if unset := empty(v) || v == false; !unset {
+		unset := empty(v) || v == false
+		if !unset {
 			i.last[f] = v
-		} else {
+		}
+		if unset || have == nil {
 			delete(i.want, f)
 		}
 	}

@@ -89,6 +89,11 @@ func (s *server) Send(_ context.Context, method, path string, _ url.Values, body
 		return nil, fault.New(fault.StorageUnavailable, "broken")
 	}
 	if method == http.MethodPost {
+		for f := range body.(Object) {
+			if parts[0] == "nodes" && !slices.ContainsFunc(api.NodeFields(), func(x api.Field) bool { return x.Name == f && x.Create }) {
+				return nil, fault.New(fault.RequestInvalid, "%q can't be given on create", f)
+			}
+		}
 		o := shown(body.(Object))
 		if info, ok := body.(Object)["driver_info"].(map[string]any); ok {
 			o["driver_info"] = info

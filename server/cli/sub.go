@@ -1,0 +1,330 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+)
+
+// What belongs to a node and is more than a field: boot device and mode, traits, virtual interfaces and media, BIOS
+// settings, firmware, vendor methods.
+
+// look is a command that shows something of one node: key of the answer as columns, "" all of it.
+func (c *command) look(use, short string, path []string, key string, columns ...string) *cobra.Command {
+	cmd := one(use+" NODE", 1)
+	cmd.Short = short
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		at := client.Path(append([]string{"nodes", args[0]}, path...)...)
+		if key == "" {
+			o, err := a.Get(ctx, at, nil)
+			if err != nil {
+				return err
+			}
+			return c.writeObject(o, nil)
+		}
+		var all []map[string]any
+		if err := a.Each(ctx, at, key, nil, func(o map[string]any) error { all = append(all, o); return nil }); err != nil {
+			return err
+		}
+		return c.objects(all, columns, false)
+	})
+	return cmd
+}
+
+// change is a command that makes a request for each of several nodes; rest is what stands behind the node.
+func (c *command) change(use, short, done string, least int, request func(rest []string) (method string, path []string, q url.Values, body any, err error)) *cobra.Command {
+	node, operands, _ := strings.Cut(use, " ")
+	cmd := &cobra.Command{Use: strings.TrimSpace(node + " [NODE] " + operands), Short: short, Long: short + ".\n\n" + nodesHelp}
+	m := c.many(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		nodes, rest := args, []string(nil)
+		if operands != "" {
+			var err error
+			if nodes, rest, err = m.operands(args, least); err != nil {
+				return err
+			}
+		}
+		method, path, q, body, err := request(rest)
+		if err != nil {
+			return err
+		}
+		return m.run(ctx, a, nodes, act{name: strings.TrimSpace(short), each: func(ctx context.Context, t *turn, node string) error {
+			if _, err := a.Send(ctx, method, client.Path(append([]string{"nodes", node}, path...)...), q, body); err != nil {
+				return err
+			}
+			return t.done(nil, "node %s: %s", node, strings.TrimSpace(done+" "+strings.Join(rest, " ")))
+		}})
+	})
+	return cmd
+}
+
+func (c *command) nodeParts() []*cobra.Command {
+	return []*cobra.Command{c.nodeBoot(), c.nodeSecureBoot(), c.nodeTrait(), c.nodeVIF(), c.nodeBIOS(), c.nodeFirmware(), c.nodeMedia(), c.nodePassthru(),
+		c.nodeConsole(), c.nodeInject(), c.nodeChildren()}
+}
+
+func (c *command) nodeBoot() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "boot", Short: "What a machine boots from, and in which mode"})
+	device := group(&cobra.Command{Use: "device", Short: "The device a machine boots from"})
+	var persistent, supported bool
+	set := c.change("set DEVICE", "Set the boot device", "boots from", 1, func(rest []string) (string, []string, url.Values, any, error) {
+		return http.MethodPut, []string{"management", "boot_device"}, nil, map[string]any{"boot_device": rest[0], "persistent": persistent}, nil
+	})
+	set.Example = "  bessemer node boot device set n1 pxe --persistent"
+	set.Flags().BoolVar(&persistent, "persistent", false, "for all boots, not only the next one")
+	show := one("show NODE", 1)
+	show.Short = "Show the boot device"
+	show.Flags().BoolVar(&supported, "supported", false, "show which devices there are instead")
+	show.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		path := client.Path("nodes", args[0], "management", "boot_device")
+		if supported {
+			path += "/supported"
+		}
+		o, err := a.Get(ctx, path, nil)
+		if err != nil {
+			return err
+		}
+		return c.writeObject(o, nil)
+	})
+	device.AddCommand(set, show)
+	mode := group(&cobra.Command{Use: "mode", Short: "The mode of a machine's firmware"})
+	mode.AddCommand(c.change("set MODE", "Set the boot mode: uefi or bios", "is to boot as", 1, func(rest []string) (string, []string, url.Values, any, error) {
+		return http.MethodPut, []string{"states", "boot_mode"}, nil, map[string]any{"target": rest[0]}, nil
+	}))
+	cmd.AddCommand(device, mode)
+	return cmd
+}
+
+func (c *command) nodeSecureBoot() *cobra.Command {
+	secure := group(&cobra.Command{Use: "secure", Short: "Secure boot of a machine"})
+	boot := group(&cobra.Command{Use: "boot", Short: "Switch secure boot"})
+	for _, x := range []struct {
+		name string
+		on   bool
+	}{{"on", true}, {"off", false}} {
+		boot.AddCommand(c.change(x.name, "Switch secure boot "+x.name, "secure boot is to be "+x.name, 0, func([]string) (string, []string, url.Values, any, error) {
+			return http.MethodPut, []string{"states", "secure_boot"}, nil, map[string]any{"target": x.on}, nil
+		}))
+	}
+	secure.AddCommand(boot)
+	return secure
+}
+
+func (c *command) nodeTrait() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "trait", Aliases: []string{"traits"}, Short: "What machines are or can, for those who choose one"})
+	add := c.eachOperand("add TRAIT ...", "Add traits", "has the trait", func(trait string) (string, []string) { return http.MethodPut, []string{"traits", trait} })
+	add.Example = "  bessemer node trait add n1 CUSTOM_GPU\n  bessemer node trait add --where 'name=rack7-*' CUSTOM_RACK7"
+	remove := c.eachOperand("remove TRAIT ...", "Remove traits", "no longer has the trait", func(trait string) (string, []string) { return http.MethodDelete, []string{"traits", trait} })
+	cmd.AddCommand(c.look("list", "List a machine's traits", []string{"traits"}, "traits", "value"), add, remove,
+		c.change("clear", "Remove all traits", "has no traits any more", 0, func([]string) (string, []string, url.Values, any, error) {
+			return http.MethodDelete, []string{"traits"}, nil, nil, nil
+		}))
+	return cmd
+}
+
+// eachOperand is a command that makes a request for each node and each of the words behind it.
+func (c *command) eachOperand(use, short, done string, request func(word string) (method string, path []string)) *cobra.Command {
+	name, operands, _ := strings.Cut(use, " ")
+	cmd := &cobra.Command{Use: name + " [NODE] " + operands, Short: short, Long: short + ".\n\n" + nodesHelp}
+	m := c.many(cmd)
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		nodes, rest, err := m.operands(args, 1)
+		if err != nil {
+			return err
+		}
+		return m.run(ctx, a, nodes, act{name: short, each: func(ctx context.Context, t *turn, node string) error {
+			for _, word := range rest {
+				method, path := request(word)
+				if _, err := a.Send(ctx, method, client.Path(append([]string{"nodes", node}, path...)...), nil, nil); err != nil {
+					return err
+				}
+			}
+			return t.done(nil, "node %s: %s %s", node, done, strings.Join(rest, " "))
+		}})
+	})
+	return cmd
+}
+
+func (c *command) nodeVIF() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "vif", Short: "Virtual interfaces: networks that are plugged into a machine's ports"})
+	var port, portGroup string
+	attach := c.change("attach VIF", "Attach a virtual interface", "attached", 1, func(rest []string) (string, []string, url.Values, any, error) {
+		body := map[string]any{"id": rest[0]}
+		if port != "" {
+			body["port_uuid"] = port
+		}
+		if portGroup != "" {
+			body["portgroup_uuid"] = portGroup
+		}
+		return http.MethodPost, []string{"vifs"}, nil, body, nil
+	})
+	attach.Flags().StringVar(&port, "port-uuid", "", "to this port")
+	attach.Flags().StringVar(&portGroup, "port-group-uuid", "", "to this port group")
+	cmd.AddCommand(c.look("list", "List a machine's virtual interfaces", []string{"vifs"}, "vifs", "id"), attach,
+		c.eachOperand("detach VIF ...", "Detach virtual interfaces", "detached", func(id string) (string, []string) { return http.MethodDelete, []string{"vifs", id} }))
+	return cmd
+}
+
+func (c *command) nodeBIOS() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "bios", Short: "The settings of a machine's firmware"})
+	setting := group(&cobra.Command{Use: "setting", Short: "List and show settings; bios.apply_configuration changes them"})
+	show := one("show NODE SETTING", 2)
+	show.Short = "Show a setting"
+	show.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		o, err := a.Get(ctx, client.Path("nodes", args[0], "bios", args[1]), nil)
+		if err != nil {
+			return err
+		}
+		inner, ok := o[args[1]].(map[string]any)
+		if !ok {
+			inner = o
+		}
+		return c.writeObject(inner, nil)
+	})
+	setting.AddCommand(c.look("list", "List a machine's settings", []string{"bios"}, "bios", "name", "value"), show)
+	cmd.AddCommand(setting)
+	return cmd
+}
+
+func (c *command) nodeFirmware() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "firmware", Short: "The firmware of a machine's parts"})
+	cmd.AddCommand(c.look("list", "List a machine's firmware", []string{"firmware"}, "firmware", "component", "current_version", "initial_version", "last_version_flashed"))
+	return cmd
+}
+
+func (c *command) nodeMedia() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "vmedia", Short: "Virtual media: images that a BMC shows its machine as drives"})
+	attach := c.change("attach DEVICE URL", "Attach an image as cdrom, disk or floppy", "is to see", 2, func(rest []string) (string, []string, url.Values, any, error) {
+		return http.MethodPost, []string{"vmedia"}, nil, map[string]any{"device_type": rest[0], "image_url": rest[1]}, nil
+	})
+	attach.Example = "  bessemer node vmedia attach n1 cdrom http://192.0.2.1/tools.iso"
+	detach := c.change("detach DEVICE", "Detach what is attached as a device", "no longer sees", 1, func(rest []string) (string, []string, url.Values, any, error) {
+		return http.MethodDelete, []string{"vmedia"}, url.Values{"device_types": {strings.Join(rest, ",")}}, nil, nil
+	})
+	show := one("show NODE", 1)
+	show.Short = "Show what is attached"
+	show.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		v, err := a.Call(ctx, http.MethodGet, client.Path("nodes", args[0], "vmedia"), nil, nil)
+		if err != nil {
+			return err
+		}
+		var all []map[string]any
+		list, _ := v.([]any)
+		for _, x := range list {
+			if o, ok := x.(map[string]any); ok {
+				all = append(all, o)
+			}
+		}
+		return c.objects(all, []string{"media_types", "inserted", "image"}, false)
+	})
+	cmd.AddCommand(attach, detach, show)
+	return cmd
+}
+
+func (c *command) nodePassthru() *cobra.Command {
+	return c.passthru("nodes", "NODE", "a machine's")
+}
+
+// passthru are a vendor's own methods, of a node or a driver.
+func (c *command) passthru(kind, ident, of string) *cobra.Command {
+	cmd := group(&cobra.Command{Use: "passthru", Short: "Methods that only " + of + " vendor knows"})
+	list := one("list "+ident, 1)
+	list.Short = "List the methods"
+	list.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		o, err := a.Get(ctx, client.Path(kind, args[0], "vendor_passthru", "methods"), nil)
+		if err != nil {
+			return err
+		}
+		return c.emit(o, func(w io.Writer) {
+			row(w, "METHOD", "HTTP", "ASYNC", "DESCRIPTION")
+			for _, name := range sortedKeys(o) {
+				m, _ := o[name].(map[string]any)
+				row(w, name, cell(m["http_methods"]), cell(m["async"]), cell(m["description"]))
+			}
+		})
+	})
+	var method string
+	var args []string
+	call := one("call "+ident+" METHOD", 2)
+	call.Short = "Call a method"
+	call.Example = "  bessemer node passthru call n1 eject_vmedia"
+	call.Flags().StringVar(&method, "http-method", "POST", "POST, PUT, GET, DELETE or PATCH")
+	call.Flags().StringArrayVar(&args, "arg", nil, "KEY=VALUE of an argument; may be repeated")
+	call.RunE = c.with(func(ctx context.Context, a *client.Client, words []string) error {
+		body, err := c.object(args, false)
+		if err != nil {
+			return err
+		}
+		var in any = body
+		method := strings.ToUpper(method)
+		if method == http.MethodGet {
+			in = nil
+		}
+		v, err := a.Call(ctx, method, client.Path(kind, words[0], "vendor_passthru"), url.Values{"method": {words[1]}}, in)
+		if err != nil {
+			return err
+		}
+		return c.emit(v, func(w io.Writer) { fmt.Fprintln(w, or(cell(v), words[1]+" is called")) })
+	})
+	cmd.AddCommand(list, call)
+	return cmd
+}
+
+func (c *command) nodeConsole() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "console", Short: "A machine's console"})
+	for _, x := range []struct {
+		name string
+		on   bool
+	}{{"enable", true}, {"disable", false}} {
+		cmd.AddCommand(c.change(x.name, strings.ToUpper(x.name[:1])+x.name[1:]+" the console", "console "+x.name+"d", 0, func([]string) (string, []string, url.Values, any, error) {
+			return http.MethodPut, []string{"states", "console"}, nil, map[string]any{"enabled": x.on}, nil
+		}))
+	}
+	cmd.AddCommand(c.look("show", "Show the console", []string{"states", "console"}, ""))
+	return cmd
+}
+
+func (c *command) nodeInject() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "inject", Short: "Interrupt a machine"})
+	nmi := c.change("nmi", "Send a non-maskable interrupt", "is interrupted", 0, func([]string) (string, []string, url.Values, any, error) {
+		return http.MethodPut, []string{"management", "inject_nmi"}, nil, map[string]any{}, nil
+	})
+	cmd.AddCommand(nmi)
+	return cmd
+}
+
+func (c *command) nodeChildren() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "children", Short: "Nodes that are parts of another"})
+	cmd.AddCommand(c.look("list", "List a machine's children", []string{"children"}, "children", "value"))
+	return cmd
+}
+
+// inventorySave writes the inventory into a file.
+func (c *command) inventorySave() *cobra.Command {
+	cmd := one("save NODE", 1)
+	cmd.Short = "Write what the last inspection found into a file, as JSON"
+	file := cmd.Flags().String("file", "", "where to; without it, the standard output")
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		v, err := a.Inventory(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if *file == "" {
+			fmt.Fprintln(c.Out, string(v))
+			return nil
+		}
+		if err := os.WriteFile(*file, append(v, '\n'), 0o644); err != nil {
+			return fmt.Errorf("write the inventory: %w", err)
+		}
+		return nil
+	})
+	return cmd
+}

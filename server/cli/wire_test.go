@@ -1,0 +1,131 @@
+package cli_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Each command makes the requests that Ironic's API knows for it: this is their form on the wire, whether the server at
+// the other end is ours or not.
+func TestRequestsOfCommands(t *testing.T) {
+	var mu sync.Mutex
+	var seen []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		seen = append(seen, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
+		mu.Unlock()
+		switch {
+		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/vmedia"):
+			fmt.Fprint(w, `[{"image": "i.iso", "inserted": true, "media_types": ["CD"]}]`)
+		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/traits"):
+			fmt.Fprint(w, `{"traits": ["CUSTOM_A"]}`)
+		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/bios/Boot"):
+			fmt.Fprint(w, `{"Boot": {"name": "Boot", "value": "Uefi"}}`)
+		case r.Method == http.MethodGet:
+			fmt.Fprint(w, `{"uuid": "u1", "name": "x", "links": [], "allocations": [{"uuid": "u1", "state": "active", "links": []}], "shards": [{"name": "s", "count": 2}],
+				"connectors": [{"uuid": "u2"}], "methods": {}, "bios": [{"name": "Boot", "value": "Uefi"}], "firmware": [{"component": "bios", "current_version": "2"}], "vifs": [{"id": "v"}], "children": ["c1"],
+				"portgroups": [{"uuid": "u3", "name": "bond0"}], "drivers": [{"name": "redfish", "hosts": ["lab"], "links": []}], "conductors": [{"hostname": "lab", "alive": true}]}`)
+		case r.Method == http.MethodPost && !strings.Contains(r.URL.Path, "/nodes/"), r.Method == http.MethodPatch:
+			fmt.Fprint(w, `{"uuid": "u1"}`)
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	steps := write("steps.yaml", "- {interface: raid, step: apply_configuration, priority: 90, args: {}}\n")
+	raid := write("raid.yaml", "logical_disks: [{raid_level: '1', size_gb: MAX}]\n")
+	password := write("password", "hunter2\n")
+	for _, x := range []struct{ command, request, says string }{
+		{"node boot device set n1 pxe --persistent", `PUT /v1/nodes/n1/management/boot_device {"boot_device":"pxe","persistent":true}`, "node n1: boots from pxe"},
+		{"node boot device show n1", "GET /v1/nodes/n1/management/boot_device", "uuid"},
+		{"node boot device show n1 --supported", "GET /v1/nodes/n1/management/boot_device/supported", "uuid"},
+		{"node boot mode set n1 uefi", `PUT /v1/nodes/n1/states/boot_mode {"target":"uefi"}`, "is to boot as uefi"},
+		{"node secure boot on n1", `PUT /v1/nodes/n1/states/secure_boot {"target":true}`, "secure boot is to be on"},
+		{"node trait list n1", "GET /v1/nodes/n1/traits", "CUSTOM_A"},
+		{"node trait add n1 CUSTOM_A CUSTOM_B", "PUT /v1/nodes/n1/traits/CUSTOM_A\nPUT /v1/nodes/n1/traits/CUSTOM_B", "has the trait CUSTOM_A CUSTOM_B"},
+		{"node trait remove n1 CUSTOM_A", "DELETE /v1/nodes/n1/traits/CUSTOM_A", "no longer has"},
+		{"node trait clear n1", "DELETE /v1/nodes/n1/traits", "has no traits"},
+		{"node vif list n1", "GET /v1/nodes/n1/vifs", "v"},
+		{"node vif attach n1 v1 --port-uuid p1", `POST /v1/nodes/n1/vifs {"id":"v1","port_uuid":"p1"}`, "attached v1"},
+		{"node vif detach n1 v1", "DELETE /v1/nodes/n1/vifs/v1", "detached v1"},
+		{"node bios setting list n1", "GET /v1/nodes/n1/bios", "Boot  Uefi"},
+		{"node bios setting show n1 Boot", "GET /v1/nodes/n1/bios/Boot", "value  Uefi"},
+		{"node firmware list n1", "GET /v1/nodes/n1/firmware", "bios       2"},
+		{"node vmedia attach n1 cdrom http://192.0.2.1/i.iso", `POST /v1/nodes/n1/vmedia {"device_type":"cdrom","image_url":"http://192.0.2.1/i.iso"}`, "is to see cdrom"},
+		{"node vmedia detach n1 cdrom", "DELETE /v1/nodes/n1/vmedia?device_types=cdrom", "no longer sees cdrom"},
+		{"node vmedia show n1", "GET /v1/nodes/n1/vmedia", "i.iso"},
+		{"node passthru list n1", "GET /v1/nodes/n1/vendor_passthru/methods", "METHOD"},
+		{"node passthru call n1 eject_vmedia", "POST /v1/nodes/n1/vendor_passthru?method=eject_vmedia {}", "eject_vmedia is called"},
+		{"node passthru call n1 get_subscription --http-method get --arg id=1", "GET /v1/nodes/n1/vendor_passthru?method=get_subscription", "u1"},
+		{"node console enable n1", `PUT /v1/nodes/n1/states/console {"enabled":true}`, "console enabled"},
+		{"node console show n1", "GET /v1/nodes/n1/states/console", "uuid"},
+		{"node inject nmi n1", "PUT /v1/nodes/n1/management/inject_nmi {}", "is interrupted"},
+		{"node children list n1", "GET /v1/nodes/n1/children", "c1"},
+		{"node set n1 --target-raid-config " + raid, "GET /v1/nodes/n1\n" + `PUT /v1/nodes/n1/states/raid {"logical_disks":[{"raid_level":"1","size_gb":"MAX"}]}`, "target RAID configuration is set"},
+		{"node adopt n1", `PUT /v1/nodes/n1/states/provision {"target":"adopt"}`, "adopt of node n1 has begun"},
+		{"node unrescue n1", `PUT /v1/nodes/n1/states/provision {"target":"unrescue"}`, "unrescue of node n1 has begun"},
+		{"node rescue n1 --rescue-password-file " + password, `PUT /v1/nodes/n1/states/provision {"target":"rescue","rescue_password":"hunter2"}`, "rescue of node n1 has begun"},
+		{"node service n1 --step power.reboot", `PUT /v1/nodes/n1/states/provision {"target":"service","service_steps":[{"interface":"power","step":"reboot","args":{}}]}`, "service of node n1 has begun"},
+		{"node clean n1 --runbook r1 --yes", `PUT /v1/nodes/n1/states/provision {"target":"clean","runbook":"r1"}`, "clean of node n1 has begun"},
+		{"node show n1 --fields name", "GET /v1/nodes/n1?fields=name", "name  x"},
+		{"allocation create --resource-class big --trait CUSTOM_A --trait CUSTOM_B --candidate-node n1 --extra a/b=1", `POST /v1/allocations {"candidate_nodes":["n1"],"extra":{"a":{"b":1}},"resource_class":"big","traits":["CUSTOM_A","CUSTOM_B"]}`, "allocation u1 is made"},
+		{"allocation list --state active", "GET /v1/allocations?fields=name%2Cstate%2Cresource_class%2Cnode_uuid%2Cuuid&state=active", "STATE"},
+		{"allocation list --long", "GET /v1/allocations?detail=true", "state  active"},
+		{"allocation list --fields uuid", "GET /v1/allocations?fields=uuid", "UUID\nu1"},
+		{"allocation show a1", "GET /v1/allocations/a1", "name"},
+		{"allocation set a1 --name b --extra k=v", `PATCH /v1/allocations/a1 [{"op":"add","path":"/name","value":"b"},{"op":"add","path":"/extra/k","value":"v"}]`, "allocation a1 is changed"},
+		{"allocation unset a1 --name --extra k", `PATCH /v1/allocations/a1 [{"op":"remove","path":"/name"},{"op":"remove","path":"/extra/k"}]`, "is changed"},
+		{"allocation delete a1 a2", "DELETE /v1/allocations/a1\nDELETE /v1/allocations/a2", "allocation a2 is deleted"},
+		{"deploy template create --name CUSTOM_R --steps " + steps, `POST /v1/deploy_templates {"name":"CUSTOM_R","steps":[{"args":{},"interface":"raid","priority":90,"step":"apply_configuration"}]}`, "deploy template u1 is made"},
+		{"runbook set r1 --public true", `PATCH /v1/runbooks/r1 [{"op":"add","path":"/public","value":true}]`, "runbook r1 is changed"},
+		{"chassis create --description row", `POST /v1/chassis {"description":"row"}`, "chassis u1 is made"},
+		{"port set p1 --pxe-enabled false --local-link-connection port_id=eth1", `PATCH /v1/ports/p1 [{"op":"add","path":"/pxe_enabled","value":false},{"op":"add","path":"/local_link_connection/port_id","value":"eth1"}]`, "port p1 is changed"},
+		{"port group list", "GET /v1/portgroups?fields=name%2Caddress%2Cnode_uuid%2Cuuid", "bond0"},
+		{"volume connector list --node n1", "GET /v1/volume/connectors?fields=uuid%2Cnode_uuid%2Ctype%2Cconnector_id&node=n1", "u2"},
+		{"volume target create --node u1 --type iscsi --volume-id v --boot-index 0", `POST /v1/volume/targets {"boot_index":0,"node_uuid":"u1","volume_id":"v","volume_type":"iscsi"}`, "volume target u1 is made"},
+		{"driver list", "GET /v1/drivers", "redfish  lab"},
+		{"driver show redfish", "GET /v1/drivers/redfish", "name"},
+		{"driver property list redfish", "GET /v1/drivers/redfish/properties", "name"},
+		{"driver raid property list redfish", "GET /v1/drivers/redfish/raid/logical_disk_properties", "name"},
+		{"driver passthru list redfish", "GET /v1/drivers/redfish/vendor_passthru/methods", "METHOD"},
+		{"conductor list", "GET /v1/conductors", "lab"},
+		{"shard list", "GET /v1/shards", "s     2"},
+	} {
+		seen = nil
+		got := run(t, server.URL, false, strings.Fields(x.command)...)
+		if requests := strings.Join(seen, "\n"); requests != x.request {
+			t.Errorf("bessemer %s asks\n  %s\nexpected\n  %s", x.command, requests, x.request)
+		}
+		if !strings.Contains(got, x.says) || strings.Contains(got, "exit ") {
+			t.Errorf("bessemer %s says %q, expected %q", x.command, got, x.says)
+		}
+	}
+	for command, want := range map[string]string{
+		"allocation set a1": "nothing to change", "deploy template create --name x": "--steps is missing", "runbook set r1 --public maybe": "not a boolean",
+		"volume target create --node u --type iscsi --volume-id v --boot-index x": "expected a number", "node trait add n1": "too few arguments", "node boot mode set uefi": "too few arguments",
+		"node rescue n1": "give --rescue-password-file", "node service n1": "give --step or --steps", "node clean n1 --runbook r --step bios.x": "not both", "allocation list --long --fields a": "not both",
+	} {
+		if got := run(t, server.URL, false, strings.Fields(command)...); !strings.Contains(got, want) || !strings.Contains(got, "exit 2") {
+			t.Errorf("bessemer %s says %q, expected %q", command, got, want)
+		}
+	}
+}
