@@ -77,7 +77,7 @@ func bessemer(words []string) error {
 			return err
 		}
 	}
-	if len(path) == 0 || len(words) > 0 && len(subcommands(text)) > 0 && !strings.HasPrefix(words[0], "-") {
+	if len(path) == 0 || len(words) > 0 && len(subcommands(text)) > 0 && !strings.HasPrefix(words[0], "-") && !strings.Contains(text, " [NODE] [flags]") {
 		return fmt.Errorf("bessemer %s has no command %q", strings.Join(path, " "), words)
 	}
 	for _, w := range words {

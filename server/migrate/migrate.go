@@ -158,7 +158,7 @@ func (s Secrets) of(node Object, key string) (string, bool) {
 func bmcAddress(node Object) string {
 	info, _ := node["driver_info"].(map[string]any)
 	for _, key := range []string{"redfish_address", "ipmi_address"} {
-		if a := text(info, key); a != "" {
+		if a := text(info, key); a != "" && a != mask {
 			if _, rest, ok := strings.Cut(a, "://"); ok {
 				a = rest
 			}

@@ -147,9 +147,9 @@ func (c *Change) fields(have, fields map[string]any, secrets bool) error {
 	if err != nil {
 		return err
 	}
-	set := func(path string, old, v any) {
+	set := func(path, name string, old, v any) {
 		c.ops = append(c.ops, api.PatchOp{Op: "add", Path: "/" + path, Value: v})
-		c.Diff = append(c.Diff, strings.ReplaceAll(path, "/", ".")+": "+shown(old)+" -> "+shown(v))
+		c.Diff = append(c.Diff, name+": "+shown(old)+" -> "+shown(v))
 	}
 	for _, f := range slices.Sorted(maps.Keys(want)) {
 		m, isMap := want[f].(map[string]any)
@@ -159,7 +159,7 @@ func (c *Change) fields(have, fields map[string]any, secrets bool) error {
 		}
 		if !isMap {
 			if !reflect.DeepEqual(want[f], have[f]) {
-				set(f, have[f], want[f])
+				set(f, f, have[f], want[f])
 			}
 			continue
 		}
@@ -176,7 +176,7 @@ func (c *Change) fields(have, fields map[string]any, secrets bool) error {
 				c.ops = append(c.ops, api.PatchOp{Op: "add", Path: "/" + path, Value: m[k]})
 				c.Diff = append(c.Diff, f+"."+k+" is set")
 			case !reflect.DeepEqual(m[k], old[k]):
-				set(path, old[k], m[k])
+				set(path, f+"."+k, old[k], m[k])
 			}
 		}
 	}

@@ -130,7 +130,7 @@ func text(m map[string]any, key string) string {
 func bmcAddress(fields map[string]any) string {
 	info, _ := fields["driver_info"].(map[string]any)
 	for _, key := range []string{"redfish_address", "ipmi_address"} {
-		if a := text(info, key); a != "" {
+		if a := text(info, key); a != "" && a != mask {
 			if _, rest, ok := strings.Cut(a, "://"); ok {
 				a = rest
 			}

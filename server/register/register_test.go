@@ -1,10 +1,15 @@
 package register
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 func nodes(list ...any) any { return map[string]any{"nodes": list} }
@@ -47,5 +52,92 @@ func TestParseRefuses(t *testing.T) {
 		if _, err := Parse(doc, func(string) (string, error) { return "", errors.New("no such file") }); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, expected %q", err, want)
 		}
+	}
+}
+
+// server is what a REST API answers.
+type server struct {
+	nodes, ports []map[string]any
+	sent         []string
+}
+
+func (s *server) Each(_ context.Context, _, key string, _ url.Values, fn func(map[string]any) error) error {
+	for _, o := range map[string][]map[string]any{"nodes": s.nodes, "ports": s.ports}[key] {
+		if err := fn(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) NodeFields(_ context.Context, node string, _ []string) (map[string]any, error) {
+	for _, n := range s.nodes {
+		if n["uuid"] == node {
+			return n, nil
+		}
+	}
+	return nil, fault.New(fault.NodeNotFound, "no node %s", node)
+}
+
+func (s *server) Send(_ context.Context, method, path string, _ url.Values, body any) (map[string]any, error) {
+	text, err := json.Marshal(body)
+	s.sent = append(s.sent, method+" "+path+" "+string(text))
+	return map[string]any{"uuid": "new"}, err
+}
+
+func TestCompareAndApply(t *testing.T) {
+	s := &server{
+		nodes: []map[string]any{
+			{"uuid": "u1", "name": "n1", "driver_info": map[string]any{"redfish_address": "https://192.0.2.1", "redfish_password": mask}, "properties": map[string]any{"cpus": 2.0, "a/b": "x"}, "conductor_group": "rack", "traits": []any{"B"}},
+			{"uuid": "u2", "name": "n2", "driver_info": map[string]any{"redfish_address": mask}},
+			{"uuid": "u3", "driver_info": map[string]any{"redfish_address": "192.0.2.3", "redfish_system_id": "/1"}}},
+		ports: []map[string]any{{"uuid": "p1", "address": "52:54:00:aa:00:01", "node_uuid": "u1", "pxe_enabled": true}, {"uuid": "p3", "address": "52:54:00:aa:00:03", "node_uuid": "u3"}},
+	}
+	there, err := Look(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare := func(fields map[string]any, secrets bool) (Change, error) {
+		entries, err := Parse(nodes(fields), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return there.Compare(t.Context(), entries[0], secrets)
+	}
+	info := map[string]any{"redfish_address": "https://192.0.2.1", "redfish_password": "hunter2"}
+	same := map[string]any{"name": "n1", "driver_info": info, "properties": map[string]any{"cpus": 2}, "conductor_group": "Rack", "traits": []any{"B"}, "ports": []any{"52:54:00:AA:00:01"}}
+	if c, err := compare(same, false); err != nil || !c.Same() || len(c.Kept) != 1 || c.Kept[0] != "driver_info.redfish_password" {
+		t.Errorf("what agrees: %+v, %v", c, err)
+	}
+	if c, err := compare(same, true); err != nil || c.Same() || strings.Contains(strings.Join(c.Diff, ""), "hunter2") {
+		t.Errorf("secrets anew: %+v, %v", c, err)
+	}
+	c, err := compare(map[string]any{"name": "n1", "properties": map[string]any{"cpus": 4, "a/b": "y"}, "driver_info": map[string]any{"bmc_token": "hunter2"}, "traits": []any{"A"},
+		"ports": []any{map[string]any{"address": "52:54:00:aa:00:01", "pxe_enabled": false}, "52:54:00:aa:00:02"}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(c.Diff, "; "); got != "driver_info.bmc_token is set; properties.a/b: x -> y; properties.cpus: 2 -> 4; port 52:54:00:aa:00:01 pxe_enabled: true -> false; port 52:54:00:aa:00:02; traits: B -> A" {
+		t.Errorf("differences %s", got)
+	}
+	if err := c.Apply(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{`PATCH /v1/nodes/u1 [{"op":"add","path":"/driver_info/bmc_token","value":"hunter2"},{"op":"add","path":"/properties/a~1b","value":"y"},{"op":"add","path":"/properties/cpus","value":4}]`,
+		`POST /v1/ports {"address":"52:54:00:aa:00:02","node_uuid":"u1"}`, `PATCH /v1/ports/p1 [{"op":"add","path":"/pxe_enabled","value":false}]`, `PUT /v1/nodes/u1/traits {"traits":["A"]}`}
+	if !reflect.DeepEqual(s.sent, want) {
+		t.Errorf("sent %q", s.sent)
+	}
+	for want, fields := range map[string]map[string]any{
+		"its BMC 192.0.2.1 is that of node n1":      {"name": "n9", "driver_info": map[string]any{"redfish_address": "http://192.0.2.1/"}},
+		"its BMC 192.0.2.3/1 is that of node u3":    {"name": "n9", "driver_info": map[string]any{"redfish_address": "192.0.2.3", "redfish_system_id": "/1"}},
+		"port 52:54:00:aa:00:03 belongs to node u3": {"name": "n1", "ports": []any{"52:54:00:aa:00:03"}},
+	} {
+		if _, err := compare(fields, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, expected %q", err, want)
+		}
+	}
+	if c, err := compare(map[string]any{"name": "n9", "driver_info": map[string]any{"redfish_address": "192.0.2.3", "redfish_system_id": "/2"}}, false); err != nil || !c.New {
+		t.Errorf("another system of a BMC: %+v, %v", c, err)
 	}
 }
