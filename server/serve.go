@@ -34,6 +34,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/server/token"
+	"github.com/bessemer-metal/bessemer/server/webhook"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -169,7 +170,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	}
 	look := checker{cfg: cfg, store: s.store, now: s.now, started: s.now(), agentURL: agentURL, bootURL: bootURL, apiCert: !loopback(apiLn.Addr())}
 	restAPI := rest.New(rest.Config{
-		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, Now: s.now, Started: s.now(), Log: log, Checks: look.checks,
+		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, WebhookOrigins: cfg.WebhookOrigins, Now: s.now, Started: s.now(), Log: log, Checks: look.checks,
 	})
 	if !loopback(apiLn.Addr()) {
 		if apiLn, err = s.secure(apiLn); err != nil {
@@ -178,6 +179,10 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	}
 
 	s.wg.Go(func() { stop(c.Run(ctx)) })
+	if len(cfg.WebhookOrigins) > 0 {
+		hooks := webhook.New(webhook.Config{Store: s.store, Changed: c.Notices(ctx), Transport: policy.Transport(), Origins: cfg.WebhookOrigins, Now: s.now, Log: log})
+		s.wg.Go(func() { hooks.Run(ctx) })
+	}
 	if b, ok := auth.(*rest.Basic); ok {
 		s.wg.Go(func() { s.followUsers(ctx, b) })
 	}

@@ -12,6 +12,7 @@ var floors = map[string]int{
 	"shared/step": 2,
 
 	"shared/api":      3,
+	"server/origin":   3,
 	"shared/hardware": 3,
 	"shared/catalog":  3,
 	"server/drivers":  3,
@@ -25,10 +26,9 @@ var floors = map[string]int{
 	"server/resource":               4,
 	"server/selection":              4,
 	"server/access":                 4,
-	"server/config":                 4,
 	"server/logs":                   4,
 	"server/netdata":                4,
-	"server/origin":                 4,
+	"server/config":                 4,
 	"server/seal":                   4,
 	"agent/run":                     4,
 	"agent/managers":                4,
@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"hardware-managers/managertest": 4,
 	"initramfs/media":               4,
 
+	"server/webhook":             5,
 	"server/conductor/bmctest":   5,
 	"server/conductor/storetest": 5,
 	"server/sqlite":              5,

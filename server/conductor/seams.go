@@ -64,6 +64,7 @@ type Tx interface {
 	DeleteDefault(d Default) error               // may be called again
 
 	Journal
+	Webhooks
 
 	Setting(key string) (string, error) // "" when unset
 	PutSetting(key, value string) error

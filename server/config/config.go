@@ -24,6 +24,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/server/origin"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -36,6 +37,7 @@ type Server struct {
 	Auth           string         // "none" or "basic"
 	Users          string         // user file of basic
 	Roles          string         // roles file of basic
+	WebhookOrigins []string       // origins that webhooks may be at, with their ports
 	ForceNoAuth    bool           // serve without credentials beyond loopback
 	AllowOrigins   []netip.Prefix // networks otherwise refused as BMC or image origin
 	AgentNetworks  []netip.Prefix // networks agents may call from; empty: any
@@ -92,6 +94,7 @@ func Settings(e Environment) []Setting {
 		{"auth", Text, "none", "none or basic; none is for loopback only"},
 		{"users", Text, "", "user file of basic: lines of name:bcrypt-hash (default: users in the data directory)"},
 		{"roles", Text, "", "roles file of basic: lines of name:role or name:role:project with admin, operator or observer (default: roles in the data directory)"},
+		{"webhook_origin", List, "", "origin (https://host:port) that webhooks may be at; none given: there are no webhooks"},
 		{"force_no_auth", Flag, "false", "serve without credentials also beyond loopback"},
 		{"allow_origin", List, "", "network (CIDR) in which BMCs and image servers may be although it is loopback, link-local or the server's own"},
 		{"agent_network", List, "", "network (CIDR) from which agents may call; none given: any"},
@@ -374,6 +377,14 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	}
 	if s.Users == "" {
 		s.Users = filepath.Join(s.DataDir, "users")
+	}
+	for _, text := range k.Strings("webhook_origin") {
+		o, err := origin.ParseOrigin(text)
+		if err != nil {
+			wrong("webhook_origin", "%q is no origin, expected a form like https://hooks.example:8443", text)
+			continue
+		}
+		s.WebhookOrigins = append(s.WebhookOrigins, o)
 	}
 	if s.Roles == "" {
 		s.Roles = filepath.Join(s.DataDir, "roles")

@@ -106,7 +106,7 @@ func TestEverySettingChangesTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := map[string]any{"auth": "basic", "allow_origin": []string{"192.0.2.0/24"}, "agent_network": []string{"192.0.2.0/24"},
+	other := map[string]any{"auth": "basic", "allow_origin": []string{"192.0.2.0/24"}, "webhook_origin": []string{"https://hooks.example"}, "agent_network": []string{"192.0.2.0/24"},
 		"public_url": "https://b.example", "power_sync": "7m", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9",
 		"enabled_hardware_types": []string{"redfish"}, "enabled_interfaces": []string{"deploy=direct"}, "default_interfaces": []string{"deploy=custom-agent"},
 		"fake_delays": []string{"deploy=1"}}

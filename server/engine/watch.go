@@ -9,14 +9,24 @@ import (
 
 // subscription is one watcher: of one node, or of all when node is empty.
 type subscription struct {
-	node conductor.NodeID
-	ch   chan struct{}
+	node  conductor.NodeID
+	quiet bool // nobody looks on: agents need not tell more often for it
+	ch    chan struct{}
 }
 
 // Watch gives a token after each change of the node; ident "" means any node. Tokens coalesce, so a slow reader reads
 // the newest state and misses none. The channel is closed when ctx ends.
 func (eng *Engine) Watch(ctx context.Context, ident string) <-chan struct{} {
 	s := &subscription{ch: make(chan struct{}, 1)}
+	return eng.watch(ctx, s, ident)
+}
+
+// Notices is Watch of all nodes for a program: nobody looks on, so that agents tell no more often than they do anyway.
+func (eng *Engine) Notices(ctx context.Context) <-chan struct{} {
+	return eng.watch(ctx, &subscription{quiet: true, ch: make(chan struct{}, 1)}, "")
+}
+
+func (eng *Engine) watch(ctx context.Context, s *subscription, ident string) <-chan struct{} {
 	if ident != "" {
 		if n, err := eng.Node(ctx, ident); err == nil {
 			s.node = n.UUID
@@ -50,13 +60,12 @@ func (eng *Engine) Pace(id conductor.NodeID) (every time.Duration, changed <-cha
 	eng.mu.Lock()
 	defer eng.mu.Unlock()
 	for s := range eng.subs {
-		switch s.node {
-		case id:
+		switch {
+		case s.quiet:
+		case s.node == id:
 			every = watched
-		case "":
-			if every == 0 {
-				every = max(watched, time.Duration(len(eng.waits))*shared)
-			}
+		case s.node == "" && every == 0:
+			every = max(watched, time.Duration(len(eng.waits))*shared)
 		}
 	}
 	c := eng.paces[id]

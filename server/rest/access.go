@@ -49,6 +49,7 @@ var ownedObjects = []owned{
 		o, err := c.ownersOfRecord(r)
 		return o, r.Top().UUID, err
 	}, func(c *call, id string) error { return c.of.kind.Missing(id) }},
+	ownedWebhook,
 }
 
 // owning is a record of a collection with owned.

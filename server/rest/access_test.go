@@ -93,18 +93,23 @@ var expected = map[string]least{
 	"PATCH /v1/drivers/{driver}/vendor_passthru":            {system: admin},
 	"DELETE /v1/drivers/{driver}/vendor_passthru":           {system: admin},
 
-	"GET /v1/conductors":        {system: observer, project: observer},
-	"GET /v1/conductors/{host}": {system: observer, project: observer},
-	"GET /v1/doctor":            {system: observer},
-	"GET /v1/events":            {system: observer, project: observer},
-	"POST /v1/nodes:batchGet":   {system: observer, project: observer},
-	"GET /v1/default_config":    {system: observer},
-	"PUT /v1/default_config":    {system: operator},
-	"DELETE /v1/default_config": {system: operator},
-	"GET /v1/images":            {system: observer, project: observer},
-	"GET /v1/images/{image}":    {system: observer, project: observer},
-	"PUT /v1/images/{image}":    {system: operator},
-	"DELETE /v1/images/{image}": {system: operator},
+	"GET /v1/conductors":            {system: observer, project: observer},
+	"GET /v1/conductors/{host}":     {system: observer, project: observer},
+	"GET /v1/doctor":                {system: observer},
+	"GET /v1/events":                {system: observer, project: observer},
+	"GET /v1/webhooks":              {system: admin, project: admin},
+	"POST /v1/webhooks":             {system: admin, project: admin},
+	"GET /v1/webhooks/{webhook}":    {system: admin, owner: admin},
+	"PUT /v1/webhooks/{webhook}":    {system: admin, owner: admin},
+	"DELETE /v1/webhooks/{webhook}": {system: admin, owner: admin},
+	"POST /v1/nodes:batchGet":       {system: observer, project: observer},
+	"GET /v1/default_config":        {system: observer},
+	"PUT /v1/default_config":        {system: operator},
+	"DELETE /v1/default_config":     {system: operator},
+	"GET /v1/images":                {system: observer, project: observer},
+	"GET /v1/images/{image}":        {system: observer, project: observer},
+	"PUT /v1/images/{image}":        {system: operator},
+	"DELETE /v1/images/{image}":     {system: operator},
 }
 
 // fill is what stands for a path variable that names no object with an owner; "x" where nothing is said.
@@ -141,6 +146,7 @@ func tenants(t *testing.T, g access.Grant) *server {
 			Properties:   map[string]any{"cpu_arch": "x86_64"}, State: state.CleanFail, Target: state.Available, LastError: "canary-error of " + o.node,
 			Boot: &conductor.Boot{Generation: 1, Salt: []byte("canary-salt"), AgentVersion: "canary-internal." + o.node}, Created: now, Updated: now, StateSince: now}
 		b.nodes = append(b.nodes, n)
+		b.hooks = append(b.hooks, conductor.Webhook{UUID: "hook-" + o.node, Project: o.owner, URL: "https://hooks.example/"})
 		b.beside = append(b.beside, &conductor.Port{Head: conductor.Head{UUID: o.port, Created: now}, Node: n.UUID, Address: "52:54:00:00:00:0" + string(rune('1'+i))})
 	}
 	s.handler = rest.New(rest.Config{Backend: b, Images: s.images, Auth: as{g}, Hostname: "lab", Started: now, Now: func() time.Time { return now },
@@ -164,7 +170,7 @@ func TestI26_EveryRouteHasARule(t *testing.T) {
 			t.Errorf("%s is not in the table of expected access: add to expected in server/rest/access_test.go\n\t%q: {system: observer, owner: observer, lessee: observer},\nwith who shall have it (project: … instead of owner and lessee where the path names no object with an owner)", key, key)
 		}
 		for _, v := range variable.FindAllStringSubmatch(r.Path, -1) {
-			if known := slices.Contains([]string{"node", "record"}, v[1]); slices.Contains(rest.Owned(), v[1]) && !known && fill[v[1]] == "" {
+			if known := slices.Contains([]string{"node", "record", "webhook"}, v[1]); slices.Contains(rest.Owned(), v[1]) && !known && fill[v[1]] == "" {
 				t.Errorf("%s: say in owners (server/rest/access_test.go) which object stands for {%s} under each owner", key, v[1])
 			}
 		}
@@ -185,7 +191,7 @@ func outcome(a answer) access.Verdict {
 	switch {
 	case a.Code == 403 && body.Fault != nil && body.Fault.Reason == string(fault.RequestForbidden):
 		return access.Refused
-	case a.Code == 404 && body.Fault != nil && (body.Fault.Reason == string(fault.NodeNotFound) || body.Fault.Reason == string(fault.PortNotFound)):
+	case a.Code == 404 && body.Fault != nil && (body.Fault.Reason == string(fault.NodeNotFound) || body.Fault.Reason == string(fault.PortNotFound) || body.Fault.Reason == string(fault.WebhookNotFound)):
 		return access.Hidden
 	}
 	return access.Granted
@@ -211,6 +217,8 @@ func TestI26_T16_RouteRoleOwnerMatrix(t *testing.T) {
 						return o.node
 					case name == "record":
 						return o.port
+					case name == "webhook":
+						return "hook-" + o.node
 					case fill[name] != "":
 						return fill[name]
 					}
@@ -219,9 +227,13 @@ func TestI26_T16_RouteRoleOwnerMatrix(t *testing.T) {
 				s := tenants(t, g)
 				a := s.ask(r.Method, path)
 				asked++
+				standing := o.standing
+				if strings.Contains(r.Path, "{webhook}") && standing == access.Lessee {
+					standing = access.Stranger // a webhook is its project's, whatever that leases
+				}
 				verdict := outcome(a)
-				if got := verdict; got != wanted(want, g, o.standing, objects) {
-					t.Errorf("%s %s as %q of project %q: %s, expected %s: %d %s", r.Method, path, g.Role, g.Project, got, wanted(want, g, o.standing, objects), a.Code, a.Body)
+				if got := verdict; got != wanted(want, g, standing, objects) {
+					t.Errorf("%s %s as %q of project %q: %s, expected %s: %d %s", r.Method, path, g.Role, g.Project, got, wanted(want, g, standing, objects), a.Code, a.Body)
 				}
 				s.noSecrets(a, g, o.standing, objects)
 				if verdict == access.Hidden && g.Project != "" {
@@ -316,7 +328,7 @@ func (s *server) noSecrets(a answer, g access.Grant, standing access.Standing, o
 func (s *server) sameAsMissing(r rest.Served, path, node, port string, hidden answer) {
 	s.Helper()
 	const noPort = "00000000-0000-4000-9000-0000000000ff"
-	missing := s.ask(r.Method, strings.NewReplacer("/"+node, "/absent", port, noPort).Replace(path))
+	missing := s.ask(r.Method, strings.NewReplacer("/"+node, "/absent", "/hook-"+node, "/hook-absent", port, noPort).Replace(path))
 	clean := func(a answer, from, to string) string {
 		text := strings.NewReplacer(from, "?", to, "?").Replace(a.Body.String())
 		return regexp.MustCompile(`req-[0-9a-f-]+`).ReplaceAllString(text, "")

@@ -52,6 +52,7 @@ type Backend interface {
 	OutOfServices
 	Auditor
 	Journal
+	Webhooks
 }
 
 // Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the
@@ -73,7 +74,9 @@ type Config struct {
 	Now      func() time.Time                      // wall time
 	Started  time.Time                             // shown as the conductor's age
 	Checks   func(ctx context.Context) []api.Check // looks at the server itself; nil: none are made
-	Log      *slog.Logger
+	// WebhookOrigins are those that webhooks may be at (origin.ParseOrigin); none: there can't be any.
+	WebhookOrigins []string
+	Log            *slog.Logger
 }
 
 // Limits of the requests.

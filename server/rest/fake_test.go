@@ -39,6 +39,7 @@ type backend struct {
 	treated   []string
 	recorded  []conductor.Audit
 	journal   []conductor.Change
+	hooks     []conductor.Webhook
 	pruned    int64 // entries of the journal up to here are gone
 }
 

@@ -55,6 +55,7 @@ func (a *API) routes() []route {
 		{method: get, path: "/v1/doctor", need: access.ServerDoctor, handle: (*call).doctor},
 	}
 	rows = append(rows, changeRoutes()...)
+	rows = append(rows, webhookRoutes()...)
 	rows = append(rows, a.recordRoutes()...)
 	rows = append(rows, instanceRoutes()...)
 	rows = append(rows, driverRoutes()...)

@@ -241,6 +241,37 @@ type Event struct {
 	At          Time        `json:"at,omitzero"`
 }
 
+// Webhook is a destination that is told of changes. Its secret is given on create (POST /v1/webhooks with url, secret
+// and, by the system's administrators, project) and never shown. PUT /v1/webhooks/{uuid} changes url and secret.
+type Webhook struct {
+	UUID        string `json:"uuid"`
+	URL         string `json:"url"`
+	Project     string `json:"project,omitempty"` // whose nodes it is told of; "" is all
+	Cursor      string `json:"cursor"`            // up to where it was told
+	Failures    int    `json:"failures"`          // deliveries in a row that failed
+	LastError   string `json:"last_error,omitempty"`
+	CreatedAt   Time   `json:"created_at"`
+	DeliveredAt Time   `json:"delivered_at"`
+	Links       []Link `json:"links"`
+}
+
+// WebhookList is GET /v1/webhooks.
+type WebhookList struct {
+	Webhooks []Webhook `json:"webhooks"`
+}
+
+// Delivery is the body of a webhook's request. A repeated one has the same ID. Reset says that changes before were lost
+// to the journal: the receiver reads the nodes anew.
+type Delivery struct {
+	ID      string  `json:"id"`
+	Webhook string  `json:"webhook"`
+	Reset   bool    `json:"reset,omitempty"`
+	Events  []Event `json:"events"`
+}
+
+// HeaderSignature is t=SECONDS,v1=HEX: HMAC-SHA256 with the webhook's secret over SECONDS, a dot and the body.
+const HeaderSignature = "Bessemer-Signature"
+
 // Image is a stored image. URL is where agents fetch it; the digests are of the file as served.
 type Image struct {
 	Name    string    `json:"name"`

@@ -46,6 +46,10 @@ var expected = map[Reason]string{
 
 	DefaultNotFound: "A default that is set for the scope, flow and step named.",
 
+	WebhookNotFound: "The UUID of a webhook that was made here, and that the caller may see.",
+
+	WebhookFailed: "An answer of 2xx within 15 seconds; a redirect is none.",
+
 	CursorLost: "A cursor of this server's journal, not older than its last half million changes.",
 
 	StorageLost: "This server stays the one that may write the database, by renewing its lease in time.",

@@ -51,6 +51,8 @@ const (
 	LogNotFound        Reason = "log.not_found"
 	DefaultNotFound    Reason = "default.not_found"
 	CursorLost         Reason = "changes.cursor_lost"
+	WebhookNotFound    Reason = "webhook.not_found"
+	WebhookFailed      Reason = "webhook.failed"
 
 	StepUnknown      Reason = "step.unknown"
 	StepNotFound     Reason = "step.not_found"
@@ -161,6 +163,8 @@ var Reasons = []Row{
 	{ConductorNotFound, NotFound, "No conductor has this name.", "GET /v1/conductors lists the one there is"},
 	{LogNotFound, NotFound, "No agent has written a log in this boot of the node yet.", "bessemer node logs -f NODE waits for the first line"},
 	{DefaultNotFound, NotFound, "No default of this scope, flow, step and key is set.", "bessemer config list shows those that are"},
+	{WebhookNotFound, NotFound, "No webhook has this UUID.", "GET /v1/webhooks lists those there are"},
+	{WebhookFailed, Unavailable, "A webhook's destination did not take a delivery; it is tried again.", "look at the destination: it must answer with 2xx within 15 seconds"},
 	{CursorLost, NotFound, "The journal of changes does not reach back to the cursor given.", "begin anew with an empty changed_since, or without a cursor"},
 	{StorageUnavailable, Unavailable, "The server's store can't be written; no work is granted until it can.", "look at the server's disk: space, permissions, health"},
 	{StorageLost, Unavailable, "Another server owns the database now; this one grants no more work and ends.", "ask the server that runs now; the log of this one says when it lost the database"},

@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+)
+
+// Webhooks lists the destinations that are told of changes.
+func (eng *Engine) Webhooks(ctx context.Context) (out []conductor.Webhook, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Webhooks(); return err })
+	return out, err
+}
+
+// Webhook finds one by UUID.
+func (eng *Engine) Webhook(ctx context.Context, uuid string) (w conductor.Webhook, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { w, err = tx.Webhook(uuid); return err })
+	return w, err
+}
+
+// PutWebhook makes a webhook (without a UUID) that is told of what changes from now on, or changes one. A nil secret
+// keeps the one there is.
+func (eng *Engine) PutWebhook(ctx context.Context, who conductor.Caller, w conductor.Webhook, secret []byte) (conductor.Webhook, error) {
+	act := "webhook.update"
+	if w.UUID == "" {
+		w.UUID, w.Created, act = NewID(), eng.cfg.Now(), "webhook.create"
+	}
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		if act == "webhook.create" {
+			_, pos, err := tx.Changes(conductor.ChangeFilter{After: 1 << 62, Limit: 1})
+			if err != nil {
+				return err
+			}
+			w.Epoch, w.Seq = pos.Epoch, pos.Last
+		}
+		if err := tx.PutWebhook(w, secret); err != nil {
+			return err
+		}
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: act,
+			Detail: map[string]any{"webhook": w.UUID, "url": w.URL, "project": w.Project, "secret": secret != nil}})
+	})
+	if err == nil {
+		eng.notify("")
+	}
+	return w, err
+}
+
+// DeleteWebhook forgets one; what it was not told of yet it is not told.
+func (eng *Engine) DeleteWebhook(ctx context.Context, who conductor.Caller, uuid string) error {
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		w, err := tx.Webhook(uuid)
+		if err != nil {
+			return err
+		}
+		if err := tx.DeleteWebhook(uuid); err != nil {
+			return err
+		}
+		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: "webhook.delete",
+			Detail: map[string]any{"webhook": uuid, "url": w.URL}})
+	})
+	if err == nil {
+		eng.notify("")
+	}
+	return err
+}

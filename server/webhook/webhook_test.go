@@ -1,0 +1,279 @@
+package webhook_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
+	"github.com/bessemer-metal/bessemer/server/seal"
+	"github.com/bessemer-metal/bessemer/server/sqlite"
+	"github.com/bessemer-metal/bessemer/server/webhook"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// receiver takes deliveries without a network; fail says what it answers.
+type receiver struct {
+	mu   sync.Mutex
+	got  map[string][]api.Delivery // by host
+	raw  []string
+	fail func(host string, nth int) (status int, err error)
+	told chan struct{}
+}
+
+func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var d api.Delivery
+	if err := json.Unmarshal(body, &d); err != nil {
+		return nil, err
+	}
+	host := q.URL.Host
+	r.got[host] = append(r.got[host], d)
+	r.raw = append(r.raw, string(body)+fmt.Sprint(q.Header)+q.URL.String())
+	status := 204
+	if r.fail != nil {
+		if status, err = r.fail(host, len(r.got[host])); err != nil {
+			return nil, err
+		}
+	}
+	select {
+	case r.told <- struct{}{}:
+	default:
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("")), Request: q,
+		Header: http.Header{"Location": {"http://elsewhere.example/"}}}, nil
+}
+
+type rig struct {
+	*testing.T
+	store   conductor.Store
+	r       *receiver
+	changed chan struct{}
+}
+
+func newRig(t *testing.T, hosts ...string) *rig {
+	dir := t.TempDir()
+	keys, err := seal.Open(filepath.Join(dir, "key"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(dir, "db"), Sealer: keys, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	g := &rig{T: t, store: store, r: &receiver{got: map[string][]api.Delivery{}, told: make(chan struct{}, 1)}, changed: make(chan struct{}, 1)}
+	for _, h := range hosts {
+		g.update(func(tx conductor.Tx) error {
+			return tx.PutWebhook(conductor.Webhook{UUID: h, URL: "https://" + h + "/hook", Created: time.Now()}, []byte("canary-secret-of-the-hook"))
+		})
+	}
+	return g
+}
+
+func (g *rig) update(fn func(conductor.Tx) error) {
+	g.Helper()
+	if err := g.store.Update(g.Context(), fn); err != nil {
+		g.Fatal(err)
+	}
+}
+
+// move makes n changes of a node that events tell.
+func (g *rig) move(n int) {
+	g.Helper()
+	for range n {
+		g.update(func(tx conductor.Tx) error {
+			got, err := tx.Node(storetest.ID(1))
+			if err != nil {
+				return tx.CreateNode(storetest.Node(1))
+			}
+			got.State = map[bool]state.State{true: state.Manageable, false: state.Available}[got.State != state.Manageable]
+			return tx.PutNode(&got)
+		})
+	}
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run starts a sender, and gives what ends it.
+func (g *rig) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var origins []string
+	for _, h := range []string{"a.example", "b.example"} {
+		origins = append(origins, "https://"+h+":443")
+	}
+	s := webhook.New(webhook.Config{Store: g.store, Changed: g.changed, Transport: g.r, Origins: origins, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	done := make(chan struct{})
+	go func() { defer close(done); s.Run(ctx) }()
+	return func() { cancel(); <-done }
+}
+
+// until waits for deliveries until the condition holds.
+func (g *rig) until(what string, ok func() bool) {
+	g.Helper()
+	late := time.After(30 * time.Second)
+	for {
+		g.r.mu.Lock()
+		done := ok()
+		g.r.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-g.r.told:
+		case <-late:
+			g.Fatalf("not in 30 seconds: %s; got %v", what, g.r.got)
+		}
+	}
+}
+
+func events(ds []api.Delivery) (n int) {
+	for _, d := range ds {
+		n += len(d.Events)
+	}
+	return n
+}
+
+// Each change is told, in order, over failures, ends of the server and new starts (row 25: at least once).
+func TestDeliveriesAtLeastOnceInOrder(t *testing.T) {
+	g := newRig(t, "a.example")
+	g.r.fail = func(_ string, nth int) (int, error) {
+		switch nth {
+		case 1:
+			return 500, nil
+		case 2:
+			return 0, errors.New("cut")
+		case 3:
+			return 302, nil // is not followed
+		}
+		return 204, nil
+	}
+	g.move(3)
+	stop := g.run()
+	g.until("the first three changes", func() bool { return len(g.r.got["a.example"]) >= 4 })
+	stop()
+	g.move(250) // while nobody sends
+	stop = g.run()
+	g.until("the rest", func() bool { return events(g.r.got["a.example"][3:]) >= 253 })
+	stop()
+	all := g.r.got["a.example"]
+	for i, d := range all[:4] {
+		if d.ID != all[0].ID || len(d.Events) != 3 {
+			t.Errorf("try %d is %+v, expected a repetition of %+v", i+1, d, all[0])
+		}
+	}
+	seen := []string{}
+	for _, d := range all[3:] {
+		if len(d.Events) > 100 || slices.Contains(seen, d.ID) {
+			t.Errorf("a delivery of %d events, id %s", len(d.Events), d.ID)
+		}
+		seen = append(seen, d.ID)
+	}
+	if len(g.r.got) != 1 {
+		t.Errorf("another host was called: %v", g.r.got)
+	}
+}
+
+// A dead destination holds up no other one (I28), and its failures are told.
+func TestI28_ADeadWebhookBlocksNobody(t *testing.T) {
+	g := newRig(t, "a.example", "b.example")
+	g.r.fail = func(host string, _ int) (int, error) {
+		if host == "a.example" {
+			return 0, errors.New("connection refused with canary-secret-of-the-hook")
+		}
+		return 204, nil
+	}
+	stop := g.run()
+	for i := range 20 {
+		g.move(1)
+		g.until("a change at the healthy one", func() bool { return events(g.r.got["b.example"]) == i+1 })
+	}
+	stop()
+	if n := len(g.r.got["a.example"]); n < 1 || n > 15 {
+		t.Errorf("the dead one was tried %d times over 20 changes", n)
+	}
+	if err := g.store.View(t.Context(), func(tx conductor.Tx) error {
+		w, err := tx.Webhook("a.example")
+		if w.Failures == 0 || w.LastError == "" || w.Seq != 0 || strings.Contains(w.LastError, "canary") {
+			t.Errorf("the dead one is stored as %+v", w)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestI23_OnlyListedOriginsAreCalled: also when a webhook is in the store from a time when its origin was listed.
+func TestI23_OnlyListedOriginsAreCalled(t *testing.T) {
+	g := newRig(t, "a.example", "evil.example")
+	stop := g.run()
+	g.move(2)
+	g.until("the listed one", func() bool { return events(g.r.got["a.example"]) == 2 })
+	stop()
+	if len(g.r.got["evil.example"]) != 0 {
+		t.Error("an origin that is not listed was called")
+	}
+}
+
+// The signature is the secret's over time and body, and the secret itself is nowhere (I22).
+func TestI22_DeliveriesAreSigned(t *testing.T) {
+	g := newRig(t, "a.example")
+	var header, body string
+	inner := g.r
+	taps := tap(func(q *http.Request) (*http.Response, error) {
+		raw, err := io.ReadAll(q.Body)
+		if err != nil {
+			return nil, err
+		}
+		header, body = q.Header.Get(api.HeaderSignature), string(raw)
+		q.Body = io.NopCloser(strings.NewReader(body))
+		return inner.RoundTrip(q)
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	s := webhook.New(webhook.Config{Store: g.store, Changed: g.changed, Transport: taps, Origins: []string{"https://a.example:443"}, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	done := make(chan struct{})
+	go func() { defer close(done); s.Run(ctx) }()
+	g.move(1)
+	g.until("one delivery", func() bool { return len(g.r.got["a.example"]) == 1 })
+	cancel()
+	<-done
+	at, sum, ok := strings.Cut(strings.TrimPrefix(header, "t="), ",v1=")
+	mac := hmac.New(sha256.New, []byte("canary-secret-of-the-hook"))
+	mac.Write([]byte(at + "." + body))
+	if want := hex.EncodeToString(mac.Sum(nil)); !ok || sum != want {
+		t.Errorf("the signature is %q, expected v1=%s", header, want)
+	}
+	if strings.Contains(strings.Join(g.r.raw, ""), "canary-secret") {
+		t.Error("the secret is in a delivery")
+	}
+}
+
+type tap func(*http.Request) (*http.Response, error)
+
+func (f tap) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
