@@ -202,6 +202,11 @@ func TestGophercloudIsServed(t *testing.T) {
 			}
 			provision(nodes.ProvisionStateOpts{Target: nodes.TargetClean, CleanSteps: []nodes.CleanStep{{Interface: nodes.InterfaceBIOS, Step: "factory_reset"}}}, nodes.Manageable)
 			provision(nodes.ProvisionStateOpts{Target: nodes.TargetProvide}, nodes.Available)
+			// The fake deploy interface needs no image; this one does.
+			direct := nodes.UpdateOpts{nodes.UpdateOperation{Op: nodes.AddOp, Path: "/deploy_interface", Value: "direct"}}
+			if _, err := nodes.Update(ctx, client, n.UUID, direct).Extract(); err != nil {
+				t.Fatal(err)
+			}
 			err = nodes.ChangeProvisionState(ctx, client, n.UUID, nodes.ProvisionStateOpts{Target: nodes.TargetActive,
 				ConfigDrive: nodes.ConfigDrive{MetaData: map[string]any{"hostname": "h"}, UserData: map[string]any{"a": 1}}}).ExtractErr()
 			if !gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {

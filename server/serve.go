@@ -200,6 +200,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 			stop(errors.New("the disk did not keep what was written to the database; start the server again when it is sound"))
 		}
 	})
+	s.welcome(first, apiLn.Addr()) // it is listened on already, and whoever hears an answer has been told
 	s.serveHTTP(ctx, stop, "API", rest.Server(restAPI, log), apiLn)
 	if agents != nil {
 		ch := channel.New(channel.Config{Conductor: c, Dispatcher: dispatcher, Tokens: tokens, Networks: cfg.AgentNetworks, Now: s.now, Log: log})
@@ -215,7 +216,6 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 		mux.Handle(images.Prefix, store.Handler())
 		s.serveHTTP(ctx, stop, "boot files and images", rest.Server(mux, log), bootLn)
 	}
-	s.welcome(first, apiLn.Addr())
 	<-ctx.Done()
 	s.wg.Wait()
 	// BMCs have few sessions; those left open bar the door for a while.

@@ -3,6 +3,7 @@ package channel
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"sync"
 	"testing"
@@ -25,8 +26,10 @@ func newHandshaking(t *testing.T) *handshaking {
 	}
 	h := &handshaking{handshakes: &handshakes{make(chan struct{}, 1)}, server: id.TLS()}
 	h.server.GetConfigForClient = h.begin
+	roots := x509.NewCertPool()
+	roots.AddCert(id.cert.Leaf)
 	h.client = &tls.Config{
-		MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, ServerName: api.ServerName, // the key is not what is tested here
+		RootCAs: roots, MinVersion: tls.VersionTLS13, ServerName: api.ServerName,
 		NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{newRig(t, nil).client(addressOf(1)).key},
 	}
 	return h
