@@ -33,7 +33,7 @@ func (c *call) v1() error {
 		"id": "v1",
 		"links": []api.Link{{Href: c.base + "/v1/", Rel: "self"},
 			{Href: "https://docs.openstack.org/ironic/latest/contributor/webapi.html", Rel: "describedby", Type: "text/html"}},
-		"media_types": []any{map[string]any{"base": "application/json", "type": "application/vnd.openstack.ironic.v1+json"}},
+		"media_types": map[string]any{"base": "application/json", "type": "application/vnd.openstack.ironic.v1+json"},
 		"version":     c.v1Version(),
 	}
 	for _, r := range resources {
