@@ -146,7 +146,7 @@ func (ClockShifted) event()    {}
 // read. They are the largest things that a node has, and most events concern no disk.
 func LooksAtDisks(e Event) bool {
 	switch e := e.(type) {
-	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, DeadlinePassed, AgentSilent, ServerRestarted, ClockShifted:
+	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, DeadlinePassed, AgentSilent, ServerRestarted, ClockShifted, InspectionTold:
 		return false
 	case EffectDone:
 		return e.Effect.Kind != EffectBoot && e.Effect.Kind != EffectEject
@@ -223,6 +223,8 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 	case OutOfService:
 		d.who = &e.Caller
 		d.outOfService(e)
+	case InspectionTold:
+		d.inspectionTold()
 	case PowerRead:
 		d.powerRead(e)
 	case PowerLost:

@@ -69,6 +69,9 @@ func (d *decider) waiting() {
 func (d *decider) runOutOfBand(r StepRecord) {
 	d.doing()
 	d.n.Flow.Phase = PhaseSteps
+	if r.Step.Reboot {
+		d.forget()
+	}
 	if r.Step.Reboot && d.live() {
 		d.n.Boot.Ended = true // the step restarts the machine under the ramdisk
 	}
@@ -84,6 +87,7 @@ func (d *decider) runOutOfBand(r StepRecord) {
 func (d *decider) boot() {
 	d.doing()
 	t := d.s.Timeouts
+	d.forget()
 	d.n.Generation++
 	d.n.Boot = &Boot{
 		Generation: d.n.Generation, Salt: d.s.NewSalt(), Opened: d.now, Closes: d.now.Add(t.BMC + t.Lookup), Level: api.A1,
@@ -207,6 +211,7 @@ func (d *decider) finish() {
 	if d.n.Boot != nil {
 		d.n.Boot.Ended = true
 	}
+	d.forget()
 	f.Phase = PhaseFinish
 	d.wait("bmc", what, d.s.Timeouts.BMC+3*d.s.Timeouts.Power, fault.BMCPower)
 	d.effect(e)
@@ -277,6 +282,7 @@ func (d *decider) end() {
 // nothing goes on without an owner (F16).
 func (d *decider) fail(f *fault.Fault) {
 	flow := d.n.Flow
+	d.forget()
 	f = d.logged(f)
 	ran := slices.ContainsFunc(d.s.Steps, func(r StepRecord) bool { return !r.Started.IsZero() })
 	aborted := f.Reason == fault.FlowAborted

@@ -64,6 +64,9 @@ func (d *decider) begin(e VerbAsked, f state.Flow, via state.Event, plan Plan) b
 	if d.live() && !d.reusable() {
 		d.n.Boot.Ended = true // nothing of an agent that can't be used is accepted any more
 	}
+	if f == state.Inspect {
+		d.forget()
+	}
 	d.n.Flow = &Flow{
 		Run: d.s.NewID(), Flow: f, Phase: PhaseSteps, Started: d.now, NoRamdisk: e.Ask.NoRamdisk,
 		Actor: e.Caller.Name, Request: e.Caller.Request, TearDown: d.tearDown, Pretend: pretends(d.s.Interfaces, f),

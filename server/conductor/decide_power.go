@@ -71,6 +71,9 @@ func (d *decider) power(e PowerAsked) {
 	if b := d.n.Boot; b != nil && (target == PowerOff || ef.Reboot) {
 		b.Ended = true // an agent that fast-track kept ends with the machine's power
 	}
+	if target == PowerOff || ef.Reboot {
+		d.forget()
+	}
 	d.n.PowerTarget = target
 	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, cmp.Or(e.Caller.Name, "an operator"))
 	d.effect(ef)

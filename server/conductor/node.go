@@ -68,10 +68,11 @@ type Node struct {
 	DisablePowerOff   bool   `json:"disable_power_off,omitempty"`
 	Console           bool   `json:"console_enabled,omitempty"`
 
-	Flow   *Flow  `json:"flow,omitempty"`   // the work in progress, or the last one's end
-	Boot   *Boot  `json:"boot,omitempty"`   // the current boot generation
-	Lease  *Lease `json:"lease,omitempty"`  // the work that holds the node; nil: none
-	Leases uint64 `json:"leases,omitempty"` // how many there were: the last one's number
+	Flow    *Flow    `json:"flow,omitempty"`    // the work in progress, or the last one's end
+	Boot    *Boot    `json:"boot,omitempty"`    // the current boot generation
+	Ramdisk *Ramdisk `json:"ramdisk,omitempty"` // of the Ironic profile (profile.go); nil: none was looked up
+	Lease   *Lease   `json:"lease,omitempty"`   // the work that holds the node; nil: none
+	Leases  uint64   `json:"leases,omitempty"`  // how many there were: the last one's number
 	// Unverified is set while the record may be older than the machine (I15).
 	Unverified *Unverified `json:"unverified,omitempty"`
 	// Generation only grows; the current Boot has this number.

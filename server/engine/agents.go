@@ -88,15 +88,7 @@ func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, 
 	if !inspects {
 		return nil
 	}
-	if n.Properties == nil {
-		n.Properties = map[string]any{}
-	}
-	n.Properties["cpu_arch"] = inv.CPU.Architecture
-	n.Properties["cpus"] = inv.CPU.Count
-	n.Properties["memory_mb"] = inv.Memory.PhysicalMB
-	if root, ok := si.Plugin["root_disk"].(inventory.Disk); ok {
-		n.Properties["local_gb"] = root.Size >> 30
-	}
+	describe(&n, inv)
 	return tx.PutNode(&n)
 }
 

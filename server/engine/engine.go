@@ -62,8 +62,9 @@ type Engine struct {
 	waits    map[conductor.NodeID]waitIndex
 	versions map[conductor.NodeID]int64 // of the newest decision that was carried outside
 	agents   map[conductor.NodeID]*presence
-	fenced   map[conductor.NodeID]bool // about to lose power for a boot: nobody looks itself up (acts.go)
-	given    []int64                   // orders that the dispatcher has, by effect, still in the store
+	beats    map[conductor.NodeID]time.Time // of ramdisks of the Ironic profile (profile.go)
+	fenced   map[conductor.NodeID]bool      // about to lose power for a boot: nobody looks itself up (acts.go)
+	given    []int64                        // orders that the dispatcher has, by effect, still in the store
 	subs     map[*subscription]struct{}
 	paces    map[conductor.NodeID]chan struct{} // closed when a watcher of the node comes or goes
 	run      context.Context                    // nil until Run, and after it
@@ -91,7 +92,7 @@ func New(cfg Config) (*Engine, error) {
 	cfg.Store = watchedStore{cfg.Store, known}
 	eng := &Engine{
 		cfg: cfg, listening: cfg.Now(), standings: known, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
-		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{},
+		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, beats: map[conductor.NodeID]time.Time{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}
 	eng.looks = newLooks(eng)

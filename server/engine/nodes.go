@@ -300,6 +300,7 @@ func (eng *Engine) DeleteNode(ctx context.Context, who conductor.Caller, ident s
 	delete(eng.versions, id)
 	delete(eng.hands, id)
 	delete(eng.agents, id)
+	delete(eng.beats, id)
 	eng.repace(id)
 	if w := eng.workers[id]; w != nil && w.cancel != nil {
 		w.cancel()

@@ -21,6 +21,7 @@ import (
 
 // Backend is the part of the conductor that operators reach. Every ident is a UUID or a name; errors are faults.
 type Backend interface {
+	Ramdisks
 	Records
 	Node(ctx context.Context, ident string) (conductor.Node, error)
 	Nodes(ctx context.Context, f conductor.NodeFilter) ([]conductor.Node, error)

@@ -43,13 +43,16 @@ func (c *call) show(n conductor.Node) api.Node {
 	if n.AutomaticLessee {
 		out.DriverInternalInfo["automatic_lessee"] = true
 	}
+	if n.Ramdisk != nil {
+		maps.Copy(out.DriverInternalInfo, c.ramdiskInfo(n))
+	}
 	if u := n.Unverified; u != nil {
 		out.DriverInternalInfo["unverified"] = u.Why
 	}
 	if l := n.Lease; l != nil {
 		out.DriverInternalInfo["lease"] = map[string]any{"holder": l.Holder, "number": l.Number, "since": l.Since.UTC().Format(time.RFC3339)}
 	}
-	if busy(n) {
+	if conductor.Busy(n) {
 		out.Reservation = ptr(c.api.cfg.Hostname)
 	}
 	out.Conductor = ptr(c.api.cfg.Hostname)
@@ -135,12 +138,6 @@ func stateName(s state.State, v api.Version) *string {
 		s = state.Inspecting
 	}
 	return ptr(s)
-}
-
-// busy tells whether the server itself is at work on the node, as Ironic's reservation does.
-func busy(n conductor.Node) bool {
-	f, ok := state.FlowOf(n.State)
-	return ok && n.State == f.Doing || n.PowerTarget != "" || n.Lease != nil && n.Lease.Holder == conductor.HolderBootDevice
 }
 
 // addStep fills in the step in progress of a node in a flow.

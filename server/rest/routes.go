@@ -59,6 +59,7 @@ func (a *API) routes() []route {
 	rows = append(rows, a.recordRoutes()...)
 	rows = append(rows, instanceRoutes()...)
 	rows = append(rows, driverRoutes()...)
+	rows = append(rows, ramdiskRoutes()...)
 	if a.cfg.Images != nil {
 		rows = append(rows,
 			route{method: get, path: "/v1/images", need: access.ImageRead, handle: (*call).images},

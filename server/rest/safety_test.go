@@ -154,11 +154,12 @@ func TestT16_WhatIsNotListedIsDenied(t *testing.T) {
 		"/v1/nodes/n1/steps": {"GET"}, "/v1/nodes/n1/logs": {"GET"}, "/v1/ports": {"GET", "POST"}, "/v1/ports/detail": {"DELETE", "GET", "PATCH"},
 		"/v1/ports/x": {"DELETE", "GET", "PATCH"}, "/v1/drivers": {"GET"}, "/v1/drivers/x": {"GET"}, "/v1/drivers/x/properties": {"GET"},
 		"/v1/drivers/x/steps": {"GET"}, "/v1/drivers/x/raid/logical_disk_properties": {"GET"}, "/v1/drivers/x/vendor_passthru/methods": {"GET"},
+		"/v1/lookup": {"GET"}, "/v1/heartbeat/n1": {"POST"}, "/v1/continue_inspection": {"POST"},
 		"/v1/drivers/x/vendor_passthru": {"DELETE", "GET", "PATCH", "POST", "PUT"}, "/v1/conductors": {"GET"}, "/v1/conductors/x": {"GET"}, "/v1/images": {"GET"},
 		"/v1/images/x": {"DELETE", "GET", "PUT"},
 	}
 	unknown := []string{"/v1/nodes/n1/nosuch", "/v1/nodes/n1/states/raid", "/v1/nodes/n1/vendor_passthru", "/v1/portgroups", "/v1/volume", "/v1/chassis",
-		"/v1/nodes/n1/management/inject_nmi", "/debug/pprof", "/metrics", "/v1/lookup", "/v1/heartbeat/n1", "/v1/agent/lookup", "/v1/nodes/n1/secrets"}
+		"/v1/nodes/n1/management/inject_nmi", "/debug/pprof", "/metrics", "/v1/agent/lookup", "/v1/nodes/n1/secrets"}
 	for _, p := range unknown {
 		served[p] = nil
 	}

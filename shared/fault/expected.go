@@ -31,6 +31,7 @@ var expected = map[Reason]string{
 	ImageNotFound:      "The name of an image that was published here.",
 	DriverUnknown:      "One of the hardware types of this server.",
 	DriverInfoMissing:  "Every key of driver_info that the hardware type requires.",
+	LookupNotFound:     "Exactly one node of fake-hardware, in a state in which its ramdisk is awaited.",
 	DriverInterface:    "An implementation of the interface that this server can carry out.",
 	StateVerb:          "A verb that leads out of the node's state in the table of states.",
 	StateConflict:      "The record as it was read: nobody changed it in between.",

@@ -37,6 +37,7 @@ const (
 	DriverUnknown      Reason = "driver.unknown"
 	DriverInfoMissing  Reason = "driver.info_missing"
 	DriverInterface    Reason = "driver.interface_unsupported"
+	LookupNotFound     Reason = "lookup.not_found"
 	StateVerb          Reason = "state.verb_not_possible"
 	StateConflict      Reason = "state.changed_meanwhile"
 	InventoryNotFound  Reason = "inventory.not_found"
@@ -151,6 +152,7 @@ var Reasons = []Row{
 	{ImageNotFound, NotFound, "No stored image has this name.", "bessemer image list shows the images"},
 	{DriverUnknown, Invalid, "The hardware type is not known here.", "give one of the hardware types that the server offers: GET /v1/drivers lists them"},
 	{DriverInfoMissing, Invalid, "driver_info lacks something that the hardware type needs.", "set it with bessemer node set NODE --driver-info KEY=VALUE"},
+	{LookupNotFound, NotFound, "No node may be looked up by this.", "only nodes of fake-hardware are found here, while a ramdisk is awaited or with driver_info/fast_track"},
 	{DriverInterface, Unsupported, "The node's implementation of an interface can't do what is asked.", "choose another implementation: docs/reference/drivers.md lists what works"},
 	{StateVerb, Invalid, "The verb is not possible in the node's provision state.", "bessemer node show NODE names the state and what leads out of it"},
 	{StateConflict, Busy, "The node changed between reading and writing.", "read it again and repeat"},
