@@ -402,7 +402,11 @@ func (c *command) nodeOps(current api.Node, n nodeFlags, changed func(flag strin
 		if err != nil {
 			return nil, err
 		}
-		set("/automated_clean", v)
+		if v == nil {
+			ops = append(ops, api.PatchOp{Op: "remove", Path: "/automated_clean"}) // back to the server's setting
+		} else {
+			set("/automated_clean", v)
+		}
 	}
 	for _, f := range []struct {
 		field string

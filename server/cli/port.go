@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -87,6 +88,24 @@ func (c *command) portCommand() *cobra.Command {
 		fmt.Fprintf(c.Out, "port %s is deleted\n", p.Address)
 		return nil
 	})
-	cmd.AddCommand(create, list, show, remove, c.resourceSet(resource.Port), c.resourceUnset(resource.Port))
+	cmd.AddCommand(create, list, show, remove, c.byAddress(c.resourceSet(resource.Port)), c.byAddress(c.resourceUnset(resource.Port)))
+	return cmd
+}
+
+// byAddress lets a command that takes a port's UUID take its address as well.
+func (c *command) byAddress(cmd *cobra.Command) *cobra.Command {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !strings.Contains(args[0], ":") {
+			return run(cmd, args)
+		}
+		return c.with(func(ctx context.Context, a *client.Client, _ []string) error {
+			p, err := a.Port(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return run(cmd, []string{p.UUID})
+		})(cmd, args)
+	}
 	return cmd
 }

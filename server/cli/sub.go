@@ -68,7 +68,21 @@ func (c *command) change(use, short, done string, least int, request func(rest [
 
 func (c *command) nodeParts() []*cobra.Command {
 	return []*cobra.Command{c.nodeBoot(), c.nodeSecureBoot(), c.nodeTrait(), c.nodeVIF(), c.nodeBIOS(), c.nodeFirmware(), c.nodeMedia(), c.nodePassthru(),
-		c.nodeConsole(), c.nodeInject(), c.nodeChildren()}
+		c.nodeConsole(), c.nodeInject(), c.nodeChildren(), c.nodeOutOfService()}
+}
+
+// nodeOutOfService gives an operator's word that an active machine does not work.
+func (c *command) nodeOutOfService() *cobra.Command {
+	var reason string
+	cmd := c.change("out-of-service", "Say that an active machine does not work", "is out of service", 0, func([]string) (string, []string, url.Values, any, error) {
+		body := map[string]any{}
+		if reason != "" {
+			body["reason"] = reason
+		}
+		return http.MethodPut, []string{"states", "out_of_service"}, nil, body, nil
+	})
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the next reader")
+	return cmd
 }
 
 func (c *command) nodeBoot() *cobra.Command {

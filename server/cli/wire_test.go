@@ -80,6 +80,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"node console show n1", "GET /v1/nodes/n1/states/console", "uuid"},
 		{"node inject nmi n1", "PUT /v1/nodes/n1/management/inject_nmi {}", "is interrupted"},
 		{"node children list n1", "GET /v1/nodes/n1/children", "c1"},
+		{"node out-of-service n1 --reason fan", `PUT /v1/nodes/n1/states/out_of_service {"reason":"fan"}`, "node n1: is out of service"},
 		{"node set n1 --target-raid-config " + raid, "GET /v1/nodes/n1\n" + `PUT /v1/nodes/n1/states/raid {"logical_disks":[{"raid_level":"1","size_gb":"MAX"}]}`, "target RAID configuration is set"},
 		{"node adopt n1", `PUT /v1/nodes/n1/states/provision {"target":"adopt"}`, "adopt of node n1 has begun"},
 		{"node unrescue n1", `PUT /v1/nodes/n1/states/provision {"target":"unrescue"}`, "unrescue of node n1 has begun"},

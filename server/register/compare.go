@@ -148,7 +148,11 @@ func (c *Change) fields(have, fields map[string]any, secrets bool) error {
 		return err
 	}
 	set := func(path, name string, old, v any) {
-		c.ops = append(c.ops, api.PatchOp{Op: "add", Path: "/" + path, Value: v})
+		op := api.PatchOp{Op: "add", Path: "/" + path, Value: v}
+		if v == nil {
+			op.Op = "remove"
+		}
+		c.ops = append(c.ops, op)
 		c.Diff = append(c.Diff, name+": "+shown(old)+" -> "+shown(v))
 	}
 	for _, f := range slices.Sorted(maps.Keys(want)) {

@@ -128,6 +128,9 @@ func TestCompareAndApply(t *testing.T) {
 	if !reflect.DeepEqual(s.sent, want) {
 		t.Errorf("sent %q", s.sent)
 	}
+	if c, err := compare(map[string]any{"name": "n1", "conductor_group": "rack", "properties": map[string]any{"cpus": nil}}, false); err != nil || len(c.ops) != 1 || c.ops[0].Op != "remove" {
+		t.Errorf("an unset value: %+v, %v", c, err)
+	}
 	for want, fields := range map[string]map[string]any{
 		"its BMC 192.0.2.1 is that of node n1":      {"name": "n9", "driver_info": map[string]any{"redfish_address": "http://192.0.2.1/"}},
 		"its BMC 192.0.2.3/1 is that of node u3":    {"name": "n9", "driver_info": map[string]any{"redfish_address": "192.0.2.3", "redfish_system_id": "/1"}},

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+func (c *command) eventsCommand() *cobra.Command {
+	cmd := one("events", 0)
+	cmd.Short = "Show what changes, as it changes"
+	cmd.Long = `Shows how each machine is now, then every change, until it is stopped. Several changes of one machine in quick succession
+come as one. -o json writes an object a line.`
+	cmd.Example = "  bessemer events\n  bessemer events --node n1 -o json"
+	node := cmd.Flags().String("node", "", "only this machine")
+	limit := cmd.Flags().Int("limit", 0, "end after so many; 0: never")
+	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
+		seen := 0
+		err := a.Watch(ctx, *node, func(e api.Event) error {
+			if c.format == "table" {
+				fmt.Fprintf(c.Out, "%s %s\n", c.Now().UTC().Format("15:04:05Z"), printable(eventText(e)))
+			} else if err := json.NewEncoder(c.Out).Encode(e); err != nil {
+				return fmt.Errorf("write the event: %w", err)
+			}
+			if seen++; seen == *limit {
+				return errDone
+			}
+			return nil
+		})
+		if errors.Is(err, errDone) || ctx.Err() != nil { // the way to end it
+			return nil
+		}
+		return err
+	})
+	return cmd
+}
+
+func eventText(e api.Event) string {
+	name := or(e.Name, string(e.Node))
+	if e.Gone {
+		return name + "  is gone"
+	}
+	text := name + "  " + stateText(e.State, e.Target) + ", " + or(e.Power, "power unknown")
+	if e.Maintenance {
+		text += ", maintenance"
+	}
+	if e.LastError != "" {
+		text += ", " + e.LastError
+	}
+	return text
+}
