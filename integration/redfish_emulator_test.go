@@ -30,10 +30,13 @@ type bench struct {
 	medium   string // URL of an image that the BMC can fetch
 }
 
-func newBench(t *testing.T, cfg emulator.Config) *bench {
+func newBench(t *testing.T, cfg emulator.Config, change ...func(*emulator.MachineConfig)) *bench {
 	t.Helper()
 	cfg.Dir = t.TempDir()
 	cfg.Machines = []emulator.MachineConfig{{Name: "m1", Listen: "127.0.0.1:0", ManagerReset: emulator.Duration(time.Second)}}
+	for _, c := range change {
+		c(&cfg.Machines[0])
+	}
 	e, err := emulator.New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,7 @@ type Config struct {
 	Username     string          `json:"username,omitempty"`      // default: the emulator's
 	Password     string          `json:"password,omitempty"`      // default: the emulator's
 	ManagerReset faults.Duration `json:"manager_reset,omitempty"` // how long the BMC is away when it restarts, default 3s
+	SecondCD     bool            `json:"second_cd,omitempty"`     // a fake machine has another virtual CD drive, Cd2
 	QEMU         *qemu.Config    `json:"qemu,omitempty"`
 
 	// OnBoot runs for every boot of a fake machine, in a goroutine of its own that Close waits for; ctx ends with that
@@ -133,6 +134,7 @@ type Machine struct {
 	counts    map[string]int
 	restarts  int           // of the BMC
 	clock     time.Duration // the BMC's clock against the true one
+	extras    extras
 }
 
 // New makes a machine that is off. Close must be called.

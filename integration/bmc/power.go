@@ -173,6 +173,9 @@ func (m *Machine) Reset(ctx context.Context, kind string) error {
 		m.backend.Stop(cause)
 		return m.backend.Start(ctx, cause)
 	case "Nmi":
+		m.mu.Lock()
+		m.extras.nmis++
+		m.mu.Unlock()
 		return m.backend.NMI(ctx)
 	default:
 		return m.backend.PressPower(ctx, kind == "GracefulRestart")

@@ -34,7 +34,7 @@ func (q *request) chassis() reply {
 	p := root + "/Chassis/" + q.m.Name()
 	return ok(object{
 		"@odata.id": p, "@odata.type": "#Chassis.v1_19_0.Chassis", "Id": q.m.Name(), "Name": "Chassis of " + q.m.Name(), "ChassisType": "RackMount",
-		"Manufacturer": q.m.Config().Manufacturer, "Model": q.m.Config().Model, "SerialNumber": q.m.Config().Serial, "PowerState": powerState(q.m.On()), "Status": healthy(),
+		"Manufacturer": q.m.Config().Manufacturer, "Model": q.m.Config().Model, "SerialNumber": q.m.Config().Serial, "PowerState": powerState(q.m.On()), "Status": healthy(), "IndicatorLED": q.chassisLED(), "NetworkAdapters": link(p + "/NetworkAdapters"),
 		"Thermal": link(p + "/Thermal"), "Power": link(p + "/Power"), "Sensors": link(p + "/Sensors"),
 		"Links": object{"ComputerSystems": []object{link(q.m.SystemPath())}, "ManagedBy": []object{link(q.managerPath())}},
 	})

@@ -95,8 +95,9 @@ func TestGofishBootsFromVirtualMedia(t *testing.T) {
 		t.Fatalf("managers: %v, %v", managers, err)
 	}
 	media, err := managers[0].VirtualMedia()
+	media = slices.DeleteFunc(media, func(v *schemas.VirtualMedia) bool { return v.ID != "Cd" })
 	if err != nil || len(media) != 1 {
-		t.Fatalf("virtual media: %v, %v", media, err)
+		t.Fatalf("virtual CDs: %v, %v", media, err)
 	}
 	if _, err := media[0].InsertMedia(&schemas.VirtualMediaInsertMediaParameters{Image: images.URL + "/absent.iso"}); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("a medium that is not there: %v, want the server's status passed on", err)

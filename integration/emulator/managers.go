@@ -68,11 +68,6 @@ func (s *service) restart(m *Machine) {
 	s.e.sessions.Forget(s.address(), "") // at the shared address, everybody's: it is one service
 }
 
-func (q *request) mediaList() reply {
-	p := q.managerPath() + "/VirtualMedia"
-	return collection(p, "VirtualMediaCollection", "Virtual Media", []string{p + "/Cd"})
-}
-
 func (q *request) cd() reply {
 	p := q.managerPath() + "/VirtualMedia/Cd"
 	b := object{

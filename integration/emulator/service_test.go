@@ -286,7 +286,7 @@ func TestWrongRequestsAreExplained(t *testing.T) {
 		{400, "POST", reset, "On", "not what is expected"},
 		{409, "POST", reset, object{"ResetType": "ForceRestart"}, "off"},
 		{400, "PATCH", sys, object{"Boot": object{"BootSourceOverrideTarget": "Floppy"}}, "UefiHttp"},
-		{400, "PATCH", sys, object{"Boot": object{"BootSourceOverrideMode": "Legacy"}}, "UEFI"},
+		{400, "PATCH", sys, object{"Boot": object{"BootSourceOverrideMode": "Manual"}}, "UEFI, Legacy"},
 		{400, "PATCH", sys + "/Bios/Settings", object{"Attributes": object{"NumLock": "Maybe"}}, "On, Off"},
 		{400, "PATCH", sys + "/Bios/Settings", object{"Attributes": object{"BootTimeout": 61}}, "0 to 60"},
 		{400, "PATCH", sys + "/Bios/Settings", object{"Attributes": object{"QuietBoot": "yes"}}, "true or false"},

@@ -28,6 +28,7 @@ func (q *request) root() reply {
 		"ProtocolFeaturesSupported": object{"ExpandQuery": object{"ExpandAll": false}, "FilterQuery": false, "SelectQuery": false},
 		"Systems":                   link(root + "/Systems"), "Managers": link(root + "/Managers"), "Chassis": link(root + "/Chassis"),
 		"SessionService": link(root + "/SessionService"), "Tasks": link(root + "/TaskService"), "Registries": link(root + "/Registries"),
+		"UpdateService": link(root + "/UpdateService"), "EventService": link(eventPath),
 		"Links": object{"Sessions": link(root + "/SessionService/Sessions")},
 	})
 }
@@ -108,9 +109,9 @@ func powerState(on bool) string {
 func (q *request) system() reply {
 	m, path, cfg, v := q.m, q.m.SystemPath(), q.m.Config(), q.m.View()
 	boot := object{
-		"BootSourceOverrideEnabled": v.Boot.Enabled, "BootSourceOverrideTarget": v.Boot.Target, "BootSourceOverrideMode": "UEFI",
+		"BootSourceOverrideEnabled": v.Boot.Enabled, "BootSourceOverrideTarget": v.Boot.Target, "BootSourceOverrideMode": q.bootMode(),
 		"BootSourceOverrideTarget@Redfish.AllowableValues": targets(), "BootSourceOverrideEnabled@Redfish.AllowableValues": enabling(),
-		"BootSourceOverrideMode@Redfish.AllowableValues": []string{"UEFI"}, "HttpBootUri": nil,
+		"BootSourceOverrideMode@Redfish.AllowableValues": q.bootModes(), "HttpBootUri": nil,
 	}
 	if v.Boot.URI != "" {
 		boot["HttpBootUri"] = v.Boot.URI
@@ -188,8 +189,8 @@ func (q *request) patchSystem() reply {
 			}
 			next.Enabled = *v
 		}
-		if v := b.BootSourceOverrideMode; v != nil && *v != "UEFI" {
-			return notInList("BootSourceOverrideMode", *v, []string{"UEFI"})
+		if v := b.BootSourceOverrideMode; v != nil && !slices.Contains(q.bootModes(), *v) {
+			return notInList("BootSourceOverrideMode", *v, q.bootModes())
 		}
 		if v := b.HttpBootUri; v != nil {
 			next.URI = *v
@@ -201,6 +202,9 @@ func (q *request) patchSystem() reply {
 	}
 	return q.change("boot override", func(ctx context.Context) error {
 		q.m.Label(in.AssetTag, led)
+		if in.Boot != nil && in.Boot.BootSourceOverrideMode != nil {
+			q.m.SetLegacy(*in.Boot.BootSourceOverrideMode == "Legacy")
+		}
 		return q.m.SetBoot(ctx, next)
 	})
 }

@@ -74,6 +74,8 @@ type (
 		Fault  *fault.Fault
 		Facts  *Facts
 		Power  Power
+		Status *Status // after an act
+		Parts  *Parts  // with verify; kept beside the decision
 	}
 	// EffectEvidence is a sign of life of an effect that is still being tried.
 	EffectEvidence struct {
@@ -229,6 +231,9 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 		d.powerRead(e)
 	case PowerLost:
 		d.powerLost(e)
+	case ActAsked:
+		d.who = &e.Caller
+		d.act(e)
 	}
 	if d.illegal {
 		return Decision{Node: s.Node, Refuse: d.Refuse}

@@ -364,6 +364,8 @@ func (d *decider) effectDone(e EffectDone) {
 	switch k := e.Effect.Kind; {
 	case k == EffectPower:
 		d.powerDone(e)
+	case k == EffectAct:
+		d.actDone(e)
 	case !current:
 		if e.Fault != nil && k == EffectFinish {
 			d.note("ERROR", "power", 0, "after the work ended: %s", e.Fault.Error())
@@ -502,7 +504,7 @@ func (d *decider) shifted(e ClockShifted) {
 // restarted goes on after the server was away: orders to the agent are given again, as the dispatcher has forgotten
 // them; effects that were left are in the store.
 func (d *decider) restarted() {
-	if l := d.n.Lease; l != nil && l.Holder == HolderBootDevice { // whoever held it is dead
+	if l := d.n.Lease; l != nil && l.brief() { // whoever held it is dead
 		d.n.Lease, d.Changed = nil, true
 	}
 	f := d.open()

@@ -37,6 +37,9 @@ func (d *decider) power(e PowerAsked) {
 		d.Refuse = f.At(id, "")
 		return
 	}
+	if d.Refuse = d.acting(); d.Refuse != nil {
+		return
+	}
 	flow, busy := state.FlowOf(d.n.State)
 	// An operator who has taken the node out of service may cut it off whatever it does: that is how a step that can't
 	// be aborted is ended. Without maintenance Ironic's refusals stand, which clients know (F40).

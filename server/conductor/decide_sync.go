@@ -18,7 +18,8 @@ const faultClean = "clean failure"
 // PowerRead is the power state that a periodic look at an idle node found. Version is the node's when it was looked at.
 type PowerRead struct {
 	Version int64
-	Power   Power // empty: between two states
+	Power   Power   // empty: between two states
+	Status  *Status // what else the look told; nil: nothing
 }
 
 // PowerLost says that periodic looks at an idle node have failed too often: Tries times in a row since Since.
@@ -37,7 +38,7 @@ func (PowerLost) event() {}
 func Synced(n Node) bool {
 	_, busy := state.FlowOf(n.State)
 	open := n.Flow != nil && n.Flow.Phase != PhaseEnded
-	return n.State != state.Enroll && !busy && !open && n.PowerTarget == "" && (!n.Maintenance || n.Fault == FaultPower)
+	return n.State != state.Enroll && !busy && !open && n.PowerTarget == "" && n.Act == nil && (!n.Maintenance || n.Fault == FaultPower)
 }
 
 // powerRead takes over what a periodic look found, and ends the maintenance that the server itself set. It never acts
@@ -56,6 +57,7 @@ func (d *decider) powerRead(e PowerRead) {
 		d.entry("INFO", "the BMC says %s; the record said %s", e.Power, cmp.Or(d.n.Power, "nothing"))
 		d.n.Power, d.Changed = e.Power, true
 	}
+	d.status(e.Status)
 }
 
 // powerLost puts the node into maintenance until its BMC answers again.

@@ -96,7 +96,7 @@ func (d *decider) forbidden(v state.Event) error {
 	if d.n.PowerTarget != "" {
 		return fault.New(fault.NodeBusy, "%s has to wait until the power act (%s) has ended", v, d.n.PowerTarget).At(id, "")
 	}
-	return nil
+	return d.acting()
 }
 
 func (d *decider) manage(e VerbAsked) {

@@ -20,6 +20,7 @@ const (
 	EffectRunStep  EffectKind = "run_step" // run Step out of band
 	EffectFinish   EffectKind = "finish"   // end the boot: medium out, boot device, power as Power says
 	EffectPower    EffectKind = "power"    // an operator's power act
+	EffectAct      EffectKind = "act"      // the node's Act
 )
 
 // Effect is stored in the transaction that decided it and done after the commit.
@@ -49,6 +50,8 @@ func Wanted(n Node, e Effect) bool {
 		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
 	case EffectPower:
 		return true
+	case EffectAct:
+		return n.Act != nil
 	case EffectBoot:
 		// It begins with power off: once the ramdisk has looked itself up a repeat would cut it off.
 		return n.Boot != nil && n.Boot.Generation == e.Generation && !n.Boot.Ended && n.Boot.Redeemed.IsZero()

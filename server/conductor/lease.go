@@ -21,6 +21,8 @@ type Lease struct {
 // The holders that are no flows.
 const (
 	HolderPower      = "power"       // an operator's power act
+	HolderAct        = "management"  // another act upon the BMC that was accepted
+	HolderNow        = "an operator" // an act upon the BMC that its caller waits for
 	HolderBootDevice = "boot device" // an operator sets the boot device
 )
 
@@ -31,8 +33,11 @@ const shortest = 30 * time.Second
 // short tells that an act which no flow does holds the node. A flow that begins meanwhile takes the lease over and waits
 // for the end of the act before its own.
 func (l *Lease) short(now time.Time) bool {
-	return l != nil && l.Holder == HolderBootDevice && now.Sub(l.Since) <= shortest && !now.Before(l.Since)
+	return l != nil && l.brief() && now.Sub(l.Since) <= shortest && !now.Before(l.Since)
 }
+
+// brief tells that the caller of what holds the node waits for its end.
+func (l *Lease) brief() bool { return l.Holder == HolderBootDevice || l.Holder == HolderNow }
 
 // Idle tells that no work holds the node, and that its record is believed: periodic work may look at it and correct it
 // (I16).
@@ -47,6 +52,8 @@ func (d *decider) hold() {
 		holder, run = string(f.Flow), f.Run
 	case n.PowerTarget != "":
 		holder = HolderPower
+	case n.Act != nil:
+		holder = HolderAct
 	case n.Lease.short(d.now):
 		return
 	}
@@ -79,13 +86,14 @@ func (d *decider) overtaken(e Event) bool {
 	return false
 }
 
-// HoldForBootDevice gives a node that nothing holds to an operator's act that no flow does. The fault is node.busy.
-func HoldForBootDevice(n *Node, now time.Time) error {
-	if n.Lease != nil && (n.Lease.Holder != HolderBootDevice || n.Lease.short(now)) {
+// HoldBriefly gives a node that nothing holds to an operator's act that no flow does, HolderBootDevice or HolderNow. The
+// fault is node.busy.
+func HoldBriefly(n *Node, holder string, now time.Time) error {
+	if n.Lease != nil && (!n.Lease.brief() || n.Lease.short(now)) {
 		return heldBy(*n)
 	}
 	n.Leases++
-	n.Lease = &Lease{Number: n.Leases, Holder: HolderBootDevice, Since: now}
+	n.Lease = &Lease{Number: n.Leases, Holder: holder, Since: now}
 	return nil
 }
 

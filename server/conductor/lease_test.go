@@ -52,7 +52,7 @@ func TestI16_APowerActHoldsTheNode(t *testing.T) {
 		t.Fatalf("lease %+v (%v)", d.Node.Lease, d.Refuse)
 	}
 	n := d.Node
-	if err := HoldForBootDevice(&n, now); !fault.Has(err, fault.NodeBusy) {
+	if err := HoldBriefly(&n, HolderBootDevice, now); !fault.Has(err, fault.NodeBusy) {
 		t.Errorf("beside a power act: %v", err)
 	}
 	end := Decide(Snapshot{Node: d.Node, Timeouts: DefaultTimeouts()}, EffectDone{Effect: d.Effects[0], Power: PowerOn}, now)
@@ -65,17 +65,17 @@ func TestI16_APowerActHoldsTheNode(t *testing.T) {
 func TestI16_TheLeaseOfADeadHolderIsBroken(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	n := Node{UUID: "n", State: state.Available}
-	if err := HoldForBootDevice(&n, now); err != nil {
+	if err := HoldBriefly(&n, HolderBootDevice, now); err != nil {
 		t.Fatal(err)
 	}
 	if d := Decide(Snapshot{Node: n}, ServerRestarted{}, now); !d.Changed || d.Node.Lease != nil {
 		t.Errorf("after a restart: %+v", d.Node.Lease)
 	}
 	again := n
-	if err := HoldForBootDevice(&again, now.Add(30*time.Second)); !fault.Has(err, fault.NodeBusy) {
+	if err := HoldBriefly(&again, HolderNow, now.Add(30*time.Second)); !fault.Has(err, fault.NodeBusy) {
 		t.Errorf("within 30 s: %v", err)
 	}
-	if err := HoldForBootDevice(&again, now.Add(31*time.Second)); err != nil || again.Lease.Number != 2 {
+	if err := HoldBriefly(&again, HolderNow, now.Add(31*time.Second)); err != nil || again.Lease.Number != 2 {
 		t.Errorf("after 30 s: %v, lease %+v", err, again.Lease)
 	}
 	// A flow takes it over at once, under the next number.

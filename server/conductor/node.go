@@ -68,6 +68,9 @@ type Node struct {
 	DisablePowerOff   bool   `json:"disable_power_off,omitempty"`
 	Console           bool   `json:"console_enabled,omitempty"`
 
+	Act   *Act     `json:"act,omitempty"`   // an operator's act upon the BMC that is under way
+	Media []Medium `json:"media,omitempty"` // virtual media that operators attached
+
 	Flow    *Flow    `json:"flow,omitempty"`    // the work in progress, or the last one's end
 	Boot    *Boot    `json:"boot,omitempty"`    // the current boot generation
 	Ramdisk *Ramdisk `json:"ramdisk,omitempty"` // of the Ironic profile (profile.go); nil: none was looked up

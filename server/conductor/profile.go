@@ -65,7 +65,7 @@ func KeepsBeats(n Node) bool {
 // Busy tells whether the server itself is at work on the node, as Ironic's reservation does.
 func Busy(n Node) bool {
 	f, ok := state.FlowOf(n.State)
-	return ok && n.State == f.Doing || n.PowerTarget != "" || n.Lease != nil && n.Lease.Holder == HolderBootDevice
+	return ok && n.State == f.Doing || n.PowerTarget != "" || n.Act != nil || n.Lease != nil && n.Lease.brief()
 }
 
 // Admit gives the node's ramdisk its token, once: given is false when it was given before. A second address makes the

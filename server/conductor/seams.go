@@ -65,6 +65,7 @@ type Tx interface {
 
 	Journal
 	Webhooks
+	PartsTx
 
 	Setting(key string) (string, error) // "" when unset
 	PutSetting(key, value string) error
@@ -194,6 +195,7 @@ type Access struct {
 	Node    NodeID
 	Info    map[string]any
 	Secrets map[string]string // by driver_info key
+	Keep    []string          // URLs of media that operators attached: SetMedia leaves their drives alone
 	Again   bool              // an operator asked anew: credentials that were refused may be tried again (F27)
 }
 

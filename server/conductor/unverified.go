@@ -62,7 +62,7 @@ func (d *decider) doubted(e RecordsDoubted) {
 	if n.Boot != nil {
 		n.Boot.Ended = true // what agents of older boots hold is worth nothing
 	}
-	n.PowerTarget = ""
+	n.PowerTarget, n.Act = "", nil
 	d.audit("node.unverified", map[string]any{"why": e.Why, "generation": n.Generation})
 }
 

@@ -31,7 +31,7 @@ var lacks = map[string]map[string]string{
 		"redfish": "this server builds no RAID volumes through the BMC yet", "agent": "this server builds no software RAID yet",
 	},
 	Firmware:   {"redfish": "this server does not update firmware yet"},
-	Vendor:     {"redfish": "this server passes no calls on to the BMC yet", "ipmitool": noIPMI},
+	Vendor:     {"ipmitool": noIPMI},
 	Console:    {"redfish-graphical": noConsole, "ipmitool-socat": noConsole},
 	Storage:    {"cinder": noVolumes, "external": noVolumes},
 	Network:    {"flat": noPorts, "neutron": noPorts},

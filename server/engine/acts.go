@@ -27,6 +27,9 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 		}
 		f, err := b.Facts(ctx)
 		out.Facts, out.Power = &f, f.Power
+		if err == nil && e.Kind == conductor.EffectVerify {
+			out.Parts = eng.readParts(ctx, n)
+		}
 		return out, err
 	case conductor.EffectEject:
 		return out, b.SetMedia(ctx, "")
@@ -39,6 +42,8 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 		out.Power, err = eng.endBoot(ctx, b, e)
 	case conductor.EffectPower:
 		out.Power, err = eng.powerAct(ctx, b, e)
+	case conductor.EffectAct:
+		out.Status, err = eng.manageAct(ctx, n)
 	default:
 		err = fmt.Errorf("effect %q has no act", e.Kind)
 	}

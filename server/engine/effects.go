@@ -255,7 +255,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // done commits the end of an effect together with what follows from it. decide false only clears the effect.
 func (eng *Engine) done(ctx context.Context, e conductor.EffectDone, decide bool) {
-	clear := func(tx conductor.Tx) error { return tx.DoneEffect(e.Effect.ID) }
+	clear := func(tx conductor.Tx) error {
+		if err := eng.keepParts(tx, e.Effect.Node, e.Parts); err != nil {
+			return err
+		}
+		return tx.DoneEffect(e.Effect.ID)
+	}
 	for try := 1; ; try++ {
 		var err error
 		if decide {
@@ -274,13 +279,29 @@ func (eng *Engine) done(ctx context.Context, e conductor.EffectDone, decide bool
 	}
 }
 
-// bmc opens the node's controller with its credentials; again is for an operator who asks anew.
+// bmc opens the node's controller for acts; again is for an operator who asks anew.
 func (eng *Engine) bmc(ctx context.Context, n conductor.Node, again bool) (conductor.BMC, error) {
+	b, err := eng.open(ctx, n, again)
+	if failpoint.On && err == nil {
+		b = marked{b}
+	}
+	if err != nil || eng.cfg.Held == nil {
+		return b, err
+	}
+	return fenced{b, eng.cfg.Held}, nil
+}
+
+// open opens the node's controller with its credentials, as the hardware type has it. Who acts by it asks Held first:
+// bmc does, and directly (manage.go).
+func (eng *Engine) open(ctx context.Context, n conductor.Node, again bool) (conductor.BMC, error) {
 	d, ok := eng.drivers[n.Driver]
 	if !ok {
 		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
 	}
 	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Secrets: map[string]string{}, Again: again}
+	for _, m := range n.Media {
+		a.Keep = append(a.Keep, m.URL)
+	}
 	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		for _, k := range d.SecretKeys() {
 			v, err := tx.Secret(n.UUID, driverSecret(k))
@@ -297,14 +318,7 @@ func (eng *Engine) bmc(ctx context.Context, n conductor.Node, again bool) (condu
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.Open(ctx, a)
-	if failpoint.On && err == nil {
-		b = marked{b}
-	}
-	if err != nil || eng.cfg.Held == nil {
-		return b, err
-	}
-	return fenced{b, eng.cfg.Held}, nil
+	return d.Open(ctx, a)
 }
 
 // marked has a mark on either side of each act upon a BMC; only the crash harness's build has it.
@@ -368,8 +382,17 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	if p := eng.progress(e.Node, e.Step); p != nil {
 		end.Progress = p
 	}
+	var parts *conductor.Parts
+	if changesParts(r.Step.Name) { // what came of it, also of a failed one
+		parts = eng.readParts(run, n)
+	}
 	for try := 1; ; try++ {
-		err := eng.apply(run, e.Node, end, func(tx conductor.Tx) error { return tx.DoneEffect(e.ID) })
+		err := eng.apply(run, e.Node, end, func(tx conductor.Tx) error {
+			if err := eng.keepParts(tx, e.Node, parts); err != nil {
+				return err
+			}
+			return tx.DoneEffect(e.ID)
+		})
 		if fault.Has(err, fault.StepNotOffered) { // of a run that another has replaced meanwhile
 			eng.done(run, conductor.EffectDone{Effect: e}, false)
 			return

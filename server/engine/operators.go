@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -139,83 +137,6 @@ func (eng *Engine) SetMaintenance(ctx context.Context, who conductor.Caller, ide
 		eng.notify(id)
 	}
 	return err
-}
-
-// BootDevice asks the BMC what the machine boots from.
-func (eng *Engine) BootDevice(ctx context.Context, ident string) (conductor.BootTarget, error) {
-	n, err := eng.Node(ctx, ident)
-	if err != nil {
-		return conductor.BootTarget{}, err
-	}
-	b, err := eng.bmc(ctx, n, false)
-	if err != nil {
-		return conductor.BootTarget{}, err
-	}
-	return b.Boot(ctx)
-}
-
-// lockWait is how long a caller waits for an act upon the BMC to end: as long as Ironic does by default (three tries, a
-// second apart).
-const lockWait = 3 * time.Second
-
-// SetBootDevice sets it; not while a flow owns the machine. A flow that begins meanwhile waits for its end, and a short
-// act that is under way is waited for.
-func (eng *Engine) SetBootDevice(ctx context.Context, who conductor.Caller, ident string, t conductor.BootTarget) error {
-	n, err := eng.Node(ctx, ident)
-	if err != nil {
-		return err
-	}
-	hand := eng.hand(n.UUID)
-	patience, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	select {
-	case hand <- struct{}{}:
-		defer func() { <-hand }()
-	case <-patience.Done():
-		return fault.New(fault.NodeBusy, "the server is acting upon the node's BMC").At(string(n.UUID), "")
-	}
-	if err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) (err error) {
-		if n, err = tx.Node(n.UUID); err != nil {
-			return err
-		}
-		if _, busy := state.FlowOf(n.State); busy {
-			return fault.New(fault.NodeBusy, "the node is %s", n.State).At(string(n.UUID), "")
-		}
-		if err := conductor.Confirmed(n); err != nil {
-			return err
-		}
-		if err := conductor.HoldForBootDevice(&n, eng.cfg.Now()); err != nil {
-			return err
-		}
-		return tx.PutNode(&n)
-	}); err != nil {
-		return err
-	}
-	b, err := eng.bmc(ctx, n, false)
-	if err == nil {
-		err = b.SetBoot(ctx, t)
-	}
-	acted := err == nil
-	// Also for a caller who has gone: nobody else gives the lease back before it has run out.
-	return errors.Join(err, eng.cfg.Store.Update(context.WithoutCancel(ctx), func(tx conductor.Tx) error {
-		now, err := tx.Node(n.UUID)
-		if fault.Is(err, fault.NotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if now.Lease != nil && now.Lease.Number == n.Lease.Number {
-			now.Lease = nil
-			if err := tx.PutNode(&now); err != nil {
-				return err
-			}
-		}
-		if !acted {
-			return nil
-		}
-		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "boot_device", Detail: map[string]any{"device": t.Device, "always": t.Always}})
-	}))
 }
 
 // Inventory is what the last inspection stored; inventory.not_found before one.

@@ -171,7 +171,7 @@ func (s *looks) look(ctx context.Context, l *look) bool {
 		s.forget(l)
 		return true
 	}
-	p, err := s.ask(ctx, n)
+	p, more, err := s.ask(ctx, n)
 	switch {
 	case ctx.Err() != nil, fault.Has(err, fault.StorageUnavailable):
 		return true
@@ -184,24 +184,34 @@ func (s *looks) look(ctx context.Context, l *look) bool {
 		return true
 	}
 	s.forget(l)
-	if n.Fault == conductor.FaultPower || p != "" && p != n.Power {
-		s.tell(ctx, n, conductor.PowerRead{Version: n.Version, Power: p})
+	if n.Fault == conductor.FaultPower || p != "" && p != n.Power || more.News(n) {
+		s.tell(ctx, n, conductor.PowerRead{Version: n.Version, Power: p, Status: more})
 	}
 	return true
 }
 
-func (s *looks) ask(ctx context.Context, n conductor.Node) (conductor.Power, error) {
-	b, err := s.eng.bmc(ctx, n, false)
+// ask reads the power state, and the rest of the status where the BMC tells it.
+func (s *looks) ask(ctx context.Context, n conductor.Node) (p conductor.Power, more *conductor.Status, err error) {
+	b, err := s.eng.open(ctx, n, false)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	p, err := b.Power(limited)
-	if err != nil && ctx.Err() == nil && limited.Err() != nil {
-		return "", fault.New(fault.BMCUnreachable, "the BMC did not answer within %s", lookTime).Because(err)
+	if teller, ok := b.(conductor.StatusReader); ok {
+		var status conductor.Status
+		status, err = teller.Status(limited)
+		p, more = status.Power, &status
+	} else {
+		p, err = b.Power(limited)
 	}
-	return p, err
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		return "", nil, fault.New(fault.BMCUnreachable, "the BMC did not answer within %s", lookTime).Because(err)
+	}
+	if err != nil {
+		more = nil
+	}
+	return p, more, err
 }
 
 func (s *looks) tell(ctx context.Context, n conductor.Node, e conductor.Event) {

@@ -44,6 +44,7 @@ type machine struct {
 	boot  conductor.BootTarget
 	media string
 	bios  map[string]any
+	extras
 }
 
 var (

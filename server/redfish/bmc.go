@@ -24,6 +24,7 @@ type bmc struct {
 	endpoint *endpoint
 	account  *account
 	node     conductor.NodeID
+	keep     []string // see conductor.Access
 	log      *slog.Logger
 }
 
@@ -80,7 +81,7 @@ type machineLinks struct {
 	Bios               schemas.Link
 	SecureBoot         schemas.Link
 	VirtualMedia       schemas.Link
-	Links              struct{ ManagedBy []schemas.Link }
+	Links              struct{ ManagedBy, Chassis []schemas.Link }
 	Settings           struct{ SettingsObject schemas.Link } `json:"@Redfish.Settings"`
 	Boot               struct {
 		Modes []schemas.BootSourceOverrideMode `json:"BootSourceOverrideMode@Redfish.AllowableValues"`

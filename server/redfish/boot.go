@@ -54,7 +54,7 @@ func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 		}
 	}
 	if sources == nil {
-		return fault.New(fault.BMCUnsupported, "boot device %q is not known; cdrom, disk, pxe and uefihttp are", t.Device)
+		return fault.New(fault.BMCUnsupported, "boot device %q is not known; bios, cdrom, disk, floppy, pxe and uefihttp are", t.Device)
 	}
 	return b.run(ctx, false, func(o *operation) error {
 		o.hide(t.URL)

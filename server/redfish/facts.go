@@ -23,6 +23,8 @@ var devices = []struct {
 	{"disk", []schemas.BootSource{schemas.HddBootSource}},
 	{"pxe", []schemas.BootSource{schemas.PxeBootSource}},
 	{"uefihttp", []schemas.BootSource{schemas.UefiHTTPBootSource}},
+	{"bios", []schemas.BootSource{schemas.BiosSetupBootSource}},
+	{"floppy", []schemas.BootSource{schemas.FloppyBootSource}},
 }
 
 // Facts reads what the BMC says of its machine. Parts that the BMC does not have stay empty.
@@ -58,22 +60,12 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 				return err
 			}},
 			{conductor.PartMedia, func() error {
-				drives, err := b.drives(o, m)
+				drives, err := b.drives(o, m, cds...)
 				f.VirtualMedia = len(drives) > 0
 				return err
 			}},
 			{conductor.PartCards, func() (err error) { f.MACs, err = macs(o, m); return err }},
-			{conductor.PartSecureBoot, func() error {
-				if m.links.SecureBoot == "" {
-					return nil
-				}
-				s, err := read[schemas.SecureBoot](o, m.links.SecureBoot.String())
-				if err == nil {
-					on := s.SecureBootCurrentBoot == schemas.EnabledSecureBootCurrentBootType
-					f.SecureBoot = &on
-				}
-				return err
-			}},
+			{conductor.PartSecureBoot, func() (err error) { f.SecureBoot, err = readSecureBoot(o, m); return err }},
 			{conductor.PartBIOS, func() error {
 				bios, err := readBIOS(o, m)
 				if err == nil && bios != nil {

@@ -12,9 +12,12 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-// drives lists the virtual CD drives of a machine, in a lasting order. Newer BMCs keep them at the system, most at the
-// manager.
-func (b *bmc) drives(o *operation, m machine) ([]*schemas.VirtualMedia, error) {
+// cds is what a virtual CD drive takes.
+var cds = []schemas.VirtualMediaType{schemas.CDVirtualMediaType, schemas.DVDVirtualMediaType}
+
+// drives lists the virtual drives of a machine that take one of these media, or all, in a lasting order. Newer BMCs keep
+// them at the system, most at the manager.
+func (b *bmc) drives(o *operation, m machine, types ...schemas.VirtualMediaType) ([]*schemas.VirtualMedia, error) {
 	lists := []string{m.links.VirtualMedia.String()}
 	mgr, err := b.manager(o, m)
 	if err != nil {
@@ -41,7 +44,7 @@ func (b *bmc) drives(o *operation, m machine) ([]*schemas.VirtualMedia, error) {
 			if v.ODataID == "" {
 				v.ODataID = l
 			}
-			if slices.Contains(v.MediaTypes, schemas.CDVirtualMediaType) || slices.Contains(v.MediaTypes, schemas.DVDVirtualMediaType) {
+			if len(types) == 0 || slices.ContainsFunc(types, func(t schemas.VirtualMediaType) bool { return slices.Contains(v.MediaTypes, t) }) {
 				out = append(out, v)
 			}
 		}
@@ -52,8 +55,14 @@ func (b *bmc) drives(o *operation, m machine) ([]*schemas.VirtualMedia, error) {
 	return nil, nil
 }
 
-// SetMedia puts the image at url into the virtual CD drive, in place of what is in it, and reads that back. "" empties
-// every virtual CD drive. It may be called again.
+// kept tells whether a drive holds a medium that an operator attached.
+func (b *bmc) kept(v *schemas.VirtualMedia) bool {
+	return v.Image != "" && slices.Contains(b.keep, v.Image)
+}
+
+// SetMedia puts the image at url into a virtual CD drive, in place of what is in it, and reads that back. "" empties
+// every virtual CD drive. A drive with an operator's medium is used only where there is no other, and is emptied only
+// then. It may be called again.
 func (b *bmc) SetMedia(ctx context.Context, url string) error {
 	return b.run(ctx, false, func(o *operation) error {
 		o.hide(url) // the address is what opens the medium
@@ -61,7 +70,7 @@ func (b *bmc) SetMedia(ctx context.Context, url string) error {
 		if err != nil {
 			return err
 		}
-		drives, err := b.drives(o, m)
+		drives, err := b.drives(o, m, cds...)
 		if err != nil {
 			return err
 		}
@@ -73,6 +82,9 @@ func (b *bmc) SetMedia(ctx context.Context, url string) error {
 		}
 		if url == "" {
 			for _, d := range drives {
+				if b.kept(d) {
+					continue
+				}
 				if err := b.eject(o, d); err != nil {
 					return err
 				}
@@ -80,6 +92,9 @@ func (b *bmc) SetMedia(ctx context.Context, url string) error {
 			return nil
 		}
 		drive := drives[0]
+		if i := slices.IndexFunc(drives, func(d *schemas.VirtualMedia) bool { return !b.kept(d) }); i > 0 {
+			drive = drives[i]
+		}
 		for _, d := range drives {
 			if holds(d, url) {
 				return nil
@@ -130,8 +145,13 @@ func (b *bmc) eject(o *operation, v *schemas.VirtualMedia) error {
 func forms(url string) []*schemas.VirtualMediaInsertMediaParameters {
 	yes := true
 	stream, http := schemas.StreamTransferMethod, schemas.HTTPTransferProtocolType
-	if strings.HasPrefix(url, "https:") {
+	switch scheme, _, _ := strings.Cut(url, ":"); scheme {
+	case "https":
 		http = schemas.HTTPSTransferProtocolType
+	case "nfs":
+		http = schemas.NFSTransferProtocolType
+	case "cifs":
+		http = schemas.CIFSTransferProtocolType
 	}
 	return []*schemas.VirtualMediaInsertMediaParameters{
 		{Image: url, Inserted: &yes, WriteProtected: &yes},

@@ -169,10 +169,12 @@ func (o *operation) root() (serviceRoot, error) {
 	var found struct {
 		Systems, Managers, Tasks, JobService schemas.Link
 		Links                                struct{ Sessions schemas.Link }
+		services
 	}
 	switch {
 	case isRefusal(resp.StatusCode): // some keep even this one closed; the names are usual
 		found.Systems, found.Managers, found.Tasks = schemas.Link(base+"Systems"), schemas.Link(base+"Managers"), schemas.Link(base+"TaskService")
+		found.services = services{schemas.Link(base + "Registries"), schemas.Link(base + "UpdateService"), schemas.Link(base + "EventService")}
 	case resp.StatusCode >= 300:
 		return serviceRoot{}, o.bad(request{method: http.MethodGet, path: base}, resp)
 	default:
@@ -202,6 +204,6 @@ func (o *operation) root() (serviceRoot, error) {
 			return serviceRoot{}, err
 		}
 	}
-	o.entrance = &root
+	o.entrance, o.more = &root, found.services
 	return root, nil
 }

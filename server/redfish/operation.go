@@ -39,6 +39,7 @@ type operation struct {
 	relogged bool
 	poison   *fault.Fault // a bound or rule was broken: nothing more is asked
 	entrance *serviceRoot
+	more     services // of the entrance too, as the BMC writes them
 	secrets  []string // never shown, whoever repeats them
 }
 

@@ -54,6 +54,9 @@ type Backend interface {
 	Auditor
 	Journal
 	Webhooks
+	Management
+	Parts
+	Attachments
 }
 
 // Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the

@@ -20,6 +20,7 @@ import (
 
 // backend is a conductor without a store: it keeps what it is given and notes what it is asked.
 type backend struct {
+	managed
 	mu        sync.Mutex
 	nodes     []conductor.Node
 	secrets   map[string]string

@@ -48,7 +48,7 @@ func (c *call) validate() error {
 }
 
 // bootDeviceNames maps what is served to the conductor's words, which are the same.
-var bootDeviceNames = []string{"cdrom", "disk", "pxe", "uefihttp"}
+var bootDeviceNames = []string{"bios", "cdrom", "disk", "floppy", "pxe", "uefihttp"}
 
 func (c *call) bootDevice() error {
 	id, err := c.node()
@@ -78,7 +78,7 @@ func (c *call) setBootDevice() error {
 	b := conductor.BootTarget{}
 	b.Device, _ = body["boot_device"].(string)
 	if b.Device == "uefihttp" || !slices.Contains(bootDeviceNames, b.Device) {
-		return fault.New(fault.RequestInvalid, "boot_device is %q, expected one of cdrom, disk, pxe", b.Device)
+		return fault.New(fault.RequestInvalid, "boot_device is %q, expected one of bios, cdrom, disk, floppy, pxe", b.Device)
 	}
 	if v := body["persistent"]; v != nil {
 		if b.Always, err = api.Bool(v); err != nil {
@@ -89,17 +89,6 @@ func (c *call) setBootDevice() error {
 		return err
 	}
 	return c.empty(http.StatusNoContent)
-}
-
-func (c *call) bootDevices() error {
-	id, err := c.node()
-	if err != nil {
-		return err
-	}
-	if _, err := c.api.cfg.Backend.Node(c.r.Context(), id); err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, map[string]any{"supported_boot_devices": []string{"cdrom", "disk", "pxe"}})
 }
 
 func (c *call) traits() error {

@@ -60,6 +60,9 @@ func (a *API) routes() []route {
 	rows = append(rows, instanceRoutes()...)
 	rows = append(rows, driverRoutes()...)
 	rows = append(rows, ramdiskRoutes()...)
+	rows = append(rows, manageRoutes()...)
+	rows = append(rows, partsRoutes()...)
+	rows = append(rows, vendorRoutes()...)
 	if a.cfg.Images != nil {
 		rows = append(rows,
 			route{method: get, path: "/v1/images", need: access.ImageRead, handle: (*call).images},

@@ -151,15 +151,21 @@ func TestT16_WhatIsNotListedIsDenied(t *testing.T) {
 		"/v1/nodes/n1/traits": {"DELETE", "GET", "PUT"}, "/v1/nodes/n1/traits/CUSTOM_A": {"DELETE", "PUT"}, "/v1/nodes/n1/inventory": {"GET"},
 		"/v1/nodes/n1/history": {"GET"}, "/v1/nodes/n1/history/x": {"GET"}, "/v1/nodes/n1/ports": {"GET"}, "/v1/nodes/n1/ports/detail": {"GET"},
 		"/v1/nodes/n1/doctor": {"GET", "POST"}, "/v1/doctor": {"GET"},
-		"/v1/nodes/n1/steps": {"GET"}, "/v1/nodes/n1/logs": {"GET"}, "/v1/ports": {"GET", "POST"}, "/v1/ports/detail": {"DELETE", "GET", "PATCH"},
+		"/v1/nodes/n1/states/boot_mode": {"PUT"}, "/v1/nodes/n1/states/secure_boot": {"PUT"}, "/v1/nodes/n1/states/raid": {"PUT"},
+		"/v1/nodes/n1/states/console": {"GET", "PUT"}, "/v1/nodes/n1/management/inject_nmi": {"PUT"}, "/v1/nodes/n1/management/indicators": {"GET"},
+		"/v1/nodes/n1/management/indicators/a@system": {"GET", "PUT"}, "/v1/nodes/n1/bios": {"GET"}, "/v1/nodes/n1/bios/x": {"GET"},
+		"/v1/nodes/n1/firmware": {"GET"}, "/v1/nodes/n1/vmedia": {"DELETE", "GET", "POST"}, "/v1/nodes/n1/vifs": {"GET", "POST"},
+		"/v1/nodes/n1/vifs/x": {"DELETE"}, "/v1/nodes/n1/vendor_passthru/methods": {"GET"},
+		"/v1/nodes/n1/vendor_passthru": {"DELETE", "GET", "PATCH", "POST", "PUT"},
+		"/v1/nodes/n1/steps":           {"GET"}, "/v1/nodes/n1/logs": {"GET"}, "/v1/ports": {"GET", "POST"}, "/v1/ports/detail": {"DELETE", "GET", "PATCH"},
 		"/v1/ports/x": {"DELETE", "GET", "PATCH"}, "/v1/drivers": {"GET"}, "/v1/drivers/x": {"GET"}, "/v1/drivers/x/properties": {"GET"},
 		"/v1/drivers/x/steps": {"GET"}, "/v1/drivers/x/raid/logical_disk_properties": {"GET"}, "/v1/drivers/x/vendor_passthru/methods": {"GET"},
 		"/v1/lookup": {"GET"}, "/v1/heartbeat/n1": {"POST"}, "/v1/continue_inspection": {"POST"},
 		"/v1/drivers/x/vendor_passthru": {"DELETE", "GET", "PATCH", "POST", "PUT"}, "/v1/conductors": {"GET"}, "/v1/conductors/x": {"GET"}, "/v1/images": {"GET"},
 		"/v1/images/x": {"DELETE", "GET", "PUT"},
 	}
-	unknown := []string{"/v1/nodes/n1/nosuch", "/v1/nodes/n1/states/raid", "/v1/nodes/n1/vendor_passthru", "/v1/portgroups", "/v1/volume", "/v1/chassis",
-		"/v1/nodes/n1/management/inject_nmi", "/debug/pprof", "/metrics", "/v1/agent/lookup", "/v1/nodes/n1/secrets"}
+	unknown := []string{"/v1/nodes/n1/nosuch", "/v1/nodes/n1/states/nosuch", "/v1/portgroups", "/v1/volume", "/v1/chassis",
+		"/v1/nodes/n1/management/nosuch", "/debug/pprof", "/metrics", "/v1/agent/lookup", "/v1/nodes/n1/secrets"}
 	for _, p := range unknown {
 		served[p] = nil
 	}

@@ -51,7 +51,16 @@ var expected = map[Reason]string{
 
 	WebhookFailed: "An answer of 2xx within 15 seconds; a redirect is none.",
 
-	CursorLost: "A cursor of this server's journal, not older than its last half million changes.",
+	CursorLost:       "A cursor of this server's journal, not older than its last half million changes.",
+	CursorLost:       "A cursor of this server's journal, not older than its last half million changes.",
+	SettingNotFound:  "A setting that the BMC told when the machine's BIOS was read last.",
+	NoRAID:           "A raid interface that builds arrays.",
+	LightNotFound:    "An indicator that the BMC shows, by its name and component.",
+	NoMethod:         "A method of the node's vendor interface, by a method of HTTP that it takes.",
+	SubscriptionLost: "The id of a subscription that the BMC has now.",
+	VIFAttached:      "A virtual interface that is on no port of the node, and a port without one.",
+	VIFNotFound:      "A virtual interface that is on a port of the node.",
+	VIFNoPort:        "A port of the node that has no virtual interface.",
 
 	StorageLost: "This server stays the one that may write the database, by renewing its lease in time.",
 

@@ -54,6 +54,14 @@ const (
 	CursorLost         Reason = "changes.cursor_lost"
 	WebhookNotFound    Reason = "webhook.not_found"
 	WebhookFailed      Reason = "webhook.failed"
+	SettingNotFound    Reason = "bios.setting_not_found"
+	NoRAID             Reason = "driver.no_raid"
+	LightNotFound      Reason = "indicator.not_found"
+	NoMethod           Reason = "driver.no_method"
+	SubscriptionLost   Reason = "bmc.subscription_not_found"
+	VIFAttached        Reason = "vif.attached"
+	VIFNotFound        Reason = "vif.not_found"
+	VIFNoPort          Reason = "vif.no_port"
 
 	StepUnknown      Reason = "step.unknown"
 	StepNotFound     Reason = "step.not_found"
@@ -168,6 +176,14 @@ var Reasons = []Row{
 	{WebhookNotFound, NotFound, "No webhook has this UUID.", "GET /v1/webhooks lists those there are"},
 	{WebhookFailed, Unavailable, "A webhook's destination did not take a delivery; it is tried again.", "look at the destination: it must answer with 2xx within 15 seconds"},
 	{CursorLost, NotFound, "The journal of changes does not reach back to the cursor given.", "begin anew with an empty changed_since, or without a cursor"},
+	{SettingNotFound, NotFound, "The machine's BIOS has no such setting, or none were read yet.", "GET /v1/nodes/NODE/bios lists those that are known; the verb manage in enroll reads them"},
+	{NoRAID, NotFound, "The node's RAID interface builds no arrays.", "choose another raid_interface, if the driver has one"},
+	{LightNotFound, NotFound, "The machine has no such indicator.", "GET /v1/nodes/NODE/management/indicators lists them"},
+	{NoMethod, Invalid, "The node's vendor interface has no such method, or not by this method of HTTP.", "GET /v1/nodes/NODE/vendor_passthru/methods lists them"},
+	{SubscriptionLost, NotFound, "The BMC has no such subscription.", "the method get_all_subscriptions lists them"},
+	{VIFAttached, Conflict, "The virtual interface is attached already, or the port has one.", "GET /v1/nodes/NODE/vifs lists those that are attached; detach first"},
+	{VIFNotFound, Invalid, "No port of the node has this virtual interface.", "GET /v1/nodes/NODE/vifs lists those that are attached"},
+	{VIFNoPort, Invalid, "The node has no free port for another virtual interface.", "detach one, or enroll another port"},
 	{StorageUnavailable, Unavailable, "The server's store can't be written; no work is granted until it can.", "look at the server's disk: space, permissions, health"},
 	{StorageLost, Unavailable, "Another server owns the database now; this one grants no more work and ends.", "ask the server that runs now; the log of this one says when it lost the database"},
 

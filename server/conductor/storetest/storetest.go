@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"Defaults", testDefaults},
 		{"Settings", testSettings},
 		{"Journal", testJournal},
+		{"Parts", testParts},
 	} {
 		number, _, _ := strings.Cut(c.name, "_")
 		if len(numbers) > 0 && !slices.Contains(numbers, number) {

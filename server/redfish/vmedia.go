@@ -1,0 +1,101 @@
+package redfish
+
+import (
+	"context"
+	"slices"
+
+	"github.com/stmcginnis/gofish/schemas"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// Virtual media of operators. The ramdisk's own way is SetMedia, which leaves them alone as far as it can.
+
+// mediaOf maps Ironic's kinds of drive to what such a drive takes.
+var mediaOf = map[string][]schemas.VirtualMediaType{
+	"cdrom": cds, "disk": {schemas.USBStickVirtualMediaType}, "floppy": {schemas.FloppyVirtualMediaType},
+}
+
+// Drives lists all virtual drives.
+func (b *bmc) Drives(ctx context.Context) ([]conductor.Drive, error) {
+	out := []conductor.Drive{}
+	err := b.run(ctx, false, func(o *operation) error {
+		m, err := b.machine(o)
+		if err != nil {
+			return err
+		}
+		all, err := b.drives(o, m)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return b.noDrive("virtual drive")
+		}
+		for _, v := range all {
+			d := conductor.Drive{Image: clean(v.Image, 2048), Inserted: inserted(v)}
+			for _, t := range v.MediaTypes[:min(len(v.MediaTypes), 16)] {
+				d.Types = append(d.Types, clean(string(t), 60))
+			}
+			out = append(out, d)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (b *bmc) noDrive(what string) error {
+	return fault.New(fault.BMCNoMedia, "the BMC at %s has no %s", b.target.origin, what)
+}
+
+// Attach puts an image into a drive of the kind and reads that back. The drive that the ramdisk would take comes last. A
+// drive that holds another medium is left alone: its operator takes it out first.
+func (b *bmc) Attach(ctx context.Context, device, url string) error {
+	return b.run(ctx, false, func(o *operation) error {
+		m, err := b.machine(o)
+		if err != nil {
+			return err
+		}
+		all, err := b.drives(o, m, mediaOf[device]...)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return b.noDrive("virtual drive for " + device)
+		}
+		if slices.ContainsFunc(all, func(v *schemas.VirtualMedia) bool { return holds(v, url) }) {
+			return nil
+		}
+		for _, v := range slices.Backward(all) {
+			if !inserted(v) && v.Image == "" {
+				return b.insert(o, v, url)
+			}
+		}
+		return fault.New(fault.BMCNoMedia, "every virtual drive of the BMC at %s for %s holds a medium", b.target.origin, device).
+			WithHint("take one out first: DELETE /v1/nodes/NODE/vmedia?device_types=%s", device)
+	})
+}
+
+// Detach empties the drives of these kinds, or all.
+func (b *bmc) Detach(ctx context.Context, devices []string) error {
+	var types []schemas.VirtualMediaType
+	for _, d := range devices {
+		types = append(types, mediaOf[d]...)
+	}
+	return b.run(ctx, false, func(o *operation) error {
+		m, err := b.machine(o)
+		if err != nil {
+			return err
+		}
+		all, err := b.drives(o, m, types...)
+		if err != nil {
+			return err
+		}
+		for _, v := range all {
+			if err := b.eject(o, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,181 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/gorilla/mux"
+
+	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// BIOS settings and firmware versions, as they were read last: no request here waits for a BMC.
+
+// Parts is the part of the Backend behind it.
+type Parts interface {
+	BIOSSettings(ctx context.Context, ident string) (conductor.Node, []conductor.BIOSSetting, error)
+	Firmware(ctx context.Context, ident string) (conductor.Node, []conductor.FirmwareComponent, error)
+}
+
+func partsRoutes() []route {
+	const node = "/v1/nodes/{node}"
+	return []route{
+		{method: http.MethodGet, path: node + "/bios", need: access.NodeRead, since: 40, handle: (*call).bios},
+		{method: http.MethodGet, path: node + "/bios/{setting}", need: access.NodeRead, since: 40, handle: (*call).biosSetting},
+		{method: http.MethodGet, path: node + "/firmware", need: access.NodeRead, since: 86, handle: (*call).firmware},
+	}
+}
+
+// biosFields is what fields= may name (1.74); the first two are shown without it.
+var biosFields = []api.Field{
+	{Name: "name", Since: 40, Short: true}, {Name: "value", Since: 40, Short: true}, {Name: "attribute_type", Since: 74}, {Name: "allowable_values", Since: 74},
+	{Name: "lower_bound", Since: 74}, {Name: "upper_bound", Since: 74}, {Name: "min_length", Since: 74}, {Name: "max_length", Since: 74},
+	{Name: "read_only", Since: 74}, {Name: "reset_required", Since: 74}, {Name: "unique", Since: 74},
+	{Name: "created_at", Since: 40, Short: true}, {Name: "updated_at", Since: 40, Short: true}, {Name: "links", Since: 40, Short: true},
+}
+
+// biosView is a setting on the wire; its order is that of biosFields.
+type biosView struct {
+	Name          string     `json:"name"`
+	Value         *string    `json:"value"`
+	Type          *string    `json:"attribute_type"`
+	Allowed       []string   `json:"allowable_values"`
+	Lower         *int64     `json:"lower_bound"`
+	Upper         *int64     `json:"upper_bound"`
+	Shortest      *int64     `json:"min_length"`
+	Longest       *int64     `json:"max_length"`
+	ReadOnly      *bool      `json:"read_only"`
+	ResetRequired *bool      `json:"reset_required"`
+	Unique        *bool      `json:"unique"`
+	Created       api.Time   `json:"created_at"`
+	Updated       api.Time   `json:"updated_at"`
+	Links         []api.Link `json:"links"`
+}
+
+func (c *call) biosView(n conductor.Node, s conductor.BIOSSetting) biosView {
+	return biosView{
+		Name: s.Name, Value: s.Value, Type: ptr(s.Type), Allowed: s.Allowed, Lower: s.Lower, Upper: s.Upper, Shortest: s.Shortest, Longest: s.Longest,
+		ReadOnly: s.ReadOnly, ResetRequired: s.ResetRequired, Unique: s.Unique, Created: api.Time{Time: s.Created}, Updated: api.Time{Time: s.Updated},
+		Links: api.LinkPair(c.base, fmt.Sprintf("nodes/%s/bios/%s", n.UUID, url.PathEscape(s.Name))),
+	}
+}
+
+func (c *call) bios() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	q, err := c.query("fields", "detail")
+	if err != nil {
+		return err
+	}
+	shape := newShape(biosView{}, biosFields)
+	sel := shape.all(c.version, true)
+	if (q.Has("fields") || q.Has("detail")) && c.version < 74 {
+		return fault.New(fault.RequestVersion, "fields and detail of BIOS settings are there from version 1.74 on, %s was asked for", c.version)
+	}
+	detail := false
+	if q.Has("detail") {
+		if detail, err = api.Bool(q.Get("detail")); err != nil {
+			return fault.New(fault.RequestInvalid, "detail: %v", err)
+		}
+	}
+	list := q.Get("fields")
+	switch {
+	case detail && list != "":
+		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
+	case detail:
+		sel = shape.all(c.version, false)
+	case list != "":
+		if sel, err = shape.wanted(list+",created_at,updated_at", c.version); err != nil {
+			return err
+		}
+	}
+	n, all, err := c.api.cfg.Backend.BIOSSettings(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	out := []any{}
+	for _, s := range all {
+		text, err := shape.encode(c.biosView(n, s), sel)
+		if err != nil {
+			return err
+		}
+		out = append(out, text)
+	}
+	return c.json(http.StatusOK, map[string]any{"bios": out})
+}
+
+func (c *call) biosSetting() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	n, all, err := c.api.cfg.Backend.BIOSSettings(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	name := mux.Vars(c.r)["setting"]
+	shape := newShape(biosView{}, biosFields)
+	for _, s := range all {
+		if s.Name != name {
+			continue
+		}
+		text, err := shape.encode(c.biosView(n, s), shape.all(c.version, false))
+		if err != nil {
+			return err
+		}
+		return c.json(http.StatusOK, map[string]any{name: text})
+	}
+	return fault.New(fault.SettingNotFound, "Node %s has no BIOS setting %.100q.", n.UUID, name)
+}
+
+var firmwareFields = []api.Field{
+	{Name: "component", Since: 86, Short: true}, {Name: "initial_version", Since: 86, Short: true}, {Name: "current_version", Since: 86, Short: true},
+	{Name: "last_version_flashed", Since: 86, Short: true}, {Name: "created_at", Since: 86, Short: true}, {Name: "updated_at", Since: 86, Short: true},
+}
+
+type firmwareView struct {
+	Component string   `json:"component"`
+	Initial   string   `json:"initial_version"`
+	Current   string   `json:"current_version"`
+	Flashed   *string  `json:"last_version_flashed"`
+	Created   api.Time `json:"created_at"`
+	Updated   api.Time `json:"updated_at"`
+}
+
+func (c *call) firmware() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	q, err := c.query("fields", "detail")
+	if err != nil {
+		return err
+	}
+	shape := newShape(firmwareView{}, firmwareFields)
+	sel := shape.all(c.version, true)
+	if list := q.Get("fields"); list != "" {
+		if sel, err = shape.wanted(list+",created_at,updated_at", c.version); err != nil {
+			return err
+		}
+	}
+	_, all, err := c.api.cfg.Backend.Firmware(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	out := []any{}
+	for _, f := range all {
+		text, err := shape.encode(firmwareView{f.Component, f.Initial, f.Current, ptr(f.Flashed), api.Time{Time: f.Created}, api.Time{Time: f.Updated}}, sel)
+		if err != nil {
+			return err
+		}
+		out = append(out, text)
+	}
+	return c.json(http.StatusOK, map[string]any{"firmware": out})
+}
