@@ -318,7 +318,14 @@ func TestSubscriptions(t *testing.T) {
 func TestTargetRAIDAndConsoleAndVIFs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newManager(t)
-		m.call("PUT", "/states/raid", `{}`, 404) // the interface is no-raid
+		m.call("PATCH", "", `[{"op": "add", "path": "/raid_interface", "value": "agent"}]`, 200)
+		m.call("PUT", "/states/raid", `{"logical_disks": [{"raid_level": "1", "size_gb": "MAX"}]}`, 204)
+		m.call("PUT", "/states/raid", `{"logical_disks": [{"raid_level": "9", "size_gb": 1}]}`, 400)
+		if got := m.call("GET", "/states", "", 200); !strings.Contains(got, `"target_raid_config":{"logical_disks":[{"raid_level":"1","size_gb":"MAX"}]}`) {
+			t.Errorf("states are %s", got)
+		}
+		m.call("PATCH", "", `[{"op": "add", "path": "/raid_interface", "value": "no-raid"}]`, 200)
+		m.call("PUT", "/states/raid", `{}`, 404)
 		m.call("GET", "/states/console", "", 400)
 		for i, address := range []string{"52:54:00:00:00:01", "52:54:00:00:00:02"} {
 			if _, err := m.c.CreateRecord(t.Context(), conductor.Caller{}, &conductor.Port{Node: m.node().UUID, Address: address, PXE: i == 1}); err != nil {

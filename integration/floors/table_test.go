@@ -30,7 +30,6 @@ var floors = map[string]int{
 	"server/netdata":                4,
 	"server/config":                 4,
 	"server/raid":                   4,
-	"server/origin":                 4,
 	"server/seal":                   4,
 	"agent/run":                     4,
 	"agent/managers":                4,

@@ -76,7 +76,7 @@ func All() []Type {
 				Storage:    storages,
 				Network:    networks,
 			},
-			Default: map[string]string{Boot: "redfish-virtual-media", Inspect: "agent", RAID: "no-raid", Firmware: "no-firmware", Vendor: "no-vendor"},
+			Default: map[string]string{Boot: "redfish-virtual-media", Inspect: "agent", RAID: "no-raid"},
 		},
 		{
 			Name: "ipmi", Own: "ipmitool",

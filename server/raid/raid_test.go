@@ -9,7 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-func check(t *testing.T, text string) error {
+func checked(t *testing.T, text string) error {
 	t.Helper()
 	var c map[string]any
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
@@ -53,7 +53,7 @@ func TestConfigurations(t *testing.T) {
 		disk(`, "controller": "c", "physical_disks": [{"x": 1}, {"x": 1}]`):     "physical_disks is",
 		`{"logical_disks": [{"raid_level": "1", "size_gb": 1, "is_root_volume": true}, {"raid_level": "1", "size_gb": 1, "is_root_volume": true}]}`: "root volumes",
 	} {
-		switch err := check(t, text); {
+		switch err := checked(t, text); {
 		case want == "" && err != nil:
 			t.Errorf("%s: %v", text, err)
 		case want != "" && (!fault.Has(err, fault.RequestInvalid) || !strings.Contains(err.Error(), want)):
@@ -64,7 +64,7 @@ func TestConfigurations(t *testing.T) {
 
 func TestI25_ListsAreBounded(t *testing.T) {
 	one := `{"raid_level": "1", "size_gb": 1}`
-	if err := check(t, `{"logical_disks": [`+strings.Repeat(one+",", maxDisks)+one+`]}`); err == nil {
+	if err := checked(t, `{"logical_disks": [`+strings.Repeat(one+",", maxDisks)+one+`]}`); err == nil {
 		t.Error("more logical disks than the bound are taken")
 	}
 	names := make([]string, maxPhysical+1)
@@ -72,10 +72,10 @@ func TestI25_ListsAreBounded(t *testing.T) {
 		names[i] = fmt.Sprintf("%q", fmt.Sprint(i))
 	}
 	text := `{"logical_disks": [{"raid_level": "1", "size_gb": 1, "controller": "c", "physical_disks": [%s]}]}`
-	if err := check(t, fmt.Sprintf(text, strings.Join(names, ","))); err == nil {
+	if err := checked(t, fmt.Sprintf(text, strings.Join(names, ","))); err == nil {
 		t.Error("more physical disks than the bound are taken")
 	}
-	if err := check(t, fmt.Sprintf(text, strings.Join(names[1:], ","))); err != nil {
+	if err := checked(t, fmt.Sprintf(text, strings.Join(names[1:], ","))); err != nil {
 		t.Error(err)
 	}
 }

@@ -52,7 +52,6 @@ var expected = map[Reason]string{
 	WebhookFailed: "An answer of 2xx within 15 seconds; a redirect is none.",
 
 	CursorLost:       "A cursor of this server's journal, not older than its last half million changes.",
-	CursorLost:       "A cursor of this server's journal, not older than its last half million changes.",
 	SettingNotFound:  "A setting that the BMC told when the machine's BIOS was read last.",
 	NoRAID:           "A raid interface that builds arrays.",
 	LightNotFound:    "An indicator that the BMC shows, by its name and component.",
