@@ -185,7 +185,7 @@ func TestValidateSaysWhy(t *testing.T) {
 	}{
 		{name: "a good record", bad: nil},
 		{name: "without an address", info: missing, bad: map[string]string{"power": "redfish_address", "management": "redfish_address", "boot": "redfish_address",
-			"bios": "redfish_address", "deploy": "redfish_address"}},
+			"bios": "redfish_address", "firmware": "redfish_address", "deploy": "redfish_address"}},
 		{name: "no image", change: func(n *Node) { n.InstanceInfo = map[string]any{} }, bad: map[string]string{"deploy": "image_source"}},
 		{name: "no image, and none written", chosen: map[string]string{"deploy": "custom-agent"}, change: func(n *Node) { n.InstanceInfo = map[string]any{} }},
 		{name: "wrong hints", change: func(n *Node) { n.Properties = map[string]any{"root_device": map[string]any{"colour": "red"}} }, bad: map[string]string{"deploy": "colour"}},

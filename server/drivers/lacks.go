@@ -30,7 +30,6 @@ var lacks = map[string]map[string]string{
 	RAID: {
 		"redfish": "this server builds no RAID volumes through the BMC yet", "agent": "this server builds no software RAID yet",
 	},
-	Firmware:   {"redfish": "this server does not update firmware yet"},
 	Vendor:     {"ipmitool": noIPMI},
 	Console:    {"redfish-graphical": noConsole, "ipmitool-socat": noConsole},
 	Storage:    {"cinder": noVolumes, "external": noVolumes},
