@@ -126,6 +126,7 @@ var expected = map[string]least{
 	"GET /v1/conductors/{host}":     {system: observer, project: observer},
 	"GET /v1/doctor":                {system: observer},
 	"GET /v1/events":                {system: observer, project: observer},
+	"GET /v1/openapi":               {system: observer, project: observer},
 	"GET /v1/webhooks":              {system: admin, project: admin},
 	"POST /v1/webhooks":             {system: admin, project: admin},
 	"GET /v1/webhooks/{webhook}":    {system: admin, owner: admin},

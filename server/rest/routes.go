@@ -56,6 +56,7 @@ func (a *API) routes() []route {
 	}
 	rows = append(rows, changeRoutes()...)
 	rows = append(rows, webhookRoutes()...)
+	rows = append(rows, openAPIRoutes()...)
 	rows = append(rows, a.recordRoutes()...)
 	rows = append(rows, instanceRoutes()...)
 	rows = append(rows, driverRoutes()...)

@@ -19,6 +19,8 @@ import (
 //	GET    /v1/nodes/{node}/history?more=true                   HistoryMore in each entry
 //	GET    /v1/doctor, /v1/nodes/{node}/doctor                  Doctor, Diagnosis: what is wrong, what leads on
 //	POST   /v1/nodes/{node}/doctor                              Treatment: takes one of the Diagnosis's exits; 202
+//	GET    /v1/openapi                                          the API's description for programs, OpenAPI 3.1
+//	GET    /v1/webhooks                                         WebhookList; POST makes one; GET, PUT, DELETE /v1/webhooks/{uuid}
 //	GET    /v1/events?node=&cursor=                             server-sent events: "node" with an Event; the id of each is a
 //	                                                            cursor (Last-Event-ID); "reset" when it was too old
 //	GET    /v1/nodes?changed_since=CURSOR                       ChangedNodes: what has changed since; empty begins with all

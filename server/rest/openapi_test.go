@@ -1,0 +1,208 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/rest"
+)
+
+// described is the API's description as a client gets it.
+var described = sync.OnceValue(func() map[string]any {
+	t := &testing.T{}
+	s := newServer(t)
+	raw := s.ask("GET", "/v1/openapi").Body.Bytes()
+	var doc map[string]any
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		panic(err)
+	}
+	return doc
+})
+
+// conforms checks an answer against the description: path, method, kind and body.
+func (s *server) conforms(method, target string, a answer) {
+	s.Helper()
+	path, _, _ := strings.Cut(target, "?")
+	path = strings.TrimSuffix("/"+strings.Trim(path, "/"), "/")
+	if path == "" {
+		path = "/"
+	} else if path != "/v1" && !strings.HasPrefix(path, "/v1/") {
+		path = "/v1" + path
+	}
+	doc := described()
+	for template, item := range doc["paths"].(map[string]any) {
+		op, there := item.(map[string]any)[strings.ToLower(method)].(map[string]any)
+		if !there || !matches(template, path) {
+			continue
+		}
+		answer, ok := op["responses"].(map[string]any)[fmt.Sprintf("%dXX", a.Code/100)].(map[string]any)
+		if !ok {
+			s.Errorf("%s %s: status %d is not described", method, target, a.Code)
+			return
+		}
+		kind, _, _ := strings.Cut(a.Header().Get("Content-Type"), ";")
+		if a.Body.Len() == 0 {
+			return
+		}
+		content, ok := answer["content"].(map[string]any)[kind].(map[string]any)
+		if !ok {
+			s.Errorf("%s %s: an answer of %q is not described", method, target, kind)
+			return
+		}
+		if kind != "application/json" {
+			return
+		}
+		var body any
+		if err := json.Unmarshal(a.Body.Bytes(), &body); err != nil {
+			s.Errorf("%s %s: %v", method, target, err)
+			return
+		}
+		if wrong := fits(doc, content["schema"].(map[string]any), body, "body"); wrong != "" && !(template == "/v1/nodes" && strings.Contains(target, "changed_since")) {
+			s.Errorf("%s %s, described as %s: %s", method, target, template, wrong)
+		}
+		return
+	}
+	if a.Code < 400 {
+		s.Errorf("%s %s answers %d and is not described", method, target, a.Code)
+	}
+}
+
+// matches compares a path with a template; a fixed part wins over a variable elsewhere, which is as well for answers.
+func matches(template, path string) bool {
+	x, y := strings.Split(template, "/"), strings.Split(path, "/")
+	if len(x) != len(y) {
+		return false
+	}
+	for i := range x {
+		if x[i] != y[i] && !strings.HasPrefix(x[i], "{") || strings.HasPrefix(x[i], "{") && (y[i] == "detail" || y[i] == "") {
+			return false
+		}
+	}
+	return true
+}
+
+// fits checks a value against a schema: type, properties, items, references. It names what is wrong.
+func fits(doc, schema map[string]any, v any, where string) string {
+	if ref, ok := schema["$ref"].(string); ok {
+		schema = doc["components"].(map[string]any)["schemas"].(map[string]any)[strings.TrimPrefix(ref, "#/components/schemas/")].(map[string]any)
+	}
+	var types []string
+	switch t := schema["type"].(type) {
+	case string:
+		types = []string{t}
+	case []any:
+		for _, x := range t {
+			types = append(types, x.(string))
+		}
+	}
+	is := "null"
+	switch t := v.(type) {
+	case string:
+		is = "string"
+	case bool:
+		is = "boolean"
+	case float64:
+		is = "number"
+		if t == float64(int64(t)) && slices.Contains(types, "integer") {
+			is = "integer"
+		}
+	case map[string]any:
+		is = "object"
+	case []any:
+		is = "array"
+	}
+	if types != nil && !slices.Contains(types, is) {
+		return fmt.Sprintf("%s is a %s, described as %v", where, is, types)
+	}
+	switch t := v.(type) {
+	case []any:
+		items, ok := schema["items"].(map[string]any)
+		for i, x := range t {
+			if !ok {
+				break
+			}
+			if wrong := fits(doc, items, x, fmt.Sprintf("%s[%d]", where, i)); wrong != "" {
+				return wrong
+			}
+		}
+	case map[string]any:
+		properties, _ := schema["properties"].(map[string]any)
+		required, _ := schema["required"].([]any)
+		for _, k := range required {
+			if _, there := t[k.(string)]; !there {
+				return where + " lacks " + k.(string)
+			}
+		}
+		for k, x := range t {
+			p, known := properties[k].(map[string]any)
+			if !known {
+				switch more := schema["additionalProperties"].(type) {
+				case bool:
+					if !more {
+						return fmt.Sprintf("%s.%s is not described", where, k)
+					}
+				case map[string]any:
+					p, known = more, true
+				}
+			}
+			if known {
+				if wrong := fits(doc, p, x, where+"."+k); wrong != "" {
+					return wrong
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// The description has every route, with its right; and the check of answers finds what is wrong.
+func TestOpenAPIDescribesEveryRoute(t *testing.T) {
+	s := newServer(t)
+	paths := described()["paths"].(map[string]any)
+	n := 0
+	for _, r := range s.handler.(*rest.API).Served() {
+		item, _ := paths[r.Path].(map[string]any)
+		op, ok := item[strings.ToLower(r.Method)].(map[string]any)
+		if !ok || op["x-right"] != string(r.Need) {
+			t.Errorf("%s %s is not described, or with another right: %v", r.Method, r.Path, op)
+		}
+		if (r.Need == access.Open) != (op["security"] != nil) {
+			t.Errorf("%s %s: whether it asks for credentials is described wrongly", r.Method, r.Path)
+		}
+		n++
+	}
+	for _, item := range paths {
+		for m := range item.(map[string]any) {
+			if m != "parameters" {
+				n--
+			}
+		}
+	}
+	if n != 0 {
+		t.Errorf("%d operations are described that are not served, or the other way round", -n)
+	}
+	for _, c := range []struct{ schema, value, wrong string }{
+		{`{"type": "string"}`, `1`, "is a number"}, {`{"type": ["string", "null"]}`, `null`, ""}, {`{"type": "integer"}`, `1.5`, "is a number"},
+		{`{"type": "object", "properties": {"a": {"type": "boolean"}}, "additionalProperties": false}`, `{"b": 1}`, "b is not described"},
+		{`{"type": "object", "additionalProperties": {"type": "string"}}`, `{"b": 1}`, "b is a number"},
+		{`{"type": "array", "items": {"type": "string"}}`, `["x", 1]`, "[1] is a number"}, {`{"type": "object", "required": ["a"]}`, `{}`, "lacks a"},
+		{`{"$ref": "#/components/schemas/node"}`, `{"nosuch": 1}`, "nosuch is not described"},
+	} {
+		var schema map[string]any
+		var value any
+		if err := json.Unmarshal([]byte(c.schema), &schema); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(c.value), &value); err != nil {
+			t.Fatal(err)
+		}
+		if got := fits(described(), schema, value, "it"); (got == "") != (c.wrong == "") || !strings.Contains(got, c.wrong) {
+			t.Errorf("%s against %s: %q, expected %q", c.value, c.schema, got, c.wrong)
+		}
+	}
+}
