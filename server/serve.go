@@ -150,9 +150,17 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	fakes := fake.New(fake.Config{Socket: cfg.FakeMachines, Interfaces: cfg.Interfaces["fake-hardware"], Delays: cfg.FakeDelays})
 	defer fakes.Close()
 	dispatcher := channel.NewDispatcher(s.now)
+	drivers := offered(cfg.Interfaces, bmcs, ipmi.New(cfg.Interfaces["ipmi"]), fakes)
+	rows, err := rest.NewPreparer(drivers)
+	if err != nil {
+		return err
+	}
+	if err := s.store.Prepare(ctx, rows.Form(), rows.Row); err != nil {
+		return fmt.Errorf("prepare the rows of lists: %w", err)
+	}
 	c, err := engine.New(engine.Config{
 		Store:   s.store,
-		Drivers: offered(cfg.Interfaces, bmcs, ipmi.New(cfg.Interfaces["ipmi"]), fakes), Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
+		Drivers: drivers, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(), PowerSync: cfg.PowerSync,
@@ -170,7 +178,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	}
 	look := checker{cfg: cfg, store: s.store, now: s.now, started: s.now(), agentURL: agentURL, bootURL: bootURL, apiCert: !loopback(apiLn.Addr())}
 	restAPI := rest.New(rest.Config{
-		Backend: c, Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, WebhookOrigins: cfg.WebhookOrigins, Now: s.now, Started: s.now(), Log: log, Checks: look.checks,
+		Backend: c, Form: rows.Form(), Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, WebhookOrigins: cfg.WebhookOrigins, Now: s.now, Started: s.now(), Log: log, Checks: look.checks,
 	})
 	if !loopback(apiLn.Addr()) {
 		if apiLn, err = s.secure(apiLn); err != nil {

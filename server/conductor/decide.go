@@ -170,6 +170,8 @@ type Decision struct {
 	DropSecrets []string
 	// InstanceGone says that the node's instance was taken away: its network attachments go in the same transaction.
 	InstanceGone bool
+	// DropAllocation is the allocation to delete in the same transaction: its instance is gone.
+	DropAllocation string
 }
 
 // Decide is the heart of the conductor: what happens next to a node. It is pure; the same snapshot, event and time

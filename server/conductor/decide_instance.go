@@ -190,6 +190,7 @@ func (d *decider) forgetInstance() {
 		d.n.Lessee, d.n.AutomaticLessee = "", false
 	}
 	d.DropSecrets = append(d.DropSecrets, "configdrive", SecretRescue)
+	d.DropAllocation, d.n.Allocation = d.n.Allocation, ""
 	d.InstanceGone = true
 }
 

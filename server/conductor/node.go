@@ -27,6 +27,7 @@ type Node struct {
 	InstanceInfo  map[string]any    `json:"instance_info"`
 	InstanceUUID  string            `json:"instance_uuid,omitempty"`
 	InstanceName  string            `json:"instance_name,omitempty"`
+	Allocation    string            `json:"allocation_uuid,omitempty"`
 	Chassis       string            `json:"chassis_uuid,omitempty"`
 	Parent        NodeID            `json:"parent_node,omitempty"` // the node that this one is a part of
 	RAID          map[string]any    `json:"raid_config,omitempty"` // what was built

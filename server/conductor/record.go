@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -11,7 +12,14 @@ type Kind string
 
 // The kinds.
 const (
-	KindPort Kind = "port"
+	KindPort       Kind = "port"
+	KindPortgroup  Kind = "portgroup"
+	KindAllocation Kind = "allocation"
+	KindTemplate   Kind = "deploy_template"
+	KindRunbook    Kind = "runbook"
+	KindChassis    Kind = "chassis"
+	KindConnector  Kind = "volume_connector"
+	KindTarget     Kind = "volume_target"
 )
 
 // Record is a thing of some kind that the store keeps: a pointer to Port, Portgroup, Allocation, ... Its fields have
@@ -51,7 +59,14 @@ var kinds = map[Kind]struct {
 	empty           func() Record
 	missing, exists fault.Reason
 }{
-	KindPort: {"Port", func() Record { return &Port{} }, fault.PortNotFound, fault.PortExists},
+	KindPort:       {"Port", func() Record { return &Port{} }, fault.PortNotFound, fault.PortExists},
+	KindPortgroup:  {"Portgroup", func() Record { return &Portgroup{} }, fault.PortgroupNotFound, fault.RecordExists},
+	KindAllocation: {"Allocation", func() Record { return &Allocation{} }, fault.AllocationNotFound, fault.RecordExists},
+	KindTemplate:   {"Deploy template", func() Record { return &Template{} }, fault.TemplateNotFound, fault.RecordExists},
+	KindRunbook:    {"Runbook", func() Record { return &Runbook{} }, fault.RunbookNotFound, fault.RecordExists},
+	KindChassis:    {"Chassis", func() Record { return &Chassis{} }, fault.ChassisNotFound, fault.RecordExists},
+	KindConnector:  {"Volume connector", func() Record { return &Connector{} }, fault.VolumeNotFound, fault.RecordExists},
+	KindTarget:     {"Volume target", func() Record { return &Target{} }, fault.VolumeNotFound, fault.RecordExists},
 }
 
 // Empty makes a record of the kind without content; nil for a kind that there is not.
@@ -69,10 +84,12 @@ func (k Kind) Missing(ident string) error {
 
 // Taken is the fault for what another record of the kind has already.
 func (k Kind) Taken(what string) error {
-	return fault.New(kinds[k].exists, "A %s with %s already exists.", lower(kinds[k].title), what)
+	title, article := kinds[k].title, "A"
+	if title[0] == 'A' {
+		article = "An"
+	}
+	return fault.New(kinds[k].exists, "%s %s with %s already exists.", article, strings.ToLower(title), what)
 }
-
-func lower(title string) string { return string(title[0]|0x20) + title[1:] }
 
 // RecordFilter selects records of a kind; zero fields select all. After is the UUID of the last record of the page
 // before.

@@ -26,9 +26,12 @@ type Tx interface {
 	NodeByName(name string) (Node, error)
 	NodeByAddress(mac string) (Node, error)
 	Nodes(f NodeFilter) ([]Node, error) // in order of creation
-	CreateNode(n *Node) error           // sets Version; node.exists when UUID, name or instance is taken
-	PutNode(n *Node) error              // compare-and-set on Version, then raises it (I11)
-	DeleteNode(id NodeID) error         // with all that belongs to it
+	// PreparedNodes is Nodes for who shows them: rows that were prepared by the rules called form when the node was
+	// written; a node without one comes as it is. What each gets is gone when it returns.
+	PreparedNodes(f NodeFilter, form string, each func(p PreparedNode) error) error
+	CreateNode(n *Node) error   // sets Version; node.exists when UUID, name or instance is taken
+	PutNode(n *Node) error      // compare-and-set on Version, then raises it (I11)
+	DeleteNode(id NodeID) error // with all that belongs to it
 
 	// Records beside nodes, by UUID or, where they have one, by name; a missing one is the kind's own fault, as is one
 	// that is taken. RecordOf and RecordsOf give them their type.
@@ -58,6 +61,8 @@ type Tx interface {
 	AddEffect(e *Effect) error  // sets ID
 	Effects() ([]Effect, error) // not done yet, oldest first
 	DoneEffect(id int64) error
+
+	Shards() ([]Shard, error) // the largest first
 
 	Defaults(scopes ...Scope) ([]Default, error) // of each scope in the order given, then by flow, step and key; without scopes all
 	PutDefault(d Default) error                  // insert or replace by all but Value; a node's go with the node
@@ -98,6 +103,13 @@ type NodeFilter struct {
 	Limit         int
 	SortKey       string // "" is order of creation; a column of Ironic's list
 	Descending    bool
+}
+
+// PreparedNode is a node of a list: Row, or where there is none, Node.
+type PreparedNode struct {
+	UUID []byte
+	Row  []byte
+	Node *Node
 }
 
 // Audit is one entry of the append-only record of grants, destruction, level changes, power acts and log-ins.

@@ -70,7 +70,8 @@ type Engine struct {
 	run      context.Context                    // nil until Run, and after it
 	ready    chan struct{}                      // closed when Run has gone on with what the store held
 	wg       sync.WaitGroup
-	looks    *looks // at idle nodes' power states
+	looks    *looks        // at idle nodes' power states
+	wishes   chan struct{} // one slot: there are allocations to settle
 
 	alive time.Time // the stamp in the store; Run's goroutine alone
 }
@@ -94,6 +95,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg: cfg, listening: cfg.Now(), standings: known, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
 		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, beats: map[conductor.NodeID]time.Time{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
+		wishes: make(chan struct{}, 1),
 	}
 	eng.looks = newLooks(eng)
 	for _, d := range cfg.Drivers {
@@ -265,6 +267,11 @@ func commit(tx conductor.Tx, d *conductor.Decision, now time.Time) error {
 	}
 	if err := tx.PutNode(&d.Node); err != nil {
 		return err
+	}
+	if d.DropAllocation != "" {
+		if err := tx.DeleteRecord(conductor.KindAllocation, d.DropAllocation); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
 	}
 	for _, h := range d.History {
 		h.UUID = NewID()

@@ -47,6 +47,11 @@ func (eng *Engine) Nodes(ctx context.Context, f conductor.NodeFilter) (out []con
 	return out, err
 }
 
+// PreparedNodes lists nodes for who shows them. begin is called again when the store has to be read again.
+func (eng *Engine) PreparedNodes(ctx context.Context, f conductor.NodeFilter, form string, begin func() (each func(p conductor.PreparedNode) error)) error {
+	return eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { return tx.PreparedNodes(f, form, begin()) })
+}
+
 // CreateNode stores a new node in enroll. secrets are driver_info values that are sealed; the node's DriverInfo
 // shows Masked in their place.
 func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error) {
@@ -59,6 +64,7 @@ func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n condu
 	n.UUID = conductor.NodeID(strings.ToLower(string(n.UUID)))
 	now := eng.cfg.Now()
 	n.State, n.StateSince, n.Created = state.Enroll, now, now
+	var stored conductor.Node
 	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		n, floor := n, uint64(0)
 		if err := eng.sound(&n); err != nil {
@@ -82,6 +88,7 @@ func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n condu
 		if err := tx.CreateNode(&n); err != nil {
 			return err
 		}
+		stored = n
 		if err := keepSecrets(tx, n.UUID, secrets); err != nil {
 			return err
 		}
@@ -98,7 +105,7 @@ func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n condu
 	eng.mu.Unlock()
 	eng.looks.add(n.UUID)
 	eng.notify(n.UUID)
-	return eng.Node(ctx, string(n.UUID))
+	return stored, nil
 }
 
 func keepSecrets(tx conductor.Tx, id conductor.NodeID, secrets map[string]string) error {

@@ -37,6 +37,18 @@ func putPort(_ *Engine, tx conductor.Tx, before, after conductor.Record) (err er
 	if err != nil {
 		return err
 	}
+	if p.Group != "" {
+		g, err := conductor.RecordOf[conductor.Portgroup](tx, p.Group)
+		if fault.Is(err, fault.NotFound) {
+			return fault.New(fault.RequestInvalid, "Portgroup %s could not be found on the port's node.", p.Group)
+		}
+		if err != nil {
+			return err
+		}
+		if err := inGroup(p, g); err != nil {
+			return err
+		}
+	}
 	if before == nil {
 		return nil
 	}

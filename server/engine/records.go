@@ -24,8 +24,14 @@ type rules struct {
 	changed func(eng *Engine, r conductor.Record)
 }
 
+// kinds is the table of the rules; a kind without a row has none.
 var kinds = map[conductor.Kind]rules{
-	conductor.KindPort: {put: putPort, remove: removePort},
+	conductor.KindPort:       {put: putPort, remove: removePort},
+	conductor.KindPortgroup:  {put: putPortgroup, remove: removePortgroup},
+	conductor.KindAllocation: {put: putAllocation, remove: removeAllocation, changed: allocationChanged},
+	conductor.KindChassis:    {remove: removeChassis},
+	conductor.KindConnector:  {put: putVolume, remove: removeVolume},
+	conductor.KindTarget:     {put: putVolume, remove: removeVolume},
 }
 
 // Record finds a record by UUID or name.

@@ -39,7 +39,14 @@ func related(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
 		n.Parent = parent.UUID
 	}
 	if n.Chassis != was.Chassis && n.Chassis != "" {
-		return fault.New(fault.RequestInvalid, "chassis_uuid: there is no chassis %s", n.Chassis)
+		if _, err := tx.Record(conductor.KindChassis, n.Chassis); fault.Is(err, fault.NotFound) {
+			return fault.New(fault.RequestInvalid, "Chassis %s could not be found.", n.Chassis)
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := released(tx, was, n); err != nil {
+		return err
 	}
 	if !reflect.DeepEqual(n.NetworkData, was.NetworkData) {
 		if err := netdata.Check(n.NetworkData); err != nil {

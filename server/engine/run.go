@@ -28,6 +28,7 @@ func (eng *Engine) Run(ctx context.Context) error {
 	if err == nil {
 		close(eng.ready)
 		eng.wg.Go(func() { eng.looks.run(run) })
+		eng.wg.Go(func() { eng.allocate(run) })
 		eng.watchDeadlines(run)
 	}
 	end()

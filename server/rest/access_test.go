@@ -24,6 +24,7 @@ import (
 type least struct {
 	system, owner, lessee access.Role
 	project               access.Role // of users of a project, where the path names no object with an owner
+	of                    string      // whose the object of the path is: "" its node's, "owner" its own owner's, "nobody" no project's
 }
 
 const (
@@ -109,6 +110,69 @@ var expected = map[string]least{
 	"POST /v1/heartbeat/{node}":    {system: open},
 	"POST /v1/continue_inspection": {system: open},
 
+	"GET /v1/portgroups":                       {system: observer, project: observer},
+	"GET /v1/portgroups/detail":                {system: observer, project: observer},
+	"POST /v1/portgroups":                      {system: operator, project: admin},
+	"GET /v1/portgroups/{record}":              {system: observer, owner: observer, lessee: observer},
+	"PATCH /v1/portgroups/{record}":            {system: operator, owner: admin},
+	"DELETE /v1/portgroups/{record}":           {system: operator, owner: admin},
+	"GET /v1/portgroups/{record}/ports":        {system: observer, owner: observer, lessee: observer},
+	"GET /v1/portgroups/{record}/ports/detail": {system: observer, owner: observer, lessee: observer},
+	"GET /v1/nodes/{node}/portgroups":          {system: observer, owner: observer, lessee: observer},
+	"GET /v1/nodes/{node}/portgroups/detail":   {system: observer, owner: observer, lessee: observer},
+
+	"GET /v1/allocations":                  {system: observer, project: observer},
+	"POST /v1/allocations":                 {system: operator, project: operator},
+	"GET /v1/allocations/{record}":         {system: observer, owner: observer, of: "owner"},
+	"PATCH /v1/allocations/{record}":       {system: operator, owner: operator, of: "owner"},
+	"DELETE /v1/allocations/{record}":      {system: operator, owner: operator, of: "owner"},
+	"GET /v1/nodes/{node}/allocation":      {system: observer, owner: observer},
+	"DELETE /v1/nodes/{node}/allocation":   {system: operator, owner: operator},
+	"GET /v1/deploy_templates":             {system: observer},
+	"GET /v1/deploy_templates/detail":      {system: observer},
+	"POST /v1/deploy_templates":            {system: admin},
+	"GET /v1/deploy_templates/{record}":    {system: observer, of: "nobody"},
+	"PATCH /v1/deploy_templates/{record}":  {system: admin, of: "nobody"},
+	"DELETE /v1/deploy_templates/{record}": {system: admin, of: "nobody"},
+	"GET /v1/runbooks":                     {system: observer, project: observer},
+	"GET /v1/runbooks/detail":              {system: observer, project: observer},
+	"POST /v1/runbooks":                    {system: admin, project: operator},
+	"GET /v1/runbooks/{record}":            {system: observer, owner: observer, of: "owner"},
+	"PATCH /v1/runbooks/{record}":          {system: admin, owner: operator, of: "owner"},
+	"DELETE /v1/runbooks/{record}":         {system: admin, owner: operator, of: "owner"},
+
+	"GET /v1/chassis":                       {system: observer},
+	"GET /v1/chassis/detail":                {system: observer},
+	"POST /v1/chassis":                      {system: admin},
+	"GET /v1/chassis/{record}":              {system: observer, of: "nobody"},
+	"PATCH /v1/chassis/{record}":            {system: admin, of: "nobody"},
+	"DELETE /v1/chassis/{record}":           {system: admin, of: "nobody"},
+	"GET /v1/chassis/{record}/nodes":        {system: observer, of: "nobody"},
+	"GET /v1/chassis/{record}/nodes/detail": {system: observer, of: "nobody"},
+
+	"GET /v1/volume":                                {system: observer, project: observer},
+	"GET /v1/volume/connectors":                     {system: observer, project: observer},
+	"GET /v1/volume/connectors/detail":              {system: observer, project: observer},
+	"POST /v1/volume/connectors":                    {system: operator, project: operator},
+	"GET /v1/volume/connectors/{record}":            {system: observer, owner: observer, lessee: observer},
+	"PATCH /v1/volume/connectors/{record}":          {system: operator, owner: operator},
+	"DELETE /v1/volume/connectors/{record}":         {system: operator, owner: operator},
+	"GET /v1/volume/targets":                        {system: observer, project: observer},
+	"GET /v1/volume/targets/detail":                 {system: observer, project: observer},
+	"POST /v1/volume/targets":                       {system: operator, project: operator},
+	"GET /v1/volume/targets/{record}":               {system: observer, owner: observer, lessee: observer},
+	"PATCH /v1/volume/targets/{record}":             {system: operator, owner: operator},
+	"DELETE /v1/volume/targets/{record}":            {system: operator, owner: operator},
+	"GET /v1/nodes/{node}/volume":                   {system: observer, owner: observer, lessee: observer},
+	"GET /v1/nodes/{node}/volume/connectors":        {system: observer, owner: observer, lessee: observer},
+	"GET /v1/nodes/{node}/volume/connectors/detail": {system: observer, owner: observer, lessee: observer},
+	"GET /v1/nodes/{node}/volume/targets":           {system: observer, owner: observer, lessee: observer},
+	"GET /v1/nodes/{node}/volume/targets/detail":    {system: observer, owner: observer, lessee: observer},
+
+	"GET /v1/nodes/{node}/children": {system: observer, owner: observer, lessee: observer},
+	"GET /v1/shards":                {system: observer},
+	"POST /v1/events":               {system: admin},
+
 	"GET /v1/drivers":                     {system: observer, project: observer},
 	"GET /v1/drivers/{driver}":            {system: observer, project: observer},
 	"GET /v1/drivers/{driver}/properties": {system: observer, project: observer},
@@ -177,9 +241,19 @@ func tenants(t *testing.T, g access.Grant) *server {
 			Boot: &conductor.Boot{Generation: 1, Salt: []byte("canary-salt"), AgentVersion: "canary-internal." + o.node}, Created: now, Updated: now, StateSince: now}
 		b.nodes = append(b.nodes, n)
 		b.hooks = append(b.hooks, conductor.Webhook{UUID: "hook-" + o.node, Project: o.owner, URL: "https://hooks.example/"})
-		b.beside = append(b.beside, &conductor.Port{Head: conductor.Head{UUID: o.port, Created: now}, Node: n.UUID, Address: "52:54:00:00:00:0" + string(rune('1'+i))})
+		b.nodes[i].Allocation = o.port
+		h := conductor.Head{UUID: o.port, Created: now}
+		b.beside = append(b.beside, &conductor.Port{Head: h, Node: n.UUID, Address: "52:54:00:00:00:0" + string(rune('1'+i))},
+			&conductor.Portgroup{Head: h, Node: n.UUID}, &conductor.Allocation{Head: h, Node: n.UUID, Owner: o.owner, State: conductor.AllocationOn},
+			&conductor.Runbook{Head: h, Owner: o.owner}, &conductor.Template{Head: h}, &conductor.Chassis{Head: h},
+			&conductor.Connector{Head: h, Node: n.UUID}, &conductor.Target{Head: h, Node: n.UUID})
 	}
-	s.handler = rest.New(rest.Config{Backend: b, Images: s.images, Auth: as{g}, Hostname: "lab", Started: now, Now: func() time.Time { return now },
+	rows, err := rest.NewPreparer(b.Drivers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.rows = rows
+	s.handler = rest.New(rest.Config{Backend: b, Form: rows.Form(), Images: s.images, Auth: as{g}, Hostname: "lab", Started: now, Now: func() time.Time { return now },
 		Log: slog.New(slog.NewTextHandler(log, nil))})
 	return s
 }
@@ -212,6 +286,10 @@ func TestI26_EveryRouteHasARule(t *testing.T) {
 	}
 }
 
+// hiding are the reasons that tell of an object with an owner that it is not there.
+var hiding = []fault.Reason{fault.NodeNotFound, fault.PortNotFound, fault.PortgroupNotFound, fault.AllocationNotFound, fault.TemplateNotFound, fault.RunbookNotFound,
+	fault.ChassisNotFound, fault.VolumeNotFound, fault.WebhookNotFound}
+
 // outcome is what an answer says of access.
 func outcome(a answer) access.Verdict {
 	var body api.ErrorBody
@@ -221,7 +299,7 @@ func outcome(a answer) access.Verdict {
 	switch {
 	case a.Code == 403 && body.Fault != nil && body.Fault.Reason == string(fault.RequestForbidden):
 		return access.Refused
-	case a.Code == 404 && body.Fault != nil && (body.Fault.Reason == string(fault.NodeNotFound) || body.Fault.Reason == string(fault.PortNotFound) || body.Fault.Reason == string(fault.WebhookNotFound)):
+	case a.Code == 404 && body.Fault != nil && slices.Contains(hiding, fault.Reason(body.Fault.Reason)):
 		return access.Hidden
 	}
 	return access.Granted
@@ -302,6 +380,8 @@ func wanted(w least, g access.Grant, standing access.Standing, objects bool) acc
 		return has(w.system)
 	case !objects:
 		return has(w.project)
+	case w.of == "nobody" || w.of == "owner" && standing != access.Owner:
+		return access.Hidden
 	case standing == access.Owner:
 		return has(w.owner)
 	case standing == access.Lessee:

@@ -23,13 +23,18 @@ func (c *call) json(status int, v any) error {
 	if err != nil {
 		return err
 	}
+	return c.raw(status, body)
+}
+
+// raw answers with a body that is JSON already.
+func (c *call) raw(status int, body []byte) error {
 	c.w.Header().Set("Content-Type", "application/json")
 	c.sent = true
 	if failpoint.On {
 		defer c.answering()()
 	}
 	c.w.WriteHeader(status)
-	_, err = c.w.Write(body)
+	_, err := c.w.Write(body)
 	return c.late(err)
 }
 

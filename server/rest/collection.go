@@ -92,7 +92,7 @@ func (c *call) setNode(f *conductor.RecordFilter, id string) error {
 
 // collections is everything that is served in this way.
 func collections() []*collection {
-	return []*collection{ports()}
+	return []*collection{ports(), portgroups(), allocations(), templates(), runbooks(), chassis(), connectors(), targets()}
 }
 
 // recordRoutes is their rows of the table in routes.go.
@@ -147,6 +147,9 @@ func (a *API) recordsOfNode() []route {
 		since api.Version
 	}{
 		{conductor.KindPort, "/ports", 1},
+		{conductor.KindPortgroup, "/portgroups", 24},
+		{conductor.KindConnector, "/volume/connectors", 32},
+		{conductor.KindTarget, "/volume/targets", 32},
 	} {
 		k := a.collection(l.kind)
 		of := func(detail bool) func(c *call) error {
@@ -357,6 +360,7 @@ func (c *call) deleteRecord(k *collection) error {
 type document map[string]any
 
 func (d document) text(name string) string           { s, _ := d[name].(string); return s }
+func (d document) number(name string) int            { n, _ := d[name].(int); return n }
 func (d document) flag(name string) bool             { b, _ := d[name].(bool); return b }
 func (d document) object(name string) map[string]any { m, _ := d[name].(map[string]any); return m }
 
@@ -378,6 +382,13 @@ func (d document) head(h *conductor.Head, name string) (bool, error) {
 
 // bodyNode is the node that a body names by UUID: not found it is a wrong request.
 func (c *call) bodyNode(id string) (conductor.NodeID, error) {
+	if c.grant.Project == "" && isUUID(id) { // whose it is does not matter, and whether it is there the conductor looks itself
+		var err error
+		if c.refers != "" {
+			err = c.mayOn(c.refers, conductor.Node{})
+		}
+		return conductor.NodeID(strings.ToLower(id)), err
+	}
 	n, err := c.findNode(id)
 	if fault.Is(err, fault.NotFound) {
 		return "", fault.New(fault.RequestInvalid, "Node %s could not be found.", id)

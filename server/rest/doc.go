@@ -23,6 +23,9 @@ import (
 type Backend interface {
 	Ramdisks
 	Records
+	PreparedNodes
+	NodeAllocation(ctx context.Context, ident string) (conductor.Allocation, error)
+	Shards(ctx context.Context) ([]conductor.Shard, error)
 	Node(ctx context.Context, ident string) (conductor.Node, error)
 	Nodes(ctx context.Context, f conductor.NodeFilter) ([]conductor.Node, error)
 	CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error)
@@ -74,6 +77,7 @@ type Config struct {
 	Images   Images // nil: no image store, its routes answer 404
 	Auth     Authenticator
 	Hostname string                                // shown as the conductor
+	Form     string                                // of the prepared rows in the store (Preparer.Form)
 	Public   string                                // base URL in links; "" takes scheme and host of each request
 	Now      func() time.Time                      // wall time
 	Started  time.Time                             // shown as the conductor's age

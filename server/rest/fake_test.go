@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -36,6 +37,9 @@ type backend struct {
 	logs      map[uint64]string
 	defaults  []conductor.Default
 	changed   chan struct{}
+	rows      *rest.Preparer            // nil: lists get nodes that are not prepared
+	cut       int                       // > 0: rows are cut to so many bytes
+	vanish    map[conductor.NodeID]bool // lists have them, and then they are gone
 	diagnosis api.Diagnosis
 	treated   []string
 	recorded  []conductor.Audit
@@ -103,7 +107,7 @@ func (b *backend) at(ident string) int {
 func (b *backend) Node(_ context.Context, ident string) (conductor.Node, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if i := b.at(ident); i >= 0 {
+	if i := b.at(ident); i >= 0 && !b.vanish[b.nodes[i].UUID] {
 		return b.nodes[i], nil
 	}
 	return conductor.Node{}, fault.New(fault.NodeNotFound, "Node %s could not be found.", ident)

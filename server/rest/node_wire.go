@@ -75,7 +75,7 @@ func (a *API) plain(n conductor.Node) api.Node {
 	out := api.Node{
 		UUID: string(n.UUID), Name: ptr(n.Name), Driver: n.Driver, DriverInfo: object(n.DriverInfo),
 		DriverInternalInfo: map[string]any{}, Properties: object(n.Properties), InstanceInfo: object(n.InstanceInfo),
-		InstanceUUID: ptr(n.InstanceUUID), InstanceName: ptr(n.InstanceName), ChassisUUID: ptr(n.Chassis), Extra: object(n.Extra),
+		InstanceUUID: ptr(n.InstanceUUID), InstanceName: ptr(n.InstanceName), ChassisUUID: ptr(n.Chassis), AllocationUUID: ptr(n.Allocation), Extra: object(n.Extra),
 		Description: ptr(n.Description), ResourceClass: ptr(n.ResourceClass), ConductorGroup: n.Group,
 		Owner: ptr(n.Owner), Lessee: ptr(n.Lessee), AutomatedClean: n.AutomatedClean,
 		Protected: n.Protected, ProtectedReason: ptr(n.ProtectedReason), Retired: n.Retired, RetiredReason: ptr(n.RetiredReason),
@@ -112,10 +112,8 @@ func (a *API) implementation(n conductor.Node, iface string) string {
 	if i := n.Interfaces[iface]; i != "" {
 		return i
 	}
-	if d := a.driver(n.Driver); d != nil {
-		if all := d.Interfaces()[iface]; len(all) > 0 {
-			return all[0]
-		}
+	if all := a.interfaces[n.Driver][iface]; len(all) > 0 {
+		return all[0]
 	}
 	return ""
 }

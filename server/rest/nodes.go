@@ -176,6 +176,11 @@ func (c *call) listNodes(detail bool) error {
 	if c.r.URL.Query().Has("changed_since") {
 		return c.listChanged(detail)
 	}
+	return c.listNodesIn(detail, nil)
+}
+
+// listNodesIn is the list of what is below something else, which narrows the filter; nil: of all nodes.
+func (c *call) listNodesIn(detail bool, narrow func(f *conductor.NodeFilter)) error {
 	known := pageArguments()
 	if detail { // it is in the path already
 		known = slices.DeleteFunc(known, func(s string) bool { return s == "detail" })
@@ -203,43 +208,33 @@ func (c *call) listNodes(detail bool) error {
 			return err
 		}
 	}
-	nodes, err := c.nodesOf(filter, q)
+	if narrow != nil {
+		narrow(&filter)
+	}
+	none, err := c.narrowed(&filter, q)
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Nodes []json.RawMessage `json:"nodes"`
-		Next  string            `json:"next,omitempty"`
-	}{Nodes: []json.RawMessage{}}
-	for _, n := range nodes {
-		text, err := c.encodeNode(n, p.sel)
-		if err != nil {
-			return err
-		}
-		answer.Nodes = append(answer.Nodes, text)
+	if none {
+		return c.json(http.StatusOK, map[string]any{"nodes": []any{}})
 	}
-	if len(nodes) > 0 {
-		answer.Next = c.next(p, len(nodes), string(nodes[len(nodes)-1].UUID))
-	}
-	return c.json(http.StatusOK, answer)
+	return c.sendNodes(filter, p)
 }
 
-// nodesOf is the nodes that a filter selects.
-func (c *call) nodesOf(f conductor.NodeFilter, q url.Values) ([]conductor.Node, error) {
+// narrowed does what a filter needs to be looked up for; none tells that nothing can be selected.
+func (c *call) narrowed(f *conductor.NodeFilter, q url.Values) (none bool, err error) {
 	if q.Has("conductor") && q.Get("conductor") != c.api.cfg.Hostname {
-		return nil, nil
+		return true, nil
 	}
 	if f.Parent != "" && !isUUID(string(f.Parent)) {
 		parent, err := c.findNode(string(f.Parent))
 		if fault.Is(err, fault.NotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
+			return true, nil
 		}
 		f.Parent = parent.UUID
+		return false, err
 	}
-	return c.api.cfg.Backend.Nodes(c.r.Context(), f)
+	return false, nil
 }
 
 func (c *call) encodeNode(n conductor.Node, sel selection) (json.RawMessage, error) {

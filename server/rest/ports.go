@@ -20,6 +20,7 @@ func ports() *collection {
 		show:  showPort, prepare: preparePort, assign: assignPort,
 		filters: []recordFilter{
 			ofNode("node"), ofNode("node_uuid"), byAddress,
+			{"portgroup", 24, func(c *call, f *conductor.RecordFilter, v string) error { return c.setGroup(f, v) }},
 			{"shard", 82, nodeIs("shard")},
 			{"description_contains", 97, func(_ *call, f *conductor.RecordFilter, v string) error {
 				f.Contains = map[string]string{"description": v}
@@ -27,7 +28,7 @@ func ports() *collection {
 			}},
 			{"conductor_groups", 99, nodeIs("conductor_group")},
 		},
-		exclusive: []string{"node", "node_uuid", "shard"},
+		exclusive: []string{"node", "node_uuid", "portgroup", "shard"},
 	}
 }
 

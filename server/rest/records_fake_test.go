@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // The records of the backend without a store: it selects by node, mark and plain fields, and sorts nothing.
@@ -47,7 +49,11 @@ func (b *backend) Records(_ context.Context, kind conductor.Kind, f conductor.Re
 	for _, r := range b.beside[from:] {
 		k, fields := r.Keys(), fieldsOf(r)
 		fits := k.Kind == kind && (f.Node == "" || k.Node == f.Node) && (f.Mark == "" || k.Mark == f.Mark)
-		if at := b.at(string(k.Node)); f.VisibleTo != "" && (at < 0 || b.nodes[at].Owner != f.VisibleTo && b.nodes[at].Lessee != f.VisibleTo) {
+		if f.Owned && f.VisibleTo != "" {
+			if fields["owner"] != f.VisibleTo && fields["public"] != true {
+				continue
+			}
+		} else if at := b.at(string(k.Node)); f.VisibleTo != "" && (at < 0 || b.nodes[at].Owner != f.VisibleTo && b.nodes[at].Lessee != f.VisibleTo) {
 			continue
 		}
 		for name, values := range f.Is {
@@ -71,6 +77,9 @@ func fieldsOf(r conductor.Record) map[string]any {
 func (b *backend) CreateRecord(_ context.Context, _ conductor.Caller, r conductor.Record) (conductor.Record, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if of := string(r.Keys().Node); of != "" && b.at(of) < 0 {
+		return nil, fault.New(fault.RequestInvalid, "Node %s could not be found.", of)
+	}
 	if r.Top().UUID == "" {
 		r.Top().UUID = fmt.Sprintf("00000000-0000-4000-9000-%012d", len(b.beside)+1)
 	}
@@ -111,3 +120,68 @@ func (b *backend) DeleteRecord(_ context.Context, _ conductor.Caller, kind condu
 	}
 	return err
 }
+
+func (b *backend) NodeAllocation(ctx context.Context, ident string) (conductor.Allocation, error) {
+	n, err := b.Node(ctx, ident)
+	if err != nil {
+		return conductor.Allocation{}, err
+	}
+	r, err := b.Record(ctx, conductor.KindAllocation, n.Allocation)
+	if err != nil {
+		return conductor.Allocation{}, err
+	}
+	return *r.(*conductor.Allocation), nil
+}
+
+func (b *backend) Shards(context.Context) ([]conductor.Shard, error) {
+	return []conductor.Shard{{Name: "s1", Count: 2}, {Count: 1}}, nil
+}
+
+// PreparedNodes begins twice, as a store does that was busy at first.
+func (b *backend) PreparedNodes(ctx context.Context, f conductor.NodeFilter, form string, begin func() func(conductor.PreparedNode) error) error {
+	nodes, err := b.Nodes(ctx, f)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		each := begin()
+		for _, n := range nodes {
+			p := conductor.PreparedNode{UUID: []byte(n.UUID), Node: &n}
+			if b.rows != nil && b.rows.Form() == form {
+				if p.Row, err = b.rows.Row(&n); err != nil {
+					return err
+				}
+				if p.Row != nil {
+					p.Node = nil
+				}
+				if b.cut > 0 {
+					p.Row = p.Row[:b.cut]
+				}
+			}
+			if err := each(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ready is a backend whose rows are in memory.
+type ready struct {
+	*backend
+	ids, rows [][]byte
+}
+
+func (r *ready) PreparedNodes(_ context.Context, _ conductor.NodeFilter, _ string, begin func() func(conductor.PreparedNode) error) error {
+	each := begin()
+	for i := range r.rows {
+		if err := each(conductor.PreparedNode{UUID: r.ids[i], Row: r.rows[i]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func clock() time.Time { return now }
+
+var quiet = slog.New(slog.DiscardHandler)

@@ -27,8 +27,13 @@ type server struct {
 
 func newServer(t *testing.T) *server {
 	b, i, log := newBackend(), &store{images: map[string]string{}}, &strings.Builder{}
+	rows, err := rest.NewPreparer(b.Drivers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.rows = rows
 	return &server{T: t, backend: b, images: i, log: log, handler: rest.New(rest.Config{
-		Backend: b, Images: i, Auth: rest.NoAuth{}, Hostname: "lab", Started: now, Now: func() time.Time { return now },
+		Backend: b, Form: rows.Form(), Images: i, Auth: rest.NoAuth{}, Hostname: "lab", Started: now, Now: func() time.Time { return now },
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 }

@@ -64,6 +64,7 @@ func (a *API) routes() []route {
 	rows = append(rows, manageRoutes()...)
 	rows = append(rows, partsRoutes()...)
 	rows = append(rows, vendorRoutes()...)
+	rows = append(rows, a.besideRoutes()...)
 	if a.cfg.Images != nil {
 		rows = append(rows,
 			route{method: get, path: "/v1/images", need: access.ImageRead, handle: (*call).images},

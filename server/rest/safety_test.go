@@ -164,7 +164,18 @@ func TestT16_WhatIsNotListedIsDenied(t *testing.T) {
 		"/v1/drivers/x/vendor_passthru": {"DELETE", "GET", "PATCH", "POST", "PUT"}, "/v1/conductors": {"GET"}, "/v1/conductors/x": {"GET"}, "/v1/images": {"GET"},
 		"/v1/images/x": {"DELETE", "GET", "PUT"},
 	}
-	unknown := []string{"/v1/nodes/n1/nosuch", "/v1/nodes/n1/states/nosuch", "/v1/portgroups", "/v1/volume", "/v1/chassis",
+	for _, k := range []string{"portgroups", "allocations", "deploy_templates", "runbooks", "chassis", "volume/connectors", "volume/targets"} {
+		served["/v1/"+k], served["/v1/"+k+"/x"] = []string{"GET", "POST"}, []string{"DELETE", "GET", "PATCH"}
+		if k != "allocations" {
+			served["/v1/"+k+"/detail"] = []string{"DELETE", "GET", "PATCH"}
+		}
+	}
+	for _, p := range []string{"portgroups", "portgroups/detail", "children", "volume", "volume/connectors", "volume/targets", "volume/targets/detail"} {
+		served["/v1/nodes/n1/"+p] = []string{"GET"}
+	}
+	served["/v1/nodes/n1/allocation"], served["/v1/volume"], served["/v1/shards"] = []string{"DELETE", "GET"}, []string{"GET"}, []string{"GET"}
+	served["/v1/portgroups/x/ports"], served["/v1/chassis/x/nodes"] = []string{"GET"}, []string{"GET"}
+	unknown := []string{"/v1/nodes/n1/nosuch", "/v1/nodes/n1/states/nosuch", "/v1/inspection_rules",
 		"/v1/nodes/n1/management/nosuch", "/debug/pprof", "/metrics", "/v1/agent/lookup", "/v1/nodes/n1/secrets"}
 	for _, p := range unknown {
 		served[p] = nil

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/gorilla/mux"
 
@@ -26,21 +27,24 @@ type API struct {
 	open   *mux.Router // of the routes that ask for no credentials: only asked whether it has one
 	told   told
 	cross  *http.CrossOriginProtection
-	hosts  []string // names of this server in links of drivers and conductors
-	sealed map[string]map[string]bool
-	node   *shape
-	beside []*collection
+	hosts  []string                   // names of this server in links of drivers and conductors
+	sealed map[string]map[string]bool // by driver: which keys of driver_info may be shown
+	// interfaces is what each driver supports, by driver and interface, the default first.
+	interfaces map[string]map[string][]string
+	form       string // of the prepared rows that may be shown
+	buffers    sync.Pool
+	node       *shape
+	beside     []*collection
 }
 
 // New makes the handler.
 func New(cfg Config) *API {
 	a := &API{
 		cfg: cfg, cross: http.NewCrossOriginProtection(), hosts: []string{cfg.Hostname},
-		sealed: map[string]map[string]bool{}, node: newShape(api.Node{}, api.NodeFields()), beside: collections(),
+		node: newShape(api.Node{}, api.NodeFields()), beside: collections(),
 	}
-	for _, d := range cfg.Backend.Drivers() {
-		a.sealed[d.Name()] = keySet(d)
-	}
+	a.learn(cfg.Backend.Drivers())
+	a.form = cfg.Form
 	a.router = mux.NewRouter()
 	a.router.NotFoundHandler = a.serve(route{need: access.Open, handle: func(*call) error {
 		return fault.New(fault.RequestPath, "There is nothing at this path.")
@@ -56,6 +60,14 @@ func New(cfg Config) *API {
 		}
 	}
 	return a
+}
+
+// learn keeps what the hardware types say of themselves.
+func (a *API) learn(drivers []conductor.Driver) {
+	a.sealed, a.interfaces = map[string]map[string]bool{}, map[string]map[string][]string{}
+	for _, d := range drivers {
+		a.sealed[d.Name()], a.interfaces[d.Name()] = keySet(d), d.Interfaces()
+	}
 }
 
 // route is a row of the table in routes.go.
@@ -82,6 +94,8 @@ type call struct {
 	pinned   map[string]string // path variables of objects that access was decided for, as their UUIDs
 	base     string            // scheme and host for links
 	sent     bool              // the status line is out
+	// backfill is the node that the body of a new allocation names.
+	backfill conductor.NodeID
 }
 
 type contextKey struct{}

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -84,21 +83,18 @@ func (s *shape) wanted(list string, v api.Version) (selection, error) {
 // encode writes the selected fields of an object.
 func (s *shape) encode(object any, sel selection) (json.RawMessage, error) {
 	v := reflect.ValueOf(object)
-	var b bytes.Buffer
-	b.WriteByte('{')
+	b := append(make([]byte, 0, 2048), '{')
 	for i, name := range sel.names {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		fmt.Fprintf(&b, "%q:", name)
-		value, err := json.Marshal(v.Field(s.at[name]).Interface())
-		if err != nil {
+		b = append(append(append(b, '"'), name...), `":`...)
+		var err error
+		if b, err = appendValue(b, v.Field(s.at[name]).Interface()); err != nil {
 			return nil, fmt.Errorf("encode field %s: %w", name, err)
 		}
-		b.Write(value)
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	return append(b, '}'), nil
 }
 
 // sortable checks a sort_key.
@@ -172,6 +168,18 @@ func checkField(f api.Field, v any) (any, error) {
 			return nil, wrong
 		}
 		return m, nil
+	case api.List:
+		l, ok := v.([]any)
+		if !ok {
+			return nil, wrong
+		}
+		return l, nil
+	case api.Integer:
+		n, ok := v.(float64)
+		if !ok || n != float64(int32(n)) {
+			return nil, wrong
+		}
+		return int(n), nil
 	}
 	return nil, fault.New(fault.RequestInvalid, "%s can't be set", f.Name)
 }

@@ -94,7 +94,11 @@ func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor
 		} else if err != nil {
 			return nil, err
 		}
-		and("("+key+", id)"+than+"(SELECT "+key+", id FROM records WHERE id = ?)", id)
+		if key == "id" { // as with nodes
+			and("id"+than+"?", id)
+		} else {
+			and("("+key+", id)"+than+"(SELECT "+key+", id FROM records WHERE id = ?)", id)
+		}
 	}
 	q := "SELECT body FROM records WHERE " + where + " ORDER BY " + key + dir + ", id" + dir
 	if f.Limit > 0 {

@@ -54,9 +54,9 @@ var sortable = func() map[string]string {
 	return m
 }()
 
-func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
+// nodeQuery adds to a query what a filter says; args are those of the query's beginning.
+func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter) (string, []any, error) {
 	var where []string
-	var args []any
 	and := func(cond string, a ...any) { where, args = append(where, cond), append(args, a...) }
 	for _, c := range []struct{ column, value string }{
 		{"provision_state", f.State}, {"driver", f.Driver}, {"resource_class", f.ResourceClass}, {"owner", f.Owner},
@@ -70,7 +70,7 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	if f.IDs != nil {
 		ids, err := encode("list of ids", f.IDs)
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		and("(uuid IN (SELECT value FROM json_each(?)) OR name IN (SELECT value FROM json_each(?)))", ids, ids)
 	}
@@ -104,7 +104,7 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	if f.Shards != nil {
 		list, err := json.Marshal(f.Shards) // one text for any number of them, so that the statement stays the same
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		and("shard IN (SELECT value FROM json_each(?))", string(list))
 	}
@@ -116,20 +116,23 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	if f.SortKey != "" && f.SortKey != "id" {
 		var ok bool
 		if key, ok = sortable[f.SortKey]; !ok {
-			return nil, fault.New(fault.RequestInvalid, "nodes can't be sorted by %q", f.SortKey).
+			return "", nil, fault.New(fault.RequestInvalid, "nodes can't be sorted by %q", f.SortKey).
 				WithHint("sort by one of %s", strings.Join(slices.Sorted(maps.Keys(sortable)), ", "))
 		}
 	}
 	if f.After != "" {
 		var id int64
 		if err := t.row("SELECT id FROM nodes WHERE uuid = ?", []any{text(string(f.After))}, &id); errors.Is(err, sql.ErrNoRows) {
-			return nil, noNode(string(f.After))
+			return "", nil, noNode(string(f.After))
 		} else if err != nil {
-			return nil, err
+			return "", nil, err
 		}
-		and("("+key+", id)"+than+"(SELECT "+key+", id FROM nodes WHERE id = ?)", id)
+		if key == "id" { // a bound on it alone is one that SQLite begins to read at
+			and("id"+than+"?", id)
+		} else {
+			and("("+key+", id)"+than+"(SELECT "+key+", id FROM nodes WHERE id = ?)", id)
+		}
 	}
-	q := "SELECT version, body FROM nodes"
 	if len(where) > 0 {
 		q += " WHERE " + strings.Join(where, " AND ")
 	}
@@ -138,8 +141,16 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 		q += " LIMIT ?"
 		args = append(args, f.Limit)
 	}
+	return q, args, nil
+}
+
+func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
+	q, args, err := t.nodeQuery("SELECT version, body FROM nodes", nil, f)
+	if err != nil {
+		return nil, err
+	}
 	var out []conductor.Node
-	err := t.rows(q, args, func(scan func(...any) error) error {
+	err = t.rows(q, args, func(scan func(...any) error) error {
 		var n conductor.Node
 		var body sql.RawBytes
 		if err := scan(&n.Version, &body); err != nil {
@@ -160,23 +171,27 @@ const visible = "(owner = ? OR lessee = ?)"
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // columns gives the values of a node's columns, in the order that both writers name them.
-func columns(n *conductor.Node) ([]any, error) {
+func (t *tx) columns(n *conductor.Node) ([]any, error) {
 	body, err := encode("node "+string(n.UUID), n)
+	if err != nil {
+		return nil, err
+	}
+	form, prepared, err := t.prepared(n)
 	return []any{
 		null(n.Name), text(string(n.State)), text(n.Driver), text(n.ResourceClass), text(n.Group), text(n.Owner),
 		null(n.InstanceUUID), text(n.Fault), text(n.Description), n.Maintenance, n.Retired,
-		text(n.InstanceName), text(n.Lessee), text(n.Shard), text(string(n.Parent)), text(n.Chassis), body,
+		text(n.InstanceName), text(n.Lessee), text(n.Shard), text(string(n.Parent)), text(n.Chassis), body, form, prepared,
 	}, err
 }
 
 func (t *tx) CreateNode(n *conductor.Node) error {
-	values, err := columns(n)
+	values, err := t.columns(n)
 	if err != nil {
 		return err
 	}
 	_, err = t.exec(`INSERT INTO nodes (uuid, version, name, provision_state, driver, resource_class, conductor_group, owner,
-		instance_uuid, fault, description, maintenance, retired, instance_name, lessee, shard, parent, chassis, body)
-		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		instance_uuid, fault, description, maintenance, retired, instance_name, lessee, shard, parent, chassis, body, form, prepared)
+		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		append([]any{text(string(n.UUID))}, values...)...)
 	if err != nil {
 		return taken(n, err)
@@ -186,13 +201,13 @@ func (t *tx) CreateNode(n *conductor.Node) error {
 }
 
 func (t *tx) PutNode(n *conductor.Node) error {
-	values, err := columns(n)
+	values, err := t.columns(n)
 	if err != nil {
 		return err
 	}
 	changed, err := t.exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
 		instance_uuid = ?, fault = ?, description = ?, maintenance = ?, retired = ?, instance_name = ?, lessee = ?, shard = ?, parent = ?,
-		chassis = ?, body = ?, version = version + 1
+		chassis = ?, body = ?, form = ?, prepared = ?, version = version + 1
 		WHERE uuid = ? AND version = ?`, append(values, text(string(n.UUID)), n.Version)...)
 	if err != nil {
 		return taken(n, err)
@@ -229,4 +244,16 @@ func (t *tx) DeleteNode(id conductor.NodeID) error {
 		err = noNode(string(id))
 	}
 	return err
+}
+
+// Shards counts the nodes of each shard.
+func (t *tx) Shards() ([]conductor.Shard, error) {
+	var out []conductor.Shard
+	err := t.rows("SELECT shard, count(*) FROM nodes GROUP BY shard ORDER BY count(*) DESC, shard", nil, func(scan func(...any) error) error {
+		var s conductor.Shard
+		err := scan(&s.Name, &s.Count)
+		out = append(out, s)
+		return err
+	})
+	return out, err
 }

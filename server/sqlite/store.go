@@ -63,11 +63,12 @@ type Store struct {
 	lost    chan struct{}
 	lose    sync.Once
 
-	waiting atomic.Int64 // callers of Update that wait for mu
-	mu      sync.Mutex   // guards what follows: who holds it has the write connection
-	writer  *session
-	batch   *batch
-	closed  bool
+	waiting  atomic.Int64 // callers of Update that wait for mu
+	mu       sync.Mutex   // guards what follows: who holds it has the write connection
+	writer   *session
+	batch    *batch
+	closed   bool
+	preparer *preparer
 }
 
 var _ conductor.Store = (*Store)(nil)

@@ -60,10 +60,11 @@ func (s *session) close() error {
 // tx is conductor.Tx: one member of a batch, or one View.
 type tx struct {
 	*session
-	sealer Sealer
-	writes bool
-	ended  bool
-	broken error // the first failure of the database itself: nothing of this may be committed, whatever fn returns
+	sealer   Sealer
+	preparer *preparer // nil in views, and where rows are not prepared
+	writes   bool
+	ended    bool
+	broken   error // the first failure of the database itself: nothing of this may be committed, whatever fn returns
 }
 
 // exec runs a write and tells how many rows it changed. A violated constraint comes back as it is, for the caller to

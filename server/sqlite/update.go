@@ -85,7 +85,7 @@ func (s *Store) savepoint(b *batch, fn func(*tx) error) error {
 		b.broken = err
 		return s.unavailable(err)
 	}
-	t := &tx{session: s.writer, sealer: s.cfg.Sealer, writes: true}
+	t := &tx{session: s.writer, sealer: s.cfg.Sealer, preparer: s.preparer, writes: true}
 	keep := false
 	defer func() {
 		t.ended = true

@@ -9,6 +9,7 @@ const (
 	UUID     Kind = "uuid"
 	Flag     Kind = "boolean"
 	Tristate Kind = "boolean or null"
+	Integer  Kind = "integer"
 	Map      Kind = "object"
 	List     Kind = "list"
 	Stamp    Kind = "time"
@@ -75,7 +76,7 @@ func NodeFields() []Field {
 		{Name: "inspection_started_at", Since: 6, Kind: Stamp, Sort: true, Doc: "start of the last inspection"},
 		{Name: "inspection_finished_at", Since: 6, Kind: Stamp, Sort: true, Doc: "end of the last inspection"},
 		{Name: "traits", Since: 37, Kind: List, Doc: "set below /traits"},
-		{Name: "allocation_uuid", Since: 52, Kind: UUID, Doc: "always null: there are no allocations"},
+		{Name: "allocation_uuid", Since: 52, Kind: UUID, Doc: "the allocation that has it"},
 		{Name: "conductor", Since: 49, Kind: Text, Doc: "the server's host name"},
 		{Name: "shard", Since: 82, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "for clients that split a fleet"},
 		{Name: "parent_node", Since: 83, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "the node that this one is a part of; name or UUID in, UUID out"},

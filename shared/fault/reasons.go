@@ -33,6 +33,17 @@ const (
 	NodeOutOfService   Reason = "node.out_of_service"
 	PortNotFound       Reason = "port.not_found"
 	PortExists         Reason = "port.exists"
+	PortgroupNotFound  Reason = "portgroup.not_found"
+	PortgroupNotEmpty  Reason = "portgroup.not_empty"
+	AllocationNotFound Reason = "allocation.not_found"
+	AllocationFailed   Reason = "allocation.failed"
+	TemplateNotFound   Reason = "deploy_template.not_found"
+	RunbookNotFound    Reason = "runbook.not_found"
+	ChassisNotFound    Reason = "chassis.not_found"
+	ChassisNotEmpty    Reason = "chassis.not_empty"
+	VolumeNotFound     Reason = "volume.not_found"
+	VolumeInUse        Reason = "volume.in_use"
+	RecordExists       Reason = "record.exists"
 	ImageNotFound      Reason = "image.not_found"
 	DriverUnknown      Reason = "driver.unknown"
 	DriverInfoMissing  Reason = "driver.info_missing"
@@ -157,6 +168,17 @@ var Reasons = []Row{
 	{NodeOutOfService, Conflict, "An operator said that the machine is out of service.", "when it works again: bessemer node abort NODE leads back to active"},
 	{PortNotFound, NotFound, "No port has this UUID or address.", "bessemer port list shows the ports"},
 	{PortExists, Conflict, "A port with this address exists.", "a network card belongs to one node; delete the other port first"},
+	{PortgroupNotFound, NotFound, "No port group has this UUID or name.", "GET /v1/portgroups lists them"},
+	{PortgroupNotEmpty, Invalid, "The port group has ports.", "delete its ports, or take portgroup_uuid away from them, first"},
+	{AllocationNotFound, NotFound, "No allocation has this UUID or name, or the node has none.", "GET /v1/allocations lists them"},
+	{AllocationFailed, Conflict, "No node fits what an allocation asks for.", "a node fits that is available, known to be on or off, not in maintenance, without instance, of the resource class and with all traits"},
+	{TemplateNotFound, NotFound, "No deploy template has this UUID or name.", "GET /v1/deploy_templates lists them"},
+	{RunbookNotFound, NotFound, "No runbook has this UUID or name.", "GET /v1/runbooks lists them"},
+	{ChassisNotFound, NotFound, "No chassis has this UUID.", "GET /v1/chassis lists them"},
+	{ChassisNotEmpty, Invalid, "Nodes are in the chassis.", "take chassis_uuid away from its nodes first"},
+	{VolumeNotFound, NotFound, "No volume connector or target has this UUID.", "GET /v1/volume/connectors and /v1/volume/targets list them"},
+	{VolumeInUse, Invalid, "A volume record changes only while its machine is off.", "power the node off first"},
+	{RecordExists, Conflict, "Something with this UUID, name or other unique field exists.", "choose another one, or change what exists"},
 	{ImageNotFound, NotFound, "No stored image has this name.", "bessemer image list shows the images"},
 	{DriverUnknown, Invalid, "The hardware type is not known here.", "give one of the hardware types that the server offers: GET /v1/drivers lists them"},
 	{DriverInfoMissing, Invalid, "driver_info lacks something that the hardware type needs.", "set it with bessemer node set NODE --driver-info KEY=VALUE"},

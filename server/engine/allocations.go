@@ -1,0 +1,322 @@
+package engine
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// An allocation is stored as allocating and answered at once; one goroutine finds its node. What was allocating when
+// the server stopped is gone on with when it starts.
+
+// putAllocation keeps the rules of allocations. One that names a node is for a node in use already: it is settled here.
+func putAllocation(eng *Engine, tx conductor.Tx, before, after conductor.Record) error {
+	a := after.(*conductor.Allocation)
+	if before != nil {
+		was := before.(*conductor.Allocation)
+		a.State, a.Node, a.LastError = was.State, was.Node, was.LastError
+		return nil
+	}
+	for i, ident := range a.Candidates {
+		n, err := find(tx, string(ident))
+		if fault.Is(err, fault.NotFound) {
+			return fault.New(fault.RequestInvalid, "Node %s could not be found.", ident)
+		}
+		if err != nil {
+			return err
+		}
+		a.Candidates[i] = n.UUID
+	}
+	a.State = conductor.Allocating
+	if a.Node == "" {
+		if a.Class == "" {
+			return fault.New(fault.RequestInvalid, "The resource_class field is mandatory when not backfilling")
+		}
+		return nil
+	}
+	n, err := itsNode(tx, a.Node)
+	if err != nil {
+		return err
+	}
+	var wrong []string
+	say := func(bad bool, text string) {
+		if bad {
+			wrong = append(wrong, text)
+		}
+	}
+	say(n.State != state.Active, `Node must be in the "active" state, but the current state is "`+string(n.State)+`"`)
+	say(a.Class != "" && n.ResourceClass != a.Class, "Resource class "+n.ResourceClass+" does not match the requested resource class "+a.Class)
+	say(!hasTraits(n, a.Traits), "List of traits "+strings.Join(n.Traits, ", ")+" does not match the requested traits "+strings.Join(a.Traits, ", "))
+	say(len(a.Candidates) > 0 && !slices.Contains(a.Candidates, n.UUID), "Candidate nodes must be empty or contain the target node")
+	if len(wrong) > 0 {
+		return fault.New(fault.AllocationFailed, "Failed to process allocation %s: Cannot backfill an allocation for node %s: %s.", a.UUID, n.UUID, strings.Join(wrong, "; ")).
+			WithHint("an allocation that names a node is for one that is active already").At(string(n.UUID), "")
+	}
+	if n.Allocation != "" || n.InstanceUUID != "" && n.InstanceUUID != a.UUID {
+		return fault.New(fault.NodeInUse, "Node %s is associated with instance %s.", n.UUID, n.InstanceUUID).
+			WithHint("give the allocation the instance's UUID, or none").At(string(n.UUID), "")
+	}
+	if a.Class == "" {
+		a.Class = n.ResourceClass
+	}
+	return eng.give(tx, &n, a)
+}
+
+// give writes into the node that the allocation has it.
+func (eng *Engine) give(tx conductor.Tx, n *conductor.Node, a *conductor.Allocation) error {
+	info := map[string]any{}
+	for k, v := range n.InstanceInfo {
+		info[k] = v
+	}
+	info["traits"] = append([]string{}, a.Traits...)
+	n.InstanceInfo, n.InstanceUUID, n.Allocation, n.Updated = info, a.UUID, a.UUID, eng.cfg.Now()
+	a.State, a.Node, a.LastError = conductor.AllocationOn, n.UUID, ""
+	if err := tx.PutNode(n); err != nil {
+		return err
+	}
+	return tx.AppendHistory(conductor.Entry{UUID: NewID(), Node: n.UUID, Time: n.Updated, Severity: "INFO", Type: "allocation",
+		Event: "reserved for allocation " + a.UUID, State: n.State})
+}
+
+// updatable are the states with a target in which a node's record may be changed all the same.
+var updatable = []state.State{state.DeployFail, state.Inspecting, state.InspectFail, state.InspectWait, state.CleanFail, state.Error,
+	state.Verifying, state.AdoptFail, state.RescueFail, state.UnrescueFail, state.ServiceHold, state.ServiceFail}
+
+// removeAllocation frees its node; not while an instance is on it or is being put there or taken away.
+func removeAllocation(eng *Engine, tx conductor.Tx, r conductor.Record) error {
+	a := r.(*conductor.Allocation)
+	if a.Node == "" {
+		return nil
+	}
+	n, err := tx.Node(a.Node)
+	if err != nil {
+		return err
+	}
+	if !n.Maintenance {
+		if n.Target != "" && !slices.Contains(updatable, n.State) {
+			return fault.New(fault.NodeInUse, "Cannot remove allocation %s for node %s, because the node is in state %s where updates are not allowed (and maintenance mode is off)",
+				a.UUID, n.UUID, n.State).At(string(n.UUID), "")
+		}
+		if n.State == state.Active {
+			return fault.New(fault.NodeInUse, "Cannot remove allocation %s for node %s, because the node is active (and maintenance mode is off)", a.UUID, n.UUID).
+				WithHint("undeploy the node, which removes its allocation too").At(string(n.UUID), "")
+		}
+	}
+	if n.Allocation != a.UUID {
+		return nil
+	}
+	n.Allocation, n.InstanceUUID, n.Updated = "", "", eng.cfg.Now()
+	return tx.PutNode(&n)
+}
+
+// allocationChanged tells the goroutine of new work, and whoever watches the node.
+func allocationChanged(eng *Engine, r conductor.Record) {
+	a := r.(*conductor.Allocation)
+	if a.State == conductor.Allocating {
+		eng.wakeAllocator()
+	}
+	if a.Node != "" {
+		eng.notify(a.Node)
+	}
+}
+
+func (eng *Engine) wakeAllocator() {
+	select {
+	case eng.wishes <- struct{}{}:
+	default: // it is awake, or will be
+	}
+}
+
+// allocate settles allocations until ctx ends, one after the other in order of creation.
+func (eng *Engine) allocate(ctx context.Context) {
+	for try := 0; ; {
+		err := eng.allocateAll(ctx)
+		if err == nil {
+			try = 0
+			select {
+			case <-eng.wishes:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		try++
+		eng.cfg.Log.Error("allocate nodes", "err", err)
+		if !pause(ctx, backoff(try)) {
+			return
+		}
+	}
+}
+
+func (eng *Engine) allocateAll(ctx context.Context) error {
+	for {
+		var open []conductor.Allocation
+		if err := eng.view(ctx, func(tx conductor.Tx) (err error) {
+			open, err = conductor.RecordsOf[conductor.Allocation](tx, conductor.RecordFilter{Is: map[string][]string{"state": {conductor.Allocating}}, Limit: 100})
+			return err
+		}); err != nil || len(open) == 0 {
+			return err
+		}
+		for _, a := range open {
+			if err := eng.allocateOne(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// allocateOne finds a node, or ends the allocation in error. Candidates are looked for outside the transaction, so that
+// a large fleet does not hold up who writes, and judged again inside.
+func (eng *Engine) allocateOne(ctx context.Context, wish conductor.Allocation) error {
+	candidates, why, err := eng.candidates(ctx, wish)
+	if err != nil {
+		return err
+	}
+	var done conductor.Allocation
+	err = eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		a, err := conductor.RecordOf[conductor.Allocation](tx, wish.UUID)
+		if fault.Is(err, fault.NotFound) {
+			return nil // deleted meanwhile
+		}
+		if err != nil || a.State != conductor.Allocating {
+			return err
+		}
+		why := why
+		if why == "" {
+			why = "all nodes were filtered out during reservation"
+		}
+		for _, id := range candidates {
+			n, err := tx.Node(id)
+			if fault.Is(err, fault.NotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if !fits(n, a) || !hasTraits(n, a.Traits) {
+				continue
+			}
+			if err := eng.give(tx, &n, &a); err != nil {
+				return err
+			}
+			why = ""
+			break
+		}
+		if why != "" {
+			a.State, a.LastError = conductor.AllocationError,
+				fault.New(fault.AllocationFailed, "Failed to process allocation %s: %s.", a.UUID, why).Report()
+		}
+		a.Updated = eng.cfg.Now()
+		done = a
+		if err := tx.PutRecord(&a); err != nil {
+			return err
+		}
+		return tx.AppendAudit(conductor.Audit{Time: a.Updated, Actor: "server", Node: a.Node, Act: "allocation." + a.State, Detail: map[string]any{"uuid": a.UUID}})
+	})
+	if err == nil && done.UUID != "" {
+		allocationChanged(eng, &done)
+	}
+	return err
+}
+
+// candidates are the nodes that fit, one of the allocation's own name first, else in no order; without any, why.
+func (eng *Engine) candidates(ctx context.Context, a conductor.Allocation) (ids []conductor.NodeID, why string, err error) {
+	const page = 500
+	no, any := false, false
+	f := conductor.NodeFilter{State: string(state.Available), ResourceClass: a.Class, Associated: &no, Maintenance: &no, Project: a.Owner, Limit: page}
+	var namesake conductor.NodeID
+	for {
+		var nodes []conductor.Node
+		if err := eng.view(ctx, func(tx conductor.Tx) (err error) { nodes, err = tx.Nodes(f); return err }); err != nil {
+			return nil, "", err
+		}
+		for _, n := range nodes {
+			if !fits(n, a) {
+				continue
+			}
+			any = true
+			switch {
+			case !hasTraits(n, a.Traits):
+			case a.Name != "" && n.Name == a.Name:
+				namesake = n.UUID
+			default:
+				ids = append(ids, n.UUID)
+			}
+		}
+		if len(nodes) < page {
+			break
+		}
+		f.After = nodes[len(nodes)-1].UUID
+	}
+	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	if namesake != "" {
+		ids = slices.Insert(ids, 0, namesake)
+	}
+	switch {
+	case len(ids) > 0:
+	case any:
+		why = "no suitable nodes have the requested traits " + strings.Join(a.Traits, ", ")
+	case len(a.Candidates) > 0:
+		why = "none of the requested nodes are available and match the resource class " + a.Class
+	default:
+		why = "no available nodes match the resource class " + a.Class
+	}
+	return ids, why, nil
+}
+
+// fits tells whether the allocation may have the node, traits apart. A node whose record is in doubt waits for its
+// operator (I15).
+func fits(n conductor.Node, a conductor.Allocation) bool {
+	return n.State == state.Available && n.InstanceUUID == "" && n.Allocation == "" && !n.Maintenance && !n.Retired && n.Unverified == nil &&
+		(n.Power == conductor.PowerOn || n.Power == conductor.PowerOff) && n.ResourceClass == a.Class &&
+		(a.Owner == "" || n.Owner == a.Owner || n.Lessee == a.Owner) &&
+		(len(a.Candidates) == 0 || slices.Contains(a.Candidates, n.UUID))
+}
+
+func hasTraits(n conductor.Node, traits []string) bool {
+	return !slices.ContainsFunc(traits, func(t string) bool { return !slices.Contains(n.Traits, t) })
+}
+
+// NodeAllocation is the allocation that has the node; allocation.not_found without one.
+func (eng *Engine) NodeAllocation(ctx context.Context, ident string) (a conductor.Allocation, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := find(tx, ident)
+		if err != nil {
+			return err
+		}
+		if n.Allocation == "" {
+			return fault.New(fault.AllocationNotFound, "Allocation for node %s was not found", ident).At(string(n.UUID), "")
+		}
+		a, err = conductor.RecordOf[conductor.Allocation](tx, n.Allocation)
+		return err
+	})
+	return a, err
+}
+
+// released keeps a node and its allocation together when an operator takes the instance away.
+func released(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
+	n.Allocation = was.Allocation
+	if n.Allocation == "" || n.InstanceUUID == was.InstanceUUID {
+		return nil
+	}
+	if !n.Maintenance {
+		return fault.New(fault.NodeInUse, "Node %s with an allocation can not have instance_uuid removed", n.UUID).
+			WithHint("delete the allocation instead, or set maintenance first").At(string(n.UUID), "")
+	}
+	n.Allocation = ""
+	return tx.DeleteRecord(conductor.KindAllocation, was.Allocation)
+}
+
+// Shards lists the parts of the fleet, the largest first.
+func (eng *Engine) Shards(ctx context.Context) (out []conductor.Shard, err error) {
+	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Shards(); return err })
+	return out, err
+}

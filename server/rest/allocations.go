@@ -1,0 +1,362 @@
+package rest
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// allocations is the collection of allocations.
+func allocations() *collection {
+	return &collection{
+		kind: conductor.KindAllocation, path: "allocations", since: 52, changes: 57, absent: true, full: true, owned: true,
+		listing: access.AllocationList, reading: access.AllocationRead, creating: access.AllocationCreate, changing: access.AllocationChange,
+		shape: newShape(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: prepareAllocation, assign: assignAllocation,
+		filters: []recordFilter{
+			{"node", 52, func(c *call, f *conductor.RecordFilter, v string) error {
+				if _, err := ident(v); err != nil {
+					return err
+				}
+				n, err := c.findNode(v)
+				if fault.Is(err, fault.NotFound) { // 400, as Ironic has it here
+					return fault.New(fault.RequestInvalid, "Node %s could not be found.", v)
+				}
+				f.Node = n.UUID
+				return err
+			}},
+			is("resource_class", 52), is("state", 52), is("owner", 60),
+		},
+	}
+}
+
+func showAllocation(c *call, r conductor.Record) any {
+	a := r.(*conductor.Allocation)
+	out := api.Allocation{
+		UUID: a.UUID, Name: ptr(a.Name), ResourceClass: ptr(a.Class), Traits: append([]string{}, a.Traits...), CandidateNodes: []string{},
+		Owner: ptr(a.Owner), NodeUUID: ptr(a.Node), State: a.State, LastError: ptr(a.LastError), Extra: object(a.Extra),
+		Links: api.LinkPair(c.base, "allocations/"+a.UUID),
+	}
+	for _, id := range a.Candidates {
+		out.CandidateNodes = append(out.CandidateNodes, string(id))
+	}
+	out.CreatedAt, out.UpdatedAt = stamps(&a.Head)
+	return out
+}
+
+// prepareAllocation takes node, which a create body may have though the object has none: an allocation for a node in
+// use. Its UUID is the instance's unless another is given.
+func prepareAllocation(c *call, doc map[string]any) error {
+	given := doc["node"]
+	delete(doc, "node")
+	if given == nil || given == "" {
+		return nil
+	}
+	if c.version < 58 {
+		return fault.New(fault.RequestInvalid, "Cannot set node when creating an allocation in this API version")
+	}
+	text, _ := given.(string)
+	if _, err := ident(text); err != nil {
+		return err
+	}
+	id, err := c.bodyNode(text)
+	if err != nil {
+		return err
+	}
+	n, err := c.api.cfg.Backend.Node(c.r.Context(), string(id))
+	if fault.Is(err, fault.NotFound) {
+		return fault.New(fault.RequestInvalid, "Node %s could not be found.", text)
+	}
+	if err != nil {
+		return err
+	}
+	c.backfill = n.UUID
+	if doc["uuid"] == nil && isUUID(n.InstanceUUID) {
+		doc["uuid"] = n.InstanceUUID
+	}
+	return nil
+}
+
+func assignAllocation(c *call, r conductor.Record, doc map[string]any, names []string) error {
+	a, d := r.(*conductor.Allocation), document(doc)
+	if a.State == "" { // it is new
+		a.Node = c.backfill
+		owner, err := c.ownerOf(d, names)
+		if err != nil {
+			return err
+		}
+		a.Owner = owner
+	}
+	for _, name := range names {
+		if known, err := d.head(&a.Head, name); err != nil {
+			return err
+		} else if known {
+			continue
+		}
+		switch name {
+		case "resource_class":
+			a.Class = d.text(name)
+		case "traits":
+			traits, err := d.texts(name)
+			if err != nil {
+				return err
+			}
+			for _, t := range traits {
+				if err := checkTrait(t); err != nil {
+					return err
+				}
+			}
+			a.Traits = traits
+		case "candidate_nodes":
+			nodes, err := d.texts(name)
+			if err != nil {
+				return err
+			}
+			a.Candidates = nil
+			for _, id := range nodes {
+				if _, err := ident(id); err != nil {
+					return err
+				}
+				if err := c.mayRefer(id); err != nil {
+					return err
+				}
+				a.Candidates = append(a.Candidates, conductor.NodeID(id))
+			}
+		case "extra":
+			a.Extra = d.object(name)
+		}
+	}
+	return nil
+}
+
+// ownerOf is whose something new is: a project's users make what is the project's.
+func (c *call) ownerOf(d document, names []string) (string, error) {
+	switch owner := d.text("owner"); {
+	case c.grant.Project == "":
+		return owner, nil
+	case slices.Contains(names, "owner") && owner != c.grant.Project:
+		return "", fault.New(fault.RequestForbidden, "the owner can only be the caller's own project, %s", c.grant.Project)
+	}
+	return c.grant.Project, nil
+}
+
+// texts is a list of strings.
+func (d document) texts(name string) ([]string, error) {
+	list, _ := d[name].([]any)
+	var out []string
+	for _, v := range list {
+		t, ok := v.(string)
+		if !ok {
+			return nil, fault.New(fault.RequestInvalid, "%s must be a list of strings", name)
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// nodeAllocation shows the allocation that has a node.
+func (c *call) nodeAllocation() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	k := c.api.collection(conductor.KindAllocation)
+	sel, err := c.fieldsAsked(k.shape)
+	if err != nil {
+		return err
+	}
+	a, err := c.api.cfg.Backend.NodeAllocation(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return c.sendRecord(k, http.StatusOK, &a, sel)
+}
+
+func (c *call) deleteNodeAllocation() error {
+	id, err := c.node()
+	if err != nil {
+		return err
+	}
+	a, err := c.api.cfg.Backend.NodeAllocation(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if err := c.api.cfg.Backend.DeleteRecord(c.r.Context(), c.who, conductor.KindAllocation, a.UUID); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+// templates is the collection of deploy templates.
+func templates() *collection {
+	return &collection{
+		kind: conductor.KindTemplate, path: "deploy_templates", since: 55, absent: true,
+		listing: access.TemplateRead, reading: access.TemplateRead, creating: access.TemplateChange, changing: access.TemplateChange, shape: newShape(api.Template{}, api.TemplateFields()),
+		show: func(c *call, r conductor.Record) any {
+			t := r.(*conductor.Template)
+			out := api.Template{UUID: t.UUID, Name: t.Name, Steps: []api.TemplateStep{}, Description: ptr(t.Description), Extra: object(t.Extra),
+				Links: api.LinkPair(c.base, "deploy_templates/"+t.UUID)}
+			for _, s := range t.Steps {
+				args, _ := maskDeep(object(s.Args)).(map[string]any)
+				out.Steps = append(out.Steps, api.TemplateStep{Interface: s.Interface, Step: s.Step, Args: args, Priority: s.Priority})
+			}
+			out.CreatedAt, out.UpdatedAt = stamps(&t.Head)
+			return out
+		},
+		assign: func(_ *call, r conductor.Record, doc map[string]any, names []string) (err error) {
+			t, d := r.(*conductor.Template), document(doc)
+			for _, name := range names {
+				switch name {
+				case "uuid":
+					t.UUID = d.text(name)
+				case "name":
+					if err := checkTrait(d.text(name)); err != nil {
+						return err
+					}
+					t.Name = d.text(name)
+				case "steps":
+					if t.Steps, err = d.steps("priority"); err != nil {
+						return err
+					}
+				case "description":
+					t.Description = d.text(name)
+				case "extra":
+					t.Extra = d.object(name)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// runbooks is the collection of runbooks.
+func runbooks() *collection {
+	return &collection{
+		kind: conductor.KindRunbook, path: "runbooks", since: 92, absent: true, owned: true,
+		listing: access.RunbookList, reading: access.RunbookRead, creating: access.RunbookCreate, changing: access.RunbookChange, shape: newShape(api.Runbook{}, api.RunbookFields()),
+		show: func(c *call, r conductor.Record) any {
+			b := r.(*conductor.Runbook)
+			out := api.Runbook{UUID: b.UUID, Name: b.Name, Steps: []api.RunbookStep{}, DisableRamdisk: b.NoRamdisk, Public: b.Public,
+				Owner: ptr(b.Owner), Extra: object(b.Extra), Links: api.LinkPair(c.base, "runbooks/"+b.UUID)}
+			for _, s := range b.Steps {
+				args, _ := maskDeep(object(s.Args)).(map[string]any)
+				out.Steps = append(out.Steps, api.RunbookStep{Interface: s.Interface, Step: s.Step, Args: args, Order: s.Order})
+			}
+			out.CreatedAt, out.UpdatedAt = stamps(&b.Head)
+			return out
+		},
+		assign: func(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
+			b, d := r.(*conductor.Runbook), document(doc)
+			if c.grant.Project != "" { // of one project it stays
+				if slices.Contains(names, "public") && d.flag("public") {
+					return fault.New(fault.RequestForbidden, "Cannot make a runbook public as a user of a project")
+				}
+				if doc["owner"], err = c.ownerOf(d, names); err != nil {
+					return err
+				}
+				names = append(slices.Clone(names), "owner")
+			}
+			if slices.Contains(names, "public") && d.flag("public") {
+				if slices.Contains(names, "owner") && d.text("owner") != "" {
+					return fault.New(fault.RequestInvalid, "There cannot be an owner for a public runbook")
+				}
+				b.Owner = ""
+			}
+			for _, name := range names {
+				switch name {
+				case "uuid":
+					b.UUID = d.text(name)
+				case "name":
+					if err := checkTrait(d.text(name)); err != nil {
+						return err
+					}
+					b.Name = d.text(name)
+				case "steps":
+					if b.Steps, err = d.steps("order"); err != nil {
+						return err
+					}
+				case "disable_ramdisk":
+					b.NoRamdisk = d.flag(name)
+				case "public":
+					b.Public = d.flag(name)
+				case "owner":
+					if b.Owner = d.text(name); b.Owner != "" && b.Public && !slices.Contains(names, "public") {
+						return fault.New(fault.RequestInvalid, "There cannot be an owner for a public runbook")
+					}
+				case "extra":
+					b.Extra = d.object(name)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// steps reads a list of steps; rank is the key that orders them. Nothing secret may be in it: it is not sealed, and
+// every answer shows it.
+func (d document) steps(rank string) ([]conductor.RequestedStep, error) {
+	list, _ := d["steps"].([]any)
+	if len(list) == 0 {
+		return nil, fault.New(fault.RequestInvalid, "steps must be a list of at least one step")
+	}
+	var out []conductor.RequestedStep
+	seen := map[string]bool{}
+	for i, x := range list {
+		m, ok := x.(map[string]any)
+		if !ok {
+			return nil, fault.New(fault.RequestInvalid, "steps: entry %d is no object", i+1)
+		}
+		known := []string{"interface", "step", "args", rank}
+		if unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(k string) bool { return slices.Contains(known, k) }); len(unknown) > 0 {
+			return nil, fault.New(fault.RequestInvalid, "steps: entry %d has %s; known are %s", i+1, strings.Join(unknown, ", "), strings.Join(known, ", "))
+		}
+		s := conductor.RequestedStep{}
+		s.Interface, _ = m["interface"].(string)
+		s.Step, _ = m["step"].(string)
+		if !slices.Contains(stepInterfaces, s.Interface) || s.Step == "" {
+			return nil, fault.New(fault.RequestInvalid, "steps: entry %d needs a step and one of the interfaces %s", i+1, strings.Join(stepInterfaces, ", "))
+		}
+		args, given := m["args"]
+		if s.Args, ok = args.(map[string]any); !ok && (given || rank == "priority") {
+			return nil, fault.New(fault.RequestInvalid, "steps: args of entry %d must be an object", i+1)
+		}
+		if hasSecret(s.Args) {
+			return nil, fault.New(fault.RequestInvalid, "steps: args of entry %d would hold a secret, and this server keeps none there", i+1)
+		}
+		n, ok := wholeNumber(m[rank])
+		if !ok {
+			return nil, fault.New(fault.RequestInvalid, "steps: %s of entry %d must be a whole number from 0 on", rank, i+1)
+		}
+		if rank == "priority" {
+			s.Priority = n
+		} else {
+			s.Order = n
+		}
+		id := s.Interface + "." + s.Step
+		if seen[id] {
+			return nil, fault.New(fault.RequestInvalid, "Duplicate deploy steps. A template cannot have multiple deploy steps with the same interface and step. Duplicates: interface: %s, step: %s",
+				s.Interface, s.Step)
+		}
+		seen[id] = true
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// wholeNumber is a number from 0 on, also as digits.
+func wholeNumber(v any) (int, bool) {
+	switch t := v.(type) {
+	case float64:
+		return int(t), t >= 0 && t == float64(int32(t))
+	case string:
+		n, err := strconv.ParseUint(t, 10, 31)
+		return int(n), err == nil
+	}
+	return 0, false
+}

@@ -1,0 +1,330 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+// Lists of nodes are put together from prepared rows: the values of all fields as JSON, secrets masked, which the store
+// keeps beside each node and writes with it. A list takes the values that it shows and copies them. What depends on the
+// request (links, names of states in old versions, the server's host name) is filled in; steps in progress are looked up.
+
+// PreparedNodes is the part of the backend that lists of nodes read. begin is called when the reading begins, also when
+// it begins anew, and gives what each node goes to.
+type PreparedNodes interface {
+	PreparedNodes(ctx context.Context, f conductor.NodeFilter, form string, begin func() (each func(p conductor.PreparedNode) error)) error
+}
+
+// Preparer makes the rows. Two programs whose Form is equal make equal rows of equal nodes.
+type Preparer struct {
+	api  *API
+	form string
+}
+
+// driversOnly is a backend that knows the hardware types, which is all that showing a node needs.
+type driversOnly struct {
+	Backend
+	drivers []conductor.Driver
+}
+
+func (d driversOnly) Drivers() []conductor.Driver { return d.drivers }
+
+// preparedFormat grows with every change of a row's layout, or of what may be in it.
+const preparedFormat = 1
+
+// NewPreparer makes the preparer for these hardware types. What they say is secret is a part of the form: with other
+// ones, old rows are not shown.
+func NewPreparer(drivers []conductor.Driver) (*Preparer, error) {
+	a := &API{cfg: Config{Backend: driversOnly{drivers: drivers}}, node: newShape(api.Node{}, api.NodeFields())}
+	a.learn(drivers)
+	rules, err := json.Marshal([]any{preparedFormat, api.NodeFields(), a.sealed, a.interfaces, secretWords, commonInfo})
+	if err != nil {
+		return nil, err
+	}
+	p := &Preparer{api: a}
+	// A sample too, as what is shown is code.
+	sample := conductor.Node{UUID: "u", Name: "n", State: state.Active, Driver: "redfish",
+		DriverInfo:   map[string]any{"x": "y", "password": 1, "deploy_kernel": "https://u:p@h/", "m": map[string]any{"token": "t"}},
+		InstanceInfo: map[string]any{"configdrive": "c", "image_url": "i", "l": []any{map[string]any{"secret": "s"}}}}
+	row, err := p.Row(&sample)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(append(rules, row...))
+	p.form = hex.EncodeToString(sum[:8])
+	return p, nil
+}
+
+// Form names the rules that rows are made by.
+func (p *Preparer) Form() string { return p.form }
+
+// The parts of a row that are not a field's value as it is shown.
+var (
+	linkFields = map[string]string{"links": "", "ports": "/ports", "states": "/states", "portgroups": "/portgroups", "volume": "/volume"}
+	stepFields = []string{"clean_step", "deploy_step", "service_step"}
+)
+
+const inFlow byte = 1 // the node is in a flow: it may have a step in progress
+
+// Row is a node's prepared row: a byte of marks, then for each field of the table the length of its value and the value.
+// None is made of a node whose ramdisk is told of from memory (ramdiskInfo).
+func (p *Preparer) Row(n *conductor.Node) ([]byte, error) {
+	if n.Ramdisk != nil {
+		return nil, nil
+	}
+	c := &call{api: p.api, version: api.MaxVersion}
+	shown := reflect.ValueOf(c.show(*n))
+	row := make([]byte, 1, 2048)
+	if _, ok := state.FlowOf(n.State); ok {
+		row[0] = inFlow
+	}
+	var value []byte
+	var err error
+	for _, f := range p.api.node.fields {
+		value = value[:0]
+		_, link := linkFields[f.Name]
+		switch {
+		case link || f.Name == "conductor" || slices.Contains(stepFields, f.Name):
+		case f.Name == "reservation":
+			if conductor.Busy(*n) {
+				value = append(value, '1')
+			}
+		default:
+			if value, err = appendValue(value, shown.Field(p.api.node.at[f.Name]).Interface()); err != nil {
+				return nil, fmt.Errorf("prepare field %s: %w", f.Name, err)
+			}
+		}
+		row = binary.AppendUvarint(row, uint64(len(value)))
+		row = append(row, value...)
+	}
+	return row, nil
+}
+
+// appendValue is json.Marshal with a short way for what most fields hold.
+func appendValue(b []byte, v any) ([]byte, error) {
+	switch t := v.(type) {
+	case *string:
+		if t == nil {
+			return append(b, "null"...), nil
+		}
+		return appendText(b, *t)
+	case string:
+		return appendText(b, t)
+	case bool:
+		if t {
+			return append(b, "true"...), nil
+		}
+		return append(b, "false"...), nil
+	case map[string]any:
+		if len(t) == 0 && t != nil {
+			return append(b, "{}"...), nil
+		}
+	case api.Time:
+		if t.IsZero() {
+			return append(b, "null"...), nil
+		}
+	}
+	text, err := json.Marshal(v)
+	return append(b, text...), err
+}
+
+func appendText(b []byte, s string) ([]byte, error) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, err := json.Marshal(s)
+			return append(b, text...), err
+		}
+	}
+	return append(append(append(b, '"'), s...), '"'), nil
+}
+
+// piece is what a list writes for a field: the key, then the row's value or what make gives for it.
+type piece struct {
+	skip bool
+	key  []byte
+	make func(b, uuid, value []byte) []byte
+	step bool // a step in progress; "{}" outside a flow
+}
+
+// pieces is one for each field of the table.
+func (c *call) pieces(sel selection) []piece {
+	base, err := json.Marshal(c.base)
+	if err != nil {
+		base = []byte(`""`) // a string: can't happen
+	}
+	base = base[1 : len(base)-1]
+	host, _ := appendText(nil, c.api.cfg.Hostname)
+	out := make([]piece, len(c.api.node.fields))
+	wanted := map[string]bool{}
+	for _, name := range sel.names {
+		wanted[name] = true
+	}
+	for i, f := range c.api.node.fields {
+		p := piece{skip: !wanted[f.Name], key: []byte(`,"` + f.Name + `":`)}
+		if below, ok := linkFields[f.Name]; ok {
+			p.make = func(b, uuid, _ []byte) []byte {
+				for _, l := range [][2]string{{`[{"href":"`, "/v1/nodes/"}, {`},{"href":"`, "/nodes/"}} {
+					b = append(append(append(append(append(append(b, l[0]...), base...), l[1]...), uuid...), below...), `","rel":"`...)
+					if l[1] == "/nodes/" {
+						b = append(b, `bookmark"}]`...)
+					} else {
+						b = append(b, `self"`...)
+					}
+				}
+				return b
+			}
+		}
+		switch f.Name {
+		case "conductor":
+			p.make = func(b, _, _ []byte) []byte { return append(b, host...) }
+		case "reservation":
+			p.make = func(b, _, value []byte) []byte {
+				if len(value) == 0 {
+					return append(b, "null"...)
+				}
+				return append(b, host...)
+			}
+		case "provision_state", "target_provision_state":
+			if c.version < 39 {
+				p.make = func(b, _, value []byte) []byte {
+					if value[0] != '"' {
+						return append(b, value...) // null
+					}
+					b, _ = appendValue(b, stateName(state.State(bytes.Trim(value, `"`)), c.version))
+					return b
+				}
+			}
+		}
+		if p.step = slices.Contains(stepFields, f.Name); p.step {
+			p.make = func(b, _, _ []byte) []byte { return append(b, "{}"...) }
+		}
+		out[i] = p
+	}
+	return out
+}
+
+// appendRow writes an object from a prepared row.
+func appendRow(b []byte, pieces []piece, uuid, row []byte) ([]byte, error) {
+	from := len(b)
+	row = row[1:]
+	for i := range pieces {
+		n, used := binary.Uvarint(row)
+		if used <= 0 || n > uint64(len(row)-used) {
+			return nil, fault.New(fault.InternalError, "the prepared row of node %s is damaged", uuid)
+		}
+		value := row[used : used+int(n)]
+		row = row[used+int(n):]
+		p := &pieces[i]
+		if p.skip {
+			continue
+		}
+		b = append(b, p.key...)
+		if p.make != nil {
+			b = p.make(b, uuid, value)
+		} else {
+			b = append(b, value...)
+		}
+	}
+	if len(b) == from {
+		return append(b, "{}"...), nil
+	}
+	b[from] = '{' // in place of the first comma
+	return append(b, '}'), nil
+}
+
+// sendNodes answers with the page of nodes that the filter selects.
+func (c *call) sendNodes(filter conductor.NodeFilter, p page) error {
+	pieces, form := c.pieces(p.sel), c.api.form
+	if c.grant.Project != "" {
+		form = "" // what is shown of a node depends on whose it is
+	}
+	steps := slices.ContainsFunc(pieces, func(p piece) bool { return p.step && !p.skip })
+	// What takes a look elsewhere waits until the store is left: its place in the page is kept.
+	type later struct {
+		at   int
+		uuid string
+		node *conductor.Node
+	}
+	var (
+		open  []later
+		count int
+		last  string
+		body  []byte
+	)
+	if b, ok := c.api.buffers.Get().(*[]byte); ok { // pages are megabytes: growing each anew costs more than filling it
+		body = *b
+	}
+	defer func() { c.api.buffers.Put(&body) }()
+	err := c.api.cfg.Backend.PreparedNodes(c.r.Context(), filter, form, func() func(conductor.PreparedNode) error {
+		open, count, last, body = nil, 0, "", append(body[:0], `{"nodes":[`...)
+		return func(n conductor.PreparedNode) (err error) {
+			if count++; count == p.limit {
+				last = string(n.UUID)
+			}
+			if count > 1 {
+				body = append(body, ',')
+			}
+			if n.Node != nil || steps && n.Row[0]&inFlow != 0 {
+				open = append(open, later{len(body), string(n.UUID), n.Node})
+				return nil
+			}
+			body, err = appendRow(body, pieces, n.UUID, n.Row)
+			return err
+		}
+	})
+	if err != nil {
+		return err
+	}
+	page := body
+	if len(open) > 0 {
+		whole, from := make([]byte, 0, len(body)+len(open)*4096), 0
+		for _, o := range open {
+			whole = append(whole, body[from:o.at]...)
+			from = o.at
+			n := o.node
+			if n == nil {
+				now, err := c.api.cfg.Backend.Node(c.r.Context(), o.uuid)
+				if fault.Is(err, fault.NotFound) { // deleted this moment: no object, and no comma
+					if from < len(body) && body[from] == ',' {
+						from++
+					} else {
+						whole = bytes.TrimSuffix(whole, []byte(","))
+					}
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				n = &now
+			}
+			text, err := c.encodeNode(*n, p.sel)
+			if err != nil {
+				return err
+			}
+			whole = append(whole, text...)
+		}
+		page = append(whole, body[from:]...)
+	}
+	page = append(page, ']')
+	if next := c.next(p, count, last); next != "" {
+		text, err := json.Marshal(next)
+		if err != nil {
+			return err
+		}
+		page = append(append(page, `,"next":`...), text...)
+	}
+	return c.raw(http.StatusOK, append(page, '}'))
+}

@@ -1,0 +1,138 @@
+package sqlite
+
+import (
+	"errors"
+	"strconv"
+	"testing"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
+)
+
+// told makes rows that say which node they are of, and how it stands.
+func told(n *conductor.Node) ([]byte, error) {
+	return []byte(string(n.UUID) + " " + n.Owner), nil
+}
+
+func listed(t testing.TB, s *Store, form string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := s.View(t.Context(), func(tx conductor.Tx) error {
+		return tx.PreparedNodes(conductor.NodeFilter{}, form, func(p conductor.PreparedNode) error {
+			out[string(p.UUID)] = string(p.Row)
+			if p.Node != nil {
+				out[string(p.UUID)] = "node " + p.Node.Owner
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A row is as new as its node whatever wrote it, is not left behind by what was undone, and one of other rules is not
+// given out.
+func TestPreparedRowsAreAsNewAsTheirNodes(t *testing.T) {
+	cfg := config(t, t.TempDir())
+	s := open(t, cfg)
+	id := string(storetest.ID(1))
+	own := func(owner string) func(tx conductor.Tx) error {
+		return func(tx conductor.Tx) error {
+			n, err := tx.Node(storetest.ID(1))
+			if err != nil {
+				return err
+			}
+			n.Owner = owner
+			return tx.PutNode(&n)
+		}
+	}
+	update := func(fn func(tx conductor.Tx) error) {
+		t.Helper()
+		if err := s.Update(t.Context(), fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(when, form, want string) {
+		t.Helper()
+		if got := listed(t, s, form)[id]; got != want {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+	}
+	update(create(storetest.Node(1)))
+	update(own("a"))
+	expect("before rows are prepared", "f1", "node a")
+	if err := s.Prepare(t.Context(), "f1", told); err != nil {
+		t.Fatal(err)
+	}
+	expect("an old row is prepared", "f1", id+" a")
+	update(own("b"))
+	expect("after a change", "f1", id+" b")
+	expect("by other rules", "f2", "node b")
+	undone := errors.New("undone")
+	if err := s.Update(t.Context(), func(tx conductor.Tx) error { return errors.Join(own("c")(tx), undone) }); !errors.Is(err, undone) {
+		t.Fatal(err)
+	}
+	expect("after what was undone", "f1", id+" b")
+	update(func(tx conductor.Tx) error { return tx.DeleteNode(storetest.ID(1)) })
+	update(create(storetest.Node(1)))
+	update(own("d"))
+	expect("made again", "f1", id+" d")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, cfg)
+	if err := s.Prepare(t.Context(), "f2", told); err != nil {
+		t.Fatal(err)
+	}
+	expect("a program with other rules", "f2", id+" d")
+	expect("the one before", "f1", "node d")
+}
+
+// More rows than one transaction takes are prepared at a start.
+func TestManyRowsArePreparedAtAStart(t *testing.T) {
+	s := open(t, config(t, t.TempDir()))
+	err := s.Update(t.Context(), func(tx conductor.Tx) error {
+		for n := range 450 {
+			if err := tx.CreateNode(storetest.Node(n + 1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	if err := s.Prepare(t.Context(), "f", func(n *conductor.Node) ([]byte, error) { calls++; return []byte(strconv.Itoa(calls)), nil }); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, row := range listed(t, s, "f") {
+		seen[row] = true
+	}
+	if len(seen) != 450 || calls != 450 {
+		t.Errorf("%d rows were prepared in %d calls, expected 450", len(seen), calls)
+	}
+	broken := errors.New("can't be shown")
+	if err := s.Prepare(t.Context(), "g", func(*conductor.Node) ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func BenchmarkPreparedList10k(b *testing.B) {
+	s := filled(b)
+	if err := s.Prepare(b.Context(), "f", func(n *conductor.Node) ([]byte, error) { return make([]byte, 1500), nil }); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		n := 0
+		err := s.View(b.Context(), func(tx conductor.Tx) error {
+			return tx.PreparedNodes(conductor.NodeFilter{}, "f", func(p conductor.PreparedNode) error { n += len(p.Row); return nil })
+		})
+		if err != nil || n != 15_000_000 {
+			b.Fatal(n, err)
+		}
+	}
+}
