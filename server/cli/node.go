@@ -6,14 +6,12 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bessemer-metal/bessemer/server/client"
-	"github.com/bessemer-metal/bessemer/server/selection"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -126,102 +124,6 @@ func (c *command) nodeCreate() *cobra.Command {
 }
 
 func nameOf(n api.Node) string { return or(text(n.Name), n.UUID) }
-
-func (c *command) nodeList() *cobra.Command {
-	filters := map[string]*string{}
-	cmd := one("list", 0)
-	cmd.Aliases = []string{"ls"}
-	cmd.Short = "List the machines"
-	cmd.Example = "  bessemer node list --provision-state \"clean failed\"\n  bessemer node list --where 'properties.memory_mb>=65536,traits=CUSTOM_GPU'\n  bessemer node list --fields name,resource_class,owner\n  bessemer node list -o json"
-	var v view
-	v.add(cmd)
-	where := cmd.Flags().String("where", "", "only the nodes that match EXPRESSION; bessemer selectors explains it")
-	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
-		q := url.Values{}
-		for name, v := range filters {
-			if *v != "" {
-				q.Set(name, *v)
-			}
-		}
-		if v.long || len(v.fields) > 0 || *where != "" {
-			return c.listObjects(ctx, a, q, v, *where)
-		}
-		nodes, err := a.Nodes(ctx, q)
-		if err != nil {
-			return err
-		}
-		return c.emit(nodes, func(w io.Writer) {
-			if len(nodes) == 0 {
-				fmt.Fprintln(w, "no nodes; bessemer node create or bessemer register FILE enrols some")
-				return
-			}
-			row(w, "NAME", "UUID", "POWER", "STATE", "SINCE", "NOTE")
-			for _, n := range nodes {
-				row(w, dash(text(n.Name)), n.UUID, dash(strings.TrimPrefix(text(n.PowerState), "power ")), text(n.ProvisionState),
-					dash(c.ago(n.ProvisionUpdatedAt)), note(n))
-			}
-		})
-	})
-	for _, f := range []struct{ name, doc string }{
-		{"provision_state", "only nodes in this state"}, {"driver", "only of this hardware type"}, {"resource_class", "only of this class"},
-		{"maintenance", "only those in maintenance (true) or not (false)"}, {"associated", "only those with an instance (true) or without (false)"},
-		{"owner", "only of this owner"}, {"fault", "only with this fault"}, {"description_contains", "only with this text in the description"},
-	} {
-		filters[f.name] = cmd.Flags().String(strings.ReplaceAll(f.name, "_", "-"), "", f.doc)
-	}
-	return cmd
-}
-
-// listObjects lists nodes by the fields that are asked for, and only those that an expression matches.
-func (c *command) listObjects(ctx context.Context, a *client.Client, q url.Values, v view, where string) error {
-	if err := v.check(); err != nil {
-		return err
-	}
-	columns := v.columns([]string{"name", "uuid", "power_state", "provision_state", "maintenance"})
-	var query selection.Query
-	if where != "" {
-		var err error
-		if query, err = selection.Parse(where); err != nil {
-			return usage("--where: %v", err)
-		}
-	}
-	for name, value := range query.Filters() {
-		if !q.Has(name) {
-			q[name] = value
-		}
-	}
-	if v.long {
-		q.Set("detail", "true")
-	} else {
-		q.Set("fields", strings.Join(append(slices.Clip(columns), query.Fields()...), ","))
-	}
-	var all []map[string]any
-	err := a.EachNode(ctx, q, func(n map[string]any) error {
-		if query.Match(n) {
-			all = append(all, n)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return c.objects(all, columns, v.long)
-}
-
-// note is what an operator should see of a node in a list.
-func note(n api.Node) string {
-	var parts []string
-	if n.Maintenance {
-		parts = append(parts, strings.TrimSuffix("maintenance: "+text(n.MaintenanceReason), ": "))
-	}
-	if e := text(n.LastError); e != "" {
-		if r := []rune(e); len(r) > 80 {
-			e = string(r[:79]) + "…"
-		}
-		parts = append(parts, e)
-	}
-	return strings.Join(parts, "; ")
-}
 
 func (c *command) nodeShow() *cobra.Command {
 	cmd := one("show NODE", 1)
