@@ -23,8 +23,9 @@ type Snapshot struct {
 	// Interfaces are the node's implementations, by interface, defaults filled in. An interface that is not there is taken
 	// for one that works.
 	Interfaces map[string]string
-	Defaults   []Default // of default_config, those that hold for the node, weakest first; read for events that plan
-	Heard      time.Time // when the agent of the current boot was last heard; zero: never, or not by this server
+	Defaults   []Default  // of default_config, those that hold for the node, weakest first; read for events that plan
+	Templates  []Template // deploy templates that the instance's traits name, in its order; read for deployments
+	Heard      time.Time  // when the agent of the current boot was last heard; zero: never, or not by this server
 	Timeouts   Timeouts
 	NewID      func() string // a fresh UUID at each call
 	NewSalt    func() []byte // fresh random bytes for a boot generation

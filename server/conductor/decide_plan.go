@@ -22,7 +22,7 @@ func (d *decider) plan(ask Provision) Plan {
 }
 
 func (d *decider) planInput(ask Provision) PlanInput {
-	return PlanInput{Node: *d.n, Ask: ask, Registry: d.s.Registry, Interfaces: d.s.Interfaces, Defaults: d.s.Defaults, Accepted: d.s.Accepted, Agent: d.reusable()}
+	return PlanInput{Node: *d.n, Ask: ask, Registry: d.s.Registry, Interfaces: d.s.Interfaces, Defaults: d.s.Defaults, Templates: d.s.Templates, Accepted: d.s.Accepted, Agent: d.reusable()}
 }
 
 // Preview is the plan that a verb would have now, made by the same code as the real one. took is how long steps took on

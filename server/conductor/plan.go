@@ -21,6 +21,7 @@ type PlanInput struct {
 	Interfaces map[string]string
 	Offered    []step.Step              // what the node's ramdisk said that it offers; nil when none has
 	Defaults   []Default                // those that hold for this node, weakest first (NodeScopes)
+	Templates  []Template               // the deploy templates of the instance's traits, in its order
 	Accepted   *inventory.Inventory     // what the last inspection stored; nil before one
 	Agent      bool                     // an agent is up that the flow can use
 	Took       map[string]time.Duration // how long steps took on this node, by name; "" is a boot of the ramdisk
@@ -108,7 +109,9 @@ func BuildPlan(in PlanInput) Plan {
 		b.list(in.Ask.CleanSteps)
 	case state.VerbDeploy, state.VerbRebuild:
 		b.Flow = state.Deploy
+		b.addTemplates()
 		b.deployment()
+		b.nameTemplates()
 	case state.VerbInspect:
 		b.Flow = state.Inspect
 		if !pretends(in.Interfaces, state.Inspect) {
@@ -139,7 +142,8 @@ func BuildPlan(in PlanInput) Plan {
 // builder is one run of BuildPlan.
 type builder struct {
 	Plan
-	in PlanInput
+	in       PlanInput
+	template map[string]string // of a step that a deploy template adds
 }
 
 func (b *builder) problem(f *fault.Fault, name string) {

@@ -236,8 +236,8 @@ func (eng *Engine) judge(tx conductor.Tx, id conductor.NodeID, event func(conduc
 	if err != nil {
 		return conductor.Decision{}, err
 	}
-	if _, plans := e.(conductor.VerbAsked); plans {
-		if s.Defaults, err = tx.Defaults(conductor.NodeScopes(n)...); err != nil {
+	if asked, plans := e.(conductor.VerbAsked); plans {
+		if err := plansWith(tx, &s, asked.Ask.Verb); err != nil {
 			return conductor.Decision{}, err
 		}
 	}

@@ -47,22 +47,33 @@ func rescueHash(p *conductor.Provision) ([]byte, error) {
 // them.
 var vifKeys = []string{"tenant_vif_port_id", "vif_port_id"}
 
-// detach takes the instance's network attachments off a node's ports, in the transaction that ends the instance.
+// detach takes the instance's network attachments off a node's ports and port groups, in the transaction that ends the instance.
 func detach(tx conductor.Tx, id conductor.NodeID) error {
 	ports, err := conductor.RecordsOf[conductor.Port](tx, conductor.RecordFilter{Node: id})
 	if err != nil {
 		return err
 	}
-	for _, p := range ports {
-		kept := maps.Clone(p.InternalInfo)
+	groups, err := conductor.RecordsOf[conductor.Portgroup](tx, conductor.RecordFilter{Node: id})
+	if err != nil {
+		return err
+	}
+	attached := map[conductor.Record]*map[string]any{}
+	for i := range ports {
+		attached[&ports[i]] = &ports[i].InternalInfo
+	}
+	for i := range groups {
+		attached[&groups[i]] = &groups[i].InternalInfo
+	}
+	for record, info := range attached {
+		kept := maps.Clone(*info)
 		for _, k := range vifKeys {
 			delete(kept, k)
 		}
-		if len(kept) == len(p.InternalInfo) {
+		if len(kept) == len(*info) {
 			continue
 		}
-		p.InternalInfo = kept
-		if err := tx.PutRecord(&p); err != nil {
+		*info = kept
+		if err := tx.PutRecord(record); err != nil {
 			return err
 		}
 	}

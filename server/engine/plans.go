@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // Plan shows what a verb would do to a node, by the code that makes the real plan. Nothing is written and nobody is
@@ -19,7 +21,7 @@ func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision
 		if err != nil {
 			return err
 		}
-		if s.Defaults, err = tx.Defaults(conductor.NodeScopes(n)...); err != nil {
+		if err := plansWith(tx, &s, p.Verb); err != nil {
 			return err
 		}
 		all, err := tx.Steps(n.UUID, "")
@@ -30,6 +32,28 @@ func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision
 		return nil
 	})
 	return plan, err
+}
+
+// plansWith reads into a snapshot what only plans are made of: the defaults of the node's scopes and, of a deployment, the
+// deploy templates that the instance's traits name.
+func plansWith(tx conductor.Tx, s *conductor.Snapshot, v state.Event) (err error) {
+	if s.Defaults, err = tx.Defaults(conductor.NodeScopes(s.Node)...); err != nil {
+		return err
+	}
+	if v != state.VerbDeploy && v != state.VerbRebuild {
+		return nil
+	}
+	for _, trait := range conductor.InstanceTraits(s.Node) {
+		t, err := conductor.RecordOf[conductor.Template](tx, trait)
+		if fault.Is(err, fault.NotFound) {
+			continue // most traits are no template's name
+		}
+		if err != nil {
+			return err
+		}
+		s.Templates = append(s.Templates, t)
+	}
+	return nil
 }
 
 // took is how long each step took when it last succeeded on the node, and, under "", the last boot of the ramdisk.

@@ -59,7 +59,7 @@ func (c *call) instanceArguments(p *conductor.Provision, only func(name string, 
 		p.RescuePassword = text
 	}
 	list, err := only("service_steps", 87, state.VerbService)
-	if err != nil || p.Verb != state.VerbService {
+	if err != nil || p.Verb != state.VerbService || len(p.ServiceSteps) > 0 { // of a runbook
 		return err
 	}
 	if p.ServiceSteps, err = c.wantedSteps("service_steps", list); err != nil {

@@ -302,3 +302,41 @@ func targetOf(body string) string {
 	target, _, _ := strings.Cut(rest, `"`)
 	return target
 }
+
+// TestRunbooks: its steps in its order, for a node that is approved by a trait of the runbook's name.
+func TestRunbooks(t *testing.T) {
+	s := newDeciding(t)
+	s.want(s.do("POST", "/v1/runbooks", `{"name": "CUSTOM_RB", "disable_ramdisk": true, "steps": [{"interface": "bios", "step": "factory_reset", "order": 2, "args": {}},
+		{"interface": "management", "step": "reset_bmc", "order": 1, "args": {}}]}`), 201)
+	for _, c := range []struct {
+		at      state.State
+		body    string
+		version string
+		traits  []string
+		status  int
+	}{
+		{"active", `{"target": "service", "runbook": "CUSTOM_RB"}`, "1.110", []string{"CUSTOM_RB"}, 202},
+		{"manageable", `{"target": "clean", "runbook": "CUSTOM_RB"}`, "1.92", []string{"CUSTOM_A", "CUSTOM_RB"}, 202},
+		{"active", `{"target": "service", "runbook": "CUSTOM_RB"}`, "1.91", []string{"CUSTOM_RB"}, 406},
+		{"active", `{"target": "service", "runbook": "CUSTOM_RB"}`, "1.110", nil, 400},
+		{"active", `{"target": "service", "runbook": "CUSTOM_OTHER"}`, "1.110", []string{"CUSTOM_RB"}, 404},
+		{"active", `{"target": "service", "runbook": 7}`, "1.110", []string{"CUSTOM_RB"}, 400},
+		{"active", `{"target": "service", "runbook": "CUSTOM_RB", "service_steps": [{"interface": "management", "step": "reset_bmc"}]}`, "1.110", []string{"CUSTOM_RB"}, 400},
+		{"manageable", `{"target": "provide", "runbook": "CUSTOM_RB"}`, "1.110", []string{"CUSTOM_RB"}, 400},
+	} {
+		s.backend.provision = nil
+		s.placed(c.at).Traits = c.traits
+		a := s.do("PUT", first+"/states/provision", c.body, api.HeaderVersion+": "+c.version)
+		if a.Code != c.status {
+			t.Errorf("%s in %s, %s, traits %v: %d, expected %d: %s", c.body, c.at, c.version, c.traits, a.Code, c.status, a.fault())
+		}
+		if c.status != 202 {
+			continue
+		}
+		p := s.backend.provision[0]
+		steps := append(p.CleanSteps, p.ServiceSteps...)
+		if len(steps) != 2 || steps[0].Name != "management.reset_bmc" || steps[1].Name != "bios.factory_reset" || !p.NoRamdisk {
+			t.Errorf("%s: asked for %+v", c.body, p)
+		}
+	}
+}

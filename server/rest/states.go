@@ -197,9 +197,6 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		}
 		return v, nil
 	}
-	if _, err := only("runbook", 92); err != nil {
-		return err
-	}
 	drive, err := only("configdrive", 1, state.VerbDeploy, state.VerbRebuild)
 	if err != nil {
 		return err
@@ -212,7 +209,14 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 			return err
 		}
 	}
-	if err := c.instanceArguments(p, only); err != nil {
+	book, err := only("runbook", 92, state.VerbClean, state.VerbService)
+	if err == nil && book != nil {
+		err = c.useRunbook(p, book, body, n)
+	}
+	if err == nil {
+		err = c.instanceArguments(p, only)
+	}
+	if err != nil {
 		return err
 	}
 	since := api.Version(70)
@@ -220,7 +224,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 	if err != nil {
 		return err
 	}
-	if p.Verb == state.VerbClean {
+	if p.Verb == state.VerbClean && book == nil {
 		if p.CleanSteps, err = c.wantedSteps("clean_steps", clean); err != nil {
 			return err
 		}
@@ -245,7 +249,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 	if err != nil {
 		return err
 	}
-	if without != nil {
+	if without != nil && book == nil {
 		if p.NoRamdisk, err = api.Bool(without); err != nil {
 			return fault.New(fault.RequestInvalid, "disable_ramdisk: %v", err)
 		}
