@@ -17,7 +17,7 @@ VM_LIMIT := 25m
 # The packages with tests for virtual machines; the others ran with the unit tests.
 VM_TESTS  = $(shell grep -rl --include='*_test.go' '^//go:build vm' integration | xargs -n1 dirname | sort -u | sed 's,^,./,')
 
-.PHONY: help setup build test check vm ramdisk demo bench docs nightly safety-report mutants clean
+.PHONY: help setup build test compare check vm ramdisk demo bench docs nightly safety-report mutants clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -38,6 +38,9 @@ test: setup ## run everything: vet, unit and simulation tests with -race, then t
 
 vm: setup ## run the tests that boot virtual machines
 	$(RECORD) -record build/test/vm.json -- -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) $(VM_TESTS)
+
+compare: setup ## send the same requests to Debian's Ironic and to this server; fails while differences are open
+	$(GO) test -tags ironic -count=1 -v ./integration/differential -args -differences $(CURDIR)/build/differences.txt
 
 check: setup ## format, vet, linters, floors, generated pages, licences, vulnerabilities
 	@integration/scripts/check

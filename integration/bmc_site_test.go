@@ -247,7 +247,7 @@ func TestPreflightOnTheEmulator(t *testing.T) {
 			}
 		}
 		set("boot_mode:bios")
-		if err := s.ask(state.VerbInspect); !fault.Has(err, fault.BMCBootMode) || !strings.Contains(err.Error(), "offers uefi only") {
+		if err := s.ask(state.VerbInspect); !fault.Has(err, fault.BMCBootMode) || !strings.Contains(err.Error(), "boots machines in mode uefi only") {
 			t.Errorf("got %v", err)
 		}
 		set("boot_mode:uefi")

@@ -222,13 +222,13 @@ func TestGophercloudIsServed(t *testing.T) {
 			if err := nodes.ChangePowerState(ctx, client, n.UUID, nodes.PowerStateOpts{Target: "sideways"}).ExtractErr(); !gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {
 				t.Errorf("an unknown power target: %v", err)
 			}
-			if d, err := nodes.GetSupportedBootDevices(ctx, client, n.UUID).Extract(); err != nil || !slices.Contains(d, "disk") {
+			if d, err := nodes.GetSupportedBootDevices(ctx, client, n.UUID).Extract(); err != nil || !slices.Contains(d, "pxe") {
 				t.Errorf("boot devices %v, %v", d, err)
 			}
-			if err := nodes.SetBootDevice(ctx, client, n.UUID, nodes.BootDeviceOpts{BootDevice: "disk", Persistent: true}).ExtractErr(); err != nil {
+			if err := nodes.SetBootDevice(ctx, client, n.UUID, nodes.BootDeviceOpts{BootDevice: "pxe", Persistent: true}).ExtractErr(); err != nil {
 				t.Error(err)
 			}
-			if d, err := nodes.GetBootDevice(ctx, client, n.UUID).Extract(); err != nil || d.BootDevice != "disk" {
+			if d, err := nodes.GetBootDevice(ctx, client, n.UUID).Extract(); err != nil || d.BootDevice != "pxe" {
 				t.Errorf("boot device %+v, %v", d, err)
 			}
 			if page, err = nodes.List(client, nodes.ListOpts{Fields: []string{"uuid", "name", "provision_state", "boot_interface"}}).AllPages(ctx); err != nil {
