@@ -87,7 +87,11 @@ func (c *call) fail(err error) {
 	if f.Code.Retriable() {
 		c.w.Header().Set("Retry-After", "5")
 	}
-	_ = c.json(status, api.NewErrorBody(f, c.who.Request))
+	form := api.NewErrorBody
+	if c.routing {
+		form = api.NewRouterErrorBody
+	}
+	_ = c.json(status, form(f, c.who.Request))
 }
 
 // unauthenticated answers in the form that Ironic's HTTP basic has.

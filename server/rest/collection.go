@@ -125,6 +125,7 @@ func (k *collection) change(rt route) route {
 	rt.since = 0
 	rt.handle = func(c *call) error {
 		if c.version < since {
+			c.routing = c.version < k.since
 			return fault.New(fault.MethodNotAllowed, "%s is not served at %s before version %s; %s was asked for", c.r.Method, c.r.URL.Path, since, c.version)
 		}
 		return handle(c)

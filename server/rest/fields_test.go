@@ -245,23 +245,59 @@ func TestDiscoveryNamesWhatIsServed(t *testing.T) {
 	}
 }
 
-// Router errors have a form of their own, and either form carries reason and hint beside Ironic's keys.
+// Errors of the router and of version negotiation have a form of their own, what an endpoint refuses has the other one
+// whatever its status is. Either form carries reason and hint beside Ironic's keys.
 func TestErrorForms(t *testing.T) {
 	s := newServer(t)
+	s.want(s.do("POST", "/v1/nodes", `{"name": "a", "driver": "fake-hardware"}`), 201)
 	for _, c := range []struct {
-		method, path, version string
-		status                int
-		router                bool
+		method, path, version, body string
+		status                      int
+		router                      bool
 	}{
-		{"GET", "/v1/nowhere", "1.110", 404, true},
-		{"GET", "/v1/conductors", "1.48", 404, true},
-		{"PUT", "/v1/nodes", "1.110", 405, true},
-		{"GET", "/v1/nodes", "1.999", 406, true},
-		{"GET", "/v1/nodes", "1.x", 406, true},
-		{"GET", "/v1/nodes/nobody", "1.110", 404, false},
-		{"GET", "/v1/nodes?limit=0", "1.110", 400, false},
+		{"GET", "/v1/nowhere", "1.110", "", 404, true},
+		{"PUT", "/v1/nodes", "1.110", "", 405, true},
+		{"PUT", "/v1/allocations/x", "1.110", "", 405, true},
+		{"GET", "/v1/nodes", "1.999", "", 406, true},
+		{"GET", "/v1/nodes", "1.x", "", 406, true},
+		{"GET", "/v1/nodes/nobody", "1.110", "", 404, false},
+		{"GET", "/v1/nodes?limit=0", "1.110", "", 400, false},
+
+		// A path that older versions do not have.
+		{"GET", "/v1/allocations", "1.51", "", 404, true},
+		{"POST", "/v1/allocations", "1.51", `{}`, 405, true},
+		{"GET", "/v1/deploy_templates/CUSTOM_A", "1.54", "", 404, true},
+		{"PATCH", "/v1/deploy_templates/CUSTOM_A", "1.54", `[]`, 405, true},
+		{"GET", "/v1/runbooks", "1.91", "", 404, true},
+		{"GET", "/v1/nodes/a/allocation", "1.51", "", 404, true},
+		{"GET", "/v1/nodes/a/bios", "1.39", "", 404, true},
+		{"GET", "/v1/nodes/a/portgroups", "1.22", "", 404, true},
+		{"GET", "/v1/nodes/a/vifs", "1.27", "", 404, true},
+		{"GET", "/v1/nodes/a/history", "1.77", "", 404, true},
+		{"GET", "/v1/nodes/a/history/x", "1.77", "", 404, true},
+		{"GET", "/v1/portgroups/x/ports", "1.23", "", 404, true},
+
+		// An endpoint that refuses older versions.
+		{"GET", "/v1/portgroups", "1.22", "", 404, false},
+		{"GET", "/v1/volume", "1.31", "", 404, false},
+		{"GET", "/v1/conductors", "1.48", "", 404, false},
+		{"GET", "/v1/lookup", "1.21", "", 404, false},
+		{"GET", "/v1/nodes/a/volume", "1.31", "", 404, false},
+		{"PUT", "/v1/nodes/a/management/inject_nmi", "1.28", `{}`, 404, false},
+		{"PUT", "/v1/nodes/a/states/boot_mode", "1.75", `{"target": "uefi"}`, 404, false},
+		{"PATCH", "/v1/allocations/x", "1.56", `[]`, 405, false},
+
+		// A field, an argument, a filter, a verb that is newer than the version.
+		{"POST", "/v1/nodes", "1.65", `{"driver": "fake-hardware", "network_data": {}}`, 406, false},
+		{"PATCH", "/v1/nodes/a", "1.60", `[{"op": "add", "path": "/retired", "value": true}]`, 406, false},
+		{"GET", "/v1/nodes/a?fields=traits", "1.36", "", 406, false},
+		{"GET", "/v1/nodes?sort_key=resource_class", "1.20", "", 406, false},
+		{"GET", "/v1/nodes?owner=x", "1.49", "", 406, false},
+		{"PUT", "/v1/nodes/a/states/provision", "1.5", `{"target": "inspect"}`, 406, false},
+		{"PUT", "/v1/nodes/a/states/power", "1.26", `{"target": "soft rebooting"}`, 406, false},
+		{"GET", "/v1/drivers?detail=true", "1.29", "", 406, false},
 	} {
-		a := s.want(s.do(c.method, c.path, "", api.HeaderVersion+": "+c.version), c.status)
+		a := s.want(s.do(c.method, c.path, c.body, api.HeaderVersion+": "+c.version), c.status)
 		text, _ := a.body["error_message"].(string)
 		var inner map[string]any
 		if err := json.Unmarshal([]byte(text), &inner); err != nil {

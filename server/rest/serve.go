@@ -46,10 +46,12 @@ func New(cfg Config) *API {
 	a.learn(cfg.Backend.Drivers())
 	a.form = cfg.Form
 	a.router = mux.NewRouter()
-	a.router.NotFoundHandler = a.serve(route{need: access.Open, handle: func(*call) error {
+	a.router.NotFoundHandler = a.serve(route{need: access.Open, handle: func(c *call) error {
+		c.routing = true
 		return fault.New(fault.RequestPath, "There is nothing at this path.")
 	}})
 	a.router.MethodNotAllowedHandler = a.serve(route{need: access.Open, handle: func(c *call) error {
+		c.routing = true
 		return fault.New(fault.MethodNotAllowed, "%s is not served at %s", c.r.Method, c.r.URL.Path)
 	}})
 	a.open = mux.NewRouter()
@@ -94,6 +96,7 @@ type call struct {
 	pinned   map[string]string // path variables of objects that access was decided for, as their UUIDs
 	base     string            // scheme and host for links
 	sent     bool              // the status line is out
+	routing  bool              // an error is of the way to an endpoint: its body has the router's form
 	// backfill is the node that the body of a new allocation names.
 	backfill conductor.NodeID
 }
@@ -152,6 +155,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil && path != "/" { // there a client learns which versions there are
+		c.routing = true
 		c.fail(err)
 		return
 	}
@@ -164,6 +168,7 @@ func (a *API) serve(rt route) http.Handler {
 		c := r.Context().Value(contextKey{}).(*call)
 		c.w, c.r = w, r // the router's request carries the path variables
 		if rt.since > c.version {
+			c.routing = rt.hidden()
 			c.fail(fault.New(fault.RequestPath, "There is nothing at this path before version %s; %s was asked for.", rt.since, c.version))
 			return
 		}

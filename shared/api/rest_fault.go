@@ -61,21 +61,23 @@ func Status(f *fault.Fault) int {
 	return f.Code.Status()
 }
 
-// NewErrorBody puts a fault into Ironic's form. The cause stays at home.
+// NewErrorBody puts a fault into the form that Ironic's endpoints give their errors. The cause stays at home.
 func NewErrorBody(f *fault.Fault, request string) ErrorBody {
-	status := Status(f)
-	var inner any
-	more := hinted{f.Reason, f.Hint}
-	switch {
-	case status == http.StatusNotAcceptable, status == http.StatusMethodNotAllowed, f.Reason == fault.RequestPath:
-		inner = routerError{status, http.StatusText(status), f.Error(), more}
-	default:
-		code := "Client"
-		if status >= 500 {
-			code = "Server"
-		}
-		inner = clientError{code, f.Error(), nil, more}
+	code := "Client"
+	if Status(f) >= 500 {
+		code = "Server"
 	}
+	return errorBody(f, request, clientError{code, f.Error(), nil, hinted{f.Reason, f.Hint}})
+}
+
+// NewRouterErrorBody is NewErrorBody in the form of what Ironic says before an endpoint has the request: no such path,
+// method not served, version not served.
+func NewRouterErrorBody(f *fault.Fault, request string) ErrorBody {
+	status := Status(f)
+	return errorBody(f, request, routerError{status, http.StatusText(status), f.Error(), hinted{f.Reason, f.Hint}})
+}
+
+func errorBody(f *fault.Fault, request string, inner any) ErrorBody {
 	text, err := json.Marshal(inner)
 	if err != nil { // strings and numbers only: can't happen
 		text = []byte(`{"faultcode": "Server", "faultstring": "the error could not be encoded", "debuginfo": null}`)

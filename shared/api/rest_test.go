@@ -86,6 +86,21 @@ func TestErrorBodies(t *testing.T) {
 		t.Errorf("back %+v", back)
 	}
 	for _, c := range []struct {
+		body api.ErrorBody
+		want string
+	}{
+		{api.NewErrorBody(fault.New(fault.RequestVersion, "new"), ""), `{"faultcode":"Client","faultstring":`},
+		{api.NewErrorBody(fault.New(fault.RequestPath, "new"), ""), `{"faultcode":"Client","faultstring":`},
+		{api.NewErrorBody(fault.New(fault.InternalError, "x"), ""), `{"faultcode":"Server","faultstring":`},
+		{api.NewRouterErrorBody(fault.New(fault.RequestVersion, "x"), ""), `{"code":406,"title":"Not Acceptable","description":`},
+		{api.NewRouterErrorBody(fault.New(fault.RequestPath, "x"), ""), `{"code":404,"title":"Not Found","description":`},
+		{api.NewRouterErrorBody(fault.New(fault.MethodNotAllowed, "x"), ""), `{"code":405,"title":"Method Not Allowed","description":`},
+	} {
+		if !strings.HasPrefix(c.body.Message, c.want) {
+			t.Errorf("%s, expected %s", c.body.Message, c.want)
+		}
+	}
+	for _, c := range []struct {
 		reason fault.Reason
 		status int
 	}{{fault.RequestVersion, 406}, {fault.MethodNotAllowed, 405}, {fault.RequestTooLarge, 413}, {fault.BMCAuth, 500}, {fault.RequestAuth, 401},
