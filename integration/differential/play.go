@@ -175,7 +175,7 @@ func (s *Side) until(ctx context.Context, l Line) (string, error) {
 				return n.Allocation, nil
 			}
 		}
-		if stands == l.Value && free {
+		if stands == l.Value && free && l.Kind != "until-allocated" {
 			return "reached", nil
 		}
 		if now := fmt.Sprintf("%s %v", stands, free); now != was {

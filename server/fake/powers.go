@@ -120,5 +120,8 @@ func (m *machine) Deferred(method string, _ map[string]any) (conductor.Act, erro
 
 // Pass answers third_method_sync.
 func (m *machine) Pass(_ context.Context, _ string, args map[string]any) (any, error) {
+	if _, given := args["bar"]; !given {
+		return nil, fault.New(fault.RequestInvalid, "third_method_sync needs the argument bar")
+	}
 	return args["bar"] == "meow", nil
 }

@@ -16,7 +16,7 @@ import (
 // allocations is the collection of allocations.
 func allocations() *collection {
 	return &collection{
-		kind: conductor.KindAllocation, path: "allocations", since: 52, changes: 57, absent: true, full: true, owned: true,
+		kind: conductor.KindAllocation, path: "allocations", since: 52, named: 52, changes: 57, absent: true, full: true, owned: true,
 		listing: access.AllocationList, reading: access.AllocationRead, creating: access.AllocationCreate, changing: access.AllocationChange,
 		shape: newShape(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: prepareAllocation, assign: assignAllocation,
 		filters: []recordFilter{
@@ -196,7 +196,7 @@ func (c *call) deleteNodeAllocation() error {
 // templates is the collection of deploy templates.
 func templates() *collection {
 	return &collection{
-		kind: conductor.KindTemplate, path: "deploy_templates", since: 55, absent: true,
+		kind: conductor.KindTemplate, path: "deploy_templates", since: 55, named: 55, absent: true,
 		listing: access.TemplateRead, reading: access.TemplateRead, creating: access.TemplateChange, changing: access.TemplateChange, shape: newShape(api.Template{}, api.TemplateFields()),
 		show: func(c *call, r conductor.Record) any {
 			t := r.(*conductor.Template)
@@ -238,7 +238,7 @@ func templates() *collection {
 // runbooks is the collection of runbooks.
 func runbooks() *collection {
 	return &collection{
-		kind: conductor.KindRunbook, path: "runbooks", since: 92, absent: true, owned: true,
+		kind: conductor.KindRunbook, path: "runbooks", since: 92, named: 92, absent: true, owned: true,
 		listing: access.RunbookList, reading: access.RunbookRead, creating: access.RunbookCreate, changing: access.RunbookChange, shape: newShape(api.Runbook{}, api.RunbookFields()),
 		show: func(c *call, r conductor.Record) any {
 			b := r.(*conductor.Runbook)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gorilla/mux"
+
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -31,6 +33,7 @@ type collection struct {
 	path    string // below /v1
 	list    string // the key of the list; "" is the path
 	since   api.Version
+	named   api.Version // a name in the path will do for the UUID from there on; 0: never
 	changes api.Version // PATCH is there from; 0: as since
 	absent  bool        // before since, methods that change answer 405, not 404
 	full    bool        // lists show every field, and know no detail
@@ -186,9 +189,12 @@ func (c *call) listRecords(k *collection, detail bool, below func(f *conductor.R
 	if err != nil {
 		return err
 	}
-	p, err := c.pageOf(q, k.shape, detail || k.full)
+	p, err := c.pageOf(q, k.shape, detail)
 	if err != nil {
 		return err
+	}
+	if k.full && p.sel.given == "" {
+		p.sel = k.shape.all(c.version, false)
 	}
 	filter := conductor.RecordFilter{Limit: p.limit, After: p.marker, SortKey: p.key, Descending: p.down, VisibleTo: c.visibleTo(), Owned: k.owned}
 	if err := c.recordFilter(k, q, &filter); err != nil {
@@ -246,8 +252,15 @@ func (c *call) recordFilter(k *collection, q url.Values, to *conductor.RecordFil
 	return nil
 }
 
-// record is the identifier in the path.
-func (c *call) record() (string, error) { return c.named("record") }
+// record is the identifier in the path. What has no names (yet) is found by its UUID alone.
+func (c *call) record() (string, error) {
+	if given := mux.Vars(c.r)["record"]; c.of.named == 0 || c.version < c.of.named {
+		if err := wantUUID(string(c.of.kind), given); err != nil {
+			return "", err
+		}
+	}
+	return c.named("record")
+}
 
 func (c *call) sendRecord(k *collection, status int, r conductor.Record, sel selection) error {
 	text, err := k.shape.encode(k.show(c, r), sel)

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,8 +79,29 @@ func (c *call) conductorView(detail bool) map[string]any {
 	return out
 }
 
+// conductorSorts is what a list of one may be sorted by, for clients that do.
+var conductorSorts = []string{"conductor_group", "created_at", "hostname", "id", "updated_at"}
+
+// conductorPart is the fields that fields= names; "" names those of a list, or all in detail.
+func (c *call) conductorPart(detail bool, fields string) (map[string]any, error) {
+	view := c.conductorView(detail || fields != "")
+	if fields == "" {
+		return view, nil
+	}
+	keep := strings.Split(fields, ",")
+	for i, name := range keep {
+		keep[i] = strings.TrimSpace(name)
+		if _, ok := view[keep[i]]; !ok {
+			return nil, fault.New(fault.RequestInvalid, "Field %q is not known.", name).
+				WithHint("the fields here are %s", strings.Join(slices.Sorted(maps.Keys(view)), ", "))
+		}
+	}
+	maps.DeleteFunc(view, func(k string, _ any) bool { return k != "links" && !slices.Contains(keep, k) })
+	return view, nil
+}
+
 func (c *call) conductors() error {
-	q, err := c.query("detail", "limit", "marker")
+	q, err := c.query("detail", "fields", "limit", "marker", "sort_dir", "sort_key")
 	if err != nil {
 		return err
 	}
@@ -92,7 +114,20 @@ func (c *call) conductors() error {
 			return fault.New(fault.RequestInvalid, "detail: %v", err)
 		}
 	}
-	list := []any{c.conductorView(detail)}
+	if d := q.Get("sort_dir"); d != "" && d != "asc" && d != "desc" {
+		return fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", d)
+	}
+	if key := q.Get("sort_key"); key != "" && !slices.Contains(conductorSorts, key) {
+		return fault.New(fault.RequestInvalid, "The sort_key value %q is invalid for sorting.", key)
+	}
+	if detail && q.Get("fields") != "" {
+		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
+	}
+	view, err := c.conductorPart(detail, q.Get("fields"))
+	if err != nil {
+		return err
+	}
+	list := []any{view}
 	switch q.Get("marker") {
 	case "":
 	case c.api.cfg.Hostname:
@@ -107,5 +142,13 @@ func (c *call) showConductor() error {
 	if host := mux.Vars(c.r)["host"]; host != c.api.cfg.Hostname {
 		return fault.New(fault.ConductorNotFound, "Conductor %q could not be found.", host)
 	}
-	return c.json(http.StatusOK, c.conductorView(true))
+	q, err := c.query("fields")
+	if err != nil {
+		return err
+	}
+	view, err := c.conductorPart(true, q.Get("fields"))
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, view)
 }

@@ -55,7 +55,8 @@ func (c *call) drivers() error {
 	}
 	list := []any{}
 	if q.Get("type") != "classic" { // of which there are none any more
-		for _, d := range c.api.cfg.Backend.Drivers() {
+		all := slices.SortedFunc(slices.Values(c.api.cfg.Backend.Drivers()), func(x, y conductor.Driver) int { return strings.Compare(x.Name(), y.Name()) })
+		for _, d := range all {
 			view, err := c.driverPart(d, detail, q.Get("fields"))
 			if err != nil {
 				return err

@@ -14,7 +14,7 @@ import (
 // portgroups is the collection of port groups.
 func portgroups() *collection {
 	return &collection{
-		kind: conductor.KindPortgroup, path: "portgroups", since: 23,
+		kind: conductor.KindPortgroup, path: "portgroups", since: 23, named: 23,
 		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: newShape(api.Portgroup{}, api.PortgroupFields()),
 		fresh:   func() conductor.Record { return &conductor.Portgroup{Mode: "active-backup", Standalone: true} },
 		filters: []recordFilter{ofNode("node"), byAddress},

@@ -208,6 +208,11 @@ func (c *call) listNodesIn(detail bool, narrow func(f *conductor.NodeFilter)) er
 			return err
 		}
 	}
+	if id := filter.Chassis; id != "" {
+		if _, err := c.api.cfg.Backend.Record(c.r.Context(), conductor.KindChassis, id); err != nil {
+			return err
+		}
+	}
 	if narrow != nil {
 		narrow(&filter)
 	}
@@ -373,6 +378,9 @@ func (a *API) patchNode(n *conductor.Node, secrets map[string]string, ops []api.
 	doc, err := a.node.document(shown)
 	if err != nil {
 		return err
+	}
+	if v < 25 && slices.ContainsFunc(ops, func(op api.PatchOp) bool { return op.Op == "remove" && op.Path == "/chassis_uuid" }) {
+		return fault.New(fault.RequestVersion, "a node can be taken out of its chassis from version 1.25 on, %s was asked for", v)
 	}
 	doc, touched, err := api.ApplyPatch(doc, ops, a.node.fields, v)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // ports is the collection of network cards.
 func ports() *collection {
 	return &collection{
-		kind: conductor.KindPort, path: "ports", since: 1,
+		kind: conductor.KindPort, path: "ports", since: 1, named: 88,
 		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: newShape(api.Port{}, api.PortFields()),
 		fresh: func() conductor.Record { return &conductor.Port{PXE: true} },
 		show:  showPort, prepare: preparePort, assign: assignPort,
@@ -125,11 +125,11 @@ func assignPort(c *call, r conductor.Record, doc map[string]any, names []string)
 	return nil
 }
 
-// macAddress is an Ethernet address in lower case with colons.
+// macAddress is an Ethernet address in lower case. It is written with colons: no other form is an address to Ironic's clients.
 func macAddress(s string) (string, error) {
 	hw, err := net.ParseMAC(s)
-	if err != nil || len(hw) != 6 {
-		return "", fault.New(fault.RequestInvalid, "Expected a MAC address but received %q.", s)
+	if err != nil || len(hw) != 6 || !strings.EqualFold(hw.String(), s) {
+		return "", fault.New(fault.RequestInvalid, "Expected a MAC address but received %q.", s).WithHint("write it as 52:54:00:aa:bb:cc")
 	}
 	return hw.String(), nil
 }

@@ -46,7 +46,7 @@ type selection struct {
 func (s *shape) all(v api.Version, short bool) selection {
 	var sel selection
 	for _, f := range s.fields {
-		if f.Since <= v && (f.Short || !short) {
+		if (f.Since <= v || f.Seen > 0 && f.Seen <= v) && (f.Short || !short) {
 			sel.names = append(sel.names, f.Name)
 		}
 	}

@@ -31,7 +31,19 @@ func (c *call) states() error {
 		TargetPowerState: s.TargetPowerState, TargetProvisionState: s.TargetProvisionState, ProvisionUpdatedAt: s.ProvisionUpdatedAt,
 		RAIDConfig: s.RAIDConfig, TargetRAIDConfig: s.TargetRAIDConfig, BootMode: s.BootMode, SecureBoot: s.SecureBoot,
 	}
-	return c.json(http.StatusOK, answer)
+	shape := newShape(answer, statesFields)
+	text, err := shape.encode(answer, shape.all(c.version, false))
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, text)
+}
+
+// statesFields is the table of what states shows.
+var statesFields = []api.Field{
+	{Name: "console_enabled", Since: 1}, {Name: "last_error", Since: 1}, {Name: "power_state", Since: 1}, {Name: "provision_state", Since: 1},
+	{Name: "target_power_state", Since: 1}, {Name: "target_provision_state", Since: 1}, {Name: "provision_updated_at", Since: 1},
+	{Name: "raid_config", Since: 12}, {Name: "target_raid_config", Since: 12}, {Name: "boot_mode", Since: 75}, {Name: "secure_boot", Since: 75},
 }
 
 // accepted answers 202 with the place where the outcome is to be seen.

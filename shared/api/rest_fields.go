@@ -20,6 +20,7 @@ const (
 type Field struct {
 	Name   string
 	Since  Version // first version that has it
+	Seen   Version // first version that shows it, where that is older; 0: Since
 	Kind   Kind
 	Create bool // may be given on create
 	Patch  bool // may be changed by PATCH
