@@ -51,6 +51,9 @@ func TestALifeOnFakeHardware(t *testing.T) {
 			{Name: "bios.apply_configuration", Args: step.Args{"settings": []any{map[string]any{"name": "A", "value": "1"}}}},
 			{Name: "firmware.update", Args: step.Args{"settings": []any{map[string]any{"component": "bmc", "url": "http://192.0.2.1/x"}}}}}})
 		s.until(state.Manageable)
+		if _, all, err := s.c.BIOSSettings(t.Context(), "n1"); err != nil || len(all) != 1 || all[0].Name != "A" || *all[0].Value != "1" {
+			t.Errorf("settings after a step that sets one: %+v, %v", all, err)
+		}
 		s.provision(conductor.Provision{Verb: state.VerbProvide})
 		s.until(state.Available)
 		s.provision(conductor.Provision{Verb: state.VerbDeploy})

@@ -3,6 +3,7 @@ package fake
 import (
 	"bytes"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 
@@ -96,5 +97,44 @@ func TestStepsChangeTheSettings(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "log_passthrough") {
 		t.Errorf("the log says %q", log.String())
+	}
+}
+
+// TestTheSettingsAreTold: what the steps set is what an operator sees in the list of settings, as texts as Ironic has them.
+func TestTheSettingsAreTold(t *testing.T) {
+	b := open(t)
+	log := slog.New(slog.DiscardHandler)
+	told := func() map[string]string {
+		t.Helper()
+		p, err := b.(conductor.PartsReader).Parts(t.Context())
+		if err != nil || p.BIOS == nil || p.Firmware != nil {
+			t.Fatalf("parts %+v, %v: the settings are read each time, firmware never", p, err)
+		}
+		out := map[string]string{}
+		for _, s := range p.BIOS {
+			if out[s.Name] = "null"; s.Value != nil {
+				out[s.Name] = *s.Value
+			}
+		}
+		return out
+	}
+	if got := told(); len(got) != 0 {
+		t.Errorf("a new machine has settings: %v", got)
+	}
+	entries := []any{}
+	for name, value := range map[string]any{"boost": "on", "cores": float64(12), "fan": true, "none": nil} {
+		entries = append(entries, map[string]any{"name": name, "value": value})
+	}
+	if err := run(t, b, "bios.apply_configuration", step.Args{"settings": entries}, log); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := told(), (map[string]string{"boost": "on", "cores": "12", "fan": "True", "none": "null"}); !maps.Equal(got, want) {
+		t.Errorf("settings %v, expected %v", got, want)
+	}
+	if err := run(t, b, "bios.factory_reset", nil, log); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(); len(got) != 0 {
+		t.Errorf("settings after the reset: %v", got)
 	}
 }

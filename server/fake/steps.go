@@ -18,7 +18,7 @@ func (m *machine) Steps(context.Context) ([]step.Bound, error) {
 		"management.known_good_state": well,
 		"bios.apply_configuration":    m.applyBIOS,
 		"bios.factory_reset":          m.resetBIOS,
-		"bios.cache_bios_settings":    well, // they are read whenever the facts are
+		"bios.cache_bios_settings":    well, // they are read after each step of the BIOS
 		"firmware.update":             well,
 		"vendor.log_passthrough":      logPassthrough,
 		"deploy.deploy":               well,
