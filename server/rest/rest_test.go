@@ -464,6 +464,7 @@ func TestDriversConductorsHistory(t *testing.T) {
 	}
 	s.want(s.do("GET", path+"/history?more=maybe", ""), 400)
 	s.want(s.do("GET", path+"/history/00000000-0000-4000-a000-000000000002", ""), 404)
+	s.want(s.do("GET", path+"/history/nosuch", ""), 404)
 }
 
 func TestImages(t *testing.T) {
