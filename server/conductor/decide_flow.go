@@ -310,6 +310,9 @@ func (d *decider) fail(f *fault.Fault) {
 		return
 	}
 	d.enter(via)
+	if d.n.State == state.Enroll { // no failed state, in which the target stays
+		d.n.Target = ""
+	}
 	d.lastError(f)
 	if ran && !aborted && !d.n.Maintenance { // an operator's own is never touched
 		switch flow.Flow {
