@@ -272,8 +272,11 @@ func (d *decider) complete() {
 
 func (d *decider) end() {
 	f := d.n.Flow
-	if f.Flow == state.RescueFlow {
+	switch f.Flow {
+	case state.RescueFlow:
 		d.DropSecrets = append(d.DropSecrets, SecretRescue)
+	case state.Inspect:
+		d.n.InspectionStarted = time.Time{} // Ironic's clients read it as of one that goes on
 	}
 	f.Phase, f.Wait, f.Ended = PhaseEnded, nil, d.now
 }

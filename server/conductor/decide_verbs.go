@@ -116,7 +116,7 @@ func (d *decider) manage(e VerbAsked) {
 
 func (d *decider) inspect(e VerbAsked) {
 	if d.begin(e, state.Inspect, state.VerbInspect, Plan{}) {
-		d.n.InspectionStarted = d.now
+		d.n.InspectionStarted, d.n.InspectionFinished = d.now, time.Time{}
 		if !d.prepare() {
 			d.boot()
 		}
