@@ -134,4 +134,16 @@ var expected = map[Reason]string{
 	ImageReadBack:    "The same bytes read back as were written.",
 	ConfigDrive:      "An object of meta_data, network_data, user_data and vendor_data, or an ISO image of at most 64 MiB.",
 	BootEntry:        "The firmware keeps the boot entry that was written, and gives it back.",
+
+	PortgroupNotFound:  "The UUID or name of a port group that the caller may see.",
+	PortgroupNotEmpty:  "A port group without ports.",
+	AllocationNotFound: "The UUID or name of an allocation that the caller may see, or a node that has one.",
+	AllocationFailed:   "A node that can be deployed as it is and has all that is asked for.",
+	TemplateNotFound:   "The UUID or name of a deploy template.",
+	RunbookNotFound:    "The UUID or name of a runbook that the caller may see.",
+	ChassisNotFound:    "The UUID of a chassis.",
+	ChassisNotEmpty:    "A chassis without nodes.",
+	VolumeNotFound:     "The UUID of a volume connector or target that the caller may see.",
+	VolumeInUse:        "A machine that is off.",
+	RecordExists:       "Unique fields whose values nothing else has.",
 }

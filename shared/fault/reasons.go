@@ -37,7 +37,7 @@ const (
 	PortgroupNotEmpty  Reason = "portgroup.not_empty"
 	AllocationNotFound Reason = "allocation.not_found"
 	AllocationFailed   Reason = "allocation.failed"
-	TemplateNotFound   Reason = "deploy_template.not_found"
+	TemplateNotFound   Reason = "template.not_found"
 	RunbookNotFound    Reason = "runbook.not_found"
 	ChassisNotFound    Reason = "chassis.not_found"
 	ChassisNotEmpty    Reason = "chassis.not_empty"
