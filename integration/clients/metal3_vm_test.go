@@ -381,24 +381,7 @@ func TestMetal3DrivesFakeHardware(t *testing.T) {
 // TestMetal3DrivesARedfishMachine is the same on an emulated Redfish machine, in which the real agent runs when it boots
 // the ramdisk.
 func TestMetal3DrivesARedfishMachine(t *testing.T) {
-	bin := t.TempDir()
-	for name, pkg := range map[string]string{"bessemer": "./server", "crash-agent": "./integration/cmd/crash-agent"} {
-		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(bin, name), pkg)
-		build.Dir = "../.."
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", pkg, err, out)
-		}
-	}
-	s, err := crash.Open(t.Context(), crash.Config{Dir: t.TempDir(), Server: filepath.Join(bin, "bessemer"), Agent: filepath.Join(bin, "crash-agent"),
-		Nodes: 1, Work: 20 * time.Millisecond, Rand: rand.New(rand.NewPCG(rand.Uint64(), 1))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s, _ := machine(t, 20*time.Millisecond)
 	m := connect(t, s.URL(), 0)
 	m.id = "m001" // the site has enrolled it already; here the operator does
 	m.delete()
@@ -411,4 +394,29 @@ func TestMetal3DrivesARedfishMachine(t *testing.T) {
 	m.deploy()
 	m.deprovision()
 	m.delete()
+}
+
+// machine is a server of ours with one emulated Redfish machine, m001, whose steps take work on each of its disks; program
+// is the bessemer command.
+func machine(t *testing.T, work time.Duration) (s *crash.Site, program string) {
+	t.Helper()
+	bin := t.TempDir()
+	for name, pkg := range map[string]string{"bessemer": "./server", "crash-agent": "./integration/cmd/crash-agent"} {
+		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(bin, name), pkg)
+		build.Dir = "../.."
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", pkg, err, out)
+		}
+	}
+	s, err := crash.Open(t.Context(), crash.Config{Dir: t.TempDir(), Server: filepath.Join(bin, "bessemer"), Agent: filepath.Join(bin, "crash-agent"),
+		Nodes: 1, Work: work, Rand: rand.New(rand.NewPCG(rand.Uint64(), 1))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, filepath.Join(bin, "bessemer")
 }
