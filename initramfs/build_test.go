@@ -226,3 +226,19 @@ func TestModulesAreUnpacked(t *testing.T) {
 		t.Errorf("plain: %q, %v", got, err)
 	}
 }
+
+// A program built with -trimpath does not know where the toolchain is: the one in PATH is asked.
+func TestRescueIsBuiltByTheToolchainInPath(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte("#!/bin/sh\n[ \"$*\" = 'env GOROOT' ] && echo /the/toolchain\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	env, err := Options{Source: dir}.environ(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env.GOROOT != "/the/toolchain" {
+		t.Errorf("the toolchain is taken from %q", env.GOROOT)
+	}
+}

@@ -48,11 +48,27 @@ func (o Options) base(ctx context.Context) (layer, error) {
 	key := keyOf("rescue", "v1", uroot, string(toolchain), strings.Join(rescue, " "))
 	return o.cached(ctx, "rescue", key, shipped, func() ([]cpio.Record, error) {
 		o.Log.Info("build u-root commands; this takes a minute, once")
-		return o.busybox()
+		return o.busybox(ctx)
 	})
 }
 
-func (o Options) busybox() ([]cpio.Record, error) {
+// environ is how u-root's commands are built. Where the toolchain is, the toolchain itself is asked: a program that was
+// built with -trimpath, as ours are, does not know it.
+func (o Options) environ(ctx context.Context) (*golang.Environ, error) {
+	goroot, err := run(ctx, o.Source, "go", "env", "GOROOT")
+	if err != nil {
+		return nil, err
+	}
+	// Without line editing the shell needs no terminal library; the commands resolve in the project's own go.mod.
+	return golang.Default(golang.DisableCGO(), golang.WithWorkingDir(o.Source), golang.WithGOOS("linux"), golang.WithGOARCH("amd64"),
+		golang.WithBuildTag("goshsmall"), golang.WithGOROOT(strings.TrimSpace(string(goroot)))), nil
+}
+
+func (o Options) busybox(ctx context.Context) ([]cpio.Record, error) {
+	env, err := o.environ(ctx)
+	if err != nil {
+		return nil, err
+	}
 	tmp, err := os.MkdirTemp(o.Cache, "u-root")
 	if err != nil {
 		return nil, err
@@ -63,9 +79,6 @@ func (o Options) busybox() ([]cpio.Record, error) {
 	for i, c := range rescue {
 		cmds[i] = "github.com/u-root/u-root/cmds/core/" + c
 	}
-	// Without line editing the shell needs no terminal library; the commands resolve in the project's own go.mod.
-	env := golang.Default(golang.DisableCGO(), golang.WithWorkingDir(o.Source), golang.WithGOOS("linux"), golang.WithGOARCH("amd64"),
-		golang.WithBuildTag("goshsmall"))
 	if err := uimage.Create(llog.New(slog.LevelInfo, func(format string, v ...any) { o.Log.Debug("u-root", "says", fmt.Sprintf(format, v...)) }),
 		uimage.WithReplaceEnv(env), uimage.WithBaseArchive(uimage.DefaultRamfs()), uimage.WithBusyboxCommands(cmds...),
 		uimage.WithShell("gosh"), uimage.WithInit(""), uimage.WithUinitCommand(""), uimage.WithSkipLDD(),
