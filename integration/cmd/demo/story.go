@@ -147,7 +147,7 @@ func (d *demo) inspect(ctx context.Context) (string, error) {
 }
 
 func (d *demo) provide(ctx context.Context) (string, error) {
-	if err := d.verb(ctx, "provide", state.Available); err != nil {
+	if err := d.verb(ctx, "provide", state.Available, "--yes"); err != nil {
 		return "", err
 	}
 	for _, m := range d.machines {
@@ -170,7 +170,7 @@ func (d *demo) deploy(ctx context.Context) (string, error) {
 	d.marks = map[string]int{}
 	for _, m := range d.machines {
 		d.marks[m.name] = d.lab.ConsoleLength(d.lab.Emulator.Machine(m.name))
-		if err := d.bessemer(ctx, "node", "deploy", m.name, "--image", "debian.raw.zst", "--hostname", m.host); err != nil {
+		if err := d.bessemer(ctx, "node", "deploy", m.name, "--image", "debian.raw.zst", "--hostname", m.host, "--yes"); err != nil {
 			return "", err
 		}
 	}
@@ -214,9 +214,9 @@ func banner(said []byte) string {
 }
 
 // verb asks it of all machines, and waits until each is in the state where it leads.
-func (d *demo) verb(ctx context.Context, name string, want state.State) error {
+func (d *demo) verb(ctx context.Context, name string, want state.State, flags ...string) error {
 	for _, m := range d.machines {
-		if err := d.bessemer(ctx, "node", name, m.name); err != nil {
+		if err := d.bessemer(ctx, append([]string{"node", name, m.name}, flags...)...); err != nil {
 			return err
 		}
 	}
