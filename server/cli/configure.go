@@ -107,7 +107,7 @@ func (m *many) configure(ctx context.Context, a *client.Client, args []string, o
 		Patch []api.PatchOp `json:"patch"`
 	}
 	var changes []change
-	patches := map[string][]api.PatchOp{} // by label
+	patches := map[string][]api.PatchOp{} // by UUID
 	groups, order := map[string][]string{}, []string{}
 	touched := 0
 	for _, n := range s.Nodes {
@@ -115,7 +115,7 @@ func (m *many) configure(ctx context.Context, a *client.Client, args []string, o
 		if err != nil {
 			return err
 		}
-		patches[n.Label()] = patch
+		patches[n.UUID] = patch
 		changes = append(changes, change{n, masked(patch)})
 		if len(patch) > 0 {
 			touched++
@@ -144,12 +144,12 @@ func (m *many) configure(ctx context.Context, a *client.Client, args []string, o
 	}
 	return m.begin(ctx, a, s, act{name: "configure", each: func(ctx context.Context, t *turn, node string) error {
 		if len(patches[node]) == 0 {
-			return t.done(nil, "node %s is as it should be", node)
+			return t.done(nil, "node %s is as it should be", t.label)
 		}
 		if _, err := a.PatchNode(ctx, node, patches[node]); err != nil {
 			return err
 		}
-		return t.done(nil, "node %s is changed", node)
+		return t.done(nil, "node %s is changed", t.label)
 	}})
 }
 

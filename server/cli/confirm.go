@@ -26,7 +26,7 @@ func (c *command) nodeConfirm() *cobra.Command {
 			if err := a.Confirm(ctx, node); err != nil {
 				return err
 			}
-			return t.done(nil, "the record of node %s is confirmed", node)
+			return t.done(nil, "the record of node %s is confirmed", t.label)
 		}})
 	})
 	return cmd

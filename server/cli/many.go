@@ -46,6 +46,8 @@ type act struct {
 	destroys string // what is lost by it, "" nothing: asked for with one node, too
 	// fits says why a node in this state is left out; nil or "": it is not.
 	fits func(s state.State) string
+	// each acts on the node of this UUID; the one node that was named comes as it was named. Its name may meanwhile be
+	// another machine's: t.label, the name, is for messages alone.
 	each func(ctx context.Context, t *turn, node string) error
 }
 
@@ -54,7 +56,8 @@ type turn struct {
 	*command
 	a       *client.Client
 	display *display
-	alone   bool // the one node that was named
+	alone   bool   // the one node that was named
+	label   string // what people call the node
 }
 
 // done says what was done: a line, or with one node and for programs the object v.
@@ -84,7 +87,7 @@ func (m *many) run(ctx context.Context, a *client.Client, args []string, x act) 
 		if err := m.consent(fmt.Sprintf("%s of node %s", x.name, idents[0]), x.destroys, 1); err != nil {
 			return err
 		}
-		t := &turn{m.c, a, m.c.newDisplay(), true}
+		t := &turn{m.c, a, m.c.newDisplay(), true, idents[0]}
 		defer t.display.close()
 		return notBegun(x.each(ctx, t, idents[0]))
 	}
@@ -107,16 +110,16 @@ func (m *many) run(ctx context.Context, a *client.Client, args []string, x act) 
 
 // begin acts on a selection that was agreed to, and reports.
 func (m *many) begin(ctx context.Context, a *client.Client, s selection.Selection, x act) error {
-	t := &turn{m.c, a, m.c.newDisplay(), false}
+	d := m.c.newDisplay()
 	results := s.Run(ctx, a, m.parallel, func(ctx context.Context, n selection.Node) error {
 		if x.fits != nil {
 			if why := x.fits(n.State); why != "" {
 				return &selection.Skip{Why: why}
 			}
 		}
-		return x.each(ctx, t, n.Label())
+		return x.each(ctx, &turn{m.c, a, d, false, n.Label()}, n.UUID)
 	})
-	t.display.close()
+	d.close()
 	return m.c.report(x.name, results)
 }
 

@@ -341,7 +341,7 @@ func (t *turn) setRAID(ctx context.Context, node, file string) error {
 	if _, err := t.a.Send(ctx, http.MethodPut, client.Path("nodes", node, "states", "raid"), nil, config); err != nil {
 		return err
 	}
-	return t.done(nil, "node %s: the target RAID configuration is set; a clean with raid.create_configuration makes it", node)
+	return t.done(nil, "node %s: the target RAID configuration is set; a clean with raid.create_configuration makes it", t.label)
 }
 
 // patch sends the operations and tells what came of them.
@@ -404,7 +404,7 @@ func (c *command) nodeDelete() *cobra.Command {
 			if err := a.DeleteNode(ctx, node); err != nil {
 				return err
 			}
-			return t.done(nil, "node %s is deleted", node)
+			return t.done(nil, "node %s is deleted", t.label)
 		}})
 	})
 	return cmd
@@ -427,7 +427,7 @@ func (c *command) nodeMaintenance() *cobra.Command {
 				if err := a.SetMaintenance(ctx, node, x.on, *reason); err != nil {
 					return err
 				}
-				return t.done(nil, "node %s %s", node, x.said)
+				return t.done(nil, "node %s %s", t.label, x.said)
 			}})
 		})
 		cmd.AddCommand(sub)

@@ -65,7 +65,7 @@ func (c *command) nodePower() *cobra.Command {
 				if *watch {
 					return t.followPower(ctx, node, p.end)
 				}
-				return t.done(nil, "%s of node %s has begun; bessemer node power %s shows the state", body.Target, node, node)
+				return t.done(nil, "%s of node %s has begun; bessemer node power %s shows the state", body.Target, t.label, t.label)
 			}})
 		})
 		cmd.AddCommand(sub)
@@ -97,7 +97,7 @@ func (t *turn) followPower(ctx context.Context, node, want string) error {
 	if !errors.Is(err, errDone) {
 		return err
 	}
-	return t.done(nil, "node %s: %s", node, want)
+	return t.done(nil, "node %s: %s", t.label, want)
 }
 
 func (c *command) nodeValidate() *cobra.Command {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/server/register"
+	"github.com/bessemer-metal/bessemer/server/selection"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -66,10 +67,10 @@ Passwords that are set can't be compared and are kept; --set-secrets sets them a
 			return err
 		case m.dry:
 		case len(want) == 1 && !watch:
-			for _, name := range ready {
-				if err := c.advance(ctx, a, nil, name, want); err != nil {
+			for _, n := range ready {
+				if err := c.advance(ctx, a, nil, n, want); err != nil {
 					ok = false
-					c.tell("node "+name+": ", err)
+					c.tell("node "+n.Name+": ", err)
 				}
 			}
 		case len(want) > 0 && !c.advanceAll(ctx, a, m.parallel, ready, want):
@@ -106,7 +107,7 @@ func (c *command) readEntries(file string) ([]register.Entry, error) {
 }
 
 // register makes the server agree with the entries, and gives the nodes that do. ok is false when some failed.
-func (c *command) register(ctx context.Context, a *client.Client, m *many, entries []register.Entry, secrets bool) (ready []string, ok bool, err error) {
+func (c *command) register(ctx context.Context, a *client.Client, m *many, entries []register.Entry, secrets bool) (ready []selection.Node, ok bool, err error) {
 	there, err := register.Look(ctx, a)
 	if err != nil {
 		return nil, false, err
@@ -123,7 +124,7 @@ func (c *command) register(ctx context.Context, a *client.Client, m *many, entri
 			c.tell("node "+e.Name+": ", err)
 			continue
 		}
-		changes, ready = append(changes, change), append(ready, e.Name)
+		changes, ready = append(changes, change), append(ready, selection.Node{UUID: change.UUID(), Name: e.Name})
 		what := "as it should be"
 		if !change.Same() {
 			what = strings.Join(change.Diff, ", ")
@@ -146,16 +147,16 @@ func (c *command) register(ctx context.Context, a *client.Client, m *many, entri
 }
 
 // advanceAll takes the nodes through the verbs, all at once, and shows it.
-func (c *command) advanceAll(ctx context.Context, a *client.Client, parallel int, nodes []string, want []verb) bool {
+func (c *command) advanceAll(ctx context.Context, a *client.Client, parallel int, nodes []selection.Node, want []verb) bool {
 	d := c.newDisplay()
 	errs := make([]error, len(nodes)) // one node's failure does not stop the others
 	slots := make(chan struct{}, parallel)
 	var all sync.WaitGroup
-	for i, name := range nodes {
+	for i, n := range nodes {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = c.advance(ctx, a, d, name, want)
+			errs[i] = c.advance(ctx, a, d, n, want)
 		})
 	}
 	all.Wait()
@@ -164,22 +165,23 @@ func (c *command) advanceAll(ctx context.Context, a *client.Client, parallel int
 	for i, err := range errs {
 		if err != nil {
 			ok = false
-			c.tell("node "+nodes[i]+": ", err)
+			c.tell("node "+nodes[i].Name+": ", err)
 		}
 	}
 	return ok
 }
 
-// advance takes a node through the verbs that its state allows; a node that is further on already is left alone.
-func (c *command) advance(ctx context.Context, a *client.Client, d *display, name string, want []verb) error {
+// advance takes a node through the verbs that its state allows; a node that is further on already is left alone. It is
+// the node of the UUID that is acted on: the name may be another's by the time of the next verb.
+func (c *command) advance(ctx context.Context, a *client.Client, d *display, node selection.Node, want []verb) error {
 	for _, v := range want {
-		n, err := a.Node(ctx, name)
+		n, err := a.Node(ctx, node.UUID)
 		if err != nil {
 			return err
 		}
 		from := map[string]state.State{"manage": state.Enroll, "inspect": state.Manageable, "provide": state.Manageable}[v.name]
 		if text(n.ProvisionState) != string(from) {
-			line := fmt.Sprintf("node %s: is %s, no need to %s", name, text(n.ProvisionState), v.name)
+			line := fmt.Sprintf("node %s: is %s, no need to %s", node.Name, text(n.ProvisionState), v.name)
 			if d != nil {
 				d.line(line)
 			} else {
@@ -187,14 +189,14 @@ func (c *command) advance(ctx context.Context, a *client.Client, d *display, nam
 			}
 			continue
 		}
-		if err := a.Provision(ctx, name, api.Provision{Target: v.target}); err != nil {
+		if err := a.Provision(ctx, node.UUID, api.Provision{Target: v.target}); err != nil {
 			return err
 		}
 		if d == nil {
-			fmt.Fprintf(c.notes(), "node %s: %s has begun\n", name, v.name)
+			fmt.Fprintf(c.notes(), "node %s: %s has begun\n", node.Name, v.name)
 			continue
 		}
-		if err := c.follow(ctx, a, d, name, v); err != nil {
+		if err := c.follow(ctx, a, d, node.UUID, v); err != nil {
 			return err
 		}
 	}

@@ -148,10 +148,10 @@ func (m *many) walk(ctx context.Context, a *client.Client, args []string, to sta
 		at, _ := n["provision_state"].(string)
 		hops, ok := way(state.State(at), to)
 		if !ok {
-			return &selection.Skip{Why: fmt.Sprintf("no way leads to %s from %s; work in progress ends by itself, or by bessemer node abort %s", to, at, node)}
+			return &selection.Skip{Why: fmt.Sprintf("no way leads to %s from %s; work in progress ends by itself, or by bessemer node abort %s", to, at, t.label)}
 		}
 		if len(hops) == 0 {
-			return t.done(nil, "node %s is %s already", node, to)
+			return t.done(nil, "node %s is %s already", t.label, to)
 		}
 		for _, h := range hops {
 			if err := t.provision(ctx, node, h.verb, api.Provision{}, waiting{watch: true}); err != nil {

@@ -60,7 +60,7 @@ func (c *command) change(use, short, done string, least int, request func(rest [
 			if _, err := a.Send(ctx, method, client.Path(append([]string{"nodes", node}, path...)...), q, body); err != nil {
 				return err
 			}
-			return t.done(nil, "node %s: %s", node, strings.TrimSpace(done+" "+strings.Join(rest, " ")))
+			return t.done(nil, "node %s: %s", t.label, strings.TrimSpace(done+" "+strings.Join(rest, " ")))
 		}})
 	})
 	return cmd
@@ -161,7 +161,7 @@ func (c *command) eachOperand(use, short, done string, request func(word string)
 					return err
 				}
 			}
-			return t.done(nil, "node %s: %s %s", node, done, strings.Join(rest, " "))
+			return t.done(nil, "node %s: %s %s", t.label, done, strings.Join(rest, " "))
 		}})
 	})
 	return cmd

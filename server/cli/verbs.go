@@ -136,7 +136,7 @@ func (t *turn) provision(ctx context.Context, node string, v verb, p api.Provisi
 	case v.target == verbAbort:
 		return t.aborting(ctx, node)
 	}
-	return t.done(nil, "%s of node %s has begun; bessemer node show %s says how it goes, --watch shows it live", v.name, node, node)
+	return t.done(nil, "%s of node %s has begun; bessemer node show %s says how it goes, --watch shows it live", v.name, t.label, t.label)
 }
 
 // aborting tells what an abort that was just accepted has to wait for.
@@ -150,15 +150,15 @@ func (t *turn) aborting(ctx context.Context, node string) error {
 			continue
 		}
 		if !x.Abortable {
-			return t.done(nil, "abort of node %s is noted: step %s can't be cut off and ends first, at the latest at %s", node, x.Step, or(t.clock(x.Deadline), "its own end"))
+			return t.done(nil, "abort of node %s is noted: step %s can't be cut off and ends first, at the latest at %s", t.label, x.Step, or(t.clock(x.Deadline), "its own end"))
 		}
 		what := "step " + x.Step + " to stop"
 		if s.Wait != nil {
 			what = t.waitText(*s.Wait)
 		}
-		return t.done(nil, "abort of node %s has begun: it waits for %s", node, what)
+		return t.done(nil, "abort of node %s has begun: it waits for %s", t.label, what)
 	}
-	return t.done(nil, "abort of node %s has begun; no step had to be stopped; bessemer node show %s says how it goes", node, node)
+	return t.done(nil, "abort of node %s has begun; no step had to be stopped; bessemer node show %s says how it goes", t.label, t.label)
 }
 
 // nodeManual is clean or service: both run an operator's list of steps.
@@ -345,6 +345,7 @@ func (t *turn) deploy(ctx context.Context, node string, v verb, d deployFlags, w
 	if d.image == "" && n.InstanceInfo["image_source"] == nil {
 		return usage("node %s names no image yet: give --image NAME or --image URL --checksum sha256:HEX", nameOf(n))
 	}
+	node = n.UUID // what is written next is to reach the node that was looked at, whatever the name means then
 	ops, err := c.deployOps(ctx, a, n, d)
 	if err != nil {
 		return err

@@ -29,11 +29,12 @@ func (c *command) follow(ctx context.Context, a *client.Client, d *display, node
 		return w.see(s, v)
 	})
 	d.clear(w.name)
+	name := or(w.name, node)
 	switch {
 	case errors.Is(err, errDone):
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("stopped watching; the work on node %s goes on (bessemer node show %s, or abort it: bessemer node abort %s)", node, node, node)
+		return fmt.Errorf("stopped watching; the work on node %s goes on (bessemer node show %s, or abort it: bessemer node abort %s)", name, name, name)
 	}
 	return err
 }

@@ -69,6 +69,9 @@ type Change struct {
 	trait []string                 // nil: they agree
 }
 
+// UUID is that of the node: "" for a new one until Apply made it.
+func (c Change) UUID() string { return c.uuid }
+
 // Same tells that nothing is to be done.
 func (c Change) Same() bool { return !c.New && len(c.Diff) == 0 }
 
@@ -196,23 +199,22 @@ func secret(key string) bool {
 }
 
 // Apply carries the change out: the node, then its ports and traits. Begun again after a failure it goes on.
-func (c Change) Apply(ctx context.Context, a API) error {
-	id := c.uuid
+func (c *Change) Apply(ctx context.Context, a API) error {
 	switch {
 	case c.New:
 		made, err := a.Send(ctx, http.MethodPost, "/v1/nodes", nil, c.body)
 		if err != nil {
 			return err
 		}
-		id = text(made, "uuid")
+		c.uuid = text(made, "uuid")
 	case len(c.ops) > 0:
-		if _, err := a.Send(ctx, http.MethodPatch, "/v1/nodes/"+id, nil, c.ops); err != nil {
+		if _, err := a.Send(ctx, http.MethodPatch, "/v1/nodes/"+c.uuid, nil, c.ops); err != nil {
 			return err
 		}
 	}
 	for _, p := range c.ports {
 		body := maps.Clone(p)
-		body["node_uuid"] = id
+		body["node_uuid"] = c.uuid
 		if _, err := a.Send(ctx, http.MethodPost, "/v1/ports", nil, body); err != nil {
 			return err
 		}
@@ -225,7 +227,7 @@ func (c Change) Apply(ctx context.Context, a API) error {
 	if c.trait == nil {
 		return nil
 	}
-	_, err := a.Send(ctx, http.MethodPut, "/v1/nodes/"+id+"/traits", nil, map[string]any{"traits": c.trait})
+	_, err := a.Send(ctx, http.MethodPut, "/v1/nodes/"+c.uuid+"/traits", nil, map[string]any{"traits": c.trait})
 	return err
 }
 
