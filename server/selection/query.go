@@ -37,9 +37,16 @@ type Query struct {
 type term struct {
 	path   []string // field, then keys into it
 	op     string
-	values []string // alternatives; one for < and the like
-	quoted bool     // stars are plain
+	values []value // alternatives; one for < and the like
 }
+
+type value struct {
+	text   string
+	quoted bool // stars are plain
+}
+
+// pattern tells whether a star in the value stands for any text.
+func (v value) pattern() bool { return !v.quoted && strings.Contains(v.text, "*") }
 
 // short are the other names of fields.
 var short = map[string]string{"state": "provision_state", "power": "power_state", "class": "resource_class", "trait": "traits"}
@@ -122,9 +129,9 @@ func parseTerm(text string) (term, error) {
 		return t, err
 	}
 	for _, v := range alternatives {
-		v = strings.TrimSpace(v)
-		if inner, ok := strings.CutPrefix(v, `"`); ok && strings.HasSuffix(inner, `"`) {
-			v, t.quoted = strings.TrimSuffix(inner, `"`), true
+		v := value{text: strings.TrimSpace(v)}
+		if inner, ok := strings.CutPrefix(v.text, `"`); ok && strings.HasSuffix(inner, `"`) {
+			v = value{strings.TrimSuffix(inner, `"`), true}
 		}
 		t.values = append(t.values, v)
 	}
@@ -147,25 +154,33 @@ func field(name string) (api.Field, error) {
 	return api.Field{}, fmt.Errorf("nodes have no field %q; bessemer node show NODE -o json shows all of them", name)
 }
 
-// check refuses comparisons that could never hold by mistake: a state that is none, a flag that is neither.
+// check refuses comparisons that are mistakes: a state that is none, a flag that is neither, and the empty value, as of a
+// shell's variable that is unset, which every text holds and is no less than.
 func (t term) check(f api.Field) error {
-	if len(t.values) > 1 && t.op != "=" && t.op != "!=" {
-		return fmt.Errorf("%s takes one value, not %s", t.op, strings.Join(t.values, "|"))
+	if t.op != "=" && t.op != "!=" {
+		name := strings.Join(t.path, ".")
+		switch {
+		case len(t.values) > 1:
+			return fmt.Errorf("%s takes one value, not %d parted by bars", t.op, len(t.values))
+		case t.values[0].text == "":
+			return fmt.Errorf("%s%s has no value, and would match every node or none: give one, or %s= for nodes where it is not set and %s!= for those where it is", name, t.op, name, name)
+		}
+		return nil
 	}
-	if t.op != "=" && t.op != "!=" || len(t.path) > 1 {
+	if len(t.path) > 1 {
 		return nil
 	}
 	for i, v := range t.values {
 		switch {
-		case v == "" || strings.Contains(v, "*"):
-		case f.Name == "provision_state" && !slices.Contains(state.All(), state.State(v)):
-			return fmt.Errorf("%q is no provision state; they are %s", v, states())
+		case v.text == "" || v.pattern():
+		case f.Name == "provision_state" && !slices.Contains(state.All(), state.State(v.text)):
+			return fmt.Errorf("%q is no provision state; they are %s", v.text, states())
 		case f.Kind == api.Flag || f.Kind == api.Tristate:
-			b, err := api.Bool(v)
+			b, err := api.Bool(v.text)
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Name, err)
 			}
-			t.values[i] = strconv.FormatBool(b)
+			t.values[i].text = strconv.FormatBool(b)
 		}
 	}
 	return nil
@@ -186,9 +201,9 @@ func (q Query) String() string { return q.text }
 func (q Query) Filters() url.Values {
 	out := url.Values{}
 	for _, t := range q.terms {
-		if t.op == "=" && len(t.path) == 1 && len(t.values) == 1 && t.values[0] != "" && !strings.Contains(t.values[0], "*") &&
+		if t.op == "=" && len(t.path) == 1 && len(t.values) == 1 && t.values[0].text != "" && !t.values[0].pattern() &&
 			slices.Contains(filters, t.path[0]) && !out.Has(t.path[0]) {
-			out.Set(t.path[0], t.values[0])
+			out.Set(t.path[0], t.values[0].text)
 		}
 	}
 	return out
@@ -227,14 +242,14 @@ func (t term) match(node map[string]any) bool {
 	case "!=":
 		return !t.equal(v)
 	case "~":
-		return contains(v, t.values[0])
+		return contains(v, t.values[0].text)
 	case "!~":
-		return !contains(v, t.values[0])
+		return !contains(v, t.values[0].text)
 	}
 	if v == nil {
 		return false
 	}
-	c := compare(plain(v), t.values[0])
+	c := compare(plain(v), t.values[0].text)
 	switch t.op {
 	case "<":
 		return c < 0
@@ -248,25 +263,25 @@ func (t term) match(node map[string]any) bool {
 
 func (t term) equal(v any) bool {
 	for _, want := range t.values {
-		if list, ok := v.([]any); ok && want != "" {
-			if slices.ContainsFunc(list, func(x any) bool { return t.same(plain(x), want) }) {
+		if list, ok := v.([]any); ok && want.text != "" {
+			if slices.ContainsFunc(list, func(x any) bool { return want.same(plain(x)) }) {
 				return true
 			}
 			continue
 		}
-		if t.same(plain(v), want) {
+		if want.same(plain(v)) {
 			return true
 		}
 	}
 	return false
 }
 
-// same compares texts; a star in the wanted one stands for any text, unless it is quoted.
-func (t term) same(have, want string) bool {
-	if t.quoted || !strings.Contains(want, "*") {
-		return have == want
+// same compares a text with the wanted one; a star in that stands for any text, unless it is quoted.
+func (v value) same(have string) bool {
+	if !v.pattern() {
+		return have == v.text
 	}
-	parts := strings.Split(want, "*")
+	parts := strings.Split(v.text, "*")
 	first, last := parts[0], parts[len(parts)-1]
 	if len(have) < len(first)+len(last) || !strings.HasPrefix(have, first) || !strings.HasSuffix(have, last) {
 		return false

@@ -33,6 +33,7 @@ func TestMatch(t *testing.T) {
 		"properties.root_device.serial=S1": true, "properties.root_device.serial.x=": true, `properties.root_device={"serial":"S1"}`: true,
 		"traits=CUSTOM_A": true, "traits=CUSTOM_*": true, "traits=CUSTOM": false, "trait!=HW_B": false, "trait!=HW_C": true, "traits~USTOM": true, "traits=": false,
 		`owner="x,y"`: true, "owner~x": true, "owner!~z": true, "last_error~disk.io:": true, `description="two * stars"`: true, `description="two *"`: false, "description=two *": true,
+		`description="two *"|two*`: true, `description=two*|"two *"`: true, `description!="a,b"|two*`: false, `name!="a,b"|rack7-*`: false, `description="two *"|x*`: false,
 		"created_at<2026-12": true, "created_at>2026-12": false,
 	} {
 		q, err := Parse(text)
@@ -51,6 +52,8 @@ func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "empty", "name": "no comparison", "=x": "no comparison", "name!x": "no comparison", "nosuch=1": "no field", "provision=x": "did you mean",
 		"state=ready": "is no provision state", "maintenance=maybe": "boolean", "name.x=1": "leads nowhere", `name="x`: "not closed", "name=a,": "no comparison", "name<a|b": "one value",
+		"owner~": "owner~ has no value", "owner!~": "no value", `owner~""`: "no value", "properties.memory_mb>": "no value", "created_at>=  ": "no value", "created_at<=": "no value", "created_at<": "no value",
+		`state="clean*"`: "is no provision state",
 	} {
 		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, expected %q", text, err, want)
