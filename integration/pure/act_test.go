@@ -37,12 +37,15 @@ const (
 	bootDisk  move = "boot from disk"
 	facts     move = "facts"
 	oob       move = "run"
+	left      move = "left media out"
 )
 
 func moves(e conductor.Effect) []move {
 	switch e.Kind {
 	case conductor.EffectVerify, conductor.EffectPrepare:
 		return []move{facts}
+	case conductor.EffectDetach:
+		return []move{left}
 	case conductor.EffectEject:
 		return []move{mediumOut}
 	case conductor.EffectBoot:

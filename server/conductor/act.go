@@ -55,6 +55,7 @@ func (a Act) String() string {
 type Medium struct {
 	Device string `json:"device"`
 	URL    string `json:"url"`
+	Left   bool   `json:"left,omitempty"` // the instance that it was there for is gone: it is to be taken out
 }
 
 // ActAsked is a caller's act, its form already checked.
@@ -122,7 +123,7 @@ func (d *decider) actDone(e EffectDone) {
 	case ActBootMode:
 		d.n.BootMode = a.Mode
 	case ActAttach:
-		if m := (Medium{a.Device, a.URL}); !slices.Contains(d.n.Media, m) {
+		if m := (Medium{Device: a.Device, URL: a.URL}); !slices.Contains(d.n.Media, m) {
 			d.n.Media = append(slices.Clone(d.n.Media), m)
 		}
 	case ActDetach:

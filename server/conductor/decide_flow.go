@@ -372,6 +372,8 @@ func (d *decider) effectDone(e EffectDone) {
 		d.powerDone(e)
 	case k == EffectAct:
 		d.actDone(e)
+	case k == EffectDetach:
+		d.detached(e, current)
 	case !current:
 		if e.Fault != nil && k == EffectFinish {
 			d.note("ERROR", "power", 0, "after the work ended: %s", e.Fault.Error())

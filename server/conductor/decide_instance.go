@@ -185,7 +185,7 @@ func (d *decider) lease() {
 func (d *decider) forgetInstance() {
 	d.audit("instance.delete", map[string]any{"instance_uuid": d.n.InstanceUUID})
 	d.n.InstanceInfo, d.n.InstanceUUID, d.n.InstanceName = map[string]any{}, "", ""
-	d.n.Media = nil // what was attached for it goes with the ramdisk's medium
+	d.n.Media = leftMedia(d.n.Media)
 	if d.n.AutomaticLessee {
 		d.n.Lessee, d.n.AutomaticLessee = "", false
 	}

@@ -77,6 +77,9 @@ func (d *decider) begin(e VerbAsked, f state.Flow, via state.Event, plan Plan) b
 	}
 	d.n.LastError, d.n.LastReason = "", ""
 	d.n.Target = state.Row(f).Target
+	if (f == state.Clean || f == state.Deploy) && len(Left(*d.n)) > 0 {
+		d.effect(Effect{Kind: EffectDetach}) // before the flow's own acts
+	}
 	d.s.Steps = nil
 	for i, it := range plan.Items {
 		d.put(d.record(it, i))

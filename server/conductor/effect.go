@@ -15,6 +15,7 @@ const (
 	EffectPrepare  EffectKind = "prepare"  // read whether the BMC can do what the flow needs, before any act
 	EffectBoot     EffectKind = "boot"     // off, confirmed; medium in; boot device; on
 	EffectEject    EffectKind = "eject"    // medium out, after the lookup
+	EffectDetach   EffectKind = "detach"   // media out of drives that no ramdisk uses, when the instance they were for is gone
 	EffectOffer    EffectKind = "offer"    // hand Step to the agent
 	EffectWithdraw EffectKind = "withdraw" // take Step back, or abort it
 	EffectRunStep  EffectKind = "run_step" // run Step out of band
@@ -39,8 +40,8 @@ type Effect struct {
 	Created    time.Time     `json:"created"`
 }
 
-// Wanted tells whether an effect still serves the node's work. Ending a boot and power acts are always carried out, but
-// nothing is done to the machine of an unverified node; reading its BMC is no act.
+// Wanted tells whether an effect still serves the node's work. Ending a boot, power acts and taking out what an instance
+// left are always carried out, but nothing is done to the machine of an unverified node; reading its BMC is no act.
 func Wanted(n Node, e Effect) bool {
 	if n.Unverified != nil && e.Kind != EffectVerify {
 		return false
@@ -48,7 +49,7 @@ func Wanted(n Node, e Effect) bool {
 	switch e.Kind {
 	case EffectFinish:
 		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
-	case EffectPower:
+	case EffectPower, EffectDetach:
 		return true
 	case EffectAct:
 		return n.Act != nil

@@ -69,10 +69,10 @@ func (d *decider) hold() {
 	}
 }
 
-// late tells that an effect was set going under a lease that is not the node's any more. The end of a boot and a power
-// act are told in any case: a node's acts are done in order, so they say where the machine is now.
+// late tells that an effect was set going under a lease that is not the node's any more. The end of a boot, a power
+// act and media taken out are told in any case: a node's acts are done in order, so they say how the machine is now.
 func (d *decider) late(e Effect) bool {
-	return e.Lease != 0 && e.Lease < d.n.Leases && e.Kind != EffectFinish && e.Kind != EffectPower
+	return e.Lease != 0 && e.Lease < d.n.Leases && e.Kind != EffectFinish && e.Kind != EffectPower && e.Kind != EffectDetach
 }
 
 // overtaken tells that an event is the outcome of such an effect.

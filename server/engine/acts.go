@@ -42,6 +42,8 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 		out.Power, err = eng.endBoot(ctx, b, e)
 	case conductor.EffectPower:
 		out.Power, err = eng.powerAct(ctx, b, e)
+	case conductor.EffectDetach:
+		err = eng.detach(ctx, n)
 	case conductor.EffectAct:
 		out.Status, err = eng.manageAct(ctx, n)
 	default:
@@ -55,6 +57,24 @@ func (eng *Engine) canBoot() error {
 		return nil
 	}
 	return eng.cfg.CanBoot()
+}
+
+// detach takes out what the last instance left in drives that no ramdisk uses.
+func (eng *Engine) detach(ctx context.Context, n conductor.Node) error {
+	kinds := conductor.Left(n)
+	if len(kinds) == 0 {
+		return nil // it was carried out before
+	}
+	if eng.cfg.Held != nil {
+		if err := eng.cfg.Held(); err != nil {
+			return err
+		}
+	}
+	p, err := power[conductor.MediaHolder](ctx, eng, n, "management", "virtual media")
+	if err != nil {
+		return err
+	}
+	return p.Detach(ctx, kinds)
 }
 
 // bootRamdisk: off, confirmed; medium in; boot device for one boot; on, confirmed. A repeat starts from off again.

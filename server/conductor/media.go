@@ -1,0 +1,58 @@
+package conductor
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// What is in the virtual drives when an instance ends. A disk or a floppy that stayed in would be the next instance's
+// config drive.
+
+// leftMedia marks what an instance leaves. CDs are not kept in mind: the ramdisk's own way empties their drives.
+func leftMedia(media []Medium) []Medium {
+	var out []Medium
+	for _, m := range media {
+		if m.Device != "cdrom" {
+			m.Left = true
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Left is the kinds of drive that hold what an instance left, each once.
+func Left(n Node) []string {
+	var out []string
+	for _, m := range n.Media {
+		if m.Left && !slices.Contains(out, m.Device) {
+			out = append(out, m.Device)
+		}
+	}
+	return out
+}
+
+// detached forgets what was taken out. A machine that keeps it fails the work that it begins with: nobody gets it with
+// somebody else's medium in it. What is left stays in the record, and the next cleaning takes it out first.
+func (d *decider) detached(e EffectDone, current bool) {
+	kinds := Left(*d.n)
+	if len(kinds) == 0 {
+		return
+	}
+	d.Changed = true
+	if e.Fault == nil {
+		d.n.Media = slices.DeleteFunc(slices.Clone(d.n.Media), func(m Medium) bool { return m.Left })
+		d.note("INFO", "management", 0, "what the instance left in the virtual drives is out: %s", strings.Join(kinds, ", "))
+		return
+	}
+	f := *e.Fault
+	f.Message = "what the last instance left in the virtual drives (" + strings.Join(kinds, ", ") + ") could not be taken out: " + f.Message
+	f.Hint = cmp.Or(f.Hint, "take it out by DELETE /v1/nodes/NODE/vmedia, or at the BMC itself, and have the node cleaned again")
+	if current {
+		d.fail(&f)
+		return
+	}
+	d.lastError(&f)
+	d.note("ERROR", "management", 0, "%s", f.Error())
+	d.about("", f.Reason)
+}

@@ -1,0 +1,67 @@
+package conductor
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+var left = []Medium{{Device: "cdrom", URL: "http://192.0.2.1/a"}, {Device: "disk", URL: "http://192.0.2.1/b"}, {Device: "floppy", URL: "http://192.0.2.1/c"}}
+
+// What was attached for an instance is out before the machine is anybody else's; the ramdisk's own way empties the CDs.
+func TestI1_AnInstancesMediaAreTakenOutWithIt(t *testing.T) {
+	l := newLife(t)
+	l.active()
+	l.s.Node.Media = slices.Clone(left)
+	l.verb(state.VerbDelete)
+	if kinds := l.kinds(); len(kinds) != 2 || kinds[0] != EffectDetach || kinds[1] != EffectBoot {
+		t.Fatalf("effects %v", kinds)
+	}
+	if got := Left(l.s.Node); !slices.Equal(got, []string{"disk", "floppy"}) || len(l.s.Node.Media) != 2 {
+		t.Errorf("to be taken out: %v of %+v", got, l.s.Node.Media)
+	}
+	e := l.take(EffectDetach)
+	l.ok(EffectDone{Effect: e})
+	l.ok(EffectDone{Effect: e}) // carried out again by the next server
+	if n := l.s.Node; len(n.Media) != 0 || n.State != state.Cleaning {
+		t.Errorf("%s with %+v", n.State, n.Media)
+	}
+}
+
+// A machine that keeps a medium is nobody else's, and each cleaning tries again.
+func TestI1_AMachineThatKeepsAMediumIsNotClean(t *testing.T) {
+	l := newLife(t)
+	l.active()
+	l.s.Node.Media = slices.Clone(left)
+	l.verb(state.VerbDelete)
+	l.ok(EffectDone{Effect: l.take(EffectDetach), Fault: fault.New(fault.BMCError, "no")})
+	l.want(state.CleanFail)
+	if n := l.s.Node; n.LastReason != fault.BMCError || !strings.Contains(n.LastError, "disk, floppy") || len(Left(n)) != 2 {
+		t.Errorf("last error %q, media %+v", n.LastError, n.Media)
+	}
+	l.effects = nil
+	l.verb(state.VerbManage)
+	l.s.Node.Media = append(l.s.Node.Media, Medium{Device: "disk", URL: "http://192.0.2.1/d"}) // an operator's, for later
+	l.verb(state.VerbProvide)
+	l.ok(EffectDone{Effect: l.take(EffectDetach)})
+	if n := l.s.Node; n.State != state.Cleaning || len(n.Media) != 1 || n.Media[0].URL != "http://192.0.2.1/d" {
+		t.Errorf("%s with %+v", n.State, n.Media)
+	}
+}
+
+// It is told, too, when the work that it began with has ended meanwhile.
+func TestMediaThatStayInAreTold(t *testing.T) {
+	l := newLife(t)
+	l.available()
+	l.s.Node.Media = leftMedia(left)
+	l.ok(EffectDone{Effect: Effect{Kind: EffectDetach, Node: l.s.Node.UUID, Run: "older", Lease: 1}, Fault: fault.New(fault.BMCError, "no")})
+	if n := l.s.Node; n.LastReason != fault.BMCError || n.State != state.Available || len(Left(n)) != 2 {
+		t.Errorf("%s, last error %q, media %+v", n.State, n.LastError, n.Media)
+	}
+	l.verb(state.VerbDeploy)
+	l.ok(EffectDone{Effect: l.take(EffectDetach), Fault: fault.New(fault.BMCError, "no")})
+	l.want(state.DeployFail)
+}
