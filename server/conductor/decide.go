@@ -229,7 +229,7 @@ func Decide(s Snapshot, e Event, now time.Time) Decision {
 		d.who = &e.Caller
 		d.outOfService(e)
 	case InspectionTold:
-		d.inspectionTold()
+		d.inspectionTold(e)
 	case PowerRead:
 		d.powerRead(e)
 	case PowerLost:

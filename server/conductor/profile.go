@@ -141,8 +141,9 @@ func (d *decider) forget() {
 	}
 }
 
-// InspectionTold is what a ramdisk of the Ironic profile found out; the inventory is stored with it.
-type InspectionTold struct{}
+// InspectionTold is what a ramdisk of the Ironic profile found out; the inventory is stored with it, unless the ramdisk is
+// contested after it. Source is the caller's address.
+type InspectionTold struct{ Source string }
 
 func (InspectionTold) event() {}
 
@@ -152,7 +153,12 @@ func Inspects(n Node, interfaces map[string]string) bool {
 }
 
 // inspectionTold ends the inspection. What runs on the machine is powered off with it, unless fast_track keeps it.
-func (d *decider) inspectionTold() {
+func (d *decider) inspectionTold(e InspectionTold) {
+	if r := d.n.Ramdisk; r != nil && (r.Contested || r.Source != e.Source) {
+		d.contestRamdisk(e.Source)
+		d.Refuse = NotLookedUp()
+		return
+	}
 	if f := d.open(); f == nil || f.Flow != state.Inspect || !Inspects(*d.n, d.s.Interfaces) {
 		d.Refuse = NotLookedUp()
 		return
@@ -167,6 +173,18 @@ func (d *decider) inspectionTold() {
 		d.n.Boot.Ended = true // no ramdisk of the native channel is expected any more
 	}
 	d.complete()
+}
+
+// contestRamdisk marks the ramdisk as told of by a second address, once.
+func (d *decider) contestRamdisk(source string) {
+	first := d.n.Ramdisk.Source
+	if _, changed, err := Admit(d.n, "", source, d.now); err != nil || !changed {
+		return
+	}
+	d.who, d.Changed = &Caller{Name: "ramdisk"}, true
+	d.note("ERROR", "identity", 0, "inspected from a second address, %s: what its ramdisk says counts no more", source)
+	d.about("", fault.NodeContested)
+	d.audit("lookup.contested", map[string]any{"profile": "ironic", "source": source, "first": first})
 }
 
 // NotLookedUp is the one answer to a lookup that finds no node, whatever the reason: it tells nobody which nodes exist.

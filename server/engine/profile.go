@@ -173,15 +173,15 @@ func (eng *Engine) RamdiskInspection(ctx context.Context, id string, addresses [
 			return n, "", err
 		}
 	}
-	if n.Ramdisk != nil && n.Ramdisk.Contested {
-		return n, "", conductor.NotLookedUp()
-	}
-	err = eng.apply(ctx, n.UUID, conductor.InspectionTold{}, func(tx conductor.Tx) error {
+	err = eng.apply(ctx, n.UUID, conductor.InspectionTold{Source: source}, func(tx conductor.Tx) error {
 		now, err := tx.Node(n.UUID)
 		if err != nil {
 			return err
 		}
 		n = now
+		if now.Ramdisk != nil && now.Ramdisk.Contested {
+			return nil // what is stored is that it counts for nothing
+		}
 		return eng.keepTold(tx, now, raw, inv, plugin)
 	})
 	if err != nil {

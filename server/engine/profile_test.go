@@ -321,6 +321,47 @@ func TestInspectionByTheIronicProfile(t *testing.T) {
 	})
 }
 
+// An inspection from a second address counts for nothing and contests the first, whichever version it speaks.
+func TestT01_AnInspectionFromASecondAddressContests(t *testing.T) {
+	for _, wantsToken := range []bool{true, false} {
+		t.Run(fmt.Sprint("with a token ", wantsToken), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := fast(t)
+				s.provision(conductor.Provision{Verb: state.VerbManage})
+				s.until(state.Manageable)
+				s.provision(conductor.Provision{Verb: state.VerbInspect})
+				s.until(state.InspectWait)
+				token := s.looked()
+				told := func(source string) error {
+					_, _, err := s.c.RamdiskInspection(t.Context(), "", []string{card}, json.RawMessage(`{"cpu":{"architecture":"x86_64","count":66}}`), nil, source, wantsToken)
+					return err
+				}
+				for range 2 {
+					if err := told("192.0.2.66"); !fault.Has(err, fault.LookupNotFound) {
+						t.Errorf("from a second address: %v", err)
+					}
+				}
+				if n := s.node(); n.State != state.InspectWait || n.Properties["cpus"] != nil || !n.Ramdisk.Contested {
+					t.Errorf("%s, properties %v, ramdisk %+v", n.State, n.Properties, n.Ramdisk)
+				}
+				if _, err := s.c.Inventory(t.Context(), "n1"); !fault.Has(err, fault.InventoryNotFound) {
+					t.Errorf("its inventory is kept: %v", err)
+				}
+				if err := told(from); !fault.Has(err, fault.LookupNotFound) {
+					t.Errorf("from the first address: %v", err)
+				}
+				if err := s.profileBeat(token); !fault.Has(err, fault.RequestInvalid) {
+					t.Errorf("a heartbeat of a contested ramdisk: %v", err)
+				}
+				entries, err := s.c.History(t.Context(), "n1", 10, "")
+				if err != nil || len(entries) == 0 || entries[0].Severity != "ERROR" || entries[0].Reason != fault.NodeContested || !strings.Contains(entries[0].Event, "192.0.2.66") {
+					t.Errorf("the history does not tell: %+v, %v", entries, err)
+				}
+			})
+		})
+	}
+}
+
 // other is a second node.
 func (s *site) other() conductor.NodeID {
 	s.t.Helper()
