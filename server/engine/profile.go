@@ -220,14 +220,20 @@ func (eng *Engine) keepTold(tx conductor.Tx, n conductor.Node, raw []byte, inv i
 	return tx.PutNode(&n)
 }
 
-// describe puts what an inspection found into the node's properties.
+// describe puts what an inspection found into the node's properties. What it does not know stays as it is.
 func describe(n *conductor.Node, inv inventory.Inventory) {
 	if n.Properties == nil {
 		n.Properties = map[string]any{}
 	}
-	n.Properties["cpu_arch"] = inv.CPU.Architecture
-	n.Properties["cpus"] = inv.CPU.Count
-	n.Properties["memory_mb"] = inv.Memory.PhysicalMB
+	if inv.CPU.Architecture != "" {
+		n.Properties["cpu_arch"] = inv.CPU.Architecture
+	}
+	if inv.CPU.Count > 0 {
+		n.Properties["cpus"] = inv.CPU.Count
+	}
+	if inv.Memory.PhysicalMB > 0 {
+		n.Properties["memory_mb"] = inv.Memory.PhysicalMB
+	}
 	if root, err := conductor.RootDisk(*n, inv); err == nil {
 		n.Properties["local_gb"] = root.Size >> 30
 	}

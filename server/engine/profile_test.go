@@ -362,6 +362,28 @@ func TestT01_AnInspectionFromASecondAddressContests(t *testing.T) {
 	}
 }
 
+// What an inspection does not know it leaves as the operator or an earlier one said.
+func TestASparseInventoryErasesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fast(t)
+		if err := s.change("n1", func(n *conductor.Node) {
+			n.Properties = map[string]any{"cpu_arch": "aarch64", "cpus": 8, "memory_mb": 4096, "local_gb": 7}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.provision(conductor.Provision{Verb: state.VerbManage})
+		s.until(state.Manageable)
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		s.until(state.InspectWait)
+		if _, _, err := s.c.RamdiskInspection(t.Context(), "", []string{card}, json.RawMessage(`{"cpu":{"count":16}}`), nil, from, true); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := fmt.Sprint(s.node().Properties), "map[cpu_arch:aarch64 cpus:16 local_gb:7 memory_mb:4096]"; got != want {
+			t.Errorf("properties %s, expected %s", got, want)
+		}
+	})
+}
+
 // other is a second node.
 func (s *site) other() conductor.NodeID {
 	s.t.Helper()
