@@ -136,7 +136,11 @@ func (d *decider) clean(e VerbAsked, via state.Event) {
 	if plan.Exclusion != "" {
 		d.n.Flow.Excluded = true
 		d.note("INFO", "provisioning", 0, "%s", plan.Exclusion)
-		d.audit("clean.skipped", map[string]any{"automated_clean": false})
+		why := map[string]any{"why": plan.Exclusion}
+		if off := d.n.AutomatedClean; off != nil {
+			why["automated_clean"] = *off
+		}
+		d.audit("clean.skipped", why)
 	}
 	d.run(plan)
 }

@@ -121,6 +121,12 @@ func All() []Type {
 	}
 }
 
+// Pretends tells whether machines of a hardware type may be called cleaned without being so.
+func Pretends(name string) bool {
+	t, _ := Named(name)
+	return slices.Contains(t.Supported[Deploy], Fake)
+}
+
 // Named finds a type.
 func Named(name string) (Type, bool) {
 	all := All()

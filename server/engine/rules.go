@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -42,11 +43,14 @@ func settled(was, n conductor.Node) error {
 	id := string(n.UUID)
 	early := slices.Contains(resting, was.State)
 	switch {
+	case drivers.Pretends(n.Driver) != drivers.Pretends(was.Driver) && was.State != state.Enroll:
+		return fault.New(fault.NodeInUse, "driver can't change from %s to %s in state %s: one of them has no machine, and what it says is erased is not (I5)", was.Driver, n.Driver, was.State).
+			WithHint("delete the node and enroll it anew").At(id, "")
 	case was.ResourceClass != "" && n.ResourceClass != was.ResourceClass && !early:
 		return fault.New(fault.NodeInUse, "resource_class can't change in state %s", was.State).
 			WithHint("it can in %s", inWords(resting)).At(id, "")
-	case !maps.Equal(n.Interfaces, was.Interfaces) && !early && !n.Maintenance:
-		return fault.New(fault.NodeInUse, "interfaces can't change in state %s", was.State).WithHint("set maintenance first").At(id, "")
+	case (n.Driver != was.Driver || !maps.Equal(n.Interfaces, was.Interfaces)) && !early && !n.Maintenance:
+		return fault.New(fault.NodeInUse, "driver and interfaces can't change in state %s", was.State).WithHint("set maintenance first").At(id, "")
 	case n.Owner != was.Owner && was.State == state.Active:
 		return fault.New(fault.NodeInUse, "the owner of an active node can't change").
 			WithHint("undeploy it first: bessemer node undeploy %s", cmp.Or(n.Name, id)).At(id, "")

@@ -8,56 +8,110 @@ import (
 	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // What Ironic lets change, written down by hand. Columns: a description; resource_class from one value to another; an
-// interface; owner; protected set; retired set; an instance taken off; the record deleted. x: done; -: 409 without
-// maintenance and done in it; N: 409 either way.
+// interface; the hardware type; owner; protected set; retired set; an instance taken off; the record deleted. x: done; -: 409
+// without maintenance and done in it; N: 409 either way.
 const rules = `
-state            desc class iface owner prot ret inst del
-enroll           x    x     x     x     N    x   x    x
-manageable       x    x     x     x     N    x   x    x
-available        x    x     x     x     N    N   x    x
-active           x    N     -     N     x    x   x    -
-rescue           x    N     -     x     x    x   x    -
-error            x    N     -     x     N    x   x    -
-verifying        x    N     -     x     N    x   x    -
-inspecting       x    x     x     x     N    x   x    -
-inspect_wait     x    x     x     x     N    x   x    -
-inspect_failed   x    N     -     x     N    x   x    -
-cleaning         N    N     N     N     N    N   -    -
-clean_wait       N    N     N     N     N    N   -    -
-clean_hold       N    N     N     N     N    N   -    -
-clean_failed     x    N     -     x     N    x   x    -
-deploying        N    N     N     N     N    N   -    -
-wait_call-back   N    N     N     N     N    N   -    -
-deploy_hold      N    N     N     N     N    N   -    -
-deploy_failed    x    N     -     x     N    x   x    -
-servicing        N    N     N     N     N    N   -    -
-service_wait     N    N     N     N     N    N   -    -
-service_hold     x    N     -     x     N    x   x    -
-service_failed   x    N     -     x     N    x   x    -
-rescuing         N    N     N     N     N    N   -    -
-rescue_wait      N    N     N     N     N    N   -    -
-rescue_failed    x    N     -     x     N    x   x    -
-unrescuing       N    N     N     N     N    N   -    -
-unrescue_failed  x    N     -     x     N    x   x    -
-adopting         N    N     N     N     N    N   -    -
-adopt_failed     x    N     -     x     N    x   x    x
-deleting         N    N     N     N     N    N   -    -
+state            desc class iface driver owner prot ret inst del
+enroll           x    x     x     x      x     N    x   x    x
+manageable       x    x     x     x      x     N    x   x    x
+available        x    x     x     x      x     N    N   x    x
+active           x    N     -     -      N     x    x   x    -
+rescue           x    N     -     -      x     x    x   x    -
+error            x    N     -     -      x     N    x   x    -
+verifying        x    N     -     -      x     N    x   x    -
+inspecting       x    x     x     x      x     N    x   x    -
+inspect_wait     x    x     x     x      x     N    x   x    -
+inspect_failed   x    N     -     -      x     N    x   x    -
+cleaning         N    N     N     N      N     N    N   -    -
+clean_wait       N    N     N     N      N     N    N   -    -
+clean_hold       N    N     N     N      N     N    N   -    -
+clean_failed     x    N     -     -      x     N    x   x    -
+deploying        N    N     N     N      N     N    N   -    -
+wait_call-back   N    N     N     N      N     N    N   -    -
+deploy_hold      N    N     N     N      N     N    N   -    -
+deploy_failed    x    N     -     -      x     N    x   x    -
+servicing        N    N     N     N      N     N    N   -    -
+service_wait     N    N     N     N      N     N    N   -    -
+service_hold     x    N     -     -      x     N    x   x    -
+service_failed   x    N     -     -      x     N    x   x    -
+rescuing         N    N     N     N      N     N    N   -    -
+rescue_wait      N    N     N     N      N     N    N   -    -
+rescue_failed    x    N     -     -      x     N    x   x    -
+unrescuing       N    N     N     N      N     N    N   -    -
+unrescue_failed  x    N     -     -      x     N    x   x    -
+adopting         N    N     N     N      N     N    N   -    -
+adopt_failed     x    N     -     -      x     N    x   x    x
+deleting         N    N     N     N      N     N    N   -    -
 `
 
 // changes are what the columns stand for.
 var changes = map[string]func(*conductor.Node){
-	"desc":  func(n *conductor.Node) { n.Description = "changed" },
-	"class": func(n *conductor.Node) { n.ResourceClass = "small" },
-	"iface": func(n *conductor.Node) { n.Interfaces = map[string]string{"power": "redfish"} },
-	"owner": func(n *conductor.Node) { n.Owner = "somebody else" },
-	"prot":  func(n *conductor.Node) { n.Protected = true },
-	"ret":   func(n *conductor.Node) { n.Retired = true },
-	"inst":  func(n *conductor.Node) { n.InstanceUUID = "" },
+	"desc":   func(n *conductor.Node) { n.Description = "changed" },
+	"class":  func(n *conductor.Node) { n.ResourceClass = "small" },
+	"iface":  func(n *conductor.Node) { n.Interfaces = map[string]string{"power": "redfish"} },
+	"driver": func(n *conductor.Node) { n.Driver = "rack2" },
+	"owner":  func(n *conductor.Node) { n.Owner = "somebody else" },
+	"prot":   func(n *conductor.Node) { n.Protected = true },
+	"ret":    func(n *conductor.Node) { n.Retired = true },
+	"inst":   func(n *conductor.Node) { n.InstanceUUID = "" },
+}
+
+// renamed is the rack as another hardware type.
+type renamed struct{ rack }
+
+func (renamed) Name() string { return "rack2" }
+
+// The erasure of a machine can't be pretended by making its node one of fake-hardware for that long, nor the other way.
+func TestI5NoNodeBecomesOneWithoutAMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := withTypes(t, conductor.Node{Driver: "rack"}, fake.New(fake.Config{}))
+		for _, way := range [][2]string{{"rack", "fake-hardware"}, {"fake-hardware", "rack"}} {
+			for _, at := range state.All() {
+				for _, maintenance := range []bool{false, true} {
+					s.stand("n1", func(n *conductor.Node) { n.Driver, n.State, n.Maintenance = way[0], at, maintenance })
+					err := s.change("n1", func(n *conductor.Node) { n.Driver = way[1] })
+					if at == state.Enroll {
+						if err != nil {
+							t.Errorf("%s to %s in %q: %v", way[0], way[1], at, err)
+						}
+					} else if err == nil || fault.From(err).Code.Status() != 409 {
+						t.Errorf("%s to %s in %q (maintenance %v): %v, expected a refusal", way[0], way[1], at, maintenance, err)
+					}
+				}
+			}
+		}
+	})
+}
+
+// What a clean without an erasure is audited with is why there was none.
+func TestI5AuditOfACleanThatErasesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		off := false
+		for want, n := range map[string]conductor.Node{
+			"the deploy interface fake has no machine: nothing was erased": {Driver: "fake-hardware"},
+			"automated cleaning is off for this node: nothing was erased":  {Driver: "fake-hardware", AutomatedClean: &off},
+		} {
+			s := withTypes(t, n, fake.New(fake.Config{}))
+			s.put(state.Manageable, kinds[0], false)
+			s.provision(conductor.Provision{Verb: state.VerbProvide})
+			s.until(state.Available)
+			i := slices.IndexFunc(s.audited(), func(a conductor.Audit) bool { return a.Act == "clean.skipped" })
+			if i < 0 {
+				t.Fatal("no audit entry")
+			}
+			got := s.audited()[i].Detail
+			if _, said := got["automated_clean"]; got["why"] != want || said != (n.AutomatedClean != nil) {
+				t.Errorf("audited %v, expected %q", got, want)
+			}
+			s.stop()
+		}
+	})
 }
 
 func TestWhatMayChangeInWhichState(t *testing.T) {
@@ -72,7 +126,7 @@ func TestWhatMayChangeInWhichState(t *testing.T) {
 		}
 		seen[at] = true
 		synctest.Test(t, func(t *testing.T) {
-			s := newSite(t)
+			s := withTypes(t, conductor.Node{Driver: "rack"}, renamed{rack{&board{}}})
 			s.instance()
 			for i, column := range columns {
 				for _, maintenance := range []bool{false, true} {
