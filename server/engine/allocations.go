@@ -32,6 +32,14 @@ func putAllocation(eng *Engine, tx conductor.Tx, before, after conductor.Record)
 		}
 		a.Candidates[i] = n.UUID
 	}
+	holders, err := tx.Nodes(conductor.NodeFilter{InstanceUUID: a.UUID, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(holders) > 0 && (a.Node == "" || holders[0].UUID != a.Node) { // the node would get it as its instance
+		return fault.New(fault.NodeInUse, "UUID %s is that of the instance of node %s", a.UUID, holders[0].UUID).
+			WithHint("give the allocation another UUID, or none").At(string(holders[0].UUID), "")
+	}
 	a.State = conductor.Allocating
 	if a.Node == "" {
 		if a.Class == "" {
@@ -173,15 +181,26 @@ func (eng *Engine) allocateAll(ctx context.Context) error {
 	}
 }
 
-// allocateOne finds a node, or ends the allocation in error. Candidates are looked for outside the transaction, so that
-// a large fleet does not hold up who writes, and judged again inside.
+// allocateOne finds a node, or ends the allocation in error: also one that can't be carried out, so that it stops no
+// other. What is worth trying again, the store's absence above all, is the error.
 func (eng *Engine) allocateOne(ctx context.Context, wish conductor.Allocation) error {
 	candidates, why, err := eng.candidates(ctx, wish)
-	if err != nil {
+	if err == nil {
+		err = eng.reserve(ctx, wish, candidates, why)
+	}
+	if err == nil || ctx.Err() != nil || fault.From(err).Code.Retriable() {
 		return err
 	}
+	eng.cfg.Log.Error("allocate a node", "allocation", wish.UUID, "err", err)
+	return eng.reserve(ctx, wish, nil, strings.TrimSuffix(fault.From(err).Message, "."))
+}
+
+// reserve ends the allocation on the first candidate that still fits, or in error. Candidates are looked for outside the
+// transaction, so that a large fleet does not hold up who writes, and judged again inside. Without a candidate why says
+// what was wrong.
+func (eng *Engine) reserve(ctx context.Context, wish conductor.Allocation, candidates []conductor.NodeID, why string) error {
 	var done conductor.Allocation
-	err = eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		a, err := conductor.RecordOf[conductor.Allocation](tx, wish.UUID)
 		if fault.Is(err, fault.NotFound) {
 			return nil // deleted meanwhile

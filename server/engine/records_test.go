@@ -354,6 +354,36 @@ func TestAllocationOutlastsTheStore(t *testing.T) {
 	})
 }
 
+// A wish that can't be carried out, because what would be its instance is another node's, ends in error and stops no
+// other; where that is known when it is asked for, it is refused.
+func TestI13_AllocationThatCanNotBeStopsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const taken = "11111111-1111-4111-8111-111111111111"
+		s := newSite(t)
+		if _, err := s.create(conductor.Node{Name: "n2"}); err != nil {
+			t.Fatal(err)
+		}
+		s.stand("n2", func(n *conductor.Node) { n.InstanceUUID = taken })
+		if _, err := s.add(&conductor.Allocation{Head: conductor.Head{UUID: taken}, Class: "gold"}); err == nil || fault.From(err).Code.Status() != 409 {
+			t.Errorf("an allocation with an instance's UUID: %v", err)
+		}
+		s.stand("n1", available)
+		if err := s.store.Update(t.Context(), func(tx conductor.Tx) error { // the instance came after the wish
+			return tx.CreateRecord(&conductor.Allocation{Head: conductor.Head{UUID: taken}, Class: "gold", State: conductor.Allocating})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		a := s.must(&conductor.Allocation{Class: "gold"})
+		time.Sleep(time.Minute)
+		if got := s.allocation(taken); got.State != conductor.AllocationError || !strings.Contains(got.LastError, "another node") {
+			t.Errorf("the wish that can't be: %+v", got)
+		}
+		if got := s.allocation(a.Top().UUID); got.State != conductor.AllocationOn {
+			t.Errorf("the other: %+v", got)
+		}
+	})
+}
+
 // An allocation is freed with its node or by its own deletion, and keeps the instance while one is there.
 func TestAllocationEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
