@@ -38,7 +38,12 @@ func (d *decider) service(e VerbAsked) {
 	}
 	d.withdrawOffers(AttemptAbort, nil)
 	d.leaveHold(fault.New(fault.FlowAborted, "another list of service steps takes the held one's place"))
+	f := d.n.Flow
+	booted := d.n.State != state.Active && f != nil && f.Flow == state.Service && f.Booted
 	if d.begin(e, state.Service, state.VerbService, plan) {
+		if booted { // the machine is in that service's ramdisk, or off: it is for this one's end to start its disk
+			d.n.Flow.Booted = true
+		}
 		d.run(plan)
 	}
 }

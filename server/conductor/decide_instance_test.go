@@ -221,6 +221,51 @@ func TestServiceHold(t *testing.T) {
 	})
 }
 
+// A service that takes the place of one whose ramdisk was booted needs none itself: its end starts the machine's disk all
+// the same, also when the ramdisk is gone or off.
+func TestF16_AServiceInAnothersPlaceStartsTheDisk(t *testing.T) {
+	for name, at := range map[string]func(*life){
+		"held, and the agent is quiet": func(l *life) {
+			l.serve("vendor.blink", "vendor.hold", "management.reset_bmc")
+			l.bootWith(blink)
+			l.runStep("vendor.blink", nil)
+			l.want(state.ServiceHold)
+			l.now = l.now.Add(fresh + time.Second)
+		},
+		"failed": func(l *life) {
+			l.serve("vendor.blink")
+			l.bootWith(blink)
+			l.take(EffectOffer)
+			r := l.running()
+			l.ok(StepClaimed{api.StartRequest{ID: r.ID, Nonce: "n"}})
+			l.ok(StepEnded{ID: r.ID, Nonce: "n", Outcome: api.Failed, Fault: fault.New(fault.StepFailed, "no lamp")})
+			l.want(state.ServiceFail)
+			l.take(EffectFinish)
+			l.s.Node.Maintenance, l.s.Node.Fault = false, ""
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t)
+			l.active()
+			at(l)
+			l.serve("management.clear_job_queue")
+			l.ok(StepEnded{ID: l.take(EffectRunStep).Step, Outcome: api.Succeeded})
+			l.want(state.Servicing)
+			fin := l.take(EffectFinish)
+			if fin.Power != On || !fin.Disk || !fin.Reboot {
+				t.Errorf("the service ends with %+v", fin)
+			}
+			l.ok(EffectDone{Effect: fin, Power: PowerOn})
+			l.want(state.Active)
+			l.none()
+			l.serve("management.clear_job_queue") // what was booted for an older one is no matter
+			l.ok(StepEnded{ID: l.take(EffectRunStep).Step, Outcome: api.Succeeded})
+			l.want(state.Active)
+			l.none()
+		})
+	}
+}
+
 func TestRescueKeepsTheRamdiskUpForAPerson(t *testing.T) {
 	l := newLife(t)
 	l.active()
