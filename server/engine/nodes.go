@@ -188,7 +188,7 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		n.State, n.Target, n.StateSince, n.Power, n.PowerTarget = was.State, was.Target, was.StateSince, was.Power, was.PowerTarget
 		n.Act, n.Media, n.Console, n.RAID, n.TargetRAID = was.Act, was.Media, was.Console, was.RAID, was.TargetRAID
 		n.Created, n.LastError, n.LastReason, n.Fault, n.BMC = was.Created, was.LastError, was.LastReason, was.Fault, was.BMC
-		if err := mayUpdate(was, n); err != nil {
+		if err := mayUpdate(was, n, secrets); err != nil {
 			return err
 		}
 		n.AutomaticLessee = was.AutomaticLessee && n.Lessee == was.Lessee

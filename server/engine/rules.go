@@ -25,10 +25,11 @@ func mayChange(n conductor.Node) error {
 	return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", n.State).At(string(n.UUID), "")
 }
 
-// mayUpdate is mayChange for what a node is to become: its instance may be taken off it in maintenance at any time.
-func mayUpdate(was, n conductor.Node) error {
+// mayUpdate is mayChange for what a node is to become: its instance, and nothing else, may be taken off it in maintenance
+// at any time. secrets are those that change with it, which the record does not show.
+func mayUpdate(was, n conductor.Node, secrets map[string]string) error {
 	err := mayChange(was)
-	if err == nil || !was.Maintenance || n.InstanceUUID != "" {
+	if err == nil || !was.Maintenance || was.InstanceUUID == "" || n.InstanceUUID != "" || len(secrets) > 0 {
 		return err
 	}
 	n.InstanceUUID = was.InstanceUUID

@@ -153,6 +153,31 @@ func TestWhatMayChangeInWhichState(t *testing.T) {
 	}
 }
 
+// What the server signs in to the BMC with stays as it is while a flow uses it: taking an instance off in maintenance is no
+// way around that.
+func TestF40_NoCredentialsChangeUnderAFlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		for _, instance := range []bool{false, true} {
+			for _, secret := range []bool{false, true} {
+				s.fresh()
+				s.put(state.CleanWait, kinds[0], true)
+				s.belongs(instance)
+				_, err := s.c.UpdateNode(t.Context(), conductor.Caller{Name: "ann"}, "n1", func(n *conductor.Node, secrets map[string]string) error {
+					n.InstanceUUID = ""
+					if secret {
+						secrets["password"] = "another"
+					}
+					return nil
+				})
+				if allowed := instance && !secret; (err == nil) != allowed || err != nil && !fault.Has(err, fault.NodeBusy) {
+					t.Errorf("an instance taken off: %v, a secret set: %v: %v", instance, secret, err)
+				}
+			}
+		}
+	})
+}
+
 // belongs gives the node what the changes change, past all rules.
 func (s *site) belongs(instance bool) {
 	s.t.Helper()
