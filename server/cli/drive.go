@@ -22,7 +22,7 @@ func (c *command) readDrive(path string) (drive map[string]any, image json.RawMe
 		drive, err := driveFolder(path)
 		return drive, nil, err
 	}
-	content, err := c.read(path)
+	content, err := c.read(path, "--configdrive")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -107,7 +107,7 @@ func (c *command) importSecrets(file string) (migrate.Secrets, error) {
 	if file == "" {
 		return nil, nil
 	}
-	doc, err := c.document(file)
+	doc, err := c.document(file, "--secrets")
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (c *command) importSecrets(file string) (migrate.Secrets, error) {
 func (c *command) source(ctx context.Context, url string, i importFlags) (*client.Client, api.Version, error) {
 	o := client.Options{Server: url, User: i.user, Timeout: c.timeout, Version: api.MinVersion, ReadOnly: true}
 	if i.passwordFile != "" {
-		password, err := c.secret(i.passwordFile)
+		password, err := c.secret(i.passwordFile, "--from-password-file")
 		if err != nil {
 			return nil, 0, err
 		}

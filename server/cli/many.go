@@ -131,7 +131,7 @@ func (m *many) named(args []string) ([]string, error) {
 	var out []string
 	for _, arg := range args {
 		if file, ok := strings.CutPrefix(arg, "@"); ok {
-			content, err := m.c.read(file)
+			content, err := m.c.read(file, "the nodes")
 			if err != nil {
 				return nil, err
 			}

@@ -334,7 +334,7 @@ func (c *command) nodeOps(current api.Node, n nodeFlags, changed func(flag strin
 
 // setRAID stores the disks that a clean step is to make.
 func (t *turn) setRAID(ctx context.Context, node, file string) error {
-	config, err := t.document(file)
+	config, err := t.document(file, "--target-raid-config")
 	if err != nil {
 		return err
 	}

@@ -92,12 +92,12 @@ Passwords that are set can't be compared and are kept; --set-secrets sets them a
 
 // readEntries reads a register file. A text value @FILE is the content of a file beside it.
 func (c *command) readEntries(file string) ([]register.Entry, error) {
-	doc, err := c.document(file)
+	doc, err := c.document(file, "FILE")
 	if err != nil {
 		return nil, err
 	}
 	entries, err := register.Parse(doc, func(name string) (string, error) {
-		content, err := c.read(beside(file, name))
+		content, err := c.read(beside(file, name), "a value in FILE")
 		return strings.TrimRight(string(content), "\r\n"), err
 	})
 	if err != nil {

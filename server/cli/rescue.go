@@ -24,7 +24,7 @@ bessemer node unrescue boots the instance again. The password is read from a fil
 		if *file == "" {
 			return usage("give --rescue-password-file: the password to log in to the ramdisk with")
 		}
-		password, err := c.secret(*file)
+		password, err := c.secret(*file, "--rescue-password-file")
 		if err != nil {
 			return err
 		}

@@ -255,7 +255,7 @@ func (v values) value(c *command, cmd *cobra.Command, f resource.Field) (value a
 	case resource.Object:
 		value, err = c.object(*v.lists[f.Name], false)
 	case resource.Document:
-		value, err = c.document(*v.texts[f.Name])
+		value, err = c.document(*v.texts[f.Name], f.Name)
 	case resource.Flag:
 		if value, err = api.Bool(*v.texts[f.Name]); err != nil {
 			err = usage("--%s: %v", f.FlagName(), err)

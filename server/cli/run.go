@@ -114,6 +114,7 @@ type command struct {
 	Streams
 	local   Local
 	started bool // the command line was understood
+	input   input
 
 	server, osCloud, user, passwordFile, ca string
 	timeout                                 time.Duration

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -28,8 +29,15 @@ func (c *command) parse(arg string, onlyText bool) (key string, value any, err e
 		return "", nil, usage("%q is not of the form KEY=VALUE", arg)
 	}
 	if file, found := strings.CutPrefix(text, "@"); found {
-		content, err := c.read(file)
-		return key, strings.TrimRight(string(content), "\r\n"), err
+		content, err := c.read(file, key)
+		if err != nil {
+			return "", nil, err
+		}
+		text := strings.TrimRight(string(content), "\r\n")
+		if text == "" && isSecret(key[strings.LastIndex(key, "/")+1:]) {
+			return "", nil, usage("the secret %s is to be read from %s, which is empty", key, inputName(file))
+		}
+		return key, text, nil
 	}
 	if last := key[strings.LastIndex(key, "/")+1:]; isSecret(last) && text != "" { // every process list would show it
 		return "", nil, usage("%s is a secret, which other users of this host could read on the command line: give %s=@FILE, or %s=@- for the standard input", last, key, key)
@@ -47,16 +55,46 @@ func (c *command) parse(arg string, onlyText bool) (key string, value any, err e
 	return key, text, nil
 }
 
-// read gives a file's content, or that of the standard input for "-".
-func (c *command) read(file string) ([]byte, error) {
+// read gives a file's content, or that of the standard input for "-". That can be read once: every node gets what stands
+// there, but only one use of it, such as one flag, is possible.
+func (c *command) read(file, use string) ([]byte, error) {
 	if file == "-" {
-		return io.ReadAll(c.In)
+		return c.input.read(c.In, use)
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, usage("read %s: %v", file, unwrapped(err))
 	}
 	return content, nil
+}
+
+// input is the standard input, once it was read.
+type input struct {
+	mu   sync.Mutex // nodes are acted on at the same time
+	use  string     // what it was read for; "": not yet
+	text []byte
+	err  error
+}
+
+func (i *input) read(from io.Reader, use string) ([]byte, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.use == "" {
+		i.use = use
+		i.text, i.err = io.ReadAll(from)
+	}
+	if i.use != use {
+		return nil, usage("the standard input can't be both %s and %s: give a file for one of them", i.use, use)
+	}
+	return i.text, i.err
+}
+
+// inputName is how a file is called that may be the standard input.
+func inputName(file string) string {
+	if file == "-" {
+		return "the standard input"
+	}
+	return file
 }
 
 // unwrapped is what is wrong with a file, without its name, which is told already.
@@ -116,15 +154,15 @@ func (c *command) object(args []string, onlyText bool) (map[string]any, error) {
 }
 
 // secret is a secret that stands in a file, without the line break behind it; "-" is the standard input.
-func (c *command) secret(file string) (string, error) {
-	text, err := c.read(file)
+func (c *command) secret(file, use string) (string, error) {
+	text, err := c.read(file, use)
 	if err != nil {
 		return "", err
 	}
 	if s := strings.TrimRight(string(text), "\r\n"); s != "" {
 		return s, nil
 	}
-	return "", usage("%s is empty", file)
+	return "", usage("%s is empty", inputName(file))
 }
 
 // isSecret tells whether a key of driver_info holds a secret, by Ironic's rule.
@@ -139,8 +177,8 @@ func isSecret(key string) bool {
 }
 
 // document reads a YAML or JSON file as decoded JSON: objects have texts as keys, numbers are float64.
-func (c *command) document(file string) (any, error) {
-	content, err := c.read(file)
+func (c *command) document(file, use string) (any, error) {
+	content, err := c.read(file, use)
 	if err != nil {
 		return nil, err
 	}

@@ -243,7 +243,7 @@ func stepFlags(cmd *cobra.Command, file *string, steps *[]string) {
 func (c *command) wanted(file string, flags []string) ([]api.WantedStep, error) {
 	var out []api.WantedStep
 	if file != "" {
-		content, err := c.read(file)
+		content, err := c.read(file, "--steps")
 		if err != nil {
 			return nil, err
 		}
@@ -457,7 +457,7 @@ func (c *command) configDrive(d deployFlags) (json.RawMessage, error) {
 	}
 	keys := map[string]any{}
 	for i, file := range d.sshKeys {
-		content, err := c.read(file)
+		content, err := c.read(file, "--ssh-key")
 		if err != nil {
 			return nil, err
 		}
@@ -467,7 +467,7 @@ func (c *command) configDrive(d deployFlags) (json.RawMessage, error) {
 		meta["public_keys"] = keys
 	}
 	if d.userData != "" {
-		content, err := c.read(d.userData)
+		content, err := c.read(d.userData, "--user-data")
 		if err != nil {
 			return nil, err
 		}
