@@ -52,7 +52,14 @@ func TestWhichServerIsAsked(t *testing.T) {
 		args      string
 		want      string
 	}{
-		{"flags are first", both, "--server " + flag, "flag bob:oursecret"},
+		{"flags are first, and another server's password is not for theirs", both, "--server " + flag, "flag"},
+		{"neither is one that stands in a file", append([]string{"BESSEMER_PASSWORD_FILE=" + filepath.Join(home, "password")}, bessemer[:2]...), "--server " + flag, "flag"},
+		{"--server names the server of BESSEMER_SERVER", both, "--server " + ours + "/", "ours bob:oursecret"},
+		{"BESSEMER_USER without a server are of any", bessemer[1:], "--server " + flag, "flag bob:oursecret"},
+		{"another user has no password of BESSEMER_USER's", bessemer, "--user eve", "ours eve:"},
+		{"a password of nobody is the flag user's", []string{bessemer[0], bessemer[2]}, "--user eve", "ours eve:oursecret"},
+		{"the same user has it", bessemer, "--user bob", "ours bob:oursecret"},
+		{"what OS_ENDPOINT names does not get the password of OS_CLOUD", []string{"OS_CLOUD=lab", "OS_ENDPOINT=" + os1, "OS_AUTH_TYPE=none"}, "", "os"},
 		{"a flag's user has no other's password", append([]string{"BESSEMER_PASSWORD="}, openstack...), "--user eve", "os eve:"},
 		{"a password file is of the flags", both, "--server " + flag + " --user eve --password-file " + filepath.Join(home, "password"), "flag eve:fromfile"},
 		{"--os-cloud is before the variables", both, "--os-cloud lab", "lab ann:labsecret"},

@@ -157,7 +157,7 @@ func (c *command) client() (*client.Client, error) {
 		if o.Password, err = readPassword(c.passwordFile); err != nil {
 			return nil, err
 		}
-	} else if c.user != "" && c.user != o.User {
+	} else if c.user != "" && o.User != "" && c.user != o.User {
 		o.Password = "" // that is another user's
 	}
 	o.User = or(c.user, o.User)
@@ -194,7 +194,12 @@ func (c *command) connection() (o client.Options, ca string, err error) {
 			return client.Options{Server: s.URL, User: s.User, Password: s.Password}, s.CA, nil
 		}
 	}
-	o = client.Options{Server: or(c.server, or(e.Get("BESSEMER_SERVER"), "http://127.0.0.1:6385")), User: or(c.user, e.Get("BESSEMER_USER")), Password: e.Get("BESSEMER_PASSWORD")}
+	ours := e.Get("BESSEMER_SERVER")
+	o = client.Options{Server: or(c.server, or(ours, "http://127.0.0.1:6385"))}
+	if c.server != "" && ours != "" && strings.TrimRight(c.server, "/") != strings.TrimRight(ours, "/") {
+		return o, e.Get("BESSEMER_CA"), nil // user and password are those of the other server
+	}
+	o.User, o.Password = e.Get("BESSEMER_USER"), e.Get("BESSEMER_PASSWORD")
 	if file := e.Get("BESSEMER_PASSWORD_FILE"); file != "" && c.passwordFile == "" {
 		if o.Password, err = readPassword(file); err != nil {
 			return o, "", err

@@ -126,20 +126,30 @@ func (e *entry) read(m map[string]any) {
 	}
 }
 
-// override takes what the variables say.
+// override takes what the variables say. The cloud's user and password are for the cloud's server alone: another one
+// that a variable names does not get them.
 func (e *entry) override(get func(string) string) {
-	for _, x := range []struct {
-		to   *string
-		name string
-	}{{&e.url, "OS_ENDPOINT_OVERRIDE"}, {&e.url, "OS_BAREMETAL_ENDPOINT_OVERRIDE"}, {&e.url, "OS_ENDPOINT"}, {&e.authType, "OS_AUTH_TYPE"}, {&e.user, "OS_USERNAME"},
-		{&e.password, "OS_PASSWORD"}, {&e.ca, "OS_CACERT"}, {&e.keystone, "OS_AUTH_URL"}} {
-		if v := get(x.name); v != "" {
-			*x.to = v
-			if x.to == &e.url {
-				e.origin = x.name
-			}
+	cloud := e.url
+	take := func(to *string, name string) bool {
+		v := get(name)
+		if v != "" {
+			*to = v
+		}
+		return v != ""
+	}
+	for _, name := range []string{"OS_ENDPOINT_OVERRIDE", "OS_BAREMETAL_ENDPOINT_OVERRIDE", "OS_ENDPOINT"} {
+		if take(&e.url, name) {
+			e.origin = name
 		}
 	}
+	if strings.TrimRight(e.url, "/") != strings.TrimRight(cloud, "/") {
+		e.user, e.password = "", ""
+	}
+	take(&e.authType, "OS_AUTH_TYPE")
+	take(&e.user, "OS_USERNAME")
+	take(&e.password, "OS_PASSWORD")
+	take(&e.ca, "OS_CACERT")
+	take(&e.keystone, "OS_AUTH_URL")
 }
 
 func (e entry) server() (Server, bool, error) {

@@ -26,7 +26,8 @@ var lab = clouds("lab", map[string]any{"auth_type": "http_basic", "auth": map[st
 func TestFind(t *testing.T) {
 	const file = "/home/me/.config/openstack/clouds.yaml"
 	files := map[string]map[string]any{file: lab, "/home/me/.config/openstack/secure.yaml": clouds("lab", map[string]any{"auth": map[string]any{"password": "secret"}}),
-		"/etc/openstack/clouds.yaml": clouds("etc", map[string]any{"baremetal_endpoint_override": "http://etc"}), "/x.yaml": clouds("x", map[string]any{"auth_type": "none", "endpoint": "http://x", "auth": map[string]any{"username": "no"}})}
+		"/etc/openstack/clouds.yaml": clouds("etc", map[string]any{"baremetal_endpoint_override": "http://etc"}), "/etc2.yaml": clouds("etc2", map[string]any{"endpoint": "http://etc2", "auth": map[string]any{"username": "ann", "password": "low"}}),
+		"/x.yaml": clouds("x", map[string]any{"auth_type": "none", "endpoint": "http://x", "auth": map[string]any{"username": "no"}})}
 	for name, x := range map[string]struct {
 		cloud     string
 		variables map[string]string
@@ -36,6 +37,8 @@ func TestFind(t *testing.T) {
 		"named before variables":    {"lab", map[string]string{"OS_ENDPOINT": "http://other", "OS_USERNAME": "bob", "OS_PASSWORD": "b"}, Server{"https://lab:6385", "ann", "secret", "/lab.pem", file}},
 		"OS_CLOUD":                  {"", map[string]string{"OS_CLOUD": "lab"}, Server{"https://lab:6385", "ann", "secret", "/lab.pem", file}},
 		"variables before OS_CLOUD": {"", map[string]string{"OS_CLOUD": "lab", "OS_ENDPOINT": "http://other", "OS_USERNAME": "bob", "OS_PASSWORD": "b", "OS_CACERT": "/c"}, Server{"http://other", "bob", "b", "/c", "OS_ENDPOINT"}},
+		"the cloud's own endpoint":  {"", map[string]string{"OS_CLOUD": "lab", "OS_ENDPOINT": "https://lab:6385/"}, Server{"https://lab:6385/", "ann", "secret", "/lab.pem", "OS_ENDPOINT"}},
+		"without the cloud's user":  {"", map[string]string{"OS_CLOUD": "etc2", "OS_CLIENT_CONFIG_FILE": "/etc2.yaml", "OS_ENDPOINT": "http://other"}, Server{"http://other", "", "", "", "OS_ENDPOINT"}},
 		"endpoint alone":            {"", map[string]string{"OS_ENDPOINT": "http://a"}, Server{"http://a", "", "", "", "OS_ENDPOINT"}},
 		"endpoint override":         {"", map[string]string{"OS_ENDPOINT_OVERRIDE": "http://a", "OS_AUTH_TYPE": "none", "OS_USERNAME": "left out"}, Server{"http://a", "", "", "", "OS_ENDPOINT_OVERRIDE"}},
 		"endpoint before override":  {"", map[string]string{"OS_ENDPOINT_OVERRIDE": "http://a", "OS_ENDPOINT": "http://b"}, Server{"http://b", "", "", "", "OS_ENDPOINT"}},
@@ -59,6 +62,7 @@ func TestFind(t *testing.T) {
 		`"password" of OS_ENDPOINT is not spoken`: {"", map[string]string{"OS_ENDPOINT": "http://a", "OS_AUTH_URL": "http://keystone", "OS_USERNAME": "u", "OS_PASSWORD": "p"}, nil},
 		`"v3token" of OS_ENDPOINT`:                {"", map[string]string{"OS_ENDPOINT": "http://a", "OS_AUTH_TYPE": "v3token"}, nil},
 		"lacks a user name":                       {"", map[string]string{"OS_ENDPOINT": "http://a", "OS_AUTH_TYPE": "http_basic", "OS_USERNAME": "u"}, nil},
+		"user name or a password: OS_USERNAME":    {"", map[string]string{"OS_CLOUD": "lab", "OS_ENDPOINT": "http://other", "OS_USERNAME": "bob"}, nil},
 		"names no server":                         {"y", map[string]string{"OS_CLIENT_CONFIG_FILE": "/y.yaml"}, map[string]any{"auth_type": "none"}},
 		"cacert":                                  {"y", map[string]string{"OS_CLIENT_CONFIG_FILE": "/y.yaml"}, map[string]any{"endpoint": "https://a", "verify": false}},
 	} {
