@@ -49,11 +49,11 @@ When the server does not run, it looks at its data directory instead, and change
 		if loadErr != nil {
 			return usageError{loadErr.Error()}
 		}
-		if err := c.emit(api.Doctor{Server: c.local.Examine(cmd.Context(), s), Nodes: []api.Diagnosis{}}, nil); c.format != "table" {
-			return orTold(err)
+		found := c.local.Examine(cmd.Context(), s)
+		if c.format == "table" {
+			fmt.Fprintf(c.Out, "what is in the data directory %s:\n", s.DataDir)
 		}
-		fmt.Fprintf(c.Out, "what is in the data directory %s:\n", s.DataDir)
-		return orTold(c.emit(nil, func(w io.Writer) { checks(w, c.local.Examine(cmd.Context(), s)) }))
+		return orTold(c.emit(api.Doctor{Server: found, Nodes: []api.Diagnosis{}}, func(w io.Writer) { checks(w, found) }))
 	}
 	f := cmd.Flags()
 	f.BoolVar(&fix, "fix", false, "take the way out that needs no judgement")
