@@ -37,6 +37,12 @@ func (c *command) many(cmd *cobra.Command) *many {
 	f.BoolVarP(&m.yes, "yes", "y", false, "do not ask before acting on several nodes, or on data")
 	f.BoolVar(&m.dry, "dry-run", false, "show the nodes and what would be asked of each; do nothing")
 	f.IntVar(&m.parallel, "parallel", 32, "how many nodes at once")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if m.parallel < 1 {
+			return usage("--parallel is %d, expected 1 or more", m.parallel)
+		}
+		return nil
+	}
 	return m
 }
 
@@ -125,9 +131,6 @@ func (m *many) begin(ctx context.Context, a *client.Client, s selection.Selectio
 
 // named reads the nodes that the arguments name.
 func (m *many) named(args []string) ([]string, error) {
-	if m.parallel < 1 {
-		return nil, usage("--parallel is %d, expected 1 or more", m.parallel)
-	}
 	var out []string
 	for _, arg := range args {
 		if file, ok := strings.CutPrefix(arg, "@"); ok {

@@ -54,11 +54,15 @@ Passwords that are set can't be compared and are kept; --set-secrets sets them a
 			}
 		}
 		if len(want) > 0 {
-			fmt.Fprintf(c.notes(), "for each node: %s\n", strings.Join(names, ", "))
-		}
-		if destroys != "" && !m.dry {
-			if err := m.consent(fmt.Sprintf("provide of %s", nodesText(len(entries))), destroys, len(entries)); err != nil {
-				return err
+			nodes := make([]string, len(entries))
+			for i, e := range entries {
+				nodes[i] = e.Name
+			}
+			fmt.Fprintf(c.notes(), "for each node: %s\n%s: %s\n", strings.Join(names, ", "), nodesText(len(nodes)), list(nodes))
+			if !m.dry {
+				if err := m.consent(strings.Join(names, ", ")+" of "+nodesText(len(nodes)), destroys, len(nodes)); err != nil {
+					return err
+				}
 			}
 		}
 		ready, ok, err := c.register(ctx, a, m, entries, secrets)
