@@ -93,12 +93,15 @@ func (c *call) permit(rt route) error {
 			WithHint("this is a fault of the server: report it")
 	}
 	vars, found := mux.Vars(c.r), false
-	c.of = rt.record
+	c.rt, c.of = rt, rt.record
 	if c.grant.Project != "" {
 		for _, o := range ownedObjects {
 			given, there := vars[o.variable]
 			if !there {
 				continue
+			}
+			if id := c.pinned[o.variable]; id != "" { // decided for before: the name may be another's by now
+				given = id
 			}
 			if err := c.permitOn(rt.need, o, given); err != nil {
 				return err
@@ -130,11 +133,30 @@ func (c *call) permitOn(need access.Right, o owned, given string) error {
 		c.denied(need, uuid)
 		return o.missing(c, id)
 	}
+	c.pin(o.variable, uuid)
+	return c.judged(need, verdict, uuid)
+}
+
+// pin keeps to the object that a path variable named.
+func (c *call) pin(variable, uuid string) {
 	if c.pinned == nil {
 		c.pinned = map[string]string{}
 	}
-	c.pinned[o.variable] = uuid
-	return c.judged(need, verdict, uuid)
+	c.pinned[variable] = uuid
+}
+
+// still asks anew, for an answer that goes on, who the caller is and what that user is granted by now, and decides
+// again: what was taken away meanwhile ends the stream. The credentials are those that the stream was opened with.
+func (c *call) still() error {
+	name, grant, err := c.api.cfg.Auth.Authenticate(c.r)
+	if err != nil {
+		return err
+	}
+	if name != c.who.Name || grant.None() {
+		return fault.New(fault.RequestForbidden, "user %s has no role on this server any more", c.who.Name)
+	}
+	c.grant = grant
+	return c.permit(c.rt)
 }
 
 // judged makes an error of a verdict that is not Granted.

@@ -80,17 +80,18 @@ func (c *call) events() error {
 			if err := s.write(": alive\n\n"); err != nil {
 				return c.late(err)
 			}
-			continue
 		}
-		if s.one != "" {
-			continue
+		if s.one == "" && token {
+			timer := time.NewTimer(settle)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return nil
+			case <-timer.C:
+			}
 		}
-		timer := time.NewTimer(settle)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
+		if err := c.still(); err != nil {
+			return err
 		}
 	}
 }

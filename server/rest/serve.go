@@ -90,6 +90,7 @@ type call struct {
 	version  api.Version
 	who      conductor.Caller
 	grant    access.Grant
+	rt       route
 	of       *collection // of the route's records
 	refusals []refusal
 	refers   access.Right      // what nodes need that a body names

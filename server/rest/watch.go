@@ -151,9 +151,12 @@ func (c *call) logs() error {
 			return fault.New(fault.RequestInvalid, "follow: %v", err)
 		}
 	}
-	if _, err := c.api.cfg.Backend.Node(c.r.Context(), id); err != nil {
+	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	if err != nil {
 		return err
 	}
+	id = string(n.UUID)
+	c.pin("node", id)
 	ctx := c.r.Context()
 	t := &tail{call: c, node: id, generation: generation, offset: offset, latest: generation == 0}
 	var changed <-chan struct{}
@@ -179,6 +182,9 @@ func (c *call) logs() error {
 		case <-timer.C:
 		}
 		timer.Stop()
+		if err := c.still(); err != nil {
+			return err
+		}
 	}
 }
 
