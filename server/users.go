@@ -85,25 +85,30 @@ func writeNew(name, text string) error {
 }
 
 // followUsers takes over changes of the user and roles files until ctx ends. A file that can't be read, or is wrong,
-// leaves the users as they are.
+// leaves the users as they are, and is tried again: it may become readable without a new stamp.
 func (s *server) followUsers(ctx context.Context, b *rest.Basic) {
 	tick := time.NewTicker(usersEvery)
 	defer tick.Stop()
-	for last := s.users; ; {
+	taken, told := s.users, ""
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		now := usersStamp(s.cfg)
-		if now == last {
+		if now == taken {
+			told = ""
 			continue
 		}
-		last = now
 		if err := s.replaceUsers(b); err != nil {
-			s.log.Error("the changed users are not taken over", "err", err)
+			if text := fmt.Sprint(now, err); text != told {
+				s.log.Error("the changed users are not taken over", "err", err)
+				told = text
+			}
 			continue
 		}
+		taken, told = now, ""
 		s.log.Info("users and roles are read anew", "users", s.cfg.Users, "roles", s.cfg.Roles)
 	}
 }
