@@ -126,8 +126,8 @@ var expected = map[string]least{
 	"GET /v1/allocations/{record}":         {system: observer, owner: observer, of: "owner"},
 	"PATCH /v1/allocations/{record}":       {system: operator, owner: operator, of: "owner"},
 	"DELETE /v1/allocations/{record}":      {system: operator, owner: operator, of: "owner"},
-	"GET /v1/nodes/{node}/allocation":      {system: observer, owner: observer},
-	"DELETE /v1/nodes/{node}/allocation":   {system: operator, owner: operator},
+	"GET /v1/nodes/{node}/allocation":      {system: observer, owner: observer, of: "owner"},
+	"DELETE /v1/nodes/{node}/allocation":   {system: operator, owner: operator, of: "owner"},
 	"GET /v1/deploy_templates":             {system: observer},
 	"GET /v1/deploy_templates/detail":      {system: observer},
 	"POST /v1/deploy_templates":            {system: admin},
@@ -438,6 +438,9 @@ func (s *server) noSecrets(a answer, g access.Grant, standing access.Standing, o
 func (s *server) sameAsMissing(r rest.Served, path, node, port string, hidden answer) {
 	s.Helper()
 	const noPort = "00000000-0000-4000-9000-0000000000ff"
+	if at := s.at(node); strings.HasSuffix(path, "/allocation") && s.nodes[at].Lessee == "blue" { // the node is seen, its allocation is not
+		s.nodes[at].Allocation, node = "", "no-such-node"
+	}
 	missing := s.ask(r.Method, strings.NewReplacer("/"+node, "/absent", "/hook-"+node, "/hook-absent", port, noPort).Replace(path))
 	clean := func(a answer, from, to string) string {
 		text := strings.NewReplacer(from, "?", to, "?").Replace(a.Body.String())

@@ -160,6 +160,22 @@ func (d document) texts(name string) ([]string, error) {
 	return out, nil
 }
 
+// allocationOf finds the allocation that has a node, for who has the right to it: it is its own owner's, which need not
+// be the node's. To who may not see it, there is none. The routes' own right is only for the node (access.NodeRead).
+func (c *call) allocationOf(node string, need access.Right) (conductor.Allocation, error) {
+	a, err := c.api.cfg.Backend.NodeAllocation(c.r.Context(), node)
+	if err != nil {
+		return a, err
+	}
+	project, public := a.OwnedBy()
+	verdict := c.grant.On(access.Object{Owner: project, Public: public}, need)
+	if verdict == access.Hidden {
+		c.denied(need, a.UUID)
+		return conductor.Allocation{}, fault.New(fault.AllocationNotFound, "Allocation for node %s was not found", node)
+	}
+	return a, c.judged(need, verdict, a.UUID)
+}
+
 // nodeAllocation shows the allocation that has a node.
 func (c *call) nodeAllocation() error {
 	id, err := c.node()
@@ -171,7 +187,7 @@ func (c *call) nodeAllocation() error {
 	if err != nil {
 		return err
 	}
-	a, err := c.api.cfg.Backend.NodeAllocation(c.r.Context(), id)
+	a, err := c.allocationOf(id, access.AllocationRead)
 	if err != nil {
 		return err
 	}
@@ -183,7 +199,7 @@ func (c *call) deleteNodeAllocation() error {
 	if err != nil {
 		return err
 	}
-	a, err := c.api.cfg.Backend.NodeAllocation(c.r.Context(), id)
+	a, err := c.allocationOf(id, access.AllocationChange)
 	if err != nil {
 		return err
 	}

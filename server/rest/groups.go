@@ -219,8 +219,8 @@ func (a *API) besideRoutes() []route {
 	const node = "/v1/nodes/{node}"
 	chassis, groups := a.collection(conductor.KindChassis), a.collection(conductor.KindPortgroup)
 	return []route{
-		{method: get, path: node + "/allocation", need: access.AllocationRead, since: 52, handle: (*call).nodeAllocation},
-		{method: del, path: node + "/allocation", need: access.AllocationChange, since: 52, handle: (*call).deleteNodeAllocation},
+		{method: get, path: node + "/allocation", need: access.NodeRead, since: 52, handle: (*call).nodeAllocation},
+		{method: del, path: node + "/allocation", need: access.NodeRead, since: 52, handle: (*call).deleteNodeAllocation},
 		{method: get, path: node + "/children", need: access.NodeRead, since: 83, handle: (*call).children},
 		{method: get, path: node + "/volume", need: access.VolumeRead, since: 32, handle: (*call).nodeVolume},
 		{method: get, path: "/v1/volume", need: access.VolumeList, since: 32, handle: (*call).volume},

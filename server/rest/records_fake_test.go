@@ -126,6 +126,9 @@ func (b *backend) NodeAllocation(ctx context.Context, ident string) (conductor.A
 	if err != nil {
 		return conductor.Allocation{}, err
 	}
+	if n.Allocation == "" {
+		return conductor.Allocation{}, fault.New(fault.AllocationNotFound, "Allocation for node %s was not found", ident)
+	}
 	r, err := b.Record(ctx, conductor.KindAllocation, n.Allocation)
 	if err != nil {
 		return conductor.Allocation{}, err
