@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 )
@@ -18,22 +19,38 @@ func (eng *Engine) Webhook(ctx context.Context, uuid string) (w conductor.Webhoo
 	return w, err
 }
 
-// PutWebhook makes a webhook (without a UUID) that is told of what changes from now on, or changes one. A nil secret
-// keeps the one there is.
-func (eng *Engine) PutWebhook(ctx context.Context, who conductor.Caller, w conductor.Webhook, secret []byte) (conductor.Webhook, error) {
-	act := "webhook.update"
-	if w.UUID == "" {
-		w.UUID, w.Created, act = NewID(), eng.cfg.Now(), "webhook.create"
-	}
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		if act == "webhook.create" {
+// PutWebhook makes a webhook (without a UUID) that is told of what changes from now on, or changes the one there is. change
+// edits it and gives its secret, nil to keep that; it runs within the transaction.
+func (eng *Engine) PutWebhook(ctx context.Context, who conductor.Caller, uuid string, change func(*conductor.Webhook) ([]byte, error)) (conductor.Webhook, error) {
+	var w conductor.Webhook
+	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) (err error) {
+		act, store := "webhook.update", tx.PutWebhook
+		if uuid == "" {
+			act, store = "webhook.create", tx.CreateWebhook
 			_, pos, err := tx.Changes(conductor.ChangeFilter{After: 1 << 62, Limit: 1})
 			if err != nil {
 				return err
 			}
-			w.Epoch, w.Seq = pos.Epoch, pos.Last
+			w = conductor.Webhook{UUID: NewID(), Created: eng.cfg.Now(), Epoch: pos.Epoch, Seq: pos.Last}
+		} else if w, err = tx.Webhook(uuid); err != nil {
+			return err
 		}
-		if err := tx.PutWebhook(w, secret); err != nil {
+		was := w.Project
+		secret, err := change(&w)
+		if err != nil {
+			return err
+		}
+		if uuid == "" || w.Project != was {
+			all, err := tx.Webhooks()
+			if err != nil {
+				return err
+			}
+			others := slices.DeleteFunc(all, func(o conductor.Webhook) bool { return o.UUID == w.UUID })
+			if err := conductor.RoomForWebhook(others, w.Project); err != nil {
+				return err
+			}
+		}
+		if err := store(w, secret); err != nil {
 			return err
 		}
 		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: act,

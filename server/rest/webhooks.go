@@ -15,13 +15,12 @@ import (
 type Webhooks interface {
 	Webhooks(ctx context.Context) ([]conductor.Webhook, error)
 	Webhook(ctx context.Context, uuid string) (conductor.Webhook, error)
-	PutWebhook(ctx context.Context, who conductor.Caller, w conductor.Webhook, secret []byte) (conductor.Webhook, error)
+	PutWebhook(ctx context.Context, who conductor.Caller, uuid string, change func(*conductor.Webhook) (secret []byte, err error)) (conductor.Webhook, error)
 	DeleteWebhook(ctx context.Context, who conductor.Caller, uuid string) error
 }
 
 // What a webhook may be.
 const (
-	maxHooks  = 100 // of one server: each is a connection of its own
 	maxURL    = 2048
 	minSecret = 16
 	maxSecret = 255
@@ -93,51 +92,8 @@ func (c *call) putWebhook(id string) error {
 	if err != nil {
 		return err
 	}
-	var w conductor.Webhook
-	if id != "" {
-		if w, err = c.api.cfg.Backend.Webhook(c.r.Context(), id); err != nil {
-			return err
-		}
-	}
-	if w.URL, err = textOf(body, "url", w.URL, maxURL); err != nil {
-		return err
-	}
-	if err := origin.Listed(c.api.cfg.WebhookOrigins, w.URL); err != nil {
-		return err
-	}
-	project, err := textOf(body, "project", w.Project, 255)
+	w, err := c.api.cfg.Backend.PutWebhook(c.r.Context(), c.who, id, func(w *conductor.Webhook) ([]byte, error) { return c.changeHook(w, id, body) })
 	if err != nil {
-		return err
-	}
-	if own := c.visibleTo(); own != "" { // of a project's administrator it is the project's
-		if project != "" && project != own {
-			return c.judged(access.WebhookChange, access.Refused, "")
-		}
-		project = own
-	}
-	w.Project = project
-	given, err := textOf(body, "secret", "", maxSecret)
-	if err != nil {
-		return err
-	}
-	var secret []byte
-	if given != "" || id == "" {
-		if len(given) < minSecret {
-			return fault.New(fault.RequestInvalid, "the secret has %d bytes, expected %d to %d", len(given), minSecret, maxSecret).
-				WithHint("give random text; deliveries are signed with it")
-		}
-		secret = []byte(given)
-	}
-	if id == "" {
-		all, err := c.api.cfg.Backend.Webhooks(c.r.Context())
-		if err != nil {
-			return err
-		}
-		if len(all) >= maxHooks {
-			return fault.New(fault.RequestInvalid, "there are %d webhooks, which is as many as this server keeps", len(all)).WithHint("delete one first")
-		}
-	}
-	if w, err = c.api.cfg.Backend.PutWebhook(c.r.Context(), c.who, w, secret); err != nil {
 		return err
 	}
 	status := http.StatusOK
@@ -146,6 +102,40 @@ func (c *call) putWebhook(id string) error {
 		c.w.Header().Set("Location", c.base+"/v1/webhooks/"+w.UUID)
 	}
 	return c.json(status, c.showHook(w))
+}
+
+// changeHook puts a body into a webhook, a new one without an id, and gives the secret that it holds.
+func (c *call) changeHook(w *conductor.Webhook, id string, body map[string]any) (secret []byte, err error) {
+	own := c.visibleTo()
+	if id != "" && own != "" && w.Project != own { // given to others since access was decided
+		return nil, ownedWebhook.missing(c, id)
+	}
+	if w.URL, err = textOf(body, "url", w.URL, maxURL); err != nil {
+		return nil, err
+	}
+	if err := origin.Listed(c.api.cfg.WebhookOrigins, w.URL); err != nil {
+		return nil, err
+	}
+	project, err := textOf(body, "project", w.Project, 255)
+	if err != nil {
+		return nil, err
+	}
+	if own != "" { // of a project's administrator it is the project's
+		if project != "" && project != own {
+			return nil, c.judged(access.WebhookChange, access.Refused, "")
+		}
+		project = own
+	}
+	w.Project = project
+	given, err := textOf(body, "secret", "", maxSecret)
+	if err != nil || given == "" && id != "" {
+		return nil, err
+	}
+	if len(given) < minSecret {
+		return nil, fault.New(fault.RequestInvalid, "the secret has %d bytes, expected %d to %d", len(given), minSecret, maxSecret).
+			WithHint("give random text; deliveries are signed with it")
+	}
+	return []byte(given), nil
 }
 
 // textOf reads a string of a body; was is what an absent one leaves.

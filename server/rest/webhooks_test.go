@@ -24,17 +24,30 @@ func (b *backend) Webhook(_ context.Context, uuid string) (conductor.Webhook, er
 	return conductor.Webhook{}, fault.New(fault.WebhookNotFound, "there is no webhook %s", uuid)
 }
 
-func (b *backend) PutWebhook(_ context.Context, _ conductor.Caller, w conductor.Webhook, secret []byte) (conductor.Webhook, error) {
+func (b *backend) PutWebhook(ctx context.Context, _ conductor.Caller, uuid string, change func(*conductor.Webhook) ([]byte, error)) (conductor.Webhook, error) {
+	w := conductor.Webhook{UUID: "hook-new", Created: now}
+	if uuid != "" {
+		var err error
+		if w, err = b.Webhook(ctx, uuid); err != nil {
+			return w, err
+		}
+	}
+	secret, err := change(&w)
+	if err == nil && uuid == "" {
+		err = conductor.RoomForWebhook(b.hooks, w.Project)
+	}
+	if err != nil {
+		return w, err
+	}
 	if secret != nil {
 		b.secrets["webhook"] = string(secret)
 	}
 	for i := range b.hooks {
-		if b.hooks[i].UUID == w.UUID {
+		if b.hooks[i].UUID == uuid {
 			b.hooks[i] = w
 			return w, nil
 		}
 	}
-	w.UUID, w.Created = "hook-new", now
 	b.hooks = append(b.hooks, w)
 	return w, nil
 }
@@ -101,6 +114,9 @@ func TestT16_WebhooksAreTheirProjects(t *testing.T) {
 		t.Errorf("the webhook is of project %q", got)
 	}
 	s.want(s.do("PUT", "/v1/webhooks/hook-new", `{"project": "red"}`), 403)
+	if a := s.want(s.do("PUT", "/v1/webhooks/hook-new", `{"url": "https://hooks.example/other"}`), 200); a.body["project"] != "blue" || a.body["url"] != "https://hooks.example/other" {
+		t.Errorf("changed: %s", a.Body)
+	}
 	if a := s.want(s.do("GET", "/v1/webhooks", ""), 200); len(a.body["webhooks"].([]any)) != 1 {
 		t.Errorf("listed: %s", a.Body)
 	}

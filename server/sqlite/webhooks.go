@@ -47,22 +47,30 @@ func (t *tx) Webhook(uuid string) (w conductor.Webhook, err error) {
 // hookSecret is what a webhook's secret is sealed for.
 const hookSecret = "webhook"
 
-func (t *tx) PutWebhook(w conductor.Webhook, secret []byte) error {
-	if secret == nil {
-		changed, err := t.exec("UPDATE webhooks SET project = ?, url = ? WHERE uuid = ?", text(w.Project), text(w.URL), text(w.UUID))
-		if err == nil && changed == 0 {
-			err = noWebhook(w.UUID)
-		}
-		return err
-	}
+func (t *tx) CreateWebhook(w conductor.Webhook, secret []byte) error {
 	key, sealed, err := t.sealer.Seal(hookSecret, text(w.UUID), secret)
 	if err != nil {
 		return err
 	}
 	_, err = t.exec(`INSERT INTO webhooks (uuid, project, url, key_id, sealed, created_at, epoch, seq, failures, last_error, delivered_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '', '')
-		ON CONFLICT (uuid) DO UPDATE SET project = excluded.project, url = excluded.url, key_id = excluded.key_id, sealed = excluded.sealed`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '', '')`,
 		text(w.UUID), text(w.Project), text(w.URL), key, sealed, stamp(w.Created), text(w.Epoch), w.Seq)
+	return err
+}
+
+func (t *tx) PutWebhook(w conductor.Webhook, secret []byte) error {
+	set, args := "project = ?, url = ?", []any{text(w.Project), text(w.URL)}
+	if secret != nil {
+		key, sealed, err := t.sealer.Seal(hookSecret, text(w.UUID), secret)
+		if err != nil {
+			return err
+		}
+		set, args = set+", key_id = ?, sealed = ?", append(args, key, sealed)
+	}
+	changed, err := t.exec("UPDATE webhooks SET "+set+" WHERE uuid = ?", append(args, text(w.UUID))...)
+	if err == nil && changed == 0 {
+		err = noWebhook(w.UUID)
+	}
 	return err
 }
 

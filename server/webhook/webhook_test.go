@@ -89,7 +89,7 @@ func newRig(t *testing.T, hosts ...string) *rig {
 	g := &rig{T: t, store: store, r: &receiver{got: map[string][]api.Delivery{}, told: make(chan struct{}, 1)}, changed: make(chan struct{}, 1)}
 	for _, h := range hosts {
 		g.update(func(tx conductor.Tx) error {
-			return tx.PutWebhook(conductor.Webhook{UUID: h, URL: "https://" + h + "/hook", Created: time.Now()}, []byte("canary-secret-of-the-hook"))
+			return tx.CreateWebhook(conductor.Webhook{UUID: h, URL: "https://" + h + "/hook", Created: time.Now()}, []byte("canary-secret-of-the-hook"))
 		})
 	}
 	return g
