@@ -215,20 +215,39 @@ func check(ctx context.Context, conn *sql.Conn) error {
 }
 
 // checkKeys opens one secret of each key, so that a missing master key is found at the start and not when a BMC is
-// needed at night.
+// needed at night, or a webhook told.
 func (s *Store) checkKeys(ctx context.Context, conn *sql.Conn) error {
-	rows, err := conn.QueryContext(ctx, "SELECT node, field, key_id, sealed FROM secrets GROUP BY key_id")
+	for _, q := range []struct{ table, query string }{
+		{"secrets", "SELECT node, field, key_id, sealed FROM secrets GROUP BY key_id"},
+		{"webhooks", "SELECT '" + hookSecret + "', uuid, key_id, sealed FROM webhooks GROUP BY key_id"},
+	} {
+		var there bool // it also runs before migrations
+		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", q.table).Scan(&there); err != nil {
+			return explain(err)
+		}
+		if !there {
+			continue
+		}
+		if err := s.openEach(ctx, conn, q.query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) openEach(ctx context.Context, conn *sql.Conn, query string) error {
+	rows, err := conn.QueryContext(ctx, query)
 	if err != nil {
 		return explain(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var node, field, key string
+		var of, field, key string
 		var sealed []byte
-		if err := rows.Scan(&node, &field, &key, &sealed); err != nil {
+		if err := rows.Scan(&of, &field, &key, &sealed); err != nil {
 			return explain(err)
 		}
-		if _, err := s.cfg.Sealer.Open(node, field, key, sealed); err != nil {
+		if _, err := s.cfg.Sealer.Open(of, field, key, sealed); err != nil {
 			return fmt.Errorf("its secrets can't be opened: they are sealed with key %s; put the master key file back that this database was used with: %w", key, err)
 		}
 	}

@@ -170,18 +170,40 @@ func (s *Sender) pause(ctx context.Context, id string) time.Duration {
 	return wait/2 + rand.N(wait/2+1)
 }
 
-// step delivers what is next; more tells that there may be more at once.
+// step delivers what is next; more tells that there may be more at once. Whatever keeps a webhook from being told
+// counts as its failure, so that it is seen and waited for: also a secret that can't be opened.
 func (s *Sender) step(ctx context.Context, id string) (more bool, err error) {
 	var w conductor.Webhook
+	if err := s.cfg.Store.View(ctx, func(tx conductor.Tx) (err error) { w, err = tx.Webhook(id); return err }); err != nil {
+		return false, err
+	}
+	more, failed := s.tell(ctx, w)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if failed == nil || fault.Has(failed, fault.WebhookNotFound) {
+		return more, failed
+	}
+	w.Failures++
+	w.LastError = failed.Error()
+	if err := s.move(ctx, w); err != nil {
+		return false, err
+	}
+	return false, failed
+}
+
+// tell delivers what comes after the webhook's place, and moves that.
+func (s *Sender) tell(ctx context.Context, w conductor.Webhook) (more bool, err error) {
 	var secret []byte
 	var changes []conductor.Change
 	var pos conductor.Position
 	if err := s.cfg.Store.View(ctx, func(tx conductor.Tx) (err error) {
-		if w, err = tx.Webhook(id); err != nil {
-			return err
-		}
-		if secret, err = tx.WebhookSecret(id); err != nil {
-			return err
+		if secret, err = tx.WebhookSecret(w.UUID); err != nil {
+			if fault.Has(err, fault.WebhookNotFound) {
+				return err
+			}
+			return fault.New(fault.WebhookFailed, "its secret can't be opened").Because(err).
+				WithHint("put the master key file back that the server was used with, or give the webhook a new secret")
 		}
 		changes, pos, err = tx.Changes(conductor.ChangeFilter{After: w.Seq, Limit: batch, VisibleTo: w.Project, Told: true})
 		return err
@@ -197,28 +219,21 @@ func (s *Sender) step(ctx context.Context, id string) (more bool, err error) {
 		if next-w.Seq < lag {
 			return false, nil
 		}
-		w.Seq = next
-		return false, s.move(ctx, w)
+		moved := w
+		moved.Seq = next
+		return false, s.move(ctx, moved)
 	}
 	g := access.Grant{Role: access.Observer, Project: w.Project}
 	for _, ch := range changes {
 		d.Events = append(d.Events, eventOf(ch, g))
 	}
 	d.ID = base64.RawURLEncoding.EncodeToString([]byte(pos.Epoch + "." + strconv.FormatInt(next, 10)))
-	failed := s.deliver(ctx, w.URL, secret, d)
-	if ctx.Err() != nil {
-		return false, ctx.Err()
-	}
-	if failed != nil {
-		w.Failures++
-		w.LastError = failed.Error()
-	} else {
-		w.Epoch, w.Seq, w.Failures, w.LastError, w.Delivered = pos.Epoch, next, 0, "", s.cfg.Now()
-	}
-	if err := s.move(ctx, w); err != nil {
+	if err := s.deliver(ctx, w.URL, secret, d); err != nil {
 		return false, err
 	}
-	return len(changes) == batch || d.Reset, failed
+	told := w
+	told.Epoch, told.Seq, told.Failures, told.LastError, told.Delivered = pos.Epoch, next, 0, "", s.cfg.Now()
+	return len(changes) == batch || d.Reset, s.move(ctx, told)
 }
 
 func (s *Sender) move(ctx context.Context, w conductor.Webhook) error {
