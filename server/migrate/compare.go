@@ -167,7 +167,7 @@ func (c *comparison) item(k kind, o Object) Item {
 		}
 	}
 	if have != nil {
-		i.Diffs = differences(i.want, have, k.fixed)
+		i.Diffs = differences(i.want, have, k.fixed, i.secret)
 		for n, d := range i.Diffs {
 			if i.secret[d.Field] {
 				i.Diffs[n].There = mask
@@ -275,7 +275,8 @@ func (c *comparison) node(i *Item, o, have Object) {
 }
 
 // unmask puts given secrets in the place of masks, and takes out what stays masked. It gives the keys of driver_info
-// that the target lacks.
+// that the target lacks. A secret that the target has can't be compared: it is set again while the node is in enroll,
+// where a wrong one keeps it, and left alone once the node has gone on.
 func (c *comparison) unmask(i *Item, o, have Object) (missing []string) {
 	info, _ := o["driver_info"].(map[string]any)
 	there, _ := have["driver_info"].(map[string]any)
@@ -285,7 +286,7 @@ func (c *comparison) unmask(i *Item, o, have Object) (missing []string) {
 			out[k] = info[k]
 			continue
 		}
-		if v, ok := c.secrets.of(o, k); ok && there[k] != mask {
+		if v, ok := c.secrets.of(o, k); ok && (there[k] != mask || i.At == state.Enroll) {
 			out[k] = v
 			i.secret["driver_info."+k] = true
 		} else if !ok && there[k] != mask {
@@ -337,8 +338,8 @@ func goal(from state.State) (to state.State, why, note string) {
 }
 
 // differences compares what is wanted with what is there: objects key by key, a field that the target does not know
-// not at all. A mask counts as equal to whatever is wanted in its place.
-func differences(want, have Object, fixed []string) (out []Diff) {
+// not at all. A mask counts as equal to whatever is wanted in its place, but for the fields that are in again.
+func differences(want, have Object, fixed []string, again map[string]bool) (out []Diff) {
 	for _, f := range slices.Sorted(maps.Keys(want)) {
 		there, known := have[f]
 		if !known || f == "uuid" || slices.Contains(fixed, f) {
@@ -350,7 +351,7 @@ func differences(want, have Object, fixed []string) (out []Diff) {
 		case isMap:
 			keys := slices.Sorted(maps.Keys(m))
 			for _, k := range keys {
-				if old[k] != mask && !equal(m[k], old[k]) {
+				if (old[k] != mask || again[f+"."+k]) && !equal(m[k], old[k]) {
 					out = append(out, Diff{f + "." + k, old[k], m[k], m[k]})
 				}
 			}

@@ -393,6 +393,47 @@ func TestLaterChangesStay(t *testing.T) {
 	}
 }
 
+// A node whose password was wrong stays in enroll, where the next import sets it again; once it has arrived a given
+// secret changes nothing.
+func TestAWrongSecretIsCorrected(t *testing.T) {
+	from, to := old(3), newServer()
+	var failures []string
+	o := to.options(t, &failures)
+	good := o.Settle
+	o.Settle = func(_ context.Context, node string) (state.State, string, error) {
+		to.mu.Lock()
+		defer to.mu.Unlock()
+		for _, o := range to.objects["nodes"] {
+			if o["uuid"] == node {
+				o["provision_state"] = "enroll"
+			}
+		}
+		return state.Enroll, "the BMC refuses the password", nil
+	}
+	if err := Compare(read(t, from), read(t, to), Secrets{"*": {"redfish_password": "wrong"}}).Apply(t.Context(), to, o); err != nil || len(failures) != 3 {
+		t.Fatal(err, failures)
+	}
+	right := Secrets{"*": {"redfish_password": "right"}}
+	p := Compare(read(t, from), read(t, to), right)
+	if i := item(p, "n000"); i.Action != Change || !slices.ContainsFunc(i.Diffs, func(d Diff) bool {
+		return d.Field == "driver_info.redfish_password" && d.There == mask && d.Here == mask
+	}) {
+		t.Errorf("n000: %s %+v", i.Action, i.Diffs)
+	}
+	failures, o.Settle = nil, good
+	if err := p.Apply(t.Context(), to, o); err != nil || len(failures) > 0 {
+		t.Fatal(err, failures)
+	}
+	for _, n := range to.objects["nodes"] {
+		if got := n["driver_info"].(map[string]any)["redfish_password"]; got != "right" || n["provision_state"] == "enroll" {
+			t.Errorf("%v: %v in %v", n["name"], got, n["provision_state"])
+		}
+	}
+	if c := Compare(read(t, from), read(t, to), Secrets{"*": {"redfish_password": "third"}}).Count(); c[Same] != 3+3+6+2 || len(c) != 1 {
+		t.Errorf("after that: %v", c)
+	}
+}
+
 // A secret that is to be set later is not shown in the differences.
 func TestSecretsAreNotShown(t *testing.T) {
 	from, to := old(1), newServer()
