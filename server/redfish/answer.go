@@ -63,7 +63,7 @@ func (o *operation) bad(r request, resp *http.Response) error {
 	f := fault.New(reason, "the BMC at %s answers %s %s with %d: %s", origin, r.method, o.mask(r.path), status, said)
 	switch {
 	case status >= 300 && status < 400:
-		f.Message = fmt.Sprintf("the BMC at %s redirects %s to %s; redirects are not followed", origin, r.path, clean(resp.Header.Get("Location"), 200))
+		f.Message = fmt.Sprintf("the BMC at %s redirects %s to %s; redirects are not followed", origin, r.path, clean(o.mask(resp.Header.Get("Location")), 200))
 		f = f.WithHint("put the address that it names into %s", keyAddress)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		f = f.WithHint("the log-in works: give user %q the privilege for it on the BMC", o.account.username)
@@ -101,10 +101,28 @@ func (o *operation) said(resp *http.Response) string {
 	return clean(o.mask(strings.Join(out, " ")), 400)
 }
 
-// hide keeps an address that works as a key out of messages, the long parts of its path each by itself too.
+// hide keeps an address that works as a key out of messages: also its query, the values in it and the long parts of its
+// path, each by itself, since a BMC may repeat any of them.
 func (o *operation) hide(link string) {
 	o.secrets = append(o.secrets, link)
-	for part := range strings.SplitSeq(link, "/") {
+	path, query, _ := strings.Cut(link, "?")
+	o.secrets = append(o.secrets, query)
+	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' || r == '#' }) {
+		_, value, named := strings.Cut(pair, "=")
+		if !named {
+			value = pair
+		}
+		plain, err := url.QueryUnescape(value)
+		if err != nil {
+			plain = value
+		}
+		for _, v := range []string{value, plain} {
+			if len(v) >= 6 { // a shorter one is no key, and would be found in every message
+				o.secrets = append(o.secrets, v)
+			}
+		}
+	}
+	for part := range strings.SplitSeq(path, "/") {
 		if len(part) >= 16 && !strings.Contains(part, ".") {
 			o.secrets = append(o.secrets, part)
 		}

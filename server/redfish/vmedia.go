@@ -52,6 +52,7 @@ func (b *bmc) noDrive(what string) error {
 // drive that holds another medium is left alone: its operator takes it out first.
 func (b *bmc) Attach(ctx context.Context, device, url string) error {
 	return b.run(ctx, false, func(o *operation) error {
+		o.hide(url) // it may be signed
 		m, err := b.machine(o)
 		if err != nil {
 			return err
