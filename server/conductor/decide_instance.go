@@ -176,13 +176,15 @@ func bootsDisk(n Node) bool {
 }
 
 // lease gives a deployment's node to the project that its instance belongs to, as Ironic does by default. A lessee that
-// somebody set stays.
+// somebody set stays; one that an earlier deployment gave, which failed, goes with it.
 func (d *decider) lease() {
 	project, _ := d.n.InstanceInfo["project_id"].(string)
-	if project == "" || d.n.Lessee != "" {
+	was := d.n.Lessee
+	if was != "" && !d.n.AutomaticLessee || was == project {
 		return
 	}
-	d.n.Lessee, d.n.AutomaticLessee, d.Changed = project, true, true
+	d.n.Lessee, d.n.AutomaticLessee, d.Changed = project, project != "", true
+	d.audit("node.lessee", map[string]any{"lessee": project, "was": was})
 }
 
 // forgetInstance clears all that belongs to the instance. What is kept beside the node (secrets, network attachments)

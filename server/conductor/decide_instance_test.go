@@ -497,6 +497,35 @@ func TestALesseeThatSomebodySetStays(t *testing.T) {
 	}
 }
 
+// The project of a deployment that failed has no say on the node of the next one.
+func TestI27_TheLesseeGoesWithItsDeployment(t *testing.T) {
+	for _, next := range []string{"p2", ""} {
+		l := newLife(t)
+		l.available()
+		n := &l.s.Node
+		n.InstanceInfo["project_id"] = "p1"
+		l.verb(state.VerbDeploy)
+		l.boot()
+		l.verb(state.VerbAbort)
+		if n.Lessee != "p1" {
+			t.Fatalf("the failed deployment's lessee is %q", n.Lessee)
+		}
+		l.want(state.DeployFail)
+		l.ok(EffectDone{Effect: l.take(EffectFinish), Power: PowerOff})
+		n.InstanceInfo["project_id"] = next
+		before := len(l.audit)
+		l.verb(state.VerbDeploy)
+		if n.Lessee != next || n.AutomaticLessee != (next != "") {
+			t.Errorf("project %q: the lessee is %q (automatic %v)", next, n.Lessee, n.AutomaticLessee)
+		}
+		if !slices.ContainsFunc(l.audit[before:], func(a Audit) bool {
+			return a.Act == "node.lessee" && a.Detail["lessee"] == next && a.Detail["was"] == "p1"
+		}) {
+			t.Errorf("project %q: the audit says %+v", next, l.audit[before:])
+		}
+	}
+}
+
 func TestInstanceTraitsMustBeTheNodes(t *testing.T) {
 	for _, c := range []struct {
 		wanted any
