@@ -75,7 +75,8 @@ func asked[T, V any](ctx context.Context, eng *Engine, ident, kind, what string,
 }
 
 // directly does an act upon a node's BMC that its caller waits for; not while a flow owns the machine. A flow that begins
-// meanwhile waits for its end, and a short act that is under way is waited for. The act is audited when it came about.
+// meanwhile waits for its end, and a short act that is under way is waited for. The act is audited before it begins, so that
+// none is without a trace (I27), and what it came to after it.
 func (eng *Engine) directly(ctx context.Context, who conductor.Caller, ident, holder string, entry conductor.Audit, act func(conductor.Node) error) error {
 	n, err := eng.Node(ctx, ident)
 	if err != nil {
@@ -103,7 +104,11 @@ func (eng *Engine) directly(ctx context.Context, who conductor.Caller, ident, ho
 		if err := conductor.HoldBriefly(&n, holder, eng.cfg.Now()); err != nil {
 			return err
 		}
-		return tx.PutNode(&n)
+		if err := tx.PutNode(&n); err != nil {
+			return err
+		}
+		entry.Time, entry.Actor, entry.Request, entry.Node = eng.cfg.Now(), who.Name, who.Request, n.UUID
+		return tx.AppendAudit(entry)
 	}); err != nil {
 		return err
 	}
@@ -113,7 +118,11 @@ func (eng *Engine) directly(ctx context.Context, who conductor.Caller, ident, ho
 	if err == nil {
 		err = act(n)
 	}
-	acted := err == nil
+	end := entry
+	end.Act, end.Detail = entry.Act+".done", nil
+	if err != nil {
+		end.Act, end.Detail = entry.Act+".failed", map[string]any{"reason": fault.From(err).Reason}
+	}
 	// Also for a caller who has gone: nobody else gives the lease back before it has run out.
 	return errors.Join(err, eng.cfg.Store.Update(context.WithoutCancel(ctx), func(tx conductor.Tx) error {
 		now, err := tx.Node(n.UUID)
@@ -129,11 +138,8 @@ func (eng *Engine) directly(ctx context.Context, who conductor.Caller, ident, ho
 				return err
 			}
 		}
-		if !acted {
-			return nil
-		}
-		entry.Time, entry.Actor, entry.Request, entry.Node = eng.cfg.Now(), who.Name, who.Request, n.UUID
-		return tx.AppendAudit(entry)
+		end.Time = eng.cfg.Now()
+		return tx.AppendAudit(end)
 	}))
 }
 
