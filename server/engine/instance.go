@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"maps"
 	"strings"
+	"unicode"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/crypt"
@@ -22,6 +23,9 @@ func (eng *Engine) OutOfService(ctx context.Context, who conductor.Caller, ident
 	return eng.apply(ctx, n.UUID, conductor.OutOfService{Caller: who, Reason: cut(reason, maxMessage)}, nil)
 }
 
+// maxPassword is the longest password that the ramdisk's log-in is given to read.
+const maxPassword = 255 // bytes
+
 // rescueHash takes the password out of a request and gives its hash: what is stored, and sealed, is that alone (I22).
 // nil for every other verb.
 func rescueHash(p *conductor.Provision) ([]byte, error) {
@@ -33,6 +37,10 @@ func rescueHash(p *conductor.Provision) ([]byte, error) {
 	if strings.TrimSpace(password) == "" {
 		return nil, fault.New(fault.RequestInvalid, "A non-empty rescue_password is required to rescue a node").
 			WithHint("choose one, and log in with it at the machine's console")
+	}
+	if len(password) > maxPassword || strings.ContainsFunc(password, unicode.IsControl) {
+		return nil, fault.New(fault.RequestInvalid, "rescue_password is longer than %d bytes, or has control characters in it: nobody could type it at the machine's console", maxPassword).
+			WithHint("choose a shorter one, of letters, digits and signs")
 	}
 	salt := make([]byte, 12)
 	rand.Read(salt) // never fails (crypto/rand)

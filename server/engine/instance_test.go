@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -98,6 +99,29 @@ func TestI22_OnlyTheHashOfARescuePasswordIsStored(t *testing.T) {
 		}
 		if err := s.c.OutOfService(t.Context(), conductor.Caller{Name: "ann"}, "n1", "x"); !fault.Has(err, fault.NodeBusy) {
 			t.Errorf("out of service in %s: %v", s.node().State, err)
+		}
+	})
+}
+
+// A rescue's password is one that somebody can type at a console.
+func TestRescuePasswordCanBeTyped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		rescue := func(password string) error {
+			return s.c.Provision(t.Context(), conductor.Caller{Name: "ann"}, "n1", conductor.Provision{Verb: state.VerbRescue, RescuePassword: password})
+		}
+		if err := rescue("two\nlines"); err == nil || fault.Has(err, fault.RequestInvalid) && strings.Contains(err.Error(), "rescue_password") {
+			t.Errorf("where no rescue is possible: %v, expected to be told so", err)
+		}
+		s.put(state.Active, kinds[0], false)
+		for _, password := range []string{strings.Repeat("x", 256), "two\nlines", "tab\tbed", "nul\x00", "esc\x1b[A", "c1\u0085", "del\x7f"} {
+			err := rescue(password)
+			if !fault.Has(err, fault.RequestInvalid) || fault.From(err).Code.Status() != 400 || strings.Contains(err.Error(), password) {
+				t.Errorf("%q: %v", password, err)
+			}
+		}
+		if err := rescue(strings.Repeat("x", 255)); fault.Has(err, fault.RequestInvalid) {
+			t.Errorf("255 bytes: %v", err)
 		}
 	})
 }
