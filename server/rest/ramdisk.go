@@ -30,31 +30,20 @@ type Ramdisks interface {
 
 // The bounds of what they send (I25).
 const (
-	maxInspection = 16 << 20
-	inspections   = 4 // read at a time: what is sent may be large, and anybody may send it
-	maxAddresses  = 256
-	maxCards      = 4096
-	maxCallback   = 2048
-	maxCA         = 64 << 10
-	maxMessage    = 4096
-	tokenSince    = 62
-	beatTimeout   = 300 // seconds: the longest that a ramdisk may be silent
+	maxAddresses = 256
+	maxCards     = 4096
+	maxCallback  = 2048
+	maxCA        = 64 << 10
+	maxMessage   = 4096
+	tokenSince   = 62
+	beatTimeout  = 300 // seconds: the longest that a ramdisk may be silent
 )
 
 func ramdiskRoutes() []route {
-	gate := make(chan struct{}, inspections)
 	return []route{
 		{method: http.MethodGet, path: "/v1/lookup", need: access.Open, since: 22, handle: (*call).lookup},
 		{method: http.MethodPost, path: "/v1/heartbeat/{node}", need: access.Open, since: 22, body: maxBody, handle: (*call).heartbeat},
-		{method: http.MethodPost, path: "/v1/continue_inspection", need: access.Open, body: maxInspection, handle: func(c *call) error {
-			select {
-			case gate <- struct{}{}:
-				defer func() { <-gate }()
-				return c.continueInspection()
-			default:
-				return fault.New(fault.RequestOverload, "%d inspections are being read already", inspections)
-			}
-		}},
+		inspectionRoute(),
 	}
 }
 
