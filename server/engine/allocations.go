@@ -15,7 +15,7 @@ import (
 // the server stopped is gone on with when it starts.
 
 // putAllocation keeps the rules of allocations. One that names a node is for a node in use already: it is settled here.
-func putAllocation(eng *Engine, tx conductor.Tx, before, after conductor.Record) error {
+func putAllocation(eng *Engine, tx conductor.Tx, _ conductor.Caller, before, after conductor.Record) error {
 	a := after.(*conductor.Allocation)
 	if before != nil {
 		was := before.(*conductor.Allocation)

@@ -25,8 +25,9 @@ func inGroup(p *conductor.Port, g conductor.Portgroup) error {
 	return nil
 }
 
-// putPortgroup keeps the rules of port groups. Its ports follow it to another physical network.
-func putPortgroup(_ *Engine, tx conductor.Tx, before, after conductor.Record) (err error) {
+// putPortgroup keeps the rules of port groups: how a group is connected changes when it may for its ports. They follow it
+// to another physical network.
+func putPortgroup(eng *Engine, tx conductor.Tx, who conductor.Caller, before, after conductor.Record) (err error) {
 	g := after.(*conductor.Portgroup)
 	if g.Address != "" {
 		if g.Address, err = address(g.Address); err != nil {
@@ -42,7 +43,15 @@ func putPortgroup(_ *Engine, tx conductor.Tx, before, after conductor.Record) (e
 	}
 	was := before.(*conductor.Portgroup)
 	g.Node, g.InternalInfo = was.Node, was.InternalInfo
-	if g.Standalone == was.Standalone && g.PhysicalNet == was.PhysicalNet {
+	joined := g.Standalone == was.Standalone && g.PhysicalNet == was.PhysicalNet
+	if joined && g.Address == was.Address && g.Mode == was.Mode && same(g.Properties, was.Properties) {
+		return nil
+	}
+	if !n.Maintenance && !slices.Contains(rewires, n.State) {
+		return fault.New(fault.NodeInUse, "Portgroup %s can not have address, mode, properties, physical_network or standalone_ports_supported updated in state %s", g.UUID, n.State).
+			WithHint("bring the node to enroll or manageable, or set maintenance").At(string(n.UUID), "")
+	}
+	if joined {
 		return nil
 	}
 	ports, err := membersOf(tx, g.UUID)
@@ -51,8 +60,13 @@ func putPortgroup(_ *Engine, tx conductor.Tx, before, after conductor.Record) (e
 	}
 	for _, p := range ports {
 		if p.PhysicalNet != g.PhysicalNet && g.PhysicalNet != was.PhysicalNet {
-			p.PhysicalNet = g.PhysicalNet
+			p.PhysicalNet, p.Updated = g.PhysicalNet, eng.cfg.Now()
 			if err := tx.PutRecord(&p); err != nil {
+				return err
+			}
+			a := eng.auditRecord(who, "update", &p)
+			a.Detail["physical_network"] = p.PhysicalNet
+			if err := tx.AppendAudit(a); err != nil {
 				return err
 			}
 		}
@@ -92,7 +106,7 @@ func removeChassis(_ *Engine, tx conductor.Tx, r conductor.Record) error {
 }
 
 // putVolume: what an existing record says changes only while the machine is off.
-func putVolume(_ *Engine, tx conductor.Tx, before, after conductor.Record) error {
+func putVolume(_ *Engine, tx conductor.Tx, _ conductor.Caller, before, after conductor.Record) error {
 	n, err := itsNode(tx, after.Keys().Node)
 	if err != nil || before == nil {
 		return err

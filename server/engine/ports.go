@@ -28,7 +28,7 @@ func address(text string) (string, error) {
 func same(a, b map[string]any) bool { return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b) }
 
 // putPort keeps the rules of ports.
-func putPort(_ *Engine, tx conductor.Tx, before, after conductor.Record) (err error) {
+func putPort(_ *Engine, tx conductor.Tx, _ conductor.Caller, before, after conductor.Record) (err error) {
 	p := after.(*conductor.Port)
 	if p.Address, err = address(p.Address); err != nil {
 		return err

@@ -16,8 +16,9 @@ import (
 
 // rules is what the records of a kind keep to. Each function may be nil, and runs inside the transaction that stores.
 type rules struct {
-	// put judges a record before it is stored, and may complete it; was is nil when it is new.
-	put func(eng *Engine, tx conductor.Tx, was, now conductor.Record) error
+	// put judges a record before it is stored, and may complete it; was is nil when it is new. What follows for other
+	// records is audited as the caller's.
+	put func(eng *Engine, tx conductor.Tx, who conductor.Caller, was, now conductor.Record) error
 	// remove tells whether it may go, and takes along what has to go with it.
 	remove func(eng *Engine, tx conductor.Tx, r conductor.Record) error
 	// changed is told after the commit, also of a deletion: what else the engine does about it.
@@ -66,7 +67,7 @@ func (eng *Engine) CreateRecord(ctx context.Context, who conductor.Caller, r con
 	h.UUID = strings.ToLower(h.UUID)
 	h.Created = eng.cfg.Now()
 	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		if err := eng.soundRecord(tx, nil, r); err != nil {
+		if err := eng.soundRecord(tx, who, nil, r); err != nil {
 			return err
 		}
 		if err := tx.CreateRecord(r); err != nil {
@@ -98,7 +99,7 @@ func (eng *Engine) UpdateRecord(ctx context.Context, who conductor.Caller, kind 
 		}
 		h := now.Top()
 		h.UUID, h.Created, h.Updated = was.Top().UUID, was.Top().Created, eng.cfg.Now()
-		if err := eng.soundRecord(tx, was, now); err != nil {
+		if err := eng.soundRecord(tx, who, was, now); err != nil {
 			return err
 		}
 		if err := tx.PutRecord(now); err != nil {
@@ -143,13 +144,13 @@ func (eng *Engine) removeRecord(tx conductor.Tx, who conductor.Caller, r conduct
 }
 
 // soundRecord checks what holds for all kinds, then what holds for its own.
-func (eng *Engine) soundRecord(tx conductor.Tx, was, now conductor.Record) error {
+func (eng *Engine) soundRecord(tx conductor.Tx, who conductor.Caller, was, now conductor.Record) error {
 	k := now.Keys()
 	if k.Name != "" && (!nameForm.MatchString(k.Name) || uuid.Validate(k.Name) == nil) {
 		return fault.New(fault.RequestInvalid, "%q can't be a name", k.Name).WithHint("1 to 255 letters, digits and - . _ ~; not a UUID")
 	}
 	if put := kinds[k.Kind].put; put != nil {
-		return put(eng, tx, was, now)
+		return put(eng, tx, who, was, now)
 	}
 	return nil
 }

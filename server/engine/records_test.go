@@ -164,6 +164,59 @@ func TestPortgroupRules(t *testing.T) {
 	})
 }
 
+// How the group of an instance's ports is connected changes when theirs may, and what follows for them is audited.
+func TestPortgroupsOfAnInstanceStayAsTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		n := s.node()
+		g := s.must(&conductor.Portgroup{Node: n.UUID, Standalone: true, PhysicalNet: "lan", Address: "52:54:00:bb:00:01", Mode: "active-backup"})
+		p := s.must(&conductor.Port{Node: n.UUID, Address: "52:54:00:aa:00:01", Group: g.Top().UUID, PhysicalNet: "lan"})
+		changes := map[string]func(*conductor.Portgroup){
+			"address":          func(g *conductor.Portgroup) { g.Address = "52:54:00:bb:00:02" },
+			"mode":             func(g *conductor.Portgroup) { g.Mode = "802.3ad" },
+			"properties":       func(g *conductor.Portgroup) { g.Properties = map[string]any{"miimon": "100"} },
+			"physical_network": func(g *conductor.Portgroup) { g.PhysicalNet = "wan" },
+			"standalone":       func(g *conductor.Portgroup) { g.Standalone = false },
+		}
+		for what, change := range changes {
+			do := func(r conductor.Record) { change(r.(*conductor.Portgroup)) }
+			for _, at := range []state.State{state.Available, state.Active, state.CleanFail} {
+				s.stand("n1", func(n *conductor.Node) { n.State = at })
+				if err := s.amend(g, do); !fault.Has(err, fault.NodeInUse) {
+					t.Errorf("%s in %s: %v", what, at, err)
+				}
+			}
+			if r, err := s.c.Record(t.Context(), conductor.KindPort, p.Top().UUID); err != nil || r.(*conductor.Port).PhysicalNet != "lan" {
+				t.Errorf("%s: the port is %+v, %v", what, r, err)
+			}
+		}
+		s.stand("n1", func(n *conductor.Node) { n.State = state.Active })
+		if err := s.amend(g, func(r conductor.Record) { r.(*conductor.Portgroup).Extra = map[string]any{"a": 1} }); err != nil {
+			t.Errorf("extra, which wires nothing: %v", err)
+		}
+		s.stand("n1", func(n *conductor.Node) { n.Maintenance = true })
+		time.Sleep(time.Minute)
+		if err := s.amend(g, func(r conductor.Record) { changes["physical_network"](r.(*conductor.Portgroup)) }); err != nil {
+			t.Errorf("in maintenance: %v", err)
+		}
+		r, err := s.c.Record(t.Context(), conductor.KindPort, p.Top().UUID)
+		if err != nil || r.(*conductor.Port).PhysicalNet != "wan" || !r.Top().Updated.Equal(s.now()) {
+			t.Errorf("the port did not follow: %+v, %v", r, err)
+		}
+		if !slices.ContainsFunc(s.audited(), func(a conductor.Audit) bool {
+			return a.Act == "port.update" && a.Detail["uuid"] == p.Top().UUID && a.Actor == op.Name && a.Detail["physical_network"] == "wan"
+		}) {
+			t.Errorf("the port's change is not audited: %+v", s.audited())
+		}
+		for what, change := range changes {
+			s.stand("n1", func(n *conductor.Node) { n.State, n.Maintenance = state.Manageable, false })
+			if err := s.amend(g, func(r conductor.Record) { change(r.(*conductor.Portgroup)) }); err != nil {
+				t.Errorf("%s in manageable: %v", what, err)
+			}
+		}
+	})
+}
+
 func TestChassisAndVolumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
