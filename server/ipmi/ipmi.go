@@ -100,8 +100,8 @@ func (d *Driver) Validate(info map[string]any) error {
 		wrong = append(wrong, fmt.Sprintf("%s is %q, expected an address or a host's name", keyAddress, fmt.Sprint(info[keyAddress])))
 	}
 	for _, key := range slices.Sorted(maps.Keys(choices)) {
-		if v := info[key]; v != nil && !slices.Contains(choices[key], fmt.Sprint(v)) {
-			wrong = append(wrong, fmt.Sprintf("%s is %.40q, expected one of %s", key, fmt.Sprint(v), strings.Join(choices[key], ", ")))
+		if v := info[key]; v != nil && !slices.Contains(choices[key], word(v)) {
+			wrong = append(wrong, fmt.Sprintf("%s is %.40q, expected one of %s", key, word(v), strings.Join(choices[key], ", ")))
 		}
 	}
 	if v := info[keyPort]; v != nil {
@@ -113,6 +113,14 @@ func (d *Driver) Validate(info map[string]any) error {
 		return fault.New(fault.RequestInvalid, "driver_info: %s", strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// word is a choice as it is written; JSON does not tell 2 from 2.0.
+func word(v any) string {
+	if n, ok := v.(float64); ok && n == float64(int64(n)) {
+		return strconv.FormatFloat(n, 'f', 1, 64)
+	}
+	return fmt.Sprint(v)
 }
 
 // isHost tells whether s may be an address or a name; nobody is asked.

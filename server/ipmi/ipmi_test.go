@@ -11,10 +11,14 @@ import (
 
 func TestDriverInfoIsChecked(t *testing.T) {
 	d := New(nil)
-	good := map[string]any{"ipmi_address": "192.0.2.1", "ipmi_username": "u", "ipmi_password": conductor.Masked, "ipmi_port": 623, "ipmi_priv_level": "OPERATOR", "ipmi_protocol_version": 2.0}
-	good["ipmi_protocol_version"] = "2.0"
+	good := map[string]any{"ipmi_address": "192.0.2.1", "ipmi_username": "u", "ipmi_password": conductor.Masked, "ipmi_port": 623, "ipmi_priv_level": "OPERATOR", "ipmi_protocol_version": "2.0"}
 	if err := d.Validate(good); err != nil {
 		t.Errorf("good driver_info: %v", err)
+	}
+	for _, version := range []any{1.5, 2.0, "1.5"} { // as Ironic, which takes the number, too
+		if err := d.Validate(map[string]any{"ipmi_address": "b", "ipmi_protocol_version": version}); err != nil {
+			t.Errorf("version %v: %v", version, err)
+		}
 	}
 	for _, c := range []struct {
 		info map[string]any
@@ -28,6 +32,8 @@ func TestDriverInfoIsChecked(t *testing.T) {
 		{map[string]any{"ipmi_address": "b", "ipmi_port": "0"}, fault.RequestInvalid, "ipmi_port"},
 		{map[string]any{"ipmi_address": "b", "ipmi_port": "70000"}, fault.RequestInvalid, "ipmi_port"},
 		{map[string]any{"ipmi_address": "b", "ipmi_priv_level": "GOD"}, fault.RequestInvalid, "ADMINISTRATOR"},
+		{map[string]any{"ipmi_address": "b", "ipmi_protocol_version": 1.51}, fault.RequestInvalid, "expected one of 1.5, 2.0"},
+		{map[string]any{"ipmi_address": "b", "ipmi_protocol_version": "2"}, fault.RequestInvalid, "expected one of 1.5, 2.0"},
 		{map[string]any{"ipmi_address": "b", "ipmi_bridging": "dual"}, fault.DriverInfoMissing, "ipmi_transit_channel"},
 		{map[string]any{"ipmi_address": "b", "ipmi_bridging": "single"}, fault.DriverInfoMissing, "ipmi_target_address"},
 	} {
