@@ -184,6 +184,18 @@ func (c *call) query(known ...string) (url.Values, error) {
 	return q, nil
 }
 
+// flag is an argument that is true or false; one that is not given is false.
+func flag(q url.Values, name string) (bool, error) {
+	if !q.Has(name) {
+		return false, nil
+	}
+	on, err := api.Bool(q.Get(name))
+	if err != nil {
+		return false, fault.New(fault.RequestInvalid, "%s: %v", name, err)
+	}
+	return on, nil
+}
+
 // body decodes a JSON object of known keys. With optional an empty body is an empty object.
 func (c *call) body(optional bool, known ...string) (map[string]any, error) {
 	v, err := c.decode()

@@ -108,11 +108,9 @@ func (c *call) conductors() error {
 	if _, err := limitOf(q); err != nil {
 		return err
 	}
-	detail := false
-	if q.Has("detail") {
-		if detail, err = api.Bool(q.Get("detail")); err != nil {
-			return fault.New(fault.RequestInvalid, "detail: %v", err)
-		}
+	detail, err := flag(q, "detail")
+	if err != nil {
+		return err
 	}
 	if d := q.Get("sort_dir"); d != "" && d != "asc" && d != "desc" {
 		return fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", d)

@@ -44,11 +44,9 @@ func (c *call) drivers() error {
 			return fault.New(fault.RequestVersion, "%s is there from version 1.30 on, %s was asked for", name, c.version)
 		}
 	}
-	detail := false
-	if q.Has("detail") {
-		if detail, err = api.Bool(q.Get("detail")); err != nil {
-			return fault.New(fault.RequestInvalid, "detail: %v", err)
-		}
+	detail, err := flag(q, "detail")
+	if err != nil {
+		return err
 	}
 	if t := q.Get("type"); q.Has("type") && t != "dynamic" && t != "classic" {
 		return fault.New(fault.RequestInvalid, "type is %q, expected dynamic or classic", t)

@@ -49,6 +49,9 @@ func TestManagementRequests(t *testing.T) {
 		{"GET", "/firmware", "", 86, 200},
 		{"GET", "/firmware?fields=component", "", 86, 200},
 		{"GET", "/firmware?fields=vendor", "", 86, 400},
+		{"GET", "/firmware?detail=true", "", 86, 200},
+		{"GET", "/firmware?detail=perhaps", "", 86, 400},
+		{"GET", "/firmware?detail=true&fields=component", "", 86, 400},
 		{"POST", "/vmedia", `{"device_type": "cdrom", "image_url": "https://192.0.2.1/a.iso"}`, 89, 204},
 		{"POST", "/vmedia", `{"device_type": "cdrom", "image_url": "https://192.0.2.1/a.iso", "image_download_source": "local"}`, 89, 204},
 		{"POST", "/vmedia", `{"device_type": "cdrom", "image_url": "https://192.0.2.1/a.iso", "image_download_source": "swift"}`, 89, 400},
@@ -119,6 +122,7 @@ func TestWhatManagementAnswers(t *testing.T) {
 	}
 	s.want(s.do("GET", node+"/bios?detail=True", "", in(73)), 406)
 	s.want(s.do("GET", node+"/bios?fields=colour", ""), 400)
+	s.want(s.do("GET", node+"/bios?detail=perhaps", ""), 400)
 	if r := s.rawIn("GET", node+"/bios/A", 73); strings.Contains(r, "attribute_type") {
 		t.Errorf("version 1.73 shows the registry: %s", r)
 	}

@@ -129,9 +129,9 @@ func (c *call) pageOf(q url.Values, s *shape, detail bool) (page, error) {
 		if c.version < 43 {
 			return p, fault.New(fault.RequestInvalid, "detail is there from version 1.43 on, %s was asked for", c.version)
 		}
-		asked, err := api.Bool(q.Get("detail"))
+		asked, err := flag(q, "detail")
 		if err != nil {
-			return p, fault.New(fault.RequestInvalid, "detail: %v", err)
+			return p, err
 		}
 		detail = detail || asked
 	}
@@ -331,8 +331,8 @@ func (c *call) patchNode() error {
 		if c.version < 45 {
 			return fault.New(fault.RequestVersion, "reset_interfaces is there from version 1.45 on, %s was asked for", c.version)
 		}
-		if reset, err = api.Bool(q.Get("reset_interfaces")); err != nil {
-			return fault.New(fault.RequestInvalid, "reset_interfaces: %v", err)
+		if reset, err = flag(q, "reset_interfaces"); err != nil {
+			return err
 		}
 	}
 	ops, err := c.patch()

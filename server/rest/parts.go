@@ -66,6 +66,13 @@ func (c *call) biosView(n conductor.Node, s conductor.BIOSSetting) biosView {
 }
 
 func (c *call) bios() error {
+	return listParts(c, "bios", biosFields, 74, c.api.cfg.Backend.BIOSSettings, c.biosView)
+}
+
+// listParts answers with the parts of a node that are read. What of them is shown the client may choose from a version
+// on; when they were read is always told.
+func listParts[P, V any](c *call, name string, fields []api.Field, chosen api.Version,
+	read func(ctx context.Context, ident string) (conductor.Node, []P, error), view func(conductor.Node, P) V) error {
 	id, err := c.node()
 	if err != nil {
 		return err
@@ -74,41 +81,36 @@ func (c *call) bios() error {
 	if err != nil {
 		return err
 	}
-	shape := newShape(biosView{}, biosFields)
-	sel := shape.all(c.version, true)
-	if (q.Has("fields") || q.Has("detail")) && c.version < 74 {
-		return fault.New(fault.RequestVersion, "fields and detail of BIOS settings are there from version 1.74 on, %s was asked for", c.version)
+	if (q.Has("fields") || q.Has("detail")) && c.version < chosen {
+		return fault.New(fault.RequestVersion, "fields and detail of %s are there from version %s on, %s was asked for", name, chosen, c.version)
 	}
-	detail := false
-	if q.Has("detail") {
-		if detail, err = api.Bool(q.Get("detail")); err != nil {
-			return fault.New(fault.RequestInvalid, "detail: %v", err)
+	detail, err := flag(q, "detail")
+	if err != nil {
+		return err
+	}
+	shape := newShape(*new(V), fields)
+	sel := shape.all(c.version, !detail)
+	if list := q.Get("fields"); list != "" {
+		if detail {
+			return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 		}
-	}
-	list := q.Get("fields")
-	switch {
-	case detail && list != "":
-		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
-	case detail:
-		sel = shape.all(c.version, false)
-	case list != "":
 		if sel, err = shape.wanted(list+",created_at,updated_at", c.version); err != nil {
 			return err
 		}
 	}
-	n, all, err := c.api.cfg.Backend.BIOSSettings(c.r.Context(), id)
+	n, all, err := read(c.r.Context(), id)
 	if err != nil {
 		return err
 	}
 	out := []any{}
-	for _, s := range all {
-		text, err := shape.encode(c.biosView(n, s), sel)
+	for _, part := range all {
+		text, err := shape.encode(view(n, part), sel)
 		if err != nil {
 			return err
 		}
 		out = append(out, text)
 	}
-	return c.json(http.StatusOK, map[string]any{"bios": out})
+	return c.json(http.StatusOK, map[string]any{name: out})
 }
 
 func (c *call) biosSetting() error {
@@ -150,32 +152,7 @@ type firmwareView struct {
 }
 
 func (c *call) firmware() error {
-	id, err := c.node()
-	if err != nil {
-		return err
-	}
-	q, err := c.query("fields", "detail")
-	if err != nil {
-		return err
-	}
-	shape := newShape(firmwareView{}, firmwareFields)
-	sel := shape.all(c.version, true)
-	if list := q.Get("fields"); list != "" {
-		if sel, err = shape.wanted(list+",created_at,updated_at", c.version); err != nil {
-			return err
-		}
-	}
-	_, all, err := c.api.cfg.Backend.Firmware(c.r.Context(), id)
-	if err != nil {
-		return err
-	}
-	out := []any{}
-	for _, f := range all {
-		text, err := shape.encode(firmwareView{f.Component, f.Initial, f.Current, ptr(f.Flashed), api.Time{Time: f.Created}, api.Time{Time: f.Updated}}, sel)
-		if err != nil {
-			return err
-		}
-		out = append(out, text)
-	}
-	return c.json(http.StatusOK, map[string]any{"firmware": out})
+	return listParts(c, "firmware", firmwareFields, 86, c.api.cfg.Backend.Firmware, func(_ conductor.Node, f conductor.FirmwareComponent) firmwareView {
+		return firmwareView{f.Component, f.Initial, f.Current, ptr(f.Flashed), api.Time{Time: f.Created}, api.Time{Time: f.Updated}}
+	})
 }

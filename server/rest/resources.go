@@ -3,7 +3,6 @@ package rest
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -223,7 +222,7 @@ func (c *call) history() error {
 	if err != nil {
 		return err
 	}
-	more, err := wantsMore(q)
+	more, err := flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
 	if err != nil {
 		return err
 	}
@@ -231,11 +230,9 @@ func (c *call) history() error {
 	if p.limit, err = limitOf(q); err != nil {
 		return err
 	}
-	detail := false
-	if q.Has("detail") {
-		if detail, err = api.Bool(q.Get("detail")); err != nil {
-			return fault.New(fault.RequestInvalid, "detail: %v", err)
-		}
+	detail, err := flag(q, "detail")
+	if err != nil {
+		return err
 	}
 	if m := q.Get("marker"); m != "" {
 		if err := wantUUID("marker", m); err != nil {
@@ -254,18 +251,6 @@ func (c *call) history() error {
 		answer.Next = c.next(p, len(entries), entries[len(entries)-1].UUID)
 	}
 	return c.json(http.StatusOK, answer)
-}
-
-// wantsMore tells whether a query asks for what Ironic's history does not have: entries stay as Ironic's otherwise.
-func wantsMore(q url.Values) (bool, error) {
-	if !q.Has("more") {
-		return false, nil
-	}
-	more, err := api.Bool(q.Get("more"))
-	if err != nil {
-		return false, fault.New(fault.RequestInvalid, "more: %v", err)
-	}
-	return more, nil
 }
 
 func (c *call) entry(e conductor.Entry, detail, more bool) api.HistoryEntry {
@@ -292,7 +277,7 @@ func (c *call) historyEntry() error {
 	if err != nil {
 		return err
 	}
-	more, err := wantsMore(q)
+	more, err := flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
 	if err != nil {
 		return err
 	}

@@ -145,11 +145,9 @@ func (c *call) logs() error {
 			return fault.New(fault.RequestInvalid, "offset must be a number from 0 on, received %q", t)
 		}
 	}
-	follow := false
-	if q.Has("follow") {
-		if follow, err = api.Bool(q.Get("follow")); err != nil {
-			return fault.New(fault.RequestInvalid, "follow: %v", err)
-		}
+	follow, err := flag(q, "follow")
+	if err != nil {
+		return err
 	}
 	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
 	if err != nil {
