@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,7 +15,22 @@ import (
 type PatchOp struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
-	Value any    `json:"value,omitempty"`
+	Value any    `json:"value,omitempty"` // of a remove nothing
+}
+
+// MarshalJSON writes the value even when it is null: an add without one is refused, or taken for another.
+func (op PatchOp) MarshalJSON() ([]byte, error) {
+	if op.Op == "remove" {
+		return json.Marshal(struct {
+			Op   string `json:"op"`
+			Path string `json:"path"`
+		}{op.Op, op.Path})
+	}
+	return json.Marshal(struct {
+		Op    string `json:"op"`
+		Path  string `json:"path"`
+		Value any    `json:"value"`
+	}{op.Op, op.Path, op.Value})
 }
 
 // MaxPatch is how many operations one PATCH may hold.

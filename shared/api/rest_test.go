@@ -147,6 +147,21 @@ func TestTablesAndStructsAgree(t *testing.T) {
 	}
 }
 
+// A value that is null is sent: without it an add is no operation. A remove has none.
+func TestPatchOpKeepsNull(t *testing.T) {
+	for want, op := range map[string]api.PatchOp{
+		`{"op":"add","path":"/extra/x","value":null}`:     {Op: "add", Path: "/extra/x"},
+		`{"op":"replace","path":"/owner","value":null}`:   {Op: "replace", Path: "/owner"},
+		`{"op":"add","path":"/extra/x","value":false}`:    {Op: "add", Path: "/extra/x", Value: false},
+		`{"op":"remove","path":"/extra/x"}`:               {Op: "remove", Path: "/extra/x"},
+		`{"op":"add","path":"/extra/x","value":["a",""]}`: {Op: "add", Path: "/extra/x", Value: []string{"a", ""}},
+	} {
+		if got, err := json.Marshal([]api.PatchOp{op}); err != nil || string(got) != "["+want+"]" {
+			t.Errorf("%+v is encoded as %s (%v), expected %s", op, got, err, want)
+		}
+	}
+}
+
 func TestApplyPatch(t *testing.T) {
 	doc := func() map[string]any {
 		return map[string]any{"name": "n", "extra": map[string]any{"list": []any{"a", "b"}, "deep": map[string]any{"x": 1.0}}, "protected": true, "driver": "d"}
