@@ -38,7 +38,7 @@ type nodeFlags struct {
 func (n *nodeFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&n.name, "name", "", "unique name: letters, digits and - . _ ~")
-	f.StringArrayVar(&n.driverInfo, "driver-info", nil, "KEY=VALUE of how to reach the BMC; VALUE @FILE is read from a file")
+	f.StringArrayVar(&n.driverInfo, "driver-info", nil, "KEY=VALUE of how to reach the BMC; VALUE @FILE is read from a file, @- from the standard input")
 	f.StringArrayVar(&n.property, "property", nil, "KEY=VALUE of what the machine is; KEY may lead into an object: root_device/serial=S1")
 	f.StringArrayVar(&n.instanceInfo, "instance-info", nil, "KEY=VALUE of what is to be deployed")
 	f.StringArrayVar(&n.extra, "extra", nil, "KEY=VALUE of anything you want to keep")

@@ -18,7 +18,8 @@ import (
 )
 
 // Values of --property KEY=VALUE and its like. A value that is JSON (an object, a list, a quoted text, true, false,
-// null, a number) is taken as such; anything else is text. @FILE takes a file's content as text, @- the standard input.
+// null, a number) is taken as such; anything else is text. @FILE takes a file's content for the value, @- the standard
+// input's; what is written there is read by the same rule. A secret is always text.
 
 var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 
@@ -28,31 +29,58 @@ func (c *command) parse(arg string, onlyText bool) (key string, value any, err e
 	if !ok || key == "" {
 		return "", nil, usage("%q is not of the form KEY=VALUE", arg)
 	}
+	last, at := key[strings.LastIndex(key, "/")+1:], ""
 	if file, found := strings.CutPrefix(text, "@"); found {
 		content, err := c.read(file, key)
 		if err != nil {
 			return "", nil, err
 		}
-		text := strings.TrimRight(string(content), "\r\n")
-		if text == "" && isSecret(key[strings.LastIndex(key, "/")+1:]) {
-			return "", nil, usage("the secret %s is to be read from %s, which is empty", key, inputName(file))
+		text, at = strings.TrimRight(string(content), "\r\n"), " in "+inputName(file)
+		if isSecret(last) {
+			if text == "" {
+				return "", nil, usage("the secret %s is to be read from %s, which is empty", key, inputName(file))
+			}
+			return key, text, nil // also one that looks like a number or like JSON
 		}
-		return key, text, nil
-	}
-	if last := key[strings.LastIndex(key, "/")+1:]; isSecret(last) && text != "" { // every process list would show it
+	} else if isSecret(last) && text != "" { // every process list would show it
 		return "", nil, usage("%s is a secret, which other users of this host could read on the command line: give %s=@FILE, or %s=@- for the standard input", last, key, key)
 	}
 	// Serial numbers and world wide names are text even when they are made of digits.
-	onlyText = onlyText || slices.Contains([]string{"serial", "wwn", "wwn_with_extension", "wwn_vendor_extension"}, key[strings.LastIndex(key, "/")+1:])
-	structured := strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") || strings.HasPrefix(text, `"`)
+	onlyText = onlyText || slices.Contains([]string{"serial", "wwn", "wwn_with_extension", "wwn_vendor_extension"}, last)
 	word := text == "true" || text == "false" || text == "null"
-	if structured || !onlyText && (word || number.MatchString(text)) {
+	if structured(strings.TrimSpace(text)) || !onlyText && (word || number.MatchString(text)) {
 		if err := json.Unmarshal([]byte(text), &value); err != nil {
-			return "", nil, usage("the value of %s begins like JSON but is none: %v", key, err)
+			return "", nil, usage("the value of %s%s begins like JSON but is none: %v; as a text it stands in quotes", key, at, err)
 		}
 		return key, value, nil
 	}
 	return key, text, nil
+}
+
+// structured tells whether a value begins as JSON does that is no bare word.
+func structured(text string) bool { return text != "" && strings.ContainsRune("{[\"", rune(text[0])) }
+
+// listed parts KEY=VALUE,KEY=VALUE. A comma inside JSON parts nothing.
+func listed(text string) (out []string) {
+	for text != "" {
+		key, value, _ := strings.Cut(text, "=")
+		end := strings.IndexByte(text, ',')
+		if structured(value) && !strings.Contains(key, ",") {
+			d := json.NewDecoder(strings.NewReader(value))
+			var v json.RawMessage
+			if d.Decode(&v) != nil {
+				return append(out, text) // parse tells what is wrong with it
+			}
+			if end = len(key) + 1 + int(d.InputOffset()); end == len(text) {
+				end = -1
+			}
+		}
+		if end < 0 {
+			return append(out, text)
+		}
+		out, text = append(out, text[:end]), strings.TrimPrefix(text[end:], ",")
+	}
+	return out
 }
 
 // read gives a file's content, or that of the standard input for "-". That can be read once: every node gets what stands

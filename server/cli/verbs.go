@@ -176,7 +176,8 @@ bessemer node plan NODE --clean shows what the list would do.`
 	if v.name == verbService.name {
 		cmd.Long = `Runs the steps in the order given on a machine that is active, which it is again at the end. Its instance stays; the
 ramdisk is booted only if a step needs it.`
-		cmd.Example = "  bessemer node service n1 --step firmware.update:settings=@firmware.json --watch"
+		cmd.Example = "  bessemer node service n1 --step bios.apply_configuration:settings=@settings.json --watch\n"+
+			`  bessemer node service n1 --step bios.apply_configuration:settings='[{"name": "BootMode", "value": "Uefi"}]' --step power.reboot`
 	}
 	cmd.Long += "\n\n" + nodesHelp
 	m := c.many(cmd)
@@ -236,7 +237,7 @@ func destroysData(s api.WantedStep) bool {
 
 func stepFlags(cmd *cobra.Command, file *string, steps *[]string) {
 	cmd.Flags().StringVar(file, "steps", "", "file of steps: a YAML or JSON list of interface, step and args (with priority for a deployment)")
-	cmd.Flags().StringArrayVar(steps, "step", nil, "INTERFACE.STEP[:KEY=VALUE,...]; may be repeated")
+	cmd.Flags().StringArrayVar(steps, "step", nil, "INTERFACE.STEP[:KEY=VALUE,...]; VALUE may be JSON, or @FILE that holds it; may be repeated")
 }
 
 // wanted reads steps from a file and from flags, in that order.
@@ -270,7 +271,7 @@ func (c *command) wanted(file string, flags []string) ([]api.WantedStep, error) 
 		}
 		w := api.WantedStep{Interface: iface, Step: short}
 		if rest != "" {
-			args, err := c.object(strings.Split(rest, ","), false)
+			args, err := c.object(listed(rest), false)
 			if err != nil {
 				return nil, err
 			}
