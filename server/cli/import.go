@@ -22,8 +22,8 @@ import (
 
 // importFlags say where from, and how.
 type importFlags struct {
-	from, user, passwordFile, ca, secrets string
-	apply                                 bool
+	from, user, passwordFile, ca, secrets, moving string
+	apply                                         bool
 }
 
 func (c *command) importCommand() *cobra.Command {
@@ -34,6 +34,7 @@ func (c *command) importCommand() *cobra.Command {
 port groups and traits, under the same UUIDs. Only --apply makes it. The source is only read, never written.
 
 Active nodes become active here by adopt: nothing is written to their disks, and they are neither stopped nor started.
+The source must have stopped to act on them by then: bessemer does not notice a second server that does.
 Manageable and available ones become manageable; bessemer provide is what erases disks and offers them. Nodes that the
 source works on are left out. Passwords are masked by the source: give them by --secrets, a YAML file by node:
 
@@ -60,6 +61,7 @@ An import that was cut off, or in which some nodes failed, is run again: what is
 	f.StringVar(&i.passwordFile, "from-password-file", "", "file that holds the password at the source")
 	f.StringVar(&i.ca, "from-ca", "", "file of certificates to trust for the source")
 	f.StringVar(&i.secrets, "secrets", "", "YAML file of passwords that the source does not tell, by node and key; - is the standard input")
+	f.StringVar(&i.moving, "ignore-maintenance", "", "do not carry over maintenance that has this reason: it was set at the source for the move")
 	f.BoolVar(&i.apply, "apply", false, "do it; without it only the differences are shown")
 	return cmd
 }
@@ -77,6 +79,9 @@ func (c *command) importFrom(ctx context.Context, a *client.Client, m *many, url
 	there, err := migrate.Read(ctx, source, version)
 	if err != nil {
 		return err
+	}
+	if i.moving != "" {
+		there.EndMaintenance(i.moving)
 	}
 	here, err := migrate.Read(ctx, a, api.MaxVersion)
 	if err != nil {

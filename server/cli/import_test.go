@@ -22,6 +22,17 @@ import (
 	"github.com/bessemer-metal/bessemer/server/config"
 )
 
+// reason is why node n is in maintenance, if it is.
+func reason(n int) any {
+	switch {
+	case n%7 != 0:
+		return nil
+	case n == 0:
+		return "fan"
+	}
+	return "moves to Bessemer"
+}
+
 // ironic answers as another Ironic of API 1.82 does, with so many fake-hardware nodes, a port and a trait each.
 func ironic(nodes int) http.Handler {
 	states := []string{"active", "available", "manageable", "active", "enroll"}
@@ -31,7 +42,7 @@ func ironic(nodes int) http.Handler {
 		o := map[string]any{"uuid": id, "name": fmt.Sprintf("old%03d", n), "driver": "fake-hardware", "provision_state": states[n%len(states)],
 			"driver_info": map[string]any{}, "properties": map[string]any{"cpu_arch": "x86_64", "memory_mb": 1024 * n, "root_device": map[string]any{"serial": fmt.Sprint("S", n)}},
 			"extra": map[string]any{"rack": n / 40}, "instance_info": map[string]any{}, "instance_uuid": nil, "description": fmt.Sprint("node ", n), "resource_class": "big",
-			"conductor_group": "", "automated_clean": n%2 == 0, "traits": []string{"CUSTOM_A"}, "protected": n%10 == 0, "retired": false, "maintenance": n%7 == 0, "maintenance_reason": nil,
+			"conductor_group": "", "automated_clean": n%2 == 0, "traits": []string{"CUSTOM_A"}, "protected": n%10 == 0, "retired": false, "maintenance": n%7 == 0, "maintenance_reason": reason(n),
 			"power_interface": "ipmitool", "created_at": "2020-01-01T00:00:00+00:00", "last_error": nil}
 		if o["provision_state"] == "active" {
 			o["instance_uuid"] = fmt.Sprintf("%08d-0000-4000-8000-00000000000a", n)
@@ -130,7 +141,7 @@ func TestImportOf500Nodes(t *testing.T) {
 	defer proxy.Close()
 	dir := t.TempDir()
 	machines := &recorder{}
-	server, stop, err := serveWith(filepath.Join(dir, "data"), func(d conductor.Driver) conductor.Driver { machines.Driver = d; return machines })
+	server, stop, err := world{wrap: func(d conductor.Driver) conductor.Driver { machines.Driver = d; return machines }}.serve(filepath.Join(dir, "data"))
 	if err != nil {
 		t.Fatal(err)
 	}

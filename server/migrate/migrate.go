@@ -126,6 +126,16 @@ func Read(ctx context.Context, s Source, v api.Version) (*Fleet, error) {
 	return f, nil
 }
 
+// EndMaintenance takes the fleet's nodes out of maintenance, in what was read alone, that are in it for this reason: one
+// that the move itself was the reason for is not to come over.
+func (f *Fleet) EndMaintenance(reason string) {
+	for _, n := range f.objects["node"] {
+		if text(n, "maintenance_reason") == reason {
+			n["maintenance"], n["maintenance_reason"] = false, nil
+		}
+	}
+}
+
 // enabled are the implementations that a driver offers for an interface ("deploy"); nil: that is not told.
 func (f *Fleet) enabled(driver, iface string) []string {
 	list, _ := f.drivers[driver]["enabled_"+iface+"_interfaces"].([]any)
