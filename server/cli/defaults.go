@@ -98,6 +98,7 @@ func (c *command) configUnset() *cobra.Command {
 				return err
 			}
 		}
+		fmt.Fprintf(c.notes(), "forgotten for %s; bessemer config explain NODE shows what holds for a node\n", words[0])
 		return nil
 	})
 	cmd.Flags().BoolVar(&priority, "priority", false, "forget the priority")

@@ -146,8 +146,17 @@ func (c *command) showDoctor(w io.Writer, seen api.Doctor, all bool) {
 		c.showDiagnosis(w, d)
 	}
 	if all {
-		fmt.Fprintf(w, "\n%d nodes are well, %d wait or are not; %d things are wrong\n", seen.Well, len(seen.Nodes), seen.Wrong)
+		fmt.Fprintf(w, "\n%s well, %s not; %s wrong\n", numbered(seen.Well, "node is", "nodes are"), numbered(len(seen.Nodes), "waits or is", "wait or are"),
+			numbered(seen.Wrong, "thing is", "things are"))
 	}
+}
+
+// numbered is a number with the words that go with it.
+func numbered(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func checks(w io.Writer, list []api.Check) {

@@ -197,7 +197,7 @@ func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []a
 	pair(w, "last error", text(n.LastError))
 	pair(w, "reason", s.LastReason)
 	lastSaid(w, s)
-	pair(w, "verbs", strings.Join(s.Next, ", "))
+	pair(w, "verbs", typed(s.Next))
 	pair(w, "description", text(n.Description))
 	pair(w, "driver", n.Driver)
 	pair(w, "driver_info", flat(n.DriverInfo))

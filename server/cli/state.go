@@ -112,6 +112,10 @@ func (m *many) walk(ctx context.Context, a *client.Client, args []string, to sta
 	var plans []plan
 	moves, destroys := 0, ""
 	w := m.c.notes()
+	if len(s.Nodes) == 0 {
+		fmt.Fprintf(w, "no node matches %q; nothing is done\n", s.Where)
+		return m.c.emitOnly([]plan{})
+	}
 	fmt.Fprintf(w, "to %s, these nodes and no others:\n", to)
 	_ = m.c.columns(w, func(w io.Writer) {
 		row(w, "NAME", "UUID", "WAY")

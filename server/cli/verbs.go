@@ -78,6 +78,19 @@ func verbNamed(name string) verb {
 	return verb{}
 }
 
+// typed are the API's targets as the verbs that are typed here: undeploy for deleted.
+func typed(targets []string) string {
+	out := slices.Clone(targets)
+	for i, t := range out {
+		for _, v := range append([]verb{verbDeploy, verbRebuild}, verbs...) {
+			if v.target == t {
+				out[i] = v.name
+			}
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
 func (c *command) verbCommand(v verb) *cobra.Command {
 	cmd := &cobra.Command{Use: v.name + " [NODE ...]"}
 	cmd.Short, cmd.Long = v.short, v.short+".\n\n"+v.long+"\n\n"+nodesHelp
@@ -176,7 +189,7 @@ bessemer node plan NODE --clean shows what the list would do.`
 	if v.name == verbService.name {
 		cmd.Long = `Runs the steps in the order given on a machine that is active, which it is again at the end. Its instance stays; the
 ramdisk is booted only if a step needs it.`
-		cmd.Example = "  bessemer node service n1 --step bios.apply_configuration:settings=@settings.json --watch\n"+
+		cmd.Example = "  bessemer node service n1 --step bios.apply_configuration:settings=@settings.json --watch\n" +
 			`  bessemer node service n1 --step bios.apply_configuration:settings='[{"name": "BootMode", "value": "Uefi"}]' --step power.reboot`
 	}
 	cmd.Long += "\n\n" + nodesHelp

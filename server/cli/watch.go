@@ -153,7 +153,7 @@ func (w *watcher) end(s api.StepsAnswer, v verb) error {
 		}
 	}
 	if len(s.Next) > 0 {
-		f.Hint = strings.TrimPrefix(f.Hint+"; ", "; ") + "from " + string(s.State) + " lead on: " + strings.Join(s.Next, ", ")
+		f.Hint = strings.TrimPrefix(f.Hint+"; ", "; ") + "from " + string(s.State) + " lead on: " + typed(s.Next)
 	}
 	return f
 }
