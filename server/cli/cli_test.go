@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
@@ -109,13 +110,22 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// serve starts a server without agents.
-func serve(dir string) (url string, stop func(), err error) {
-	return serveWith(dir, func(d conductor.Driver) conductor.Driver { return d })
+// world is what a server of these tests has. Its machines wait for a ramdisk, which makes more to look at than those
+// that only pretend.
+type world struct {
+	wrap    func(conductor.Driver) conductor.Driver // nil: the driver as it is
+	pretend bool                                    // the machines pretend all work
+	auth    rest.Authenticator                      // nil: everybody may do everything
+	tls     string                                  // file that its certificate is written to; "": no TLS
 }
 
-// serveWith starts one whose driver is in the wrap.
-func serveWith(dir string, wrap func(conductor.Driver) conductor.Driver) (url string, stop func(), err error) {
+// serve starts a server without agents.
+func serve(dir string) (url string, stop func(), err error) {
+	return world{}.serve(dir)
+}
+
+// serve starts a server in that world.
+func (x world) serve(dir string) (url string, stop func(), err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", nil, err
 	}
@@ -131,15 +141,24 @@ func serveWith(dir string, wrap func(conductor.Driver) conductor.Driver) (url st
 		cancel()
 		return "", nil, err
 	}
-	// Its machines wait for a ramdisk, which makes more to look at than those that only pretend.
 	wait := drivers.Settings{Types: []string{"fake-hardware"}, Default: []drivers.Choice{{Kind: drivers.Deploy, Name: "direct"}, {Kind: drivers.Inspect, Name: "agent"}, {Kind: drivers.Vendor, Name: "no-vendor"}}}
+	if x.pretend {
+		wait = drivers.Settings{Types: wait.Types}
+	}
 	offered, err := wait.Offer()
 	if err != nil {
 		cancel()
 		return "", nil, err
 	}
+	driver := conductor.Driver(fake.New(fake.Config{Interfaces: offered["fake-hardware"]}))
+	if x.wrap != nil {
+		driver = x.wrap(driver)
+	}
+	if x.auth == nil {
+		x.auth = rest.NoAuth{}
+	}
 	c, err := engine.New(engine.Config{
-		Store: store, Drivers: []conductor.Driver{wrap(fake.New(fake.Config{Interfaces: offered["fake-hardware"]}))}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
+		Store: store, Drivers: []conductor.Driver{driver}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{1}, 32), AgentURL: func() string { return "https://192.0.2.1:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.1:6387/boot/" + token + "/bessemer.iso" },
 		Now:       time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
@@ -150,8 +169,18 @@ func serveWith(dir string, wrap func(conductor.Driver) conductor.Driver) (url st
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = c.Run(ctx) }()
-	h := httptest.NewServer(rest.New(rest.Config{Backend: c, Images: &shelf{images: map[string]api.Image{}}, Auth: rest.NoAuth{},
+	h := httptest.NewUnstartedServer(rest.New(rest.Config{Backend: c, Images: &shelf{images: map[string]api.Image{}}, Auth: x.auth,
 		Hostname: "lab", Now: time.Now, Started: time.Now(), Log: log}))
+	if x.tls == "" {
+		h.Start()
+	} else {
+		h.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+		h.StartTLS()
+		if err := os.WriteFile(x.tls, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.Certificate().Raw}), 0o600); err != nil {
+			cancel()
+			return "", nil, err
+		}
+	}
 	return h.URL, func() {
 		cancel()
 		h.CloseClientConnections()

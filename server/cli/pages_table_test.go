@@ -1,0 +1,129 @@
+package cli_test
+
+// pages are the pages of TestHowtoCommandsRun.
+var pages = map[string]page{
+	"register-and-provide.md": {
+		files: map[string]string{"secret.txt": "x", "nodes.yaml": "nodes: [{name: n1, driver: fake-hardware, automated_clean: false}, {name: n2, driver: fake-hardware, automated_clean: false}]"},
+		between: map[string][]string{"inspect --all-manageable --dry-run": {"node create --name n3 --driver fake-hardware --resource-class big", "node manage n3 --watch",
+			"node create --name n4 --driver fake-hardware", "node manage n4 --watch"}},
+		after: []string{"register nodes.yaml --provide --watch --yes --dry-run"},
+		answers: map[string][]string{
+			"register nodes.yaml --dry-run":                                   {`^node n1: enrolled$`, `^nothing was done$`},
+			"register nodes.yaml":                                             {`^node n1: enrolled$`, `^node n2: enrolled$`},
+			"register nodes.yaml --manage --watch --yes":                      {`^for each node: manage$`, `^node n1: as it should be$`, `n1  manageable$`, `n2  manageable$`},
+			"register nodes.yaml --provide --watch --yes":                     {`n1  available$`, `n2  available$`},
+			"register nodes.yaml --provide --watch --yes --dry-run":           {`^node n2: as it should be$`, `^nothing was done$`},
+			"node manage n1 n2 --dry-run":                                     {`^manage, these nodes and no others:$`, `^n1 .* available *$`},
+			"inspect --all-manageable --dry-run":                              {`^n3 .* manageable *$`, `^n4 .* manageable *\n\z`},
+			`provide --where "state=manageable,resource_class=big" --dry-run`: {`^provide, these nodes and no others:\n.*\nn3 .* manageable *\n\z`},
+			"node list --fields name,provision_state,resource_class":          {`^n1 +available +-$`, `^n3 +manageable +big$`},
+		},
+	},
+	"import-from-ironic.md": {
+		source:  10,
+		files:   map[string]string{"old.txt": "secret", "bmc.yaml": "n7: {redfish_password: x}"},
+		between: map[string][]string{"node unset old000 --protected": {"node list --where maintenance=true --fields name,maintenance_reason"}},
+		after:   []string{"node list --where name=old000"},
+		answers: map[string][]string{
+			"import --from ironic http://192.0.2.20:6385": {`nothing is written there$`, `^create +node +old000 +active => active`, `^nothing was done; --apply does it$`},
+			"import --from ironic http://192.0.2.20:6385 --from-user admin --from-password-file old.txt --secrets bmc.yaml --dry-run": {`^20 create$`, `^nothing was done; --apply does it$`},
+			`import --from ironic http://192.0.2.20:6385 --from-user admin --from-password-file old.txt --secrets bmc.yaml --ignore-maintenance "moves to Bessemer" --apply --yes`: {
+				`^node old003: active$`, `^node old001: manageable$`, `^import: 20 done, 0 failed, 0 left out$`},
+			"node list --where state=active": {`^old000 .* active +true$`, `^old003 .* active +false$`},
+			"doctor":                         {`^10 nodes are well, 0 wait or are not; 0 things are wrong$`},
+			`import --from ironic http://192.0.2.20:6385 --ignore-maintenance "moves to Bessemer"`: {`^20 same\n\z`},
+			"node list --where maintenance=true --fields name,maintenance_reason":                  {`\A.*\nold000 +fan\n\z`}, // not old007
+			"node unset old000 --protected":                                                        {`^node old000 is changed$`},
+			"node maintenance set old000":                                                          {`^node old000 is in maintenance$`},
+			"node delete old000 --yes":                                                             {`^node old000 is deleted`},
+			"node list --where name=old000":                                                        {`\A.*\n\z`},
+		},
+	},
+	"selectors.md": {
+		before: []string{"register nodes.yaml", "image add debian.raw.zst", "node manage n3,ready,rack7-b --watch --yes", "node provide ready --watch --yes", "node provide rack7-b --yes",
+			"until rack7-b clean wait", "node abort rack7-b --watch", "node maintenance set rack7-a"},
+		between: map[string][]string{`node maintenance set n1,n2,n3 --reason "rack 7 moves" --yes`: {"until n1 manageable", "until n2 manageable"}},
+		files: map[string]string{"rack7.txt": "n1\nn2\n", "debian.raw.zst": "image", "nodes.yaml": `nodes:
+- {name: n1, driver: fake-hardware, traits: [CUSTOM_GPU]}
+- {name: n2, driver: fake-hardware, properties: {cpu_arch: x86_64}}
+- {name: n3, driver: fake-hardware, owner: lab, properties: {memory_mb: 4096}}
+- {name: ready, driver: fake-hardware, automated_clean: false}
+- {name: rack7-a, driver: fake-hardware}
+- {name: rack7-b, driver: fake-hardware}
+`},
+		answers: map[string][]string{
+			"node manage n1 n2 --yes":                                                                    {`^manage: 2 done, 0 left out, 0 failed$`},
+			`node maintenance set n1,n2,n3 --reason "rack 7 moves" --yes`:                                {`^node n3 is in maintenance$`, `^maintenance set: 3 done`},
+			"node set @rack7.txt --resource-class big --yes":                                             {`^node n1 is changed$`, `^set: 2 done`},
+			"provide --where state=manageable,resource_class=big --dry-run":                              {`^n1 .* manageable`, `^n2 .* manageable.*\n\z`},
+			`inspect --where "state=manageable,properties.cpu_arch=" --dry-run`:                          {`\A.*\n.*\nn1 .*\nn3 .*\n\z`},
+			`node power off --where "name=rack7-*,maintenance=true" --yes`:                               {`^rack7-a `, `1 done, 0 left out, 0 failed$`},
+			`node set --where "state=available|manageable,traits=CUSTOM_GPU" --resource-class gpu --yes`: {`^node n1 is changed$`, `^set: 1 done, 0 left out, 0 failed$`},
+			`node undeploy --where "owner=lab,properties.memory_mb<8192" --dry-run`:                      {`^n3 .* manageable +left out: it is manageable; undeploy is possible from active`},
+			"state set available n1 --dry-run":                                                           {`^n1 .* manageable -provide-> available \(provide: every disk`},
+			`state set manageable --where "state=clean failed" --yes`:                                    {`^rack7-b .* clean failed -manage-> manageable$`, `rack7-b  manageable$`, `^state set: 1 done`},
+			"configure --where state=available --image debian.raw.zst --boot-mode uefi --dry-run":        {`^1 node: ready$`, `^  \{"op":"add","path":"/instance_info/image_source",`, `"/properties/capabilities","value":"boot_mode:uefi"\}\n\z`},
+			"configure n1,n2 --root-device serial=S1 --property cpus=4 --yes":                            {`^2 nodes: n1, n2$`, `"path":"/properties/cpus","value":4\}$`, `^configure: 2 done`},
+		},
+	},
+	"instances.md": {
+		world:  world{pretend: true},
+		before: []string{"node create --name web1 --driver fake-hardware"},
+		between: map[string][]string{
+			"node history web1": {`node service web1 --step 'bios.apply_configuration:settings=[{"name":"X"}]' --watch`, "node show web1"},
+			`node out-of-service web1 --reason "fan rattles"`: {"node list --fields provision_state"},
+		},
+		after: []string{"node history web1 --limit 20", "node bios setting show web1 BootMode"},
+		files: map[string]string{"settings.json": `[{"name": "BootMode", "value": "Uefi"}]`, "secret.txt": "let-me-in-7\n"},
+		answers: map[string][]string{
+			"node manage web1 --watch": {`web1  manageable$`},
+			"node adopt web1 --watch":  {`web1  active$`},
+			"node service web1 --step bios.apply_configuration:settings=@settings.json --watch":   {`bios.apply_configuration succeeded`, `web1  active$`},
+			`node service web1 --step 'bios.apply_configuration:settings=[{"name":"X"}]' --watch`: {`entry 1 of settings must have name and value`, `exit 1`},
+			"node show web1":              {`^state +service failed`, `\(service failure\)$`, `^verbs +rescue, service, undeploy, abort$`},
+			"node history web1":           {`step bios.apply_configuration failed`},
+			"node maintenance unset web1": {`^node web1 is out of maintenance$`},
+			"node abort web1 --watch":     {`web1  active$`},
+			"node rescue web1 --rescue-password-file secret.txt --watch": {`web1  rescue$`},
+			"node unrescue web1 --watch":                                 {`web1  active$`},
+			"node list --fields provision_state":                         {`^active$`},
+			`node out-of-service web1 --reason "fan rattles"`:            {`^node web1: is out of service$`},
+			"node history web1 --limit 20":                               {`fan rattles`},
+			"node bios setting show web1 BootMode":                       {`^value +Uefi$`},
+		},
+	},
+	"doctor.md": {
+		before: []string{"node create --name node-1 --driver fake-hardware", "node create --name node-2 --driver fake-hardware", "node manage node-1 --watch", "node provide node-1 --yes", "until node-1 clean wait"},
+		between: map[string][]string{
+			"doctor node-1 --fix":                 {"node abort node-1 --watch", "doctor node-1 -o json"},
+			"doctor --data-dir /var/lib/bessemer": {"node history node-1", "stop"},
+		},
+		answers: map[string][]string{
+			"doctor":                              {`^node +node-1: waits$`, `^1 node is well, 1 waits or is not; 0 things are wrong$`},
+			"doctor node-1":                       {`^waits for +the ramdisk to look itself up \(agent\), since .*, until `, `^held by +clean, number `, `^look after +bmc.version_unknown`, `^way on +bessemer node abort node-1`},
+			"doctor node-1 -o json":               {`"verdict": "wrong"`, `exit 1`},
+			"doctor node-1 --fix":                 {`^node node-1: did what bessemer node manage node-1 does$`, `^node +node-1: well$`, `^state +manageable`},
+			"node history node-1":                 {`moved from clean failed to manageable`},
+			"doctor --data-dir /var/lib/bessemer": {`^what is in the data directory /var/lib/bessemer:$`, `^ok +database +sound, in /var/lib/bessemer$`, `exit 1`},
+		},
+	},
+	"plans-and-defaults.md": {
+		before:  []string{"node create --name n1 --driver fake-hardware --extra config_group=rack1", "node manage n1 --watch", "node set n1 --instance-info image_source=http://192.0.2.1/d.raw --instance-info image_os_hash_algo=sha256 --instance-info image_os_hash_value=5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"},
+		files:   map[string]string{"steps.yaml": "[{interface: bios, step: factory_reset, args: {}, priority: 90}]"},
+		between: map[string][]string{"node unhold n1 --watch": {"until n1 clean hold"}},
+		answers: map[string][]string{
+			"node plan n1 --provide": {`^ +boot of the ramdisk +2m0s$`, `^1 +deploy.erase_devices_metadata \(99\) `, `^2 +deploy.erase_devices \(10\) .* method=auto verify=sample$`, `^boots +1$`},
+			"node plan n1 --clean --step management.reset_bmc --step deploy.erase_devices:verify=full": {`^1 +management.reset_bmc +out-of-band`, `verify=full \(operator\)$`, `^boots +1$`},
+			"node plan n1 --deploy --steps steps.yaml -o json":                                         {`"blocked": "the node is manageable`, `"step": "bios.factory_reset"`, `"problems": \[\]`},
+			"node set n1 --driver-info fast_track=true":                                                {`^node n1 is changed$`},
+			"node clean n1 --step bios.factory_reset --step deploy.hold --step bios.factory_reset":     {`^clean of node n1 has begun`},
+			"node unhold n1 --watch": {`n1  manageable$`},
+			"config set fleet clean deploy.erase_devices --arg verify=full":        {`^set for fleet; `},
+			"config set group:rack1 clean management.reset_bmc --priority 50":      {`^set for group:rack1; `},
+			"config set node:n1 clean deploy.erase_devices --arg method=overwrite": {`^set for node:n1; `},
+			"config list":       {`^fleet +clean +deploy.erase_devices +verify +full$`, `^group:rack1 +clean +management.reset_bmc +priority +50$`, `^node:.* method +overwrite$`},
+			"config explain n1": {`^scopes +fleet < group:rack1 < node:`, `^clean +deploy.erase_devices +method +overwrite +node +auto \(step\)`},
+			"config unset group:rack1 clean management.reset_bmc": {`^forgotten for group:rack1; `},
+		},
+	},
+}
