@@ -53,3 +53,32 @@ func TestTheJournalIsPruned(t *testing.T) {
 		t.Errorf("the journal goes from %d to %d, expected %d to %d (%v)", pos.First, pos.Last, edge, last, err)
 	}
 }
+
+// What the journal's triggers take out of it at each write and deletion of a node is found by an index of just that:
+// through the index by node they would read the whole journal of the node.
+func TestTheTriggersReadNoJournal(t *testing.T) {
+	conn := memory(t)
+	if _, err := migrate(t.Context(), conn, read(t, migrations)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"node_changed", "node_deleted"} {
+		var text string
+		if err := conn.QueryRowContext(t.Context(), "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?", name).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		_, text, _ = strings.Cut(text, "BEGIN")
+		del, _, found := strings.Cut(strings.TrimSpace(text), ";")
+		if !found || !strings.HasPrefix(del, "DELETE FROM changes") {
+			t.Fatalf("%s begins with %q, expected a DELETE from the journal", name, del)
+		}
+		del = strings.NewReplacer("new.uuid", "?", "old.uuid", "?").Replace(del)
+		var id, parent, unused int
+		var plan string
+		if err := conn.QueryRowContext(t.Context(), "EXPLAIN QUERY PLAN "+del, "").Scan(&id, &parent, &unused, &plan); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(plan, "changes_untold (node=?)") {
+			t.Errorf("%s: %s is planned as %q, expected a search in changes_untold", name, del, plan)
+		}
+	}
+}
