@@ -90,9 +90,6 @@ func (c *call) events() error {
 			case <-timer.C:
 			}
 		}
-		if err := c.still(); err != nil {
-			return err
-		}
 	}
 }
 
@@ -113,8 +110,12 @@ func (s *stream) send(ctx context.Context, token bool) (gone bool, err error) {
 		token = false
 	}
 	for told := 0; ; {
-		changes, pos, err := s.api.cfg.Backend.Changes(ctx, conductor.ChangeFilter{After: s.from.seq, Limit: burst, Node: s.one, VisibleTo: s.visibleTo(), Told: true})
-		if err != nil {
+		var changes []conductor.Change
+		var pos conductor.Position
+		if err := s.asGranted(func() (err error) {
+			changes, pos, err = s.api.cfg.Backend.Changes(ctx, conductor.ChangeFilter{After: s.from.seq, Limit: burst, Node: s.one, VisibleTo: s.visibleTo(), Told: true})
+			return err
+		}); err != nil {
 			return false, err
 		}
 		if s.from.lost(pos) {
@@ -139,6 +140,21 @@ func (s *stream) send(ctx context.Context, token bool) (gone bool, err error) {
 				return s.state()
 			}
 			return false, nil
+		}
+	}
+}
+
+// asGranted reads what is to be told. What was granted is asked for after that: what is read may be younger than the
+// loss of the right to see it. It is read anew when it was read by another grant.
+func (s *stream) asGranted(read func() error) error {
+	for {
+		by := s.grant
+		failed := read()
+		if err := s.still(); err != nil {
+			return err
+		}
+		if s.grant == by {
+			return failed
 		}
 	}
 }
@@ -180,7 +196,8 @@ func (s *stream) fleet(ctx context.Context) error {
 
 // state tells how the node watched is.
 func (s *stream) state() (gone bool, err error) {
-	n, err := s.findNode(string(s.one))
+	var n conductor.Node
+	err = s.asGranted(func() (err error) { n, err = s.findNode(string(s.one)); return err })
 	if fault.Is(err, fault.NotFound) {
 		return true, s.event("node", "", api.Event{Node: s.one, Gone: true})
 	}

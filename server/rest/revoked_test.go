@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -67,4 +68,55 @@ func TestI26_ARevokedGrantEndsStreams(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is read after the loss of the right to see it is not sent, also when the loss comes just before the reading.
+func TestI26_ARevokedGrantIsNotOutrun(t *testing.T) {
+	for name, c := range map[string]struct {
+		path  string
+		reads int // how many are made before the loss
+	}{
+		"all": {"/v1/events", 1}, "one node": {"/v1/events?node=n1", 1}, "log": {"/v1/nodes/n1/logs", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.enrolled()
+			s.logs[1] = "canary of a log\n"
+			auth := &fickle{}
+			auth.now.Store(&access.Grant{Role: observer})
+			b := &losing{backend: s.backend, left: c.reads, lose: func() {
+				auth.now.Store(&access.Grant{})
+				s.change(func(n *conductor.Node) { n.LastError = "canary of later" })
+			}}
+			served := httptest.NewServer(rest.New(rest.Config{Backend: b, Auth: auth, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
+			defer served.Close()
+			if text, err := io.ReadAll(s.open(served.URL + c.path).Body); err != nil || strings.Contains(string(text), "canary") {
+				t.Errorf("the stream sends %q (%v)", text, err)
+			}
+		})
+	}
+}
+
+// losing takes the caller's role away just before a reading.
+type losing struct {
+	*backend
+	left int
+	lose func()
+}
+
+func (l *losing) before() {
+	if l.left == 0 {
+		l.lose()
+	}
+	l.left--
+}
+
+func (l *losing) Changes(ctx context.Context, f conductor.ChangeFilter) ([]conductor.Change, conductor.Position, error) {
+	l.before()
+	return l.backend.Changes(ctx, f)
+}
+
+func (l *losing) OpenLog(ctx context.Context, ident string, generation uint64, offset int64) (io.ReadCloser, []uint64, error) {
+	l.before()
+	return l.backend.OpenLog(ctx, ident, generation, offset)
 }

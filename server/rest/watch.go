@@ -180,7 +180,7 @@ func (c *call) logs() error {
 		case <-timer.C:
 		}
 		timer.Stop()
-		if err := c.still(); err != nil {
+		if err := c.still(); err != nil { // there may be nothing to write, and so nobody to ask
 			return err
 		}
 	}
@@ -249,10 +249,14 @@ func (t *tail) begin(all []uint64) error {
 	return http.NewResponseController(t.w).Flush()
 }
 
-// patientWriter renews the client's time with each piece.
+// patientWriter renews the client's time with each piece, and asks what the caller is granted: the piece may be younger
+// than the loss of the right to see it.
 type patientWriter struct{ c *call }
 
 func (p patientWriter) Write(b []byte) (int, error) {
+	if err := p.c.still(); err != nil {
+		return 0, err
+	}
 	p.c.patience()
 	return p.c.w.Write(b)
 }
