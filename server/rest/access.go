@@ -197,15 +197,31 @@ func (c *call) findNode(ident string) (conductor.Node, error) {
 
 // mayRefer refuses the name of a node in a body that the caller may not see, in the words for one that is not there.
 func (c *call) mayRefer(name any) error {
+	_, err := c.referred(name)
+	return err
+}
+
+// referred is the node that a body names, to a caller for whom it matters whose it is; else the zero node.
+func (c *call) referred(name any) (conductor.Node, error) {
 	id, ok := name.(string)
 	if c.grant.Project == "" || !ok || id == "" {
-		return nil
+		return conductor.Node{}, nil
 	}
-	_, err := c.findNode(id)
+	n, err := c.findNode(id)
 	if fault.Is(err, fault.NotFound) {
-		return fault.New(fault.RequestInvalid, "Node %s could not be found.", id)
+		return n, fault.New(fault.RequestInvalid, "Node %s could not be found.", id)
 	}
-	return err
+	return n, err
+}
+
+// mayBeParent refuses the parent node that a body names, unless the caller may see it and set its parent_node as well:
+// what is below a node changes what may be done with that. It gives the UUID, since what a name stands for may change.
+func (c *call) mayBeParent(name any) (any, error) {
+	parent, err := c.referred(name)
+	if err != nil || parent.UUID == "" {
+		return name, err
+	}
+	return string(parent.UUID), c.maySet(parent, []string{"parent_node"})
 }
 
 // visibleTo is the project whose objects a list is kept to; "" for those who see all.

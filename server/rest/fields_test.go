@@ -126,6 +126,7 @@ func TestEachFilterHasItsVersion(t *testing.T) {
 	s := newServer(t)
 	s.enrolled()
 	s.want(s.do("POST", "/v1/chassis", `{"uuid": "00000000-0000-4000-8000-00000000000c"}`), 201)
+	s.nodes[0].Chassis = "00000000-0000-4000-8000-00000000000c"
 	yes, no := true, false
 	for _, c := range []struct {
 		query string

@@ -208,8 +208,8 @@ func (c *call) listNodesIn(detail bool, narrow func(f *conductor.NodeFilter)) er
 			return err
 		}
 	}
-	if id := filter.Chassis; id != "" {
-		if _, err := c.api.cfg.Backend.Record(c.r.Context(), conductor.KindChassis, id); err != nil {
+	if filter.Chassis != "" {
+		if err := c.hasChassis(filter.Chassis); err != nil {
 			return err
 		}
 	}
@@ -224,6 +224,19 @@ func (c *call) listNodesIn(detail bool, narrow func(f *conductor.NodeFilter)) er
 		return c.json(http.StatusOK, map[string]any{"nodes": []any{}})
 	}
 	return c.sendNodes(filter, p)
+}
+
+// hasChassis refuses a chassis that is not there, or of which the caller sees no node: chassis are shown to no project.
+func (c *call) hasChassis(id string) error {
+	if c.grant.Project == "" {
+		_, err := c.api.cfg.Backend.Record(c.r.Context(), conductor.KindChassis, id)
+		return err
+	}
+	in, err := c.api.cfg.Backend.Nodes(c.r.Context(), conductor.NodeFilter{Chassis: id, VisibleTo: c.grant.Project, Limit: 1})
+	if err == nil && len(in) == 0 {
+		err = conductor.KindChassis.Missing(id)
+	}
+	return err
 }
 
 // narrowed does what a filter needs to be looked up for; none tells that nothing can be selected.
@@ -288,8 +301,10 @@ func (c *call) createNode() error {
 	if err != nil {
 		return err
 	}
-	if err := c.mayRefer(doc["parent_node"]); err != nil {
-		return err
+	if parent, given := doc["parent_node"]; given {
+		if doc["parent_node"], err = c.mayBeParent(parent); err != nil {
+			return err
+		}
 	}
 	if c.grant.Project != "" { // what a project's administrator makes is the project's
 		if owner, given := doc["owner"]; given && owner != c.grant.Project {
@@ -343,9 +358,9 @@ func (c *call) patchNode() error {
 		return fault.New(fault.RequestInvalid, "reset_interfaces is possible only together with a change of /driver")
 	}
 	var unseen error // told after the caller's right to set the field
-	for _, o := range ops {
-		if o.Path == "/parent_node" && unseen == nil {
-			unseen = c.mayRefer(o.Value)
+	for i := range ops {
+		if ops[i].Path == "/parent_node" && unseen == nil {
+			ops[i].Value, unseen = c.mayBeParent(ops[i].Value)
 		}
 	}
 	n, err := c.api.cfg.Backend.UpdateNode(c.r.Context(), c.who, id, func(n *conductor.Node, secrets map[string]string) error {

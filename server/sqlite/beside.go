@@ -49,13 +49,8 @@ func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor
 	if f.Mark != "" {
 		and("mark = ?", text(f.Mark))
 	}
-	switch {
-	case f.VisibleTo == "":
-	case f.Owned:
-		and("(coalesce(body ->> '$.owner', '') = ? OR body ->> '$.public' = 1)", text(f.VisibleTo))
-	default:
-		and("node IN (SELECT uuid FROM nodes WHERE "+visible+")", text(f.VisibleTo), text(f.VisibleTo))
-	}
+	seen, seenBy := visibleRecords(f)
+	and(seen, seenBy...)
 	for _, name := range slices.Sorted(maps.Keys(f.Is)) {
 		in, values, err := among(name, f.Is[name])
 		if err != nil {
@@ -89,7 +84,7 @@ func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor
 	}
 	if f.After != "" {
 		var id int64
-		if err := t.row("SELECT id FROM records WHERE kind = ? AND uuid = ?", []any{string(kind), text(f.After)}, &id); errors.Is(err, sql.ErrNoRows) {
+		if err := t.row("SELECT id FROM records WHERE kind = ? AND uuid = ? AND "+seen, append([]any{string(kind), text(f.After)}, seenBy...), &id); errors.Is(err, sql.ErrNoRows) {
 			return nil, kind.Missing(f.After)
 		} else if err != nil {
 			return nil, err
@@ -116,6 +111,18 @@ func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor
 		return err
 	})
 	return out, err
+}
+
+// visibleRecords selects what a filter's project may see. A marker is looked for among that too: by where a page after
+// a hidden record begins, its caller would learn that it is there and how it sorts.
+func visibleRecords(f conductor.RecordFilter) (where string, args []any) {
+	switch {
+	case f.VisibleTo == "":
+		return "TRUE", nil
+	case f.Owned:
+		return "(coalesce(body ->> '$.owner', '') = ? OR body ->> '$.public' = 1)", []any{text(f.VisibleTo)}
+	}
+	return "node IN (SELECT uuid FROM nodes WHERE " + visible + ")", []any{text(f.VisibleTo), text(f.VisibleTo)}
 }
 
 // inBody is the expression of a field. Times are compared as times: as text, a fraction would sort before none.

@@ -122,7 +122,9 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter) (string, []
 	}
 	if f.After != "" {
 		var id int64
-		if err := t.row("SELECT id FROM nodes WHERE uuid = ?", []any{text(string(f.After))}, &id); errors.Is(err, sql.ErrNoRows) {
+		// A hidden marker is a missing one: where the page begins would tell that it is there, and how it sorts.
+		if err := t.row("SELECT id FROM nodes WHERE uuid = ? AND (? = '' OR "+visible+")",
+			[]any{text(string(f.After)), text(f.VisibleTo), text(f.VisibleTo), text(f.VisibleTo)}, &id); errors.Is(err, sql.ErrNoRows) {
 			return "", nil, noNode(string(f.After))
 		} else if err != nil {
 			return "", nil, err

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"TxEndsWithItsFunction", testTxEnds},
 		{"EndedContext", testContext},
 		{"Records", testRecords},
+		{"I26_HiddenMarkers", testHiddenMarkers},
 		{"Steps", testSteps},
 		{"Secrets", testSecrets},
 		{"History", testHistory},
