@@ -225,15 +225,24 @@ func TestBasicAuth(t *testing.T) {
 	}
 }
 
-// The first start with basic makes one administrator, tells the password once, and lets nobody else read the files.
-func TestFirstAdministrator(t *testing.T) {
+// The first start with basic makes one administrator and leaves the password in a file, not in the log. Nobody else reads
+// the files it makes.
+func TestI22_FirstAdministrator(t *testing.T) {
 	cfg := settings(t)
 	cfg.Auth, cfg.Users, cfg.Roles = "basic", filepath.Join(cfg.DataDir, "users"), filepath.Join(cfg.DataDir, "roles")
 	r := start(t, cfg)
-	_, after, ok := strings.Cut(r.String(), "the password is ")
-	password, _, _ := strings.Cut(after, "\n")
-	if !ok || len(password) < 20 {
-		t.Fatalf("the password told is %q", password)
+	_, after, _ := strings.Cut(r.String(), "the password is in ")
+	file, _, _ := strings.Cut(after, "\n")
+	text, err := os.ReadFile(file)
+	password := strings.TrimSuffix(string(text), "\n")
+	if err != nil || len(password) < 20 || file != filepath.Join(cfg.DataDir, "first-password") {
+		t.Fatalf("the file told is %q, with %q in it (%v)", file, text, err)
+	}
+	if strings.Contains(r.String(), password) {
+		t.Error("the password is in the log")
+	}
+	if st, err := os.Stat(file); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%s: %v, %v", file, st.Mode(), err)
 	}
 	if status, text := r.ask(t, "GET", "/v1/nodes", nil, func(q *http.Request) { q.SetBasicAuth("admin", password) }); status != 200 {
 		t.Errorf("the administrator is answered %d %s", status, text)
@@ -251,7 +260,7 @@ func TestFirstAdministrator(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := start(t, cfg)
-	if strings.Contains(again.String(), "the password is") {
+	if strings.Contains(again.String(), "First start") {
 		t.Error("a later start tells a password")
 	}
 	if status, _ := again.ask(t, "GET", "/v1/nodes", nil, func(q *http.Request) { q.SetBasicAuth("admin", password) }); status != 200 {

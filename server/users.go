@@ -22,7 +22,7 @@ const firstAdministrator = "admin"
 const usersEvery = 5 * time.Second
 
 // authenticator reads who may call the API. On a first start with basic and no user file at its default place it makes
-// one administrator, and tells the password to out, this once.
+// one administrator, and tells out, this once, in which file the password is.
 func authenticator(cfg config.Server, first bool, out io.Writer) (rest.Authenticator, error) {
 	if cfg.Auth != "basic" {
 		return rest.NoAuth{}, nil
@@ -52,8 +52,13 @@ func openUsers(cfg config.Server) (users, roles *os.File, err error) {
 	return users, roles, nil
 }
 
-// makeAdministrator writes the user and the roles file, for nobody else to read. The roles come first: a start that is
-// cut off between the two makes no user without any right.
+// passwordFile is where the first administrator's password is left, below the data directory. It is in a file of its own
+// and in no log line: logs are kept, copied and read by others.
+const passwordFile = "first-password"
+
+// makeAdministrator writes the password, the user and the roles file, for nobody else to read. The password comes first
+// and the users last: a start that is cut off in between makes no user without any right, and none whose password nobody
+// knows.
 func makeAdministrator(cfg config.Server, out io.Writer) error {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return err
@@ -63,15 +68,19 @@ func makeAdministrator(cfg config.Server, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	secret := filepath.Join(cfg.DataDir, passwordFile)
+	if err := os.Remove(secret); err != nil && !errors.Is(err, os.ErrNotExist) { // of a start that was cut off: it is good for nothing
+		return err
+	}
 	for _, f := range []struct{ name, text string }{
-		{cfg.Roles, firstAdministrator + ":" + string(access.Admin) + "\n"}, {cfg.Users, line + "\n"},
+		{secret, password + "\n"}, {cfg.Roles, firstAdministrator + ":" + string(access.Admin) + "\n"}, {cfg.Users, line + "\n"},
 	} {
 		if err := writeNew(f.name, f.text); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(out, "First start: the API's administrator is %q, the password is %s\nIt is not shown again; its hash is in %s, the role in %s. htpasswd -B changes it.\n",
-		firstAdministrator, password, cfg.Users, cfg.Roles)
+	_, err = fmt.Fprintf(out, "First start: the API's administrator is %q, the password is in %s\nNote it and delete that file; its hash is in %s, the role in %s. htpasswd -B changes it.\n",
+		firstAdministrator, secret, cfg.Users, cfg.Roles)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/origin"
 )
 
 // Webhooks lists the destinations that are told of changes.
@@ -54,7 +55,7 @@ func (eng *Engine) PutWebhook(ctx context.Context, who conductor.Caller, uuid st
 			return err
 		}
 		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: act,
-			Detail: map[string]any{"webhook": w.UUID, "url": w.URL, "project": w.Project, "secret": secret != nil}})
+			Detail: map[string]any{"webhook": w.UUID, "origin": origin.Of(w.URL), "project": w.Project, "secret": secret != nil}})
 	})
 	if err == nil {
 		eng.notify("")
@@ -73,7 +74,7 @@ func (eng *Engine) DeleteWebhook(ctx context.Context, who conductor.Caller, uuid
 			return err
 		}
 		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: "webhook.delete",
-			Detail: map[string]any{"webhook": uuid, "url": w.URL}})
+			Detail: map[string]any{"webhook": uuid, "origin": origin.Of(w.URL)}})
 	})
 	if err == nil {
 		eng.notify("")

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -73,5 +74,33 @@ func TestI25_NoProjectUsesUpTheWebhooks(t *testing.T) {
 		if _, err := s.hook(fmt.Sprint("p", i/10), "https://a.example/"); (err != nil) != (i == 89) {
 			t.Errorf("webhook %d of all: %v", i+12, err)
 		}
+	}
+}
+
+// TestI22_TheAuditKeepsNoWebhookURL: a token in its path or query opens the receiver's door to whoever reads the audit.
+func TestI22_TheAuditKeepsNoWebhookURL(t *testing.T) {
+	s := newSite(t)
+	w, err := s.hook("", "https://hooks.example/canary-path?token=canary-query")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.c.PutWebhook(t.Context(), op, w.UUID, func(w *conductor.Webhook) ([]byte, error) { w.URL += "&more=canary-more"; return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.c.DeleteWebhook(t.Context(), op, w.UUID); err != nil {
+		t.Fatal(err)
+	}
+	acts := 0
+	for _, a := range s.audited() {
+		if a.Detail["webhook"] != w.UUID {
+			continue
+		}
+		acts++
+		if text := fmt.Sprint(a.Detail); strings.Contains(text, "canary") || a.Detail["origin"] != "https://hooks.example:443" {
+			t.Errorf("%s is audited with %s", a.Act, text)
+		}
+	}
+	if acts != 3 {
+		t.Errorf("%d acts are audited, expected 3", acts)
 	}
 }

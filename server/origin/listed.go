@@ -17,6 +17,17 @@ func ParseOrigin(text string) (string, error) {
 	return originOf(u)
 }
 
+// Of is the origin of a URL, for what is written down and shown: what stands behind the host may be a secret. It is ""
+// where there is none.
+func Of(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	o, _ := originOf(u)
+	return o
+}
+
 func originOf(u *url.URL) (string, error) {
 	port := u.Port()
 	if port == "" {
