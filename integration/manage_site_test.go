@@ -70,7 +70,7 @@ func TestBIOSAndFirmwareAreReadWhenTheNodeIsManaged(t *testing.T) {
 			t.Errorf("%d settings, expected %d", len(bios.BIOS), len(m.machine.State().BIOS))
 		}
 		for name, want := range map[string]string{
-			"BootTimeout":  `"value":"0","attribute_type":"Integer","allowable_values":null,"lower_bound":0,"upper_bound":60,"min_length":null,"max_length":null,"read_only":false,"reset_required":true,"unique":null`,
+			"BootTimeout":  `"value":"0","attribute_type":"Integer","allowable_values":[],"lower_bound":0,"upper_bound":60,"min_length":null,"max_length":null,"read_only":false,"reset_required":true,"unique":null`,
 			"QuietBoot":    `"value":"True","attribute_type":"Boolean"`,
 			"PowerProfile": `"value":"Balanced","attribute_type":"Enumeration","allowable_values":["Balanced","Performance","PowerSaving"]`,
 			"ServerLabel":  `"min_length":0,"max_length":64`,

@@ -107,6 +107,7 @@ func TestWhatManagementAnswers(t *testing.T) {
 		"/bios?fields=value":                `{"bios":[{"value":"7",` + made + `,` + links + `}`,
 		"/bios?detail=True":                 `{"bios":[{"name":"A","value":"7",` + registry + `,` + made + `,` + links + `}`,
 		"/bios/A":                           `{"A":{"name":"A","value":"7",` + registry + `,` + made + `,` + links + `}}`,
+		"/bios/B":                           `{"B":{"name":"B","value":null,"attribute_type":null,"allowable_values":[],`,
 		"/firmware":                         `{"firmware":[{"component":"bmc","initial_version":"1","current_version":"2","last_version_flashed":"2","created_at":"2026-11-20T14:39:08+00:00","updated_at":"2026-11-20T14:39:08+00:00"},{"component":"bios","initial_version":"1","current_version":"1","last_version_flashed":null,` + made + `}]}`,
 		"/vmedia":                           `[{"image":"","inserted":false,"media_types":["CD","DVD"]}]`,
 		"/management/indicators":            `{"indicators":[{"component":"system","links":[{"href":"http://127.0.0.1:6385/v1/nodes/`,

@@ -44,7 +44,7 @@ type biosView struct {
 	Name          string     `json:"name"`
 	Value         *string    `json:"value"`
 	Type          *string    `json:"attribute_type"`
-	Allowed       []string   `json:"allowable_values"`
+	Allowed       []string   `json:"allowable_values"` // empty, never null, where any value will do, as Ironic has it
 	Lower         *int64     `json:"lower_bound"`
 	Upper         *int64     `json:"upper_bound"`
 	Shortest      *int64     `json:"min_length"`
@@ -59,7 +59,7 @@ type biosView struct {
 
 func (c *call) biosView(n conductor.Node, s conductor.BIOSSetting) biosView {
 	return biosView{
-		Name: s.Name, Value: s.Value, Type: ptr(s.Type), Allowed: s.Allowed, Lower: s.Lower, Upper: s.Upper, Shortest: s.Shortest, Longest: s.Longest,
+		Name: s.Name, Value: s.Value, Type: ptr(s.Type), Allowed: append([]string{}, s.Allowed...), Lower: s.Lower, Upper: s.Upper, Shortest: s.Shortest, Longest: s.Longest,
 		ReadOnly: s.ReadOnly, ResetRequired: s.ResetRequired, Unique: s.Unique, Created: api.Time{Time: s.Created}, Updated: api.Time{Time: s.Updated},
 		Links: api.LinkPair(c.base, fmt.Sprintf("nodes/%s/bios/%s", n.UUID, url.PathEscape(s.Name))),
 	}
