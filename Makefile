@@ -31,16 +31,17 @@ build: setup ## build the server, the agent and the Redfish emulator into build/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o build/bessemer-agent ./agent
 	CGO_ENABLED=0 $(GO) build -trimpath -o build/redfish-emulator ./integration/cmd/redfish-emulator
 
-test: setup ## run everything: vet, unit and simulation tests with -race, then the virtual machines
+test: setup ## run everything: vet, unit and simulation tests with -race, the comparison with Ironic, virtual machines
 	$(GO) vet ./...
 	$(RECORD) -record build/test/unit.json -- -race ./...
+	@$(MAKE) --no-print-directory compare
 	@$(MAKE) --no-print-directory vm
 
 vm: setup ## run the tests that boot virtual machines
 	$(RECORD) -record build/test/vm.json -- -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) $(VM_TESTS)
 
-compare: setup ## send the same requests to Debian's Ironic and to this server; fails while differences are open
-	$(GO) test -tags ironic -count=1 -v ./integration/differential -args -differences $(CURDIR)/build/differences.txt
+compare: setup ## send the same requests to Debian's Ironic and to this server; fails where a difference is not listed
+	$(RECORD) -record build/test/compare.json -- -tags ironic -run LikeIronic -count=1 ./integration/differential -args -differences $(CURDIR)/build/differences.txt
 
 check: setup ## format, vet, linters, floors, generated pages, licences, vulnerabilities
 	@integration/scripts/check

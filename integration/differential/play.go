@@ -28,7 +28,7 @@ const latest = "1.82"
 // state before it counts as one that will not get there.
 const (
 	patience = 30 * time.Second
-	settled  = 2 * time.Second
+	settled  = 5 * time.Second
 )
 
 // Play sends the lines to both sides and gives all differences, and how many requests were sent to each.
