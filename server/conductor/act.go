@@ -114,6 +114,9 @@ func (d *decider) actDone(e EffectDone) {
 	who := Caller{Name: a.Actor, Request: a.Request}
 	d.who = &who
 	if e.Fault != nil {
+		if a.Kind == ActAttach && e.Fault.Code != fault.Unsupported {
+			d.attached(*a) // it may have gone in before the failure
+		}
 		d.lastError(e.Fault)
 		d.note("ERROR", "management", d.now.Sub(a.Since), "%s: %s", a, e.Fault.Error())
 		d.about("", e.Fault.Reason)
@@ -123,9 +126,7 @@ func (d *decider) actDone(e EffectDone) {
 	case ActBootMode:
 		d.n.BootMode = a.Mode
 	case ActAttach:
-		if m := (Medium{Device: a.Device, URL: a.URL}); !slices.Contains(d.n.Media, m) {
-			d.n.Media = append(slices.Clone(d.n.Media), m)
-		}
+		d.attached(*a)
 	case ActDetach:
 		d.n.Media = slices.DeleteFunc(slices.Clone(d.n.Media), func(m Medium) bool {
 			return len(a.Devices) == 0 || slices.Contains(a.Devices, m.Device)

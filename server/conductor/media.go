@@ -21,6 +21,13 @@ func leftMedia(media []Medium) []Medium {
 	return out
 }
 
+// attached keeps in mind what is in a drive, or may be.
+func (d *decider) attached(a Act) {
+	if m := (Medium{Device: a.Device, URL: a.URL}); !slices.Contains(d.n.Media, m) {
+		d.n.Media = append(slices.Clone(d.n.Media), m)
+	}
+}
+
 // Left is the kinds of drive that hold what an instance left, each once.
 func Left(n Node) []string {
 	var out []string
@@ -41,7 +48,8 @@ func (d *decider) detached(e EffectDone, current bool) {
 	}
 	d.Changed = true
 	if e.Fault == nil {
-		d.n.Media = slices.DeleteFunc(slices.Clone(d.n.Media), func(m Medium) bool { return m.Left })
+		// Every drive of these kinds was emptied: also one that holds what an operator attached since.
+		d.n.Media = slices.DeleteFunc(slices.Clone(d.n.Media), func(m Medium) bool { return slices.Contains(kinds, m.Device) })
 		d.note("INFO", "management", 0, "what the instance left in the virtual drives is out: %s", strings.Join(kinds, ", "))
 		return
 	}

@@ -44,11 +44,39 @@ func TestI1_AMachineThatKeepsAMediumIsNotClean(t *testing.T) {
 	}
 	l.effects = nil
 	l.verb(state.VerbManage)
-	l.s.Node.Media = append(l.s.Node.Media, Medium{Device: "disk", URL: "http://192.0.2.1/d"}) // an operator's, for later
+	later := Medium{Device: "cdrom", URL: "http://192.0.2.1/e"}
+	l.s.Node.Media = append(l.s.Node.Media, Medium{Device: "disk", URL: "http://192.0.2.1/d"}, later) // an operator's, for later
 	l.verb(state.VerbProvide)
 	l.ok(EffectDone{Effect: l.take(EffectDetach)})
-	if n := l.s.Node; n.State != state.Cleaning || len(n.Media) != 1 || n.Media[0].URL != "http://192.0.2.1/d" {
-		t.Errorf("%s with %+v", n.State, n.Media)
+	if n := l.s.Node; n.State != state.Cleaning || !slices.Equal(n.Media, []Medium{later}) {
+		t.Errorf("%s with %+v; every disk and floppy is out", n.State, n.Media)
+	}
+}
+
+// A medium of which nobody knows whether it went in counts as one that is in: it is taken out with the instance.
+func TestI1_AMediumThatMayBeInIsTakenOut(t *testing.T) {
+	attach := Act{Kind: ActAttach, Device: "disk", URL: "http://192.0.2.1/d"}
+	in := []Medium{{Device: "disk", URL: "http://192.0.2.1/d"}}
+	for what, c := range map[string]struct {
+		end  func(asked Decision) Event
+		want []Medium
+	}{
+		"no answer": {func(d Decision) Event {
+			return EffectDone{Effect: d.Effects[0], Fault: fault.New(fault.BMCUnreachable, "no")}
+		}, in},
+		"not read back": {func(d Decision) Event {
+			return EffectDone{Effect: d.Effects[0], Fault: fault.New(fault.BMCError, "no")}
+		}, in},
+		"a failed task": {func(d Decision) Event { return EffectDone{Effect: d.Effects[0], Fault: fault.New(fault.BMCTask, "no")} }, in},
+		"no drive": {func(d Decision) Event {
+			return EffectDone{Effect: d.Effects[0], Fault: fault.New(fault.BMCNoMedia, "no")}
+		}, nil},
+		"a doubted record": {func(Decision) Event { return RecordsDoubted{Why: "older"} }, in},
+	} {
+		d := decideAct(actNode(), ActAsked{Ask: attach})
+		if n := decideAct(d.Node, c.end(d)).Node; n.Act != nil || !slices.Equal(n.Media, c.want) {
+			t.Errorf("%s: %+v, expected %+v", what, n.Media, c.want)
+		}
 	}
 }
 

@@ -54,13 +54,16 @@ func (d *decider) doubted(e RecordsDoubted) {
 	if flow := d.open(); flow != nil {
 		flow.Booted = false // its end must not power the machine off
 		d.fail(f)
-		d.Refuse = nil // a held node stays held: it is no failure of its work, and abort leads out
+		d.Refuse = nil // nobody refuses a doubt: not for a record either in which work is open in a state without any
 	} else {
 		n.LastError, n.LastReason = f.Error(), f.Reason
 		d.note("ERROR", "records", 0, "%s", f.Error())
 	}
 	if n.Boot != nil {
 		n.Boot.Ended = true // what agents of older boots hold is worth nothing
+	}
+	if n.Act != nil && n.Act.Kind == ActAttach {
+		d.attached(*n.Act) // it may be under way
 	}
 	n.PowerTarget, n.Act = "", nil
 	d.audit("node.unverified", map[string]any{"why": e.Why, "generation": n.Generation})
