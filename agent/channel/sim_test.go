@@ -22,6 +22,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/agent/channel"
 	"github.com/bessemer-metal/bessemer/agent/run"
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/integration/simnet"
 	serverchannel "github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -32,7 +33,10 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bubbles.Calm()
+	goleak.VerifyTestMain(m)
+}
 
 const node = conductor.NodeID("aaaaaaaa-0000-4000-8000-000000000001")
 

@@ -16,11 +16,15 @@ import (
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bubbles.Calm()
+	goleak.VerifyTestMain(m)
+}
 
 const mib = 1 << 20
 

@@ -28,12 +28,14 @@ import (
 	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
 	"github.com/bessemer-metal/bessemer/agent/image"
 	"github.com/bessemer-metal/bessemer/agent/system"
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 func TestMain(m *testing.M) {
+	bubbles.Calm()
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"))
 }
 

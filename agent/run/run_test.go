@@ -13,12 +13,16 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bubbles.Calm()
+	goleak.VerifyTestMain(m)
+}
 
 // one runs a single command to its end and gives the server's record of it.
 func one(t *testing.T, work func(context.Context, step.Call) (step.Result, error), meanwhile func(*process)) (r record) {

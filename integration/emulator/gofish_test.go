@@ -13,11 +13,15 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 	"go.uber.org/goleak"
 
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/integration/qemu"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bubbles.Calm()
+	goleak.VerifyTestMain(m)
+}
 
 // start brings up an emulator with listeners on loopback.
 func start(t *testing.T, cfg emulator.Config, machines ...emulator.MachineConfig) *emulator.Emulator {

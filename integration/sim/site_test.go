@@ -21,6 +21,7 @@ import (
 
 	agentchannel "github.com/bessemer-metal/bessemer/agent/channel"
 	"github.com/bessemer-metal/bessemer/agent/run"
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/integration/simnet"
 	"github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -35,7 +36,10 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bubbles.Calm()
+	goleak.VerifyTestMain(m)
+}
 
 var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe}
 

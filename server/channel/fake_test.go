@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/token"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -27,7 +28,10 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bubbles.Calm()
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	nodeA = conductor.NodeID("aaaaaaaa-0000-4000-8000-000000000001")

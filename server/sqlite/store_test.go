@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
 	"github.com/bessemer-metal/bessemer/server/seal"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("SQLITE_TEST_RESUME"); path != "" {
 		os.Exit(resume(path))
 	}
+	bubbles.Calm()
 	goleak.VerifyTestMain(m)
 }
 

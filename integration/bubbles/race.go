@@ -1,0 +1,5 @@
+//go:build race
+
+package bubbles
+
+const race = true
