@@ -42,9 +42,7 @@ func whole(b *testing.B) http.Handler {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := store.Prepare(b.Context(), rows.Form(), rows.Row); err != nil {
-		b.Fatal(err)
-	}
+	store.Prepare(rows.Form(), rows.Row)
 	eng, err := engine.New(engine.Config{Store: store, Drivers: drivers, Dispatcher: channel.NewDispatcher(time.Now), BootKey: make([]byte, 32), Now: time.Now, Log: quiet,
 		Timeouts: conductor.DefaultTimeouts()})
 	if err != nil {

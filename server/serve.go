@@ -155,9 +155,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	if err != nil {
 		return err
 	}
-	if err := s.store.Prepare(ctx, rows.Form(), rows.Row); err != nil {
-		return fmt.Errorf("prepare the rows of lists: %w", err)
-	}
+	s.store.Prepare(rows.Form(), rows.Row)
 	c, err := engine.New(engine.Config{
 		Store:   s.store,
 		Drivers: drivers, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
@@ -187,6 +185,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	}
 
 	s.wg.Go(func() { stop(c.Run(ctx)) })
+	s.wg.Go(func() { s.prepareRows(ctx, c.Ready()) })
 	if len(cfg.WebhookOrigins) > 0 {
 		hooks := webhook.New(webhook.Config{Store: s.store, Changed: c.Notices(ctx), Transport: policy.Transport(), Origins: cfg.WebhookOrigins, Now: s.now, Log: log})
 		s.wg.Go(func() { hooks.Run(ctx) })

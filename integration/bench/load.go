@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/integration/figures"
@@ -33,9 +34,38 @@ const (
 	forever    = 24 * time.Hour // a step that does not end while something is measured
 )
 
-// measureLoad runs servers under a simulated fleet and keeps what it costs them. nodes is the size of the herd, which
-// is also in flight when the server is killed.
-func measureLoad(ctx context.Context, root string, nodes int) error {
+// scale is how large the load is.
+type scale struct {
+	herd     int // machines that look themselves up at once, and are in flight when the server is killed
+	inFlight int // steps in flight of machines that are records only
+}
+
+// part is one measurement, on a server of its own.
+type part struct {
+	name    string
+	measure func(context.Context, *rack, *figures.Set, scale) error
+}
+
+var parts = []part{{"gap", measureGap}, {"beats", measureBeats}, {"herd", measureHerd}, {"recovery", measureRecovery}, {"cold", measureCold}}
+
+func partNames() (out []string) {
+	for _, p := range parts {
+		out = append(out, p.name)
+	}
+	return out
+}
+
+// measureLoad runs servers under a simulated fleet and keeps what it costs them.
+func measureLoad(ctx context.Context, root string, n scale) error {
+	set, err := runLoad(ctx, root, n, partNames()...)
+	if err != nil {
+		return err
+	}
+	return set.Save(root, "load")
+}
+
+// runLoad runs the named parts.
+func runLoad(ctx context.Context, root string, n scale, names ...string) (figures.Set, error) {
 	set := figures.Set{
 		Title: "The server under load",
 		Method: fmt.Sprintf("One server process with its SQLite on disk and durable commits, and simulated machines (`bessemer simulate`'s code) on the same host, "+
@@ -46,15 +76,14 @@ func measureLoad(ctx context.Context, root string, nodes int) error {
 			"Herd: %d machines that are on look themselves up within %d s, each with an inventory of %d kB; what is counted until all are admitted holds two handshakes each, first heartbeats, offers and starts too. "+
 			"A bare insert is one row of that size into an SQLite table through the server's store, by sixteen callers at once. "+
 			"Restart: the same machines, each with a step in flight; the server is killed (SIGKILL) and started at once. "+
-			"Memory is the resident set.", beatRuns, beatAgents, int(beatTime.Seconds()), nodes, int(herdSpread.Seconds()), herdSize>>10),
+			"Restart with the records of %d steps in flight: the records of one machine at work, copied that many times while the server was down, as so many agents do not fit on this host. The first start makes the rows that lists show, as after an upgrade; then it is killed and started again. "+
+			"Memory is the resident set.", beatRuns, beatAgents, int(beatTime.Seconds()), n.herd, int(herdSpread.Seconds()), herdSize>>10, n.inFlight),
 	}
-	for _, part := range []func(context.Context, *rack, *figures.Set) error{
-		measureGap,
-		measureBeats,
-		func(ctx context.Context, r *rack, s *figures.Set) error { return measureHerd(ctx, r, s, nodes) },
-		measureRecovery,
-		measureCold,
-	} {
+	for _, name := range names {
+		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+		if i < 0 {
+			return set, fmt.Errorf("load: there is no part %q, but %s", name, strings.Join(partNames(), ", "))
+		}
 		err := func() (err error) {
 			r, err := newRack(ctx, root)
 			if err != nil {
@@ -64,13 +93,13 @@ func measureLoad(ctx context.Context, root string, nodes int) error {
 			if _, err := r.start(ctx); err != nil {
 				return err
 			}
-			return part(ctx, r, &set)
+			return parts[i].measure(ctx, r, &set, n)
 		}()
 		if err != nil {
-			return fmt.Errorf("load: %w", err)
+			return set, fmt.Errorf("load: %s: %w", name, err)
 		}
 	}
-	return set.Save(root, "load")
+	return set, nil
 }
 
 func add(s *figures.Set, what string, value float64, unit, target string) {
@@ -88,7 +117,7 @@ func up(ctx context.Context, f *fleet.Fleet) error {
 }
 
 // measureGap cleans a few machines with short steps.
-func measureGap(ctx context.Context, r *rack, s *figures.Set) error {
+func measureGap(ctx context.Context, r *rack, s *figures.Set, _ scale) error {
 	f, err := r.fleet(fleet.Options{Nodes: gapNodes, Prefix: "gap-", StepTime: gapStep})
 	if err != nil {
 		return err
@@ -110,7 +139,7 @@ func measureGap(ctx context.Context, r *rack, s *figures.Set) error {
 }
 
 // measureBeats sends a fixed load of heartbeats to the server and to a bare handler.
-func measureBeats(ctx context.Context, r *rack, s *figures.Set) error {
+func measureBeats(ctx context.Context, r *rack, s *figures.Set, _ scale) error {
 	f, err := r.fleet(fleet.Options{Nodes: beatAgents, Prefix: "beat-", StepTime: forever, Quiet: true})
 	if err != nil {
 		return err
@@ -196,7 +225,8 @@ func measureLookups(ctx context.Context, r *rack, f *fleet.Fleet) (least float64
 }
 
 // measureHerd lets all machines look themselves up at once, and then kills the server under them.
-func measureHerd(ctx context.Context, r *rack, s *figures.Set, nodes int) error {
+func measureHerd(ctx context.Context, r *rack, s *figures.Set, n scale) error {
+	nodes := n.herd
 	bare, err := bareInserts(ctx, herdSize) // before there is a fleet in this process
 	if err != nil {
 		return err
@@ -297,7 +327,7 @@ func measureRestart(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet
 }
 
 // measureCold registers nodes and starts the server on them.
-func measureCold(ctx context.Context, r *rack, s *figures.Set) error {
+func measureCold(ctx context.Context, r *rack, s *figures.Set, _ scale) error {
 	f, err := r.fleet(fleet.Options{Nodes: coldNodes, Prefix: "cold-"})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@
 // Start at run.
 //
 //	bench [-time 1s] [-packages=false] [-boot=false] [-load=false] [-demo=false] [-ironic=false]
+//	bench -load-part recovery [-in-flight 2000]
 package main
 
 import (
@@ -37,7 +38,9 @@ func main() {
 	flag.BoolVar(&o.load, "load", true, "run a server under a simulated fleet; takes about eight minutes")
 	flag.BoolVar(&o.ironic, "ironic", true, "compare the API with that of Debian's Ironic; takes about five minutes")
 	flag.BoolVar(&o.small, "ironic-small", false, "compare with a few requests and nodes only: shows that it works, and writes no page")
-	flag.IntVar(&o.nodes, "load-nodes", 5000, "machines of that fleet")
+	flag.IntVar(&o.scale.herd, "load-nodes", 5000, "machines of that fleet")
+	flag.IntVar(&o.scale.inFlight, "in-flight", 20_000, "steps in flight at a restart, of machines that are records only")
+	flag.StringVar(&o.part, "load-part", "", "of the load run only this part ("+strings.Join(partNames(), ", ")+"), print its figures and write no page")
 	bare := flag.String("bare", "", "serve the bare handler, with this folder; the program starts itself so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,10 +60,18 @@ type options struct {
 	packages, boot, demo bool
 	load                 bool
 	ironic, small        bool
-	nodes                int
+	scale                scale
+	part                 string
 }
 
 func run(ctx context.Context, o options) error {
+	if o.part != "" {
+		set, err := runLoad(ctx, o.root, o.scale, o.part)
+		if err == nil {
+			fmt.Print(table(set))
+		}
+		return err
+	}
 	where, err := place(ctx, o.root)
 	if err != nil {
 		return err
@@ -81,7 +92,7 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	if o.load {
-		if err := measureLoad(ctx, o.root, o.nodes); err != nil {
+		if err := measureLoad(ctx, o.root, o.scale); err != nil {
 			return err
 		}
 	}

@@ -105,8 +105,13 @@ func ratio(rows []row, r reference) (float64, bool) {
 
 // set is the page of one set of figures.
 func set(s figures.Set, where string) string {
+	return fmt.Sprintf("%s# %s\n\n%s %s\n\n%s", generated, s.Title, where, s.Method, table(s))
+}
+
+// table is the figures of a set.
+func table(s figures.Set) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s# %s\n\n%s %s\n\n| | measured | | to reach |\n|---|---:|---|---|\n", generated, s.Title, where, s.Method)
+	b.WriteString("| | measured | | to reach |\n|---|---:|---|---|\n")
 	for _, f := range s.Rows {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", f.What, number(f.Value), f.Unit, f.Target)
 	}

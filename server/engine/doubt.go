@@ -27,7 +27,7 @@ func (eng *Engine) doubt(ctx context.Context) error {
 	if err != nil || why == "" {
 		return err
 	}
-	nodes, err := eng.nodesWith(ctx, func(conductor.Node) bool { return true })
+	nodes, _, err := eng.nodeIDs(ctx)
 	if err != nil {
 		return err
 	}

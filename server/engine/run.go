@@ -42,6 +42,9 @@ func (eng *Engine) Run(ctx context.Context) error {
 	return nil // also when it was told to end before it had begun
 }
 
+// Ready is closed once Run has gone on with all stored work: from then on verbs are granted.
+func (eng *Engine) Ready() <-chan struct{} { return eng.ready }
+
 // recover makes every node whole after a stop at any point (I13): deadlines move by the time the server was away,
 // out-of-band steps that were cut off are interrupted, stored effects start, offers are made again. Many nodes share a
 // transaction, so that a fleet is at work again within seconds.
@@ -69,12 +72,12 @@ func (eng *Engine) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	open, err := eng.nodesWith(ctx, func(n conductor.Node) bool {
-		eng.looks.add(n.UUID)
-		return n.Lease != nil || n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded
-	})
+	every, open, err := eng.nodeIDs(ctx)
 	if err != nil {
 		return err
+	}
+	for _, id := range every {
+		eng.looks.add(id)
 	}
 	eng.mu.Lock()
 	eng.run = ctx
@@ -134,24 +137,17 @@ func (eng *Engine) recover(ctx context.Context) error {
 	return eng.stored(ctx, func() error { return eng.stamp(ctx, eng.cfg.Now()) })
 }
 
-// nodesWith lists the nodes that are so, a page at a time: a fleet's records all at once would be hundreds of megabytes.
-func (eng *Engine) nodesWith(ctx context.Context, so func(conductor.Node) bool) (out []conductor.NodeID, err error) {
-	const page = 500
-	for f := (conductor.NodeFilter{Limit: page}); ; {
-		var nodes []conductor.Node
-		if err := eng.view(ctx, func(tx conductor.Tx) (err error) { nodes, err = tx.Nodes(f); return err }); err != nil {
-			return nil, err
-		}
-		for _, n := range nodes {
-			if so(n) {
-				out = append(out, n.UUID)
+// nodeIDs lists all nodes, and those with open work.
+func (eng *Engine) nodeIDs(ctx context.Context) (every, open []conductor.NodeID, err error) {
+	err = eng.view(ctx, func(tx conductor.Tx) error {
+		every, open = nil, nil // the store may call again
+		return tx.EachNode(func(id conductor.NodeID, working bool) {
+			if every = append(every, id); working {
+				open = append(open, id)
 			}
-		}
-		if len(nodes) < page {
-			return out, nil
-		}
-		f.After = nodes[len(nodes)-1].UUID
-	}
+		})
+	})
+	return every, open, err
 }
 
 // byNode keeps the order of each node's effects.

@@ -167,6 +167,19 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	return out, err
 }
 
+func (t *tx) EachNode(each func(id conductor.NodeID, open bool)) error {
+	const open = "body ->> '$.lease' IS NOT NULL OR body ->> '$.flow' IS NOT NULL AND body ->> '$.flow.phase' IS NOT ?"
+	return t.rows("SELECT uuid, "+open+" FROM nodes ORDER BY id", []any{string(conductor.PhaseEnded)}, func(scan func(...any) error) error {
+		var id conductor.NodeID
+		var open bool
+		if err := scan(&id, &open); err != nil {
+			return err
+		}
+		each(id, open)
+		return nil
+	})
+}
+
 // visible selects the nodes that a project owns or leases.
 const visible = "(owner = ? OR lessee = ?)"
 

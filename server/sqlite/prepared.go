@@ -16,23 +16,32 @@ type preparer struct {
 	row  func(n *conductor.Node) ([]byte, error)
 }
 
-// Prepare sets how rows are prepared from now on, and prepares those of another form: those that an older program
-// wrote, or one with other rules of what may be shown. For the journal of changes these are changed, once; no watcher is
-// told. It is called once, before anything else uses the store.
-func (s *Store) Prepare(ctx context.Context, form string, row func(n *conductor.Node) ([]byte, error)) error {
+// Prepare sets how rows are prepared from now on. It is called once, before anything else uses the store; PrepareRows
+// then makes those of another form.
+func (s *Store) Prepare(form string, row func(n *conductor.Node) ([]byte, error)) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.preparer = &preparer{form, row}
+}
+
+// PrepareRows prepares the rows of another form: those that an older program wrote, or one with other rules of what may
+// be shown. Until then lists decode these nodes, so it runs while the store is in use, in transactions so short that
+// they hold nobody up. For the journal of changes these nodes are changed, once; no watcher is told. Called again after
+// an error it goes on.
+func (s *Store) PrepareRows(ctx context.Context) error {
+	s.mu.Lock()
+	p := s.preparer
 	s.mu.Unlock()
-	const together = 200
+	const together = 50
 	for after := int64(0); ; {
-		n := 0
+		n, last := 0, after
 		err := s.update(ctx, func(t *tx) error {
 			type stale struct {
 				id   int64
 				body []byte
 			}
 			var found []stale
-			err := t.rows("SELECT id, body FROM nodes WHERE id > ? AND form <> ? ORDER BY id LIMIT ?", []any{after, form, together}, func(scan func(...any) error) error {
+			err := t.rows("SELECT id, body FROM nodes WHERE id > ? AND form <> ? ORDER BY id LIMIT ?", []any{after, p.form, together}, func(scan func(...any) error) error {
 				var x stale
 				err := scan(&x.id, &x.body)
 				found = append(found, x)
@@ -41,27 +50,27 @@ func (s *Store) Prepare(ctx context.Context, form string, row func(n *conductor.
 			if err != nil {
 				return err
 			}
-			last := after
 			for _, x := range found {
 				var node conductor.Node
 				if err := decode("node", x.body, &node); err != nil {
 					return err
 				}
-				prepared, err := row(&node)
+				prepared, err := p.row(&node)
 				if err != nil {
 					return err
 				}
-				if _, err := t.exec("UPDATE nodes SET form = ?, prepared = ? WHERE id = ?", form, prepared, x.id); err != nil {
+				if _, err := t.exec("UPDATE nodes SET form = ?, prepared = ? WHERE id = ?", p.form, prepared, x.id); err != nil {
 					return err
 				}
 				last = x.id
 			}
-			n, after = len(found), last
+			n = len(found)
 			return nil
 		})
 		if err != nil || n < together {
 			return err
 		}
+		after = last
 	}
 }
 

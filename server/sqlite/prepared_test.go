@@ -63,7 +63,9 @@ func TestPreparedRowsAreAsNewAsTheirNodes(t *testing.T) {
 	update(create(storetest.Node(1)))
 	update(own("a"))
 	expect("before rows are prepared", "f1", "node a")
-	if err := s.Prepare(t.Context(), "f1", told); err != nil {
+	s.Prepare("f1", told)
+	expect("an old row is not prepared yet", "f1", "node a")
+	if err := s.PrepareRows(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	expect("an old row is prepared", "f1", id+" a")
@@ -83,15 +85,19 @@ func TestPreparedRowsAreAsNewAsTheirNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, cfg)
-	if err := s.Prepare(t.Context(), "f2", told); err != nil {
+	s.Prepare("f2", told)
+	update(own("e"))
+	expect("changed before the others' rows are made anew", "f2", id+" e")
+	update(own("d"))
+	if err := s.PrepareRows(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	expect("a program with other rules", "f2", id+" d")
 	expect("the one before", "f1", "node d")
 }
 
-// More rows than one transaction takes are prepared at a start.
-func TestManyRowsArePreparedAtAStart(t *testing.T) {
+// More rows than one transaction takes are prepared, each once.
+func TestManyRowsArePrepared(t *testing.T) {
 	s := open(t, config(t, t.TempDir()))
 	err := s.Update(t.Context(), func(tx conductor.Tx) error {
 		for n := range 450 {
@@ -105,8 +111,11 @@ func TestManyRowsArePreparedAtAStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := 0
-	if err := s.Prepare(t.Context(), "f", func(n *conductor.Node) ([]byte, error) { calls++; return []byte(strconv.Itoa(calls)), nil }); err != nil {
-		t.Fatal(err)
+	s.Prepare("f", func(n *conductor.Node) ([]byte, error) { calls++; return []byte(strconv.Itoa(calls)), nil })
+	for range 2 { // the second time there is nothing to do
+		if err := s.PrepareRows(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	seen := map[string]bool{}
 	for _, row := range listed(t, s, "f") {
@@ -116,14 +125,16 @@ func TestManyRowsArePreparedAtAStart(t *testing.T) {
 		t.Errorf("%d rows were prepared in %d calls, expected 450", len(seen), calls)
 	}
 	broken := errors.New("can't be shown")
-	if err := s.Prepare(t.Context(), "g", func(*conductor.Node) ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
+	s.Prepare("g", func(*conductor.Node) ([]byte, error) { return nil, broken })
+	if err := s.PrepareRows(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func BenchmarkPreparedList10k(b *testing.B) {
 	s := filled(b)
-	if err := s.Prepare(b.Context(), "f", func(n *conductor.Node) ([]byte, error) { return make([]byte, 1500), nil }); err != nil {
+	s.Prepare("f", func(n *conductor.Node) ([]byte, error) { return make([]byte, 1500), nil })
+	if err := s.PrepareRows(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -90,6 +91,37 @@ func testNodeUnique(t *testing.T, s suite) {
 		return tx.CreateNode(Node(5))
 	})
 	s.node(ID(5))
+}
+
+func testEachNode(t *testing.T, s suite) {
+	idle, leased, flow, ended := Node(4), Node(3), Node(2), Node(1)
+	for _, n := range []*conductor.Node{idle, leased, flow, ended} {
+		n.Lease, n.Flow = nil, nil
+	}
+	leased.Lease = &conductor.Lease{Number: 1, Holder: conductor.HolderPower}
+	flow.Flow = &conductor.Flow{Run: "r"} // of a phase that is not known: work all the more
+	ended.Flow = &conductor.Flow{Run: "r", Phase: conductor.PhaseEnded}
+	s.create(idle, leased, flow, ended)
+	expect := func(want ...any) {
+		t.Helper()
+		var got []any
+		s.view(func(tx conductor.Tx) error {
+			return tx.EachNode(func(id conductor.NodeID, open bool) { got = append(got, id, open) })
+		})
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	expect(idle.UUID, false, leased.UUID, true, flow.UUID, true, ended.UUID, false)
+	s.update(func(tx conductor.Tx) error {
+		n, err := tx.Node(flow.UUID)
+		if err != nil {
+			return err
+		}
+		n.Flow.Phase = conductor.PhaseEnded
+		return tx.PutNode(&n)
+	})
+	expect(idle.UUID, false, leased.UUID, true, flow.UUID, false, ended.UUID, false)
 }
 
 func testNodes(t *testing.T, s suite) {

@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"NodeComesBackAsStored", testNodeRoundTrip},
 		{"NodeIsUnique", testNodeUnique},
 		{"NodesFilterAndPages", testNodes},
+		{"EachNodeTellsOpenWork", testEachNode},
 		{"NodeDeletedWithAll", testDeleteNode},
 		{"I11_CompareAndSetOnVersion", testCompareAndSet},
 		{"I11_CompareAndSetUnderConcurrency", testConcurrentCompareAndSet},
