@@ -53,6 +53,7 @@ demo: setup ## take two emulated servers from enroll to a booted operating syste
 	@$(GO) build -trimpath -o build/tools/demo ./integration/cmd/demo && exec build/tools/demo
 
 bench: setup ## run the benchmarks and write docs/benchmarks
+	@integration/scripts/setup bench
 	$(GO) run ./integration/bench
 
 docs: setup ## write the generated reference pages anew

@@ -36,7 +36,7 @@ func main() {
 	flag.BoolVar(&o.boot, "boot", true, "measure the ramdisk's size and boot; takes about two minutes")
 	flag.BoolVar(&o.demo, "demo", true, "run the demo; takes about three minutes. Without it the figures of the last run are used")
 	flag.BoolVar(&o.load, "load", true, "run a server under a simulated fleet; takes about eight minutes")
-	flag.BoolVar(&o.ironic, "ironic", true, "compare the API with that of Debian's Ironic; takes about five minutes")
+	flag.BoolVar(&o.ironic, "ironic", true, "compare the API with that of Debian's Ironic; takes about fifteen minutes")
 	flag.BoolVar(&o.small, "ironic-small", false, "compare with a few requests and nodes only: shows that it works, and writes no page")
 	flag.IntVar(&o.scale.herd, "load-nodes", 5000, "machines of that fleet")
 	flag.IntVar(&o.scale.inFlight, "in-flight", 20_000, "steps in flight at a restart, of machines that are records only")

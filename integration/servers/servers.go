@@ -1,7 +1,8 @@
 // Package servers runs the two servers whose APIs are compared: Debian's Ironic, from the Python package that
-// integration/scripts/setup installs, and ours, built from this tree. Both run on loopback without authentication,
-// with their files below a directory of the caller's, and end with the process that started them. Nothing of the host
-// is used but the programs: no service is started, no configuration in /etc is read.
+// integration/scripts/setup installs, and ours, built from this tree; and Debian's MariaDB, for an Ironic as production
+// sites have it. All run on loopback without authentication, with their files below a directory of the caller's, and end
+// with the process that started them. Nothing of the host is used but the programs: no service is started, no
+// configuration in /etc is read.
 //
 // Start at Ironic and Bessemer.
 package servers
