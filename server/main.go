@@ -36,6 +36,7 @@ func main() {
 		BuildRamdisk: buildRamdisk,
 		Examine:      func(ctx context.Context, cfg config.Server) []api.Check { return examine(ctx, cfg, time.Now) },
 		Simulate:     simulate,
+		Users:        userFiles(),
 	})
 	stop()
 	os.Exit(code)

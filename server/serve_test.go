@@ -177,7 +177,7 @@ func TestBasicAuth(t *testing.T) {
 	cfg.Auth = "basic"
 	cfg.Users, cfg.Roles = filepath.Join(t.TempDir(), "users"), filepath.Join(t.TempDir(), "roles")
 	err := refused(t, cfg)
-	if err == nil || !strings.Contains(err.Error(), cfg.Users) || !strings.Contains(err.Error(), "htpasswd") {
+	if err == nil || !strings.Contains(err.Error(), cfg.Users) || !strings.Contains(err.Error(), "bessemer user set NAME") {
 		t.Errorf("without a user file: %v", err)
 	}
 	var users string

@@ -44,7 +44,7 @@ func authenticator(cfg config.Server, first bool, out io.Writer) (rest.Authentic
 
 func openUsers(cfg config.Server) (users, roles *os.File, err error) {
 	if users, err = os.Open(cfg.Users); err != nil {
-		return nil, nil, fmt.Errorf("open the user file of --auth basic: %w (make it with: htpasswd -nbB USER PASSWORD > FILE)", err)
+		return nil, nil, fmt.Errorf("open the user file of --auth basic: %w (bessemer user set NAME --role ROLE --new-password-file FILE makes it, and so does htpasswd -nB NAME)", err)
 	}
 	if roles, err = os.Open(cfg.Roles); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open the roles file of --auth basic: %w (a user without a line USER:admin, USER:operator or USER:observer in it has no access)", err), users.Close())
@@ -79,8 +79,8 @@ func makeAdministrator(cfg config.Server, out io.Writer) error {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(out, "First start: the API's administrator is %q, the password is in %s\nNote it and delete that file; its hash is in %s, the role in %s. htpasswd -B changes it.\n",
-		firstAdministrator, secret, cfg.Users, cfg.Roles)
+	_, err = fmt.Fprintf(out, "First start: the API's administrator is %q, the password is in %s\nNote it and delete that file; its hash is in %s, the role in %s. bessemer user set %s --new-password-file FILE changes it.\n",
+		firstAdministrator, secret, cfg.Users, cfg.Roles, firstAdministrator)
 	return err
 }
 

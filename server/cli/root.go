@@ -49,7 +49,7 @@ bessemer serve starts a server; all other commands talk to one.`,
 	f.StringVar(&c.ca, "ca", "", "file of certificates to trust beside the system's (BESSEMER_CA)")
 	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call to the server may take")
 	f.StringVarP(&c.format, "output", "o", "table", "table, json or yaml")
-	root.AddCommand(c.nodeCommand(), c.verbCommand(verbNamed("inspect")), c.verbCommand(verbNamed("provide")), c.configureCommand(), c.stateCommand(), c.bmcCommand(), c.registerCommand(), c.importCommand(), c.portCommand(), c.imageCommand(), c.doctorCommand(), c.eventsCommand(), selectorsCommand(), c.serveCommand(),
+	root.AddCommand(c.nodeCommand(), c.verbCommand(verbNamed("inspect")), c.verbCommand(verbNamed("provide")), c.configureCommand(), c.stateCommand(), c.bmcCommand(), c.registerCommand(), c.importCommand(), c.portCommand(), c.imageCommand(), c.doctorCommand(), c.eventsCommand(), selectorsCommand(), c.serveCommand(), c.userCommand(),
 		c.ramdiskCommand(), c.simulateCommand(), c.configCommand(), c.versionCommand())
 	c.resources(root)
 	group(root)

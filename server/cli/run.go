@@ -40,6 +40,7 @@ type Local struct {
 	// Examine looks at the data directory of a server that does not run. It changes nothing; nil: it can't be done here.
 	Examine  func(ctx context.Context, s config.Server) []api.Check
 	Simulate func(ctx context.Context, s Simulation) error
+	Users    Users
 }
 
 // Ramdisk is what bessemer ramdisk build is asked for. Empty fields are the builder's defaults.

@@ -114,7 +114,7 @@ func readUsers(r io.Reader) (users map[string][]byte, cost int, err error) {
 		name, hash, ok := strings.Cut(line, ":")
 		c, err := bcrypt.Cost([]byte(hash))
 		if !ok || name == "" || err != nil {
-			return nil, 0, fmt.Errorf("user file, line %d: expected name:bcrypt-hash (htpasswd -nB NAME makes one)", n)
+			return nil, 0, fmt.Errorf("user file, line %d: expected name:bcrypt-hash (bessemer user set makes one)", n)
 		}
 		if _, twice := users[name]; twice {
 			return nil, 0, fmt.Errorf("user file, line %d: user %q is there twice", n, name)
@@ -122,7 +122,7 @@ func readUsers(r io.Reader) (users map[string][]byte, cost int, err error) {
 		users[name], cost = []byte(hash), max(cost, c)
 	}
 	if len(users) == 0 {
-		return nil, 0, fmt.Errorf("the user file names no user: add a line made by htpasswd -nB NAME")
+		return nil, 0, fmt.Errorf("the user file names no user: bessemer user set NAME adds one")
 	}
 	return users, cost, nil
 }
