@@ -92,6 +92,15 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// cursor keeps the cursor that stands in what was written last, as $CURSOR.
+func cursor(ts *testscript.TestScript, _ bool, _ []string) {
+	m := regexp.MustCompile(`"cursor": "([^"]+)"`).FindStringSubmatch(ts.ReadFile("stdout"))
+	if m == nil {
+		ts.Fatalf("there is no cursor")
+	}
+	ts.Setenv("CURSOR", m[1])
+}
+
 // The scripts run the command against the real API, conductor and store, with machines that are in memory only.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -105,7 +114,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("BESSEMER_SERVER", url)
 			return nil
 		},
-		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"bessemer": bessemer, "until": until},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"bessemer": bessemer, "until": until, "cursor": cursor},
 		UpdateScripts: *update,
 	})
 }
@@ -169,7 +178,7 @@ func (x world) serve(dir string) (url string, stop func(), err error) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = c.Run(ctx) }()
-	h := httptest.NewUnstartedServer(rest.New(rest.Config{Backend: c, Images: &shelf{images: map[string]api.Image{}}, Auth: x.auth,
+	h := httptest.NewUnstartedServer(rest.New(rest.Config{Backend: c, Images: &shelf{images: map[string]api.Image{}}, Auth: x.auth, WebhookOrigins: []string{"https://hooks.example:443"},
 		Hostname: "lab", Now: time.Now, Started: time.Now(), Log: log}))
 	if x.tls == "" {
 		h.Start()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
@@ -126,25 +127,37 @@ func (c *command) nodeCreate() *cobra.Command {
 func nameOf(n api.Node) string { return or(text(n.Name), n.UUID) }
 
 func (c *command) nodeShow() *cobra.Command {
-	cmd := one("show NODE", 1)
-	cmd.Short = "Show a machine: its state, what it waits for, what leads on"
+	cmd := &cobra.Command{Use: "show NODE ...", Short: "Show a machine: its state, what it waits for, what leads on"}
+	cmd.Long = cmd.Short + `.
+
+NODE is a name or UUID; n1,n2 and @FILE (one a line) name several, of which the fields are shown that are set.`
+	cmd.Example = "  bessemer node show n1\n  bessemer node show n1 n2 --fields name,provision_state\n  bessemer node show @rack7.txt -o json"
 	fields := cmd.Flags().StringSlice("fields", nil, "only these fields: a,b")
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
-		if len(*fields) > 0 {
-			o, err := a.NodeFields(ctx, args[0], *fields)
+		if len(args) == 0 {
+			return usage("name the node, or several: bessemer node show NODE ...")
+		}
+		idents, err := (&many{c: c}).named(args)
+		switch {
+		case err != nil:
+			return err
+		case len(idents) > 1 || strings.HasPrefix(args[0], "@"):
+			return c.showBatch(ctx, a, idents, *fields)
+		case len(*fields) > 0:
+			o, err := a.NodeFields(ctx, idents[0], *fields)
 			if err != nil {
 				return err
 			}
 			return c.writeObject(o, *fields)
 		}
-		n, err := a.Node(ctx, args[0])
+		n, err := a.Node(ctx, idents[0])
 		if err != nil {
 			return err
 		}
 		if c.format != "table" {
 			return c.emit(n, nil)
 		}
-		steps, err := a.Steps(ctx, args[0], "")
+		steps, err := a.Steps(ctx, idents[0], "")
 		if err != nil {
 			return err
 		}
@@ -155,6 +168,25 @@ func (c *command) nodeShow() *cobra.Command {
 		return c.emit(n, func(w io.Writer) { c.showNode(w, n, steps, ports) })
 	})
 	return cmd
+}
+
+// showBatch shows many nodes by one request: the fields as columns, or all that are set one below the other. Names of
+// nothing are told, and make the exit code.
+func (c *command) showBatch(ctx context.Context, a *client.Client, idents, fields []string) error {
+	nodes, missing, err := a.Batch(ctx, idents, fields)
+	if err != nil {
+		return err
+	}
+	if err := c.objects(nodes, fields, len(fields) == 0); err != nil {
+		return err
+	}
+	for _, id := range missing {
+		c.tell("", fault.New(fault.NodeNotFound, "there is no node %s", id))
+	}
+	if len(missing) > 0 {
+		return errTold
+	}
+	return nil
 }
 
 // lastSaid shows the agent's last three lines before the work failed; node steps shows the others.

@@ -20,9 +20,10 @@ func (c *command) nodeList() *cobra.Command {
 	cmd := one("list", 0)
 	cmd.Aliases = []string{"ls"}
 	cmd.Short = "List the machines"
-	cmd.Example = "  bessemer node list --provision-state \"clean failed\"\n  bessemer node list --where 'properties.memory_mb>=65536,traits=CUSTOM_GPU'\n  bessemer node list --fields name,resource_class,owner\n  bessemer node list -o json"
+	cmd.Example = "  bessemer node list --provision-state \"clean failed\"\n  bessemer node list --where 'properties.memory_mb>=65536,traits=CUSTOM_GPU'\n  bessemer node list --fields name,resource_class,owner\n  bessemer node list -o json\n  bessemer node list --changed-since '' -o json"
 	var v view
 	v.add(cmd)
+	since := cmd.Flags().String("changed-since", "", "only what has changed since the CURSOR that the same command told before; \"\" begins with all")
 	where := cmd.Flags().String("where", "", "only the nodes that match EXPRESSION; bessemer selectors explains it")
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
 		q := url.Values{}
@@ -30,6 +31,12 @@ func (c *command) nodeList() *cobra.Command {
 			if *v != "" {
 				q.Set(name, *v)
 			}
+		}
+		if cmd.Flags().Changed("changed-since") {
+			if len(q) > 0 || *where != "" {
+				return usage("--changed-since stands with --fields or --long alone")
+			}
+			return c.listChanged(ctx, a, *since, v)
 		}
 		if v.long || len(v.fields) > 0 || *where != "" {
 			return c.listObjects(ctx, a, q, v, *where)
@@ -94,6 +101,36 @@ func (c *command) listObjects(ctx context.Context, a *client.Client, q url.Value
 		return err
 	}
 	return c.objects(all, columns, v.long)
+}
+
+// listChanged lists the nodes that have changed since a cursor, those that are gone, and the cursor to go on with.
+func (c *command) listChanged(ctx context.Context, a *client.Client, cursor string, v view) error {
+	if err := v.check(); err != nil {
+		return err
+	}
+	columns := v.columns([]string{"name", "uuid", "power_state", "provision_state", "maintenance"})
+	var fields []string
+	if !v.long {
+		fields = slices.Compact(slices.Sorted(slices.Values(append(slices.Clip(columns), "uuid"))))
+	}
+	found, err := a.Changed(ctx, cursor, fields)
+	if err != nil {
+		return err
+	}
+	if c.format != "table" {
+		for _, n := range found.Nodes {
+			delete(n, "links")
+		}
+		return c.emit(found, nil)
+	}
+	if err := c.objects(found.Nodes, columns, v.long); err != nil {
+		return err
+	}
+	for _, id := range found.Gone {
+		fmt.Fprintf(c.Out, "%s is gone\n", id)
+	}
+	fmt.Fprintf(c.Out, "what changes from now on: bessemer node list --changed-since %s\n", found.Cursor)
+	return nil
 }
 
 // note is what an operator should see of a node in a list.

@@ -107,6 +107,17 @@ var pages = map[string]page{
 			"doctor --data-dir /var/lib/bessemer": {`^what is in the data directory /var/lib/bessemer:$`, `^ok +database +sound, in /var/lib/bessemer$`, `exit 1`},
 		},
 	},
+	"follow-changes.md": {
+		before: []string{"register nodes.yaml"},
+		files:  map[string]string{"nodes.yaml": "nodes: [{name: n1, driver: fake-hardware}, {name: n2, driver: fake-hardware}]", "secret.txt": "0123456789abcdef0123456789abcdef\n"},
+		answers: map[string][]string{
+			"events --limit 1":                              {`Z n[12]  enroll, power unknown$`},
+			`node list --changed-since ""`:                  {`^n1 .* enroll +false$`, `^what changes from now on: bessemer node list --changed-since `},
+			"node show n1,n2 --fields name,provision_state": {`\A.*\nn1 +enroll\nn2 +enroll\n\z`},
+			"webhook create --url https://hooks.example/changes --secret-file secret.txt": {`^webhook .* is made; `},
+			"webhook list": {`https://hooks.example/changes +- +0 +-$`},
+		},
+	},
 	"plans-and-defaults.md": {
 		before:  []string{"node create --name n1 --driver fake-hardware --extra config_group=rack1", "node manage n1 --watch", "node set n1 --instance-info image_source=http://192.0.2.1/d.raw --instance-info image_os_hash_algo=sha256 --instance-info image_os_hash_value=5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"},
 		files:   map[string]string{"steps.yaml": "[{interface: bios, step: factory_reset, args: {}, priority: 90}]"},

@@ -30,8 +30,11 @@ func (c *command) resources(root *cobra.Command) {
 			at = at.Commands()[i]
 		}
 		made := c.resource(r)
-		if r.Key == "drivers" {
+		switch r.Key {
+		case "drivers":
 			made.AddCommand(c.driverParts()...)
+		case "webhooks":
+			made.AddCommand(c.webhookParts(r)...)
 		}
 		at.AddCommand(made)
 	}
@@ -171,11 +174,22 @@ func (c *command) objects(all []map[string]any, columns []string, long bool) err
 	})
 }
 
-// pairs writes the fields of an object that are set, by name.
+// pairs writes the fields of an object that are set, by name; links are for programs.
 func pairs(w io.Writer, o map[string]any) {
 	for _, k := range sortedKeys(o) {
-		pair(w, k, cell(o[k]))
+		if !links(o[k]) {
+			pair(w, k, cell(o[k]))
+		}
 	}
+}
+
+// links tells whether a field holds links to other objects.
+func links(v any) bool {
+	list, _ := v.([]any)
+	return len(list) > 0 && !slices.ContainsFunc(list, func(x any) bool {
+		o, _ := x.(map[string]any)
+		return len(o) != 2 || o["href"] == nil || o["rel"] == nil
+	})
 }
 
 // cell is a value in a table.

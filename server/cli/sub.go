@@ -68,7 +68,7 @@ func (c *command) change(use, short, done string, least int, request func(rest [
 
 func (c *command) nodeParts() []*cobra.Command {
 	return []*cobra.Command{c.nodeBoot(), c.nodeSecureBoot(), c.nodeTrait(), c.nodeVIF(), c.nodeBIOS(), c.nodeFirmware(), c.nodeMedia(), c.nodePassthru(),
-		c.nodeConsole(), c.nodeInject(), c.nodeChildren(), c.nodeOutOfService()}
+		c.nodeConsole(), c.nodeInject(), c.nodeIndicator(), c.nodeChildren(), c.nodeOutOfService()}
 }
 
 // nodeOutOfService gives an operator's word that an active machine does not work.
@@ -312,6 +312,25 @@ func (c *command) nodeInject() *cobra.Command {
 		return http.MethodPut, []string{"management", "inject_nmi"}, nil, map[string]any{}, nil
 	})
 	cmd.AddCommand(nmi)
+	return cmd
+}
+
+func (c *command) nodeIndicator() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "indicator", Short: "Lights by which a person finds a machine"})
+	show := one("show NODE INDICATOR", 2)
+	show.Short = "Show whether a light is on"
+	show.RunE = c.with(func(ctx context.Context, a *client.Client, args []string) error {
+		o, err := a.Get(ctx, client.Path("nodes", args[0], "management", "indicators", args[1]), nil)
+		if err != nil {
+			return err
+		}
+		return c.writeObject(o, nil)
+	})
+	set := c.change("set INDICATOR STATE", "Switch a light: on, off or blinking", "light", 2, func(rest []string) (string, []string, url.Values, any, error) {
+		return http.MethodPut, []string{"management", "indicators", rest[0]}, nil, map[string]any{"state": rest[1]}, nil
+	})
+	set.Example = "  bessemer node indicator list n1\n  bessemer node indicator set n1 led@chassis blinking"
+	cmd.AddCommand(c.look("list", "List a machine's lights", []string{"management", "indicators"}, "indicators", "name", "states", "readonly"), show, set)
 	return cmd
 }
 

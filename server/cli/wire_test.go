@@ -35,7 +35,10 @@ func TestRequestsOfCommands(t *testing.T) {
 		case r.Method == http.MethodGet:
 			fmt.Fprint(w, `{"uuid": "u1", "name": "x", "links": [], "allocations": [{"uuid": "u1", "state": "active", "links": []}], "shards": [{"name": "s", "count": 2}],
 				"connectors": [{"uuid": "u2"}], "methods": {}, "bios": [{"name": "Boot", "value": "Uefi"}], "firmware": [{"component": "bios", "current_version": "2"}], "vifs": [{"id": "v"}], "children": ["c1"],
+				"webhooks": [{"uuid": "u4", "url": "https://hooks.example/x", "failures": 3}], "indicators": [{"name": "led@chassis", "states": ["on", "off"], "readonly": false}],
 				"portgroups": [{"uuid": "u3", "name": "bond0"}], "drivers": [{"name": "redfish", "hosts": ["lab"], "links": []}], "conductors": [{"hostname": "lab", "alive": true}]}`)
+		case strings.HasSuffix(r.URL.Path, ":batchGet"):
+			fmt.Fprint(w, `{"nodes": [{"uuid": "u1", "name": "one", "driver": "redfish"}, {"uuid": "u2", "name": "two", "driver": "redfish"}], "missing": []}`)
 		case r.Method == http.MethodPost && !strings.Contains(r.URL.Path, "/nodes/"), r.Method == http.MethodPatch:
 			fmt.Fprint(w, `{"uuid": "u1"}`)
 		default:
@@ -79,6 +82,19 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"node console enable n1", `PUT /v1/nodes/n1/states/console {"enabled":true}`, "console enabled"},
 		{"node console show n1", "GET /v1/nodes/n1/states/console", "uuid"},
 		{"node inject nmi n1", "PUT /v1/nodes/n1/management/inject_nmi {}", "is interrupted"},
+		{"node indicator list n1", "GET /v1/nodes/n1/management/indicators", "led@chassis  on off  false"},
+		{"node indicator show n1 led@chassis", "GET /v1/nodes/n1/management/indicators/led@chassis", "uuid"},
+		{"node indicator set n1 led@chassis on", `PUT /v1/nodes/n1/management/indicators/led@chassis {"state":"on"}`, "node n1: light led@chassis on"},
+		{"webhook list", "GET /v1/webhooks", "u4    https://hooks.example/x  -        3"},
+		{"webhook list --long", "GET /v1/webhooks", "url       https://hooks.example/x"},
+		{"webhook show u4", "GET /v1/webhooks/u4", "uuid"},
+		{"webhook create --url https://hooks.example/x --project p --secret-file " + password, `POST /v1/webhooks {"project":"p","secret":"hunter2","url":"https://hooks.example/x"}`, "webhook u1 is made"},
+		{"webhook set u4 --secret-file " + password, `PUT /v1/webhooks/u4 {"secret":"hunter2"}`, "webhook u4 is changed"},
+		{"webhook set u4 --url https://hooks.example/y", `PUT /v1/webhooks/u4 {"url":"https://hooks.example/y"}`, "webhook u4 is changed"},
+		{"webhook delete u4", "DELETE /v1/webhooks/u4", "webhook u4 is deleted"},
+		{"node show n1 n2 --fields name,uuid", `POST /v1/nodes:batchGet {"fields":["name","uuid"],"ids":["n1","n2"]}`, "one   u1"},
+		{"node show n1,n2", `POST /v1/nodes:batchGet {"ids":["n1","n2"]}`, "driver  redfish"},
+		{"node show @" + write("names", "n1\nn2\n"), `POST /v1/nodes:batchGet {"ids":["n1","n2"]}`, "driver  redfish"},
 		{"node children list n1", "GET /v1/nodes/n1/children", "c1"},
 		{"node out-of-service n1 --reason fan", `PUT /v1/nodes/n1/states/out_of_service {"reason":"fan"}`, "node n1: is out of service"},
 		{"node set n1 --target-raid-config " + raid, "GET /v1/nodes/n1\n" + `PUT /v1/nodes/n1/states/raid {"logical_disks":[{"raid_level":"1","size_gb":"MAX"}]}`, "target RAID configuration is set"},
@@ -121,6 +137,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		}
 	}
 	for command, want := range map[string]string{
+		"webhook create --url https://x": "--secret-file", "webhook set u1": "nothing to change", "node list --changed-since x --owner o": "stands with", "node show": "name the node, or several",
 		"allocation set a1": "nothing to change", "deploy template create --name x": "--steps is missing", "runbook set r1 --public maybe": "not a boolean",
 		"volume target create --node u --type iscsi --volume-id v --boot-index x": "expected a number", "node trait add n1": "too few arguments", "node boot mode set uefi": "too few arguments",
 		"node rescue n1": "give --rescue-password-file", "node service n1": "give --step or --steps", "node clean n1 --runbook r --step bios.x": "not both", "allocation list --long --fields a": "not both",

@@ -55,7 +55,7 @@ type Resource struct {
 	Fields  []Field
 	Columns []string // of the list
 	Filters []Filter
-	// ReadOnly ones can only be listed and shown; Listed ones only be listed.
+	// ReadOnly ones can only be listed and shown; Listed ones only be listed, what else they can is not of the table.
 	ReadOnly, Listed bool
 	Example          string
 }
@@ -113,5 +113,7 @@ var All = []Resource{
 			{Name: "boot_index", Kind: Number, Need: true, Doc: "0 is booted from"}, {Name: "properties", Flag: "property", Kind: Object, Doc: "KEY=VALUE of how to reach it"}, id, extra}},
 	{Noun: []string{"driver"}, Short: "Hardware types, and what they can do", Ident: "name", Path: []string{"drivers"}, Key: "drivers", Columns: []string{"name", "hosts"}, ReadOnly: true},
 	{Noun: []string{"conductor"}, Short: "The servers that work on machines", Ident: "host name", Path: []string{"conductors"}, Key: "conductors", Columns: []string{"hostname", "conductor_group", "alive"}, ReadOnly: true},
+	{Noun: []string{"webhook"}, Short: "Programs that are told of changes as they happen", Ident: "UUID", Path: []string{"webhooks"}, Key: "webhooks", Listed: true,
+		Columns: []string{"uuid", "url", "project", "failures", "delivered_at"}, Example: "  bessemer webhook create --url https://hooks.example/changes --secret-file secret"},
 	{Noun: []string{"shard"}, Short: "Parts of the fleet, for clients that split it", Path: []string{"shards"}, Key: "shards", Columns: []string{"name", "count"}, Listed: true},
 }

@@ -200,7 +200,7 @@ var Reasons = []Row{
 	{CursorLost, NotFound, "The journal of changes does not reach back to the cursor given.", "begin anew with an empty changed_since, or without a cursor"},
 	{SettingNotFound, NotFound, "The machine's BIOS has no such setting, or none were read yet.", "GET /v1/nodes/NODE/bios lists those that are known; the verb manage in enroll reads them"},
 	{NoRAID, NotFound, "The node's RAID interface builds no arrays.", "choose another raid_interface, if the driver has one"},
-	{LightNotFound, NotFound, "The machine has no such indicator.", "GET /v1/nodes/NODE/management/indicators lists them"},
+	{LightNotFound, NotFound, "The machine has no such indicator.", "bessemer node indicator list NODE lists them"},
 	{NoMethod, Invalid, "The node's vendor interface has no such method, or not by this method of HTTP.", "GET /v1/nodes/NODE/vendor_passthru/methods lists them"},
 	{SubscriptionLost, NotFound, "The BMC has no such subscription.", "the method get_all_subscriptions lists them"},
 	{VIFAttached, Conflict, "The virtual interface is attached already, or the port has one.", "GET /v1/nodes/NODE/vifs lists those that are attached; detach first"},
