@@ -18,7 +18,7 @@ func allocations() *collection {
 	return &collection{
 		kind: conductor.KindAllocation, path: "allocations", since: 52, named: 52, changes: 57, absent: true, full: true, owned: true,
 		listing: access.AllocationList, reading: access.AllocationRead, creating: access.AllocationCreate, changing: access.AllocationChange,
-		shape: newShape(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: prepareAllocation, assign: assignAllocation,
+		shape: newShape(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: prepareAllocation, judge: judgeAllocation, fields: allocationSetters,
 		filters: []recordFilter{
 			{"node", 52, func(c *call, f *conductor.RecordFilter, v string) error {
 				if _, err := ident(v); err != nil {
@@ -83,56 +83,49 @@ func prepareAllocation(c *call, doc map[string]any) error {
 	return nil
 }
 
-func assignAllocation(c *call, r conductor.Record, doc map[string]any, names []string) error {
-	a, d := r.(*conductor.Allocation), document(doc)
-	if a.State == "" { // it is new
-		a.Node = c.backfill
-		owner, err := c.ownerOf(d, names)
+// judgeAllocation gives a new one its node and its owner.
+func judgeAllocation(c *call, r conductor.Record, d document, names []string) (_ []string, err error) {
+	a := r.(*conductor.Allocation)
+	if a.State != "" {
+		return names, nil
+	}
+	a.Node = c.backfill
+	d["owner"], err = c.ownerOf(d, names)
+	return append(slices.Clone(names), "owner"), err
+}
+
+var allocationSetters = setters[conductor.Allocation]{
+	"resource_class": textTo(func(a *conductor.Allocation) *string { return &a.Class }),
+	"traits": func(_ *call, a *conductor.Allocation, d document, field string) (err error) {
+		if a.Traits, err = d.texts(field); err != nil {
+			return err
+		}
+		for _, t := range a.Traits {
+			if err := checkTrait(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+	"candidate_nodes": func(c *call, a *conductor.Allocation, d document, field string) error {
+		nodes, err := d.texts(field)
 		if err != nil {
 			return err
 		}
-		a.Owner = owner
-	}
-	for _, name := range names {
-		if known, err := d.head(&a.Head, name); err != nil {
-			return err
-		} else if known {
-			continue
-		}
-		switch name {
-		case "resource_class":
-			a.Class = d.text(name)
-		case "traits":
-			traits, err := d.texts(name)
-			if err != nil {
+		a.Candidates = nil
+		for _, id := range nodes {
+			if _, err := ident(id); err != nil {
 				return err
 			}
-			for _, t := range traits {
-				if err := checkTrait(t); err != nil {
-					return err
-				}
-			}
-			a.Traits = traits
-		case "candidate_nodes":
-			nodes, err := d.texts(name)
-			if err != nil {
+			if err := c.mayRefer(id); err != nil {
 				return err
 			}
-			a.Candidates = nil
-			for _, id := range nodes {
-				if _, err := ident(id); err != nil {
-					return err
-				}
-				if err := c.mayRefer(id); err != nil {
-					return err
-				}
-				a.Candidates = append(a.Candidates, conductor.NodeID(id))
-			}
-		case "extra":
-			a.Extra = d.object(name)
+			a.Candidates = append(a.Candidates, conductor.NodeID(id))
 		}
-	}
-	return nil
+		return nil
+	},
+	"owner": textTo(func(a *conductor.Allocation) *string { return &a.Owner }),
+	"extra": objectTo(func(a *conductor.Allocation) *map[string]any { return &a.Extra }),
 }
 
 // ownerOf is whose something new is: a project's users make what is the project's.
@@ -225,28 +218,11 @@ func templates() *collection {
 			out.CreatedAt, out.UpdatedAt = stamps(&t.Head)
 			return out
 		},
-		assign: func(_ *call, r conductor.Record, doc map[string]any, names []string) (err error) {
-			t, d := r.(*conductor.Template), document(doc)
-			for _, name := range names {
-				switch name {
-				case "uuid":
-					t.UUID = d.text(name)
-				case "name":
-					if err := checkTrait(d.text(name)); err != nil {
-						return err
-					}
-					t.Name = d.text(name)
-				case "steps":
-					if t.Steps, err = d.steps("priority"); err != nil {
-						return err
-					}
-				case "description":
-					t.Description = d.text(name)
-				case "extra":
-					t.Extra = d.object(name)
-				}
-			}
-			return nil
+		fields: setters[conductor.Template]{
+			"name":        traitTo(func(t *conductor.Template) *string { return &t.Name }),
+			"steps":       stepsTo("priority", func(t *conductor.Template) *[]conductor.RequestedStep { return &t.Steps }),
+			"description": textTo(func(t *conductor.Template) *string { return &t.Description }),
+			"extra":       objectTo(func(t *conductor.Template) *map[string]any { return &t.Extra }),
 		},
 	}
 }
@@ -267,50 +243,45 @@ func runbooks() *collection {
 			out.CreatedAt, out.UpdatedAt = stamps(&b.Head)
 			return out
 		},
-		assign: func(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
-			b, d := r.(*conductor.Runbook), document(doc)
-			if c.grant.Project != "" { // of one project it stays
-				if slices.Contains(names, "public") && d.flag("public") {
-					return fault.New(fault.RequestForbidden, "Cannot make a runbook public as a user of a project")
-				}
-				if doc["owner"], err = c.ownerOf(d, names); err != nil {
-					return err
-				}
-				names = append(slices.Clone(names), "owner")
-			}
-			if slices.Contains(names, "public") && d.flag("public") {
-				if slices.Contains(names, "owner") && d.text("owner") != "" {
-					return fault.New(fault.RequestInvalid, "There cannot be an owner for a public runbook")
-				}
-				b.Owner = ""
-			}
-			for _, name := range names {
-				switch name {
-				case "uuid":
-					b.UUID = d.text(name)
-				case "name":
-					if err := checkTrait(d.text(name)); err != nil {
-						return err
-					}
-					b.Name = d.text(name)
-				case "steps":
-					if b.Steps, err = d.steps("order"); err != nil {
-						return err
-					}
-				case "disable_ramdisk":
-					b.NoRamdisk = d.flag(name)
-				case "public":
-					b.Public = d.flag(name)
-				case "owner":
-					if b.Owner = d.text(name); b.Owner != "" && b.Public && !slices.Contains(names, "public") {
-						return fault.New(fault.RequestInvalid, "There cannot be an owner for a public runbook")
-					}
-				case "extra":
-					b.Extra = d.object(name)
-				}
-			}
-			return nil
-		},
+		judge: judgeRunbook, fields: runbookSetters,
+	}
+}
+
+// judgeRunbook keeps a runbook either public or somebody's.
+func judgeRunbook(c *call, r conductor.Record, d document, names []string) (_ []string, err error) {
+	b := r.(*conductor.Runbook)
+	publishes := slices.Contains(names, "public") && d.flag("public")
+	if c.grant.Project != "" { // of one project it stays
+		if publishes {
+			return nil, fault.New(fault.RequestForbidden, "Cannot make a runbook public as a user of a project")
+		}
+		if d["owner"], err = c.ownerOf(d, names); err != nil {
+			return nil, err
+		}
+		names = append(slices.Clone(names), "owner")
+	}
+	if owned := slices.Contains(names, "owner") && d.text("owner") != ""; owned && (publishes || b.Public && !slices.Contains(names, "public")) {
+		return nil, fault.New(fault.RequestInvalid, "There cannot be an owner for a public runbook")
+	}
+	if publishes {
+		b.Owner = ""
+	}
+	return names, nil
+}
+
+var runbookSetters = setters[conductor.Runbook]{
+	"name":            traitTo(func(b *conductor.Runbook) *string { return &b.Name }),
+	"steps":           stepsTo("order", func(b *conductor.Runbook) *[]conductor.RequestedStep { return &b.Steps }),
+	"disable_ramdisk": flagTo(func(b *conductor.Runbook) *bool { return &b.NoRamdisk }),
+	"public":          flagTo(func(b *conductor.Runbook) *bool { return &b.Public }),
+	"owner":           textTo(func(b *conductor.Runbook) *string { return &b.Owner }),
+	"extra":           objectTo(func(b *conductor.Runbook) *map[string]any { return &b.Extra }),
+}
+
+func stepsTo[R any](rank string, at func(*R) *[]conductor.RequestedStep) setter[R] {
+	return func(_ *call, to *R, d document, _ string) (err error) {
+		*at(to), err = d.steps(rank)
+		return err
 	}
 }
 

@@ -50,8 +50,21 @@ type collection struct {
 	show  func(c *call, r conductor.Record) any
 	// prepare may rewrite a create body before its fields are checked; nil: nothing is to be done.
 	prepare func(c *call, doc map[string]any) error
-	// assign puts the named fields of a checked document into a record.
-	assign func(c *call, r conductor.Record, doc map[string]any, names []string) error
+	// fields is how the fields of a checked document get into a record.
+	fields fieldTable
+	// judge looks at the named fields together before they are set: it may refuse them, and add to them; nil: nothing is
+	// to be judged.
+	judge func(c *call, r conductor.Record, d document, names []string) ([]string, error)
+}
+
+// assign puts the named fields of a checked document into a record.
+func (k *collection) assign(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
+	if k.judge != nil {
+		if names, err = k.judge(c, r, doc, names); err != nil {
+			return err
+		}
+	}
+	return k.fields.assign(c, r, doc, names)
 }
 
 // recordFilter is an argument of a list that selects.
@@ -378,20 +391,18 @@ func (d document) number(name string) int            { n, _ := d[name].(int); re
 func (d document) flag(name string) bool             { b, _ := d[name].(bool); return b }
 func (d document) object(name string) map[string]any { m, _ := d[name].(map[string]any); return m }
 
-// head puts the fields that all records have into one, and tells whether name was such a field.
-func (d document) head(h *conductor.Head, name string) (bool, error) {
+// head puts a field that all records have into one.
+func (d document) head(h *conductor.Head, name string) error {
 	switch name {
 	case "uuid":
 		h.UUID = d.text(name)
 	case "name":
 		if s := d.text(name); s != "" && (!isName(s) || isUUID(s)) {
-			return true, fault.New(fault.RequestInvalid, "%q can't be a name", s).WithHint("1 to 255 letters, digits and - . _ ~; not a UUID")
+			return fault.New(fault.RequestInvalid, "%q can't be a name", s).WithHint("1 to 255 letters, digits and - . _ ~; not a UUID")
 		}
 		h.Name = d.text(name)
-	default:
-		return false, nil
 	}
-	return true, nil
+	return nil
 }
 
 // bodyNode is the node that a body names by UUID: not found it is a wrong request.

@@ -29,7 +29,7 @@ func portgroups() *collection {
 			return out
 		},
 		prepare: nodeByUUID,
-		assign:  assignPortgroup,
+		fields:  portgroupSetters,
 	}
 }
 
@@ -41,46 +41,25 @@ func nodeByUUID(_ *call, doc map[string]any) error {
 	return nil
 }
 
-func assignPortgroup(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
-	g, d := r.(*conductor.Portgroup), document(doc)
-	for _, name := range names {
-		if known, err := d.head(&g.Head, name); err != nil {
-			return err
-		} else if known {
-			continue
+var portgroupSetters = setters[conductor.Portgroup]{
+	"address": func(_ *call, g *conductor.Portgroup, d document, field string) (err error) {
+		if g.Address = d.text(field); g.Address != "" {
+			g.Address, err = macAddress(g.Address)
 		}
-		switch name {
-		case "address":
-			if g.Address = ""; d.text(name) != "" {
-				if g.Address, err = macAddress(d.text(name)); err != nil {
-					return err
-				}
-			}
-		case "node_uuid":
-			if g.Node, err = c.sameNode("portgroup", g.Node, d.text(name)); err != nil {
-				return err
-			}
-		case "mode":
-			if d.text(name) == "" {
-				return fault.New(fault.RequestInvalid, "'mode' is a mandatory attribute and can not be removed")
-			}
-			g.Mode = d.text(name)
-		case "properties":
-			g.Properties = d.object(name)
-		case "standalone_ports_supported":
-			g.Standalone = d.flag(name)
-		case "physical_network":
-			if doc[name] == "" {
-				return fault.New(fault.RequestInvalid, "physical_network must not be empty")
-			}
-			g.PhysicalNet = d.text(name)
-		case "category":
-			g.Category = d.text(name)
-		case "extra":
-			g.Extra = d.object(name)
+		return err
+	},
+	"node_uuid": nodeTo("portgroup", func(g *conductor.Portgroup) *conductor.NodeID { return &g.Node }),
+	"mode": func(_ *call, g *conductor.Portgroup, d document, field string) error {
+		if g.Mode = d.text(field); g.Mode == "" {
+			return fault.New(fault.RequestInvalid, "'mode' is a mandatory attribute and can not be removed")
 		}
-	}
-	return nil
+		return nil
+	},
+	"properties":                 objectTo(func(g *conductor.Portgroup) *map[string]any { return &g.Properties }),
+	"standalone_ports_supported": flagTo(func(g *conductor.Portgroup) *bool { return &g.Standalone }),
+	"physical_network":           networkTo(func(g *conductor.Portgroup) *string { return &g.PhysicalNet }),
+	"category":                   textTo(func(g *conductor.Portgroup) *string { return &g.Category }),
+	"extra":                      objectTo(func(g *conductor.Portgroup) *map[string]any { return &g.Extra }),
 }
 
 // setGroup selects the ports of a port group.
@@ -114,19 +93,9 @@ func chassis() *collection {
 			out.CreatedAt, out.UpdatedAt = stamps(&x.Head)
 			return out
 		},
-		assign: func(_ *call, r conductor.Record, doc map[string]any, names []string) error {
-			x, d := r.(*conductor.Chassis), document(doc)
-			for _, name := range names {
-				switch name {
-				case "uuid":
-					x.UUID = d.text(name)
-				case "description":
-					x.Description = d.text(name)
-				case "extra":
-					x.Extra = d.object(name)
-				}
-			}
-			return nil
+		fields: setters[conductor.Chassis]{
+			"description": textTo(func(x *conductor.Chassis) *string { return &x.Description }),
+			"extra":       objectTo(func(x *conductor.Chassis) *map[string]any { return &x.Extra }),
 		},
 	}
 }
@@ -145,25 +114,11 @@ func connectors() *collection {
 			return out
 		},
 		prepare: nodeByUUID,
-		assign: func(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
-			x, d := r.(*conductor.Connector), document(doc)
-			for _, name := range names {
-				switch name {
-				case "uuid":
-					x.UUID = d.text(name)
-				case "node_uuid":
-					if x.Node, err = c.sameNode("volume connector", x.Node, d.text(name)); err != nil {
-						return err
-					}
-				case "type":
-					x.Type = d.text(name)
-				case "connector_id":
-					x.ID = d.text(name)
-				case "extra":
-					x.Extra = d.object(name)
-				}
-			}
-			return nil
+		fields: setters[conductor.Connector]{
+			"node_uuid":    nodeTo("volume connector", func(x *conductor.Connector) *conductor.NodeID { return &x.Node }),
+			"type":         textTo(func(x *conductor.Connector) *string { return &x.Type }),
+			"connector_id": textTo(func(x *conductor.Connector) *string { return &x.ID }),
+			"extra":        objectTo(func(x *conductor.Connector) *map[string]any { return &x.Extra }),
 		},
 	}
 }
@@ -183,32 +138,21 @@ func targets() *collection {
 			return out
 		},
 		prepare: nodeByUUID,
-		assign: func(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
-			x, d := r.(*conductor.Target), document(doc)
-			for _, name := range names {
-				switch name {
-				case "uuid":
-					x.UUID = d.text(name)
-				case "node_uuid":
-					if x.Node, err = c.sameNode("volume target", x.Node, d.text(name)); err != nil {
-						return err
-					}
-				case "volume_type":
-					x.Type = d.text(name)
-				case "volume_id":
-					x.Volume = d.text(name)
-				case "boot_index":
-					x.BootIndex = d.number(name)
-				case "properties":
-					if hasSecret(d.object(name)) {
-						return fault.New(fault.RequestInvalid, "properties would hold a secret, and this server keeps none there")
-					}
-					x.Properties = d.object(name)
-				case "extra":
-					x.Extra = d.object(name)
+		fields: setters[conductor.Target]{
+			"node_uuid":   nodeTo("volume target", func(x *conductor.Target) *conductor.NodeID { return &x.Node }),
+			"volume_type": textTo(func(x *conductor.Target) *string { return &x.Type }),
+			"volume_id":   textTo(func(x *conductor.Target) *string { return &x.Volume }),
+			"boot_index": func(_ *call, x *conductor.Target, d document, field string) error {
+				x.BootIndex = d.number(field)
+				return nil
+			},
+			"properties": func(_ *call, x *conductor.Target, d document, field string) error {
+				if x.Properties = d.object(field); hasSecret(x.Properties) {
+					return fault.New(fault.RequestInvalid, "properties would hold a secret, and this server keeps none there")
 				}
-			}
-			return nil
+				return nil
+			},
+			"extra": objectTo(func(x *conductor.Target) *map[string]any { return &x.Extra }),
 		},
 	}
 }

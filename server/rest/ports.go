@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"net"
 	"slices"
 	"strings"
 
@@ -17,7 +16,7 @@ func ports() *collection {
 		kind: conductor.KindPort, path: "ports", since: 1, named: 88,
 		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: newShape(api.Port{}, api.PortFields()),
 		fresh: func() conductor.Record { return &conductor.Port{PXE: true} },
-		show:  showPort, prepare: preparePort, assign: assignPort,
+		show:  showPort, prepare: preparePort, fields: portSetters,
 		filters: []recordFilter{
 			ofNode("node"), ofNode("node_uuid"), byAddress,
 			{"portgroup", 24, func(c *call, f *conductor.RecordFilter, v string) error { return c.setGroup(f, v) }},
@@ -78,60 +77,33 @@ func preparePort(c *call, doc map[string]any) error {
 	return nil
 }
 
-// assignPort puts the named fields of a checked document into a port.
-func assignPort(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
-	p, d := r.(*conductor.Port), document(doc)
-	for _, name := range names {
-		if known, err := d.head(&p.Head, name); err != nil {
-			return err
-		} else if known {
-			continue
-		}
-		switch name {
-		case "address":
-			if p.Address, err = macAddress(d.text(name)); err != nil {
-				return err
-			}
-		case "node_uuid":
-			if p.Node, err = c.sameNode("port", p.Node, d.text(name)); err != nil {
-				return err
-			}
-		case "pxe_enabled":
-			p.PXE = d.flag(name)
-		case "local_link_connection":
-			if err := checkLink(c, d.object(name)); err != nil {
-				return err
-			}
-			p.Link = d.object(name)
-		case "portgroup_uuid":
-			p.Group = d.text(name)
-		case "physical_network":
-			if doc[name] == "" {
-				return fault.New(fault.RequestInvalid, "physical_network must not be empty")
-			}
-			p.PhysicalNet = d.text(name)
-		case "is_smartnic":
-			p.SmartNIC = d.flag(name)
-		case "extra":
-			p.Extra = d.object(name)
-		case "description":
-			p.Description = d.text(name)
-		case "vendor":
-			p.Vendor = d.text(name)
-		case "category":
-			p.Category = d.text(name)
-		}
-	}
-	return nil
+var portSetters = setters[conductor.Port]{
+	"address": func(_ *call, p *conductor.Port, d document, field string) (err error) {
+		p.Address, err = macAddress(d.text(field))
+		return err
+	},
+	"node_uuid":   nodeTo("port", func(p *conductor.Port) *conductor.NodeID { return &p.Node }),
+	"pxe_enabled": flagTo(func(p *conductor.Port) *bool { return &p.PXE }),
+	"local_link_connection": func(c *call, p *conductor.Port, d document, field string) error {
+		p.Link = d.object(field)
+		return checkLink(c, p.Link)
+	},
+	"portgroup_uuid":   textTo(func(p *conductor.Port) *string { return &p.Group }),
+	"physical_network": networkTo(func(p *conductor.Port) *string { return &p.PhysicalNet }),
+	"is_smartnic":      flagTo(func(p *conductor.Port) *bool { return &p.SmartNIC }),
+	"extra":            objectTo(func(p *conductor.Port) *map[string]any { return &p.Extra }),
+	"description":      textTo(func(p *conductor.Port) *string { return &p.Description }),
+	"vendor":           textTo(func(p *conductor.Port) *string { return &p.Vendor }),
+	"category":         textTo(func(p *conductor.Port) *string { return &p.Category }),
 }
 
 // macAddress is an Ethernet address in lower case. It is written with colons: no other form is an address to Ironic's clients.
 func macAddress(s string) (string, error) {
-	hw, err := net.ParseMAC(s)
-	if err != nil || len(hw) != 6 || !strings.EqualFold(hw.String(), s) {
+	mac, ok := api.MAC(s)
+	if !ok || !strings.EqualFold(mac, s) {
 		return "", fault.New(fault.RequestInvalid, "Expected a MAC address but received %q.", s).WithHint("write it as 52:54:00:aa:bb:cc")
 	}
-	return hw.String(), nil
+	return mac, nil
 }
 
 // checkLink knows the forms of local_link_connection.
@@ -154,9 +126,8 @@ func checkLink(c *call, m map[string]any) error {
 	}
 	if has("switch_id") && has("port_id") {
 		id, _ := m["switch_id"].(string)
-		hw, err := net.ParseMAC(id)
-		if err == nil && len(hw) == 6 {
-			m["switch_id"] = hw.String()
+		if mac, ok := api.MAC(id); ok {
+			m["switch_id"] = mac
 			return nil
 		}
 		if isDatapath(id) {

@@ -92,19 +92,8 @@ func cards(list []string) ([]string, error) {
 
 // isCard tells whether a text is an address such as 52:54:00:12:34:56.
 func isCard(s string) bool {
-	if len(s) != 17 {
-		return false
-	}
-	for i, r := range s {
-		if i%3 == 2 {
-			if r != ':' {
-				return false
-			}
-		} else if !strings.ContainsRune("0123456789abcdef", r) {
-			return false
-		}
-	}
-	return true
+	mac, ok := api.MAC(s)
+	return ok && mac == s
 }
 
 // lookedUp is the answer to a lookup. token is shown the one time that it is given.
