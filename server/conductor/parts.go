@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,6 +28,25 @@ type BIOSSetting struct {
 	Unique        *bool     `json:"unique,omitempty"`
 	Created       time.Time `json:"created_at"`
 	Updated       time.Time `json:"updated_at,omitzero"`
+}
+
+// BIOSText is a setting's value, as JSON decodes it, in the form that is kept of any BMC: True and False for booleans, nil
+// for null. Lists and objects are no settings: ok is false.
+func BIOSText(v any) (text *string, ok bool) {
+	out := ""
+	switch t := v.(type) {
+	case nil:
+		return nil, true
+	case string:
+		out = t
+	case bool:
+		out = map[bool]string{true: "True", false: "False"}[t]
+	case float64:
+		out = strconv.FormatFloat(t, 'f', -1, 64)
+	default:
+		return nil, false
+	}
+	return &out, true
 }
 
 // FirmwareComponent is a piece of firmware: "bios", "bmc", "nic:" and the card.

@@ -53,7 +53,7 @@ func rescueHash(p *conductor.Provision) ([]byte, error) {
 
 // vifKeys are the keys of a port's internal_info that hold what the instance's network is attached to, as Ironic names
 // them.
-var vifKeys = []string{"tenant_vif_port_id", "vif_port_id"}
+var vifKeys = []string{vifKey, "vif_port_id"}
 
 // detach takes the instance's network attachments off a node's ports and port groups, in the transaction that ends the instance.
 func detach(tx conductor.Tx, id conductor.NodeID) error {

@@ -1,12 +1,11 @@
 package engine
 
 import (
-	"net"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -16,12 +15,12 @@ var rewires = []state.State{state.Enroll, state.Inspecting, state.InspectWait, s
 
 // address makes a MAC address canonical.
 func address(text string) (string, error) {
-	hw, err := net.ParseMAC(text)
-	if err != nil || len(hw) != 6 {
+	mac, ok := api.MAC(text)
+	if !ok {
 		return "", fault.New(fault.RequestInvalid, "address %q is not a MAC address", text).
 			WithHint("six hex bytes with colons, as 52:54:00:12:34:56")
 	}
-	return strings.ToLower(hw.String()), nil
+	return mac, nil
 }
 
 // same compares maps as they are stored: none is an empty one.
@@ -81,7 +80,7 @@ func removePort(_ *Engine, tx conductor.Tx, r conductor.Record) error {
 	if err := mayChange(n); err != nil {
 		return err
 	}
-	if vif, _ := p.InternalInfo["tenant_vif_port_id"].(string); vif != "" && !n.Maintenance {
+	if vif := vifOf(*p); vif != "" && !n.Maintenance {
 		return fault.New(fault.NodeInUse, "Cannot delete the port %s as it is bound to VIF %s", p.UUID, vif).
 			WithHint("detach the VIF first, or set maintenance").At(string(n.UUID), "")
 	}

@@ -3,7 +3,6 @@ package redfish
 import (
 	"context"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // devices is how Redfish names what a machine boots from, the usual name first.
@@ -155,9 +155,9 @@ func macs(o *operation, m machine) ([]string, error) {
 			return out, err
 		}
 		for _, s := range []string{card.PermanentMACAddress, card.MACAddress} {
-			if a, err := net.ParseMAC(s); err == nil && len(a) == 6 {
-				if s = a.String(); !slices.Contains(out, s) {
-					out = append(out, s)
+			if mac, ok := api.MAC(s); ok {
+				if !slices.Contains(out, mac) {
+					out = append(out, mac)
 				}
 				break
 			}

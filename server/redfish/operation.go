@@ -11,10 +11,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/parts"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -274,17 +274,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// clean makes text of a BMC fit for a message: printable, one line, short.
+// clean is parts.Words for a message: what was cut off shows.
 func clean(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == 0xfffd {
-			return ' '
-		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
+	short := parts.Words(s, most)
+	if parts.Words(s, most+1) != short {
+		return short + "…"
 	}
-	return s
+	return short
 }

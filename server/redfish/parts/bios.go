@@ -5,7 +5,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -28,31 +27,18 @@ func BIOS(s Service, place string) (all []conductor.BIOSSetting, registry string
 	}
 	all = []conductor.BIOSSetting{}
 	for _, name := range slices.Sorted(maps.Keys(found.Attributes)) {
-		value, ok := asText(found.Attributes[name])
-		if !ok || name == "" || name != words(name, maxText) {
+		said := found.Attributes[name]
+		if text, is := said.(string); is {
+			said = Words(text, maxValue)
+		}
+		value, ok := conductor.BIOSText(said)
+		if !ok || name == "" || name != Words(name, maxText) {
 			continue
 		}
 		all = append(all, conductor.BIOSSetting{Name: name, Value: value})
 	}
 	registry, _ = found.AttributeRegistry.(string)
 	return all, registry, nil
-}
-
-func asText(v any) (*string, bool) {
-	out := ""
-	switch t := v.(type) {
-	case nil:
-		return nil, true
-	case string:
-		out = words(t, maxValue)
-	case bool:
-		out = map[bool]string{true: "True", false: "False"}[t]
-	case float64:
-		out = strconv.FormatFloat(t, 'f', -1, 64)
-	default:
-		return nil, false
-	}
-	return &out, true
 }
 
 // attribute is what a registry says of a setting.
@@ -99,10 +85,10 @@ func Describe(s Service, registries, name string, all []conductor.BIOSSetting) e
 			continue
 		}
 		b := &all[i]
-		b.Type, b.ReadOnly, b.ResetRequired, b.Unique = words(a.Type, maxText), a.ReadOnly, a.ResetRequired, a.Unique
+		b.Type, b.ReadOnly, b.ResetRequired, b.Unique = Words(a.Type, maxText), a.ReadOnly, a.ResetRequired, a.Unique
 		b.Lower, b.Upper, b.Shortest, b.Longest = whole(a.LowerBound), whole(a.UpperBound), whole(a.MinLength), whole(a.MaxLength)
 		for _, v := range a.Value[:min(len(a.Value), maxAllowed)] {
-			b.Allowed = append(b.Allowed, words(v.ValueName, maxText))
+			b.Allowed = append(b.Allowed, Words(v.ValueName, maxText))
 		}
 	}
 	return nil
@@ -119,7 +105,7 @@ func whole(f *float64) *int64 {
 
 // registryFile finds where a registry is: in English, or in whatever language comes first.
 func registryFile(s Service, registries, name string) (string, error) {
-	none := fault.New(fault.BMCUnsupported, "the BMC names the registry %.100q and does not have it", words(name, 100))
+	none := fault.New(fault.BMCUnsupported, "the BMC names the registry %.100q and does not have it", Words(name, 100))
 	if registries == "" {
 		return "", none
 	}

@@ -53,7 +53,7 @@ func Subscribe(s Service, events string, w Wanted) (Subscription, error) {
 	}
 	for _, t := range w.EventTypes {
 		if len(types) > 0 && !slices.Contains(types, t) {
-			return Subscription{}, fault.New(fault.RequestInvalid, "EventTypes: the BMC has no type %.60q; it has %s", t, words(strings.Join(types, ", "), maxText))
+			return Subscription{}, fault.New(fault.RequestInvalid, "EventTypes: the BMC has no type %.60q; it has %s", t, Words(strings.Join(types, ", "), maxText))
 		}
 	}
 	raw, location, err := s.Post(place, w)
@@ -73,11 +73,11 @@ func Subscribe(s Service, events string, w Wanted) (Subscription, error) {
 
 func clean(sub Subscription) Subscription {
 	for _, t := range []*string{&sub.ID, &sub.Context, &sub.Protocol, &sub.Destination} {
-		*t = words(*t, maxValue)
+		*t = Words(*t, maxValue)
 	}
 	types := []string{}
 	for _, t := range sub.EventTypes[:min(len(sub.EventTypes), maxAllowed)] {
-		types = append(types, words(t, maxText))
+		types = append(types, Words(t, maxText))
 	}
 	sub.EventTypes = types
 	return sub

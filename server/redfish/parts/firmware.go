@@ -19,7 +19,7 @@ type Machine struct {
 
 // Component is "bios", "bmc", or "nic:" and the adapter's id.
 func component(name, version string) (conductor.FirmwareComponent, bool) {
-	name, version = words(name, maxText), words(version, maxText)
+	name, version = Words(name, maxText), Words(version, maxText)
 	return conductor.FirmwareComponent{Component: name, Current: version}, name != "" && version != ""
 }
 

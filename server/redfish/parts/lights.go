@@ -69,7 +69,7 @@ func plain(id string) string {
 			return r
 		}
 		return '_'
-	}, words(id, 64))
+	}, Words(id, 64))
 	if id == "" {
 		return "led"
 	}

@@ -58,8 +58,8 @@ func (l *links) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// words makes text of a BMC fit to be shown: printable, one line, not longer than most.
-func words(s string, most int) string {
+// Words makes text of a BMC fit to be shown: printable, one line, not longer than most characters.
+func Words(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == 0xfffd {
 			return ' '
