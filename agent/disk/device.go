@@ -37,6 +37,7 @@ type Device interface {
 	Reserved() (bool, error)
 	NVMeNamespace() (uint32, error)
 	NVMeIdentify(nsid uint32, cns uint8) ([]byte, error)
+	NVMeReservations(nsid uint32) ([]byte, error)
 	NVMeFormat(nsid, cdw10 uint32) error
 }
 

@@ -14,7 +14,6 @@ import (
 	"syscall"
 
 	"github.com/bessemer-metal/bessemer/agent/block"
-	"github.com/bessemer-metal/bessemer/agent/system"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
@@ -356,29 +355,6 @@ func (g *Guard) identify(d *Disk) error {
 		return changed("has %d bytes, expected %d", size, d.ID.Size)
 	}
 	d.Bytes = size
-	return nil
-}
-
-// reservation refuses a SCSI disk that some host has reserved. Local disks that speak no SCSI can't be reserved; where
-// the question makes sense and can't be answered, the disk counts as reserved.
-func (g *Guard) reservation(d *Disk) error {
-	if d.Info.HCTL == "" {
-		return nil
-	}
-	reserved, err := d.Reserved()
-	switch {
-	case errors.Is(err, system.ErrUnsupported):
-		return nil
-	case err != nil && (d.ID.Class == inventory.SATA || d.ID.Class == inventory.VirtIO):
-		g.Log.Warn("reservation not told", "device", d.String(), "err", err)
-		return nil
-	case err != nil:
-		return fault.New(fault.DiskProtected, "whether %s (%s) is reserved by another host can't be told: %v", d.Info.Name, d, err).
-			WithHint("skip it in properties.skip_block_devices, or repair it").Because(err)
-	case reserved:
-		return fault.New(fault.DiskProtected, "%s (%s) is reserved by a host (SCSI persistent reservation)", d.Info.Name, d).
-			WithHint("release the reservation on the host that holds it, or skip the disk in properties.skip_block_devices")
-	}
 	return nil
 }
 

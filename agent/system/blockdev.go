@@ -18,6 +18,7 @@ var ErrUnsupported = errors.New("not supported by the device")
 // ioctl numbers that x/sys does not name.
 const (
 	ioctlNVMeAdmin = 0xC0484E41
+	ioctlNVMeIO    = 0xC0484E43
 	ioctlNVMeID    = 0x4E40
 	ioctlSG        = 0x2285
 )
@@ -201,8 +202,8 @@ func (e *NVMeStatusError) Error() string {
 	return fmt.Sprintf("NVMe command 0x%02x failed with status 0x%04x", e.Opcode, e.Status)
 }
 
-// nvme sends an admin command; data may be empty.
-func (b *Block) nvme(cmd nvmeCommand, data []byte) error {
+// nvme sends an admin or I/O command; data may be empty.
+func (b *Block) nvme(request uintptr, cmd nvmeCommand, data []byte) error {
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	if len(data) > 0 {
@@ -210,7 +211,7 @@ func (b *Block) nvme(cmd nvmeCommand, data []byte) error {
 		cmd.addr, cmd.dataLen = uint64(uintptr(unsafe.Pointer(&data[0]))), uint32(len(data))
 	}
 	return b.control("NVMe command", func(fd uintptr) error {
-		status, _, e := unix.Syscall(unix.SYS_IOCTL, fd, ioctlNVMeAdmin, uintptr(unsafe.Pointer(&cmd)))
+		status, _, e := unix.Syscall(unix.SYS_IOCTL, fd, request, uintptr(unsafe.Pointer(&cmd)))
 		if e != 0 {
 			return e
 		}
@@ -241,7 +242,23 @@ func (b *Block) NVMeNamespace() (uint32, error) {
 // NVMeIdentify reads a 4096-byte Identify structure: cns 0 is the namespace, 1 the controller.
 func (b *Block) NVMeIdentify(nsid uint32, cns uint8) ([]byte, error) {
 	data := make([]byte, 4096)
-	err := b.nvme(nvmeCommand{opcode: 0x06, nsid: nsid, cdw10: uint32(cns), timeoutMS: 10_000}, data)
+	err := b.nvme(ioctlNVMeAdmin, nvmeCommand{opcode: 0x06, nsid: nsid, cdw10: uint32(cns), timeoutMS: 10_000}, data)
+	return data, unsupported(err)
+}
+
+// NVMeReservations reads the head of a namespace's Reservation Report (NVM Express Base 2.0 §7.5): byte 4 is the type of
+// the reservation that is held, 0 for none.
+func (b *Block) NVMeReservations(nsid uint32) ([]byte, error) {
+	data := make([]byte, 64)
+	report := func(extended uint32) error {
+		return b.nvme(ioctlNVMeIO, nvmeCommand{opcode: 0x0e, nsid: nsid, cdw10: uint32(len(data)/4 - 1), cdw11: extended, timeoutMS: 10_000}, data)
+	}
+	err := report(0)
+	// A controller whose hosts have names of 128 bits tells it in the longer form only.
+	const codes, inconsistentFormat = 0x7ff, 0x24
+	if status := (*NVMeStatusError)(nil); errors.As(err, &status) && status.Status&codes == inconsistentFormat {
+		err = report(1)
+	}
 	return data, unsupported(err)
 }
 
@@ -249,7 +266,7 @@ func (b *Block) NVMeIdentify(nsid uint32, cns uint8) ([]byte, error) {
 // may take hours; it can't be stopped.
 func (b *Block) NVMeFormat(nsid, cdw10 uint32) error {
 	const limit = 12 * 60 * 60 * 1000 // longer than any drive says it takes
-	return unsupported(b.nvme(nvmeCommand{opcode: 0x80, nsid: nsid, cdw10: cdw10, timeoutMS: limit}, nil))
+	return unsupported(b.nvme(ioctlNVMeAdmin, nvmeCommand{opcode: 0x80, nsid: nsid, cdw10: cdw10, timeoutMS: limit}, nil))
 }
 
 // sgHeader is struct sg_io_hdr of the kernel.

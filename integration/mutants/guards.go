@@ -13,9 +13,10 @@ type guard struct {
 var guards = []guard{
 	{
 		"I1 I2 I3 I4", "agent/disk/guard.go",
-		[]string{"Check", "Covers", "resolve", "readRules", "permit", "inUse", "lines", "hold", "identify", "reservation", "content", "peek"},
+		[]string{"Check", "Covers", "resolve", "readRules", "permit", "inUse", "lines", "hold", "identify", "content", "peek"},
 		[]string{"agent/disk"}, "^(TestGuard|TestI01|TestI02|TestI03|TestI04|TestI05_EraseMust)", nil,
 	},
+	{"I2", "agent/disk/reserved.go", []string{"reservation", "judged", "nvmeReserved"}, []string{"agent/disk"}, "^(TestGuard|TestI02)", nil},
 	{"I1", "agent/block/class.go", []string{"class", "hostDriver", "nvmeClass", "transports"}, []string{"agent/block"}, "", nil},
 	{"I1", "shared/state/state.go", []string{"Destroys"}, []string{"shared/state", "server/conductor"}, "", nil},
 	{"I1 I4", "server/conductor/decide_flow.go", []string{"offer", "devices", "erased", "live"}, []string{"server/conductor"}, "", nil},

@@ -65,6 +65,10 @@ type Device struct {
 type NVMe struct {
 	OACS    uint16
 	FNA     byte
+	ONCS    uint16   // optional commands; bit 5: reservations
+	RESCAP  byte     // kinds of reservation that the namespace knows
+	Type    byte     // of the reservation that is held; 0: none
+	Short   string   // the answer that is cut short: "controller", "namespace" or "report"
 	Formats []uint32 // command dwords 10 that came
 	// Format is what a format does; nil zeroes the data.
 	Format func(cdw10 uint32) error
@@ -371,6 +375,9 @@ func (h *handle) NVMeNamespace() (uint32, error) {
 	if h.d.NVMe == nil {
 		return 0, system.ErrUnsupported
 	}
+	if err := h.d.fail("nsid", 0, 0); err != nil {
+		return 0, err
+	}
 	_, err := fmt.Sscanf(h.d.Kernel, "nvme%dn%d", &c, &n)
 	return n, err
 }
@@ -379,13 +386,33 @@ func (h *handle) NVMeIdentify(_ uint32, cns uint8) ([]byte, error) {
 	if h.d.NVMe == nil {
 		return nil, system.ErrUnsupported
 	}
-	if err := h.d.fail("identify", 0, 0); err != nil {
+	if err := h.d.fail("identify", int64(cns), 0); err != nil {
 		return nil, err
 	}
 	b := make([]byte, 4096)
 	if cns == 1 {
 		binary.LittleEndian.PutUint16(b[256:], h.d.NVMe.OACS)
+		binary.LittleEndian.PutUint16(b[520:], h.d.NVMe.ONCS)
 		b[524] = h.d.NVMe.FNA
+	} else {
+		b[31] = h.d.NVMe.RESCAP
+	}
+	if h.d.NVMe.Short == map[bool]string{true: "controller", false: "namespace"}[cns == 1] {
+		b = b[:4095]
+	}
+	return b, nil
+}
+
+func (h *handle) NVMeReservations(uint32) ([]byte, error) {
+	if h.d.NVMe == nil {
+		return nil, system.ErrUnsupported
+	}
+	if err := h.d.fail("report", 0, 0); err != nil {
+		return nil, err
+	}
+	b := make([]byte, 64)
+	if b[4] = h.d.NVMe.Type; h.d.NVMe.Short == "report" {
+		b = b[:4]
 	}
 	return b, nil
 }
