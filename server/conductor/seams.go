@@ -58,6 +58,7 @@ type Tx interface {
 	AppendAudit(a Audit) error                                      // hash-chained by the store (I27)
 
 	Inventory(node NodeID) (StoredInventory, error) // the accepted one
+	HasInventory(node NodeID) (bool, error)         // whether there is one; it is not read
 	InventoryOf(node NodeID, generation uint64) (StoredInventory, error)
 	PutInventory(i StoredInventory) error
 

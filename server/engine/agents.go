@@ -47,10 +47,9 @@ func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupReq
 			return nil, fault.New(fault.NodeBusy, "the machine is being booted anew; what runs on it now is about to lose power").At(string(r.Node), "")
 		}
 		return conductor.LookedUp{Peer: p, Ask: r, Proven: proven}, nil
-	}, func(tx conductor.Tx) error {
-		n, err := tx.Node(r.Node)
-		if err != nil || n.Boot == nil || n.Boot.Contested || !proven || n.Boot.Generation != r.Generation {
-			return err
+	}, func(tx conductor.Tx, n conductor.Node) error {
+		if n.Boot == nil || n.Boot.Contested || !proven || n.Boot.Generation != r.Generation {
+			return nil
 		}
 		adm = conductor.Admission{Node: n.UUID, Name: n.Name, Generation: n.Boot.Generation, Level: n.Boot.Level, Interval: eng.cfg.Timeouts.Beat}
 		return eng.keepInventory(tx, n, raw, inv)
@@ -74,11 +73,11 @@ func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupReq
 func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, inv inventory.Inventory) error {
 	si := conductor.StoredInventory{Node: n.UUID, Generation: n.Boot.Generation, Taken: eng.cfg.Now(), Inventory: raw, Plugin: map[string]any{}}
 	inspects := n.Flow != nil && n.Flow.Flow == state.Inspect
-	_, err := tx.Inventory(n.UUID)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	known, err := tx.HasInventory(n.UUID)
+	if err != nil {
 		return err
 	}
-	si.Accepted = inspects || err != nil
+	si.Accepted = inspects || !known
 	if root, err := conductor.RootDisk(n, inv); err == nil {
 		si.Plugin["root_disk"] = root
 	}

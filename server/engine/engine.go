@@ -177,12 +177,17 @@ func inventoryOf(i conductor.StoredInventory, err error) (*inventory.Inventory, 
 // apply is the one way a node changes by an event: decide, commit, act. more runs inside the transaction, after the
 // decision; it may be nil. The error is the decision's refusal or the store's.
 func (eng *Engine) apply(ctx context.Context, id conductor.NodeID, e conductor.Event, more func(conductor.Tx) error) error {
-	return eng.applyWith(ctx, id, func(conductor.Node) (conductor.Event, error) { return e, nil }, more)
+	var then func(conductor.Tx, conductor.Node) error
+	if more != nil {
+		then = func(tx conductor.Tx, _ conductor.Node) error { return more(tx) }
+	}
+	return eng.applyWith(ctx, id, func(conductor.Node) (conductor.Event, error) { return e, nil }, then)
 }
 
-// applyWith is apply for an event that depends on the node as the transaction sees it. Until Run has read the stored
+// applyWith is apply for an event that depends on the node as the transaction sees it; more gets the node as it is after
+// the decision. Until Run has read the stored
 // effects nothing new may be decided: an effect would be carried out twice or not at all.
-func (eng *Engine) applyWith(ctx context.Context, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error), more func(conductor.Tx) error) error {
+func (eng *Engine) applyWith(ctx context.Context, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error), more func(conductor.Tx, conductor.Node) error) error {
 	select {
 	case <-eng.ready:
 		return eng.applyNow(ctx, id, event, more)
@@ -192,7 +197,7 @@ func (eng *Engine) applyWith(ctx context.Context, id conductor.NodeID, event fun
 }
 
 // applyNow is applyWith for Run itself.
-func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error), more func(conductor.Tx) error) error {
+func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error), more func(conductor.Tx, conductor.Node) error) error {
 	var d conductor.Decision
 	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) (err error) {
 		if d, err = eng.judge(tx, id, event); err != nil {
@@ -208,7 +213,7 @@ func (eng *Engine) applyNow(ctx context.Context, id conductor.NodeID, event func
 		if more == nil {
 			return nil
 		}
-		return more(tx)
+		return more(tx, d.Node)
 	})
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 			return nil, fault.New(fault.StateConflict, "the image was changed meanwhile").At(string(n.UUID), "")
 		}
 		return conductor.VerbAsked{Caller: who, Ask: p, ConfigDrive: drive != nil}, nil
-	}, func(tx conductor.Tx) error {
+	}, func(tx conductor.Tx, _ conductor.Node) error {
 		if hash != nil {
 			return tx.PutSecret(n.UUID, conductor.SecretRescue, hash)
 		}

@@ -91,6 +91,11 @@ func (t *tx) Inventory(node conductor.NodeID) (conductor.StoredInventory, error)
 	return t.inventory("accepted = 1", node)
 }
 
+func (t *tx) HasInventory(node conductor.NodeID) (has bool, err error) {
+	err = t.row("SELECT EXISTS (SELECT 1 FROM inventories WHERE node = ? AND accepted = 1)", []any{text(string(node))}, &has)
+	return has, err
+}
+
 func (t *tx) InventoryOf(node conductor.NodeID, generation uint64) (conductor.StoredInventory, error) {
 	return t.inventory("generation = ?", node, int64(generation))
 }

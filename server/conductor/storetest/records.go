@@ -291,7 +291,19 @@ func testInventories(t *testing.T, s suite) {
 	}
 	put(stored(1, false))
 	s.has(s.View(t.Context(), func(tx conductor.Tx) error { return second(tx.Inventory(ID(1))) }), fault.InventoryNotFound)
+	has := func(want bool) {
+		t.Helper()
+		s.view(func(tx conductor.Tx) error {
+			got, err := tx.HasInventory(ID(1))
+			if got != want {
+				t.Errorf("an accepted inventory is there: %t, want %t", got, want)
+			}
+			return err
+		})
+	}
+	has(false)
 	put(stored(1, true)) // the inspection accepts what the lookup brought
+	has(true)
 	put(stored(2, false))
 	s.view(func(tx conductor.Tx) error {
 		accepted, err := tx.Inventory(ID(1))
