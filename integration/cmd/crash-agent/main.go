@@ -26,6 +26,9 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
+// lastWords is how long the log may take to reach the server before something is told that may end the machine's power.
+const lastWords = 5 * time.Second
+
 // options are the command line.
 type options struct {
 	dir     string        // what outlives the process, but not the boot: key, journal, log
@@ -118,6 +121,7 @@ func work(ctx context.Context, o options) error {
 			if _, err := client.Lookup(ctx); err != nil {
 				return err
 			}
+			kept.Flush(ctx, lastWords) // as the agent does: an inspection may end with the first heartbeat
 			return client.Run(ctx, executor, channel.Offer{Steps: m.Steps(), Versions: map[string]string{"crash": "1"}})
 		},
 		func() error { return executor.Run(ctx) },
