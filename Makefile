@@ -59,7 +59,7 @@ bench: setup ## run the benchmarks and write docs/benchmarks
 docs: setup ## write the generated reference pages anew
 	$(GO) run ./docs/gen
 
-nightly: setup ## the long jobs: fuzz targets for FUZZTIME (10m), KILLS (1000) kills, the simulation for SIMTIME (8h), make check, make test
+nightly: setup ## the long jobs: fuzz targets for FUZZTIME (10m), KILLS (1000) kills, the simulation for SIMTIME (8h), make mutants, make check, make test
 	@integration/scripts/nightly
 
 safety-report: setup ## print each safety number, how many tests carry it and their last result (V=1: each test)
