@@ -31,6 +31,7 @@ var settable = map[string]least{
 func TestI26_T16_PatchIsDecidedByPath(t *testing.T) {
 	values := map[api.Kind]string{api.Text: `"x"`, api.UUID: `"00000000-0000-4000-8000-0000000000aa"`, api.Flag: "true", api.Tristate: "true",
 		api.Map: `{"a": 1}`}
+	c := newTenancy(t)
 	for _, f := range api.NodeFields() {
 		if !f.Patch {
 			continue
@@ -47,7 +48,7 @@ func TestI26_T16_PatchIsDecidedByPath(t *testing.T) {
 					fmt.Sprintf(`[{"op": "add", "path": "/extra/x", "value": 1}, {"op": "add", "path": "/%s", "value": %s}]`, f.Name, values[f.Kind]),
 					fmt.Sprintf(`[{"op": "remove", "path": "/%s"}]`, f.Name),
 				} {
-					s := tenants(t, g)
+					s := c.tenants(t, g)
 					before := fmt.Sprint(s.nodes)
 					a := s.do("PATCH", "/v1/nodes/"+o.node, body)
 					if got := outcome(a); got != expect {

@@ -229,10 +229,37 @@ type as struct{ access.Grant }
 func (a as) Authenticate(*http.Request) (string, access.Grant, error) { return "ann", a.Grant, nil }
 func (as) Realm() string                                              { return "test" }
 
+// tenancy is an API whose caller, records, images and log each case of a matrix gets anew. The table of routes stays: to
+// compile it takes longer than all that a case asks.
+type tenancy struct {
+	rest.Backend
+	as
+	*store
+	log  *strings.Builder
+	rows *rest.Preparer
+	api  *rest.API
+}
+
+func (c *tenancy) Write(line []byte) (int, error) { return c.log.Write(line) }
+
+func newTenancy(t *testing.T) *tenancy {
+	c := &tenancy{Backend: newBackend(), store: &store{}}
+	var err error
+	if c.rows, err = rest.NewPreparer(c.Drivers()); err != nil {
+		t.Fatal(err)
+	}
+	c.api = rest.New(rest.Config{Backend: c, Form: c.rows.Form(), Images: c.store, Auth: c, Hostname: "lab", Started: now, Now: func() time.Time { return now },
+		Log: slog.New(slog.NewTextHandler(c, nil))})
+	return c
+}
+
 // tenants is a server with the nodes of owners, full of canaries, to a caller of the given grant.
-func tenants(t *testing.T, g access.Grant) *server {
-	b, log := newBackend(), &strings.Builder{}
-	s := &server{T: t, backend: b, images: &store{images: map[string]string{}}, log: log}
+func tenants(t *testing.T, g access.Grant) *server { return newTenancy(t).tenants(t, g) }
+
+func (c *tenancy) tenants(t *testing.T, g access.Grant) *server {
+	b := newBackend()
+	c.Backend, c.as, c.store.images, c.log = b, as{g}, map[string]string{}, &strings.Builder{}
+	s := &server{T: t, backend: b, handler: c.api, images: c.store, log: c.log}
 	for i, o := range owners {
 		n := conductor.Node{UUID: conductor.NodeID("00000000-0000-4000-8000-00000000000" + string(rune('1'+i))), Name: o.node, Owner: o.owner, Lessee: o.lessee,
 			Driver: "redfish", DriverInfo: map[string]any{"redfish_address": "https://canary-address." + o.node, "redfish_password": conductor.Masked, "x": "canary-typo"},
@@ -248,13 +275,7 @@ func tenants(t *testing.T, g access.Grant) *server {
 			&conductor.Runbook{Head: h, Owner: o.owner}, &conductor.Template{Head: h}, &conductor.Chassis{Head: h},
 			&conductor.Connector{Head: h, Node: n.UUID}, &conductor.Target{Head: h, Node: n.UUID})
 	}
-	rows, err := rest.NewPreparer(b.Drivers())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.rows = rows
-	s.handler = rest.New(rest.Config{Backend: b, Form: rows.Form(), Images: s.images, Auth: as{g}, Hostname: "lab", Started: now, Now: func() time.Time { return now },
-		Log: slog.New(slog.NewTextHandler(log, nil))})
+	b.rows = c.rows
 	return s
 }
 
@@ -310,7 +331,8 @@ func outcome(a answer) access.Verdict {
 // not there. No answer to anybody holds a secret, and none to a lessee or stranger what only the owner is shown (I22).
 func TestI26_T16_RouteRoleOwnerMatrix(t *testing.T) {
 	asked := 0
-	routes := tenants(t, access.Grant{Role: admin}).handler.(*rest.API).Served()
+	c := newTenancy(t)
+	routes := c.api.Served()
 	for _, r := range routes {
 		want := expected[r.Method+" "+r.Path]
 		objects := variable.MatchString(r.Path) && strings.ContainsAny(r.Path, "{") && slices.ContainsFunc(rest.Owned(), func(v string) bool { return strings.Contains(r.Path, "{"+v+"}") })
@@ -332,7 +354,7 @@ func TestI26_T16_RouteRoleOwnerMatrix(t *testing.T) {
 					}
 					return "x"
 				})
-				s := tenants(t, g)
+				s := c.tenants(t, g)
 				a := s.ask(r.Method, path)
 				asked++
 				standing := o.standing

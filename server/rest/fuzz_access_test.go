@@ -8,14 +8,14 @@ import (
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/access"
-	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // FuzzI25_T16_EveryRoute gives arbitrary bodies, queries and versions to every route there is, as a tenant: nothing
 // crashes, nothing foreign changes, and what the tenant is not shown is in no answer (I22).
 func FuzzI25_T16_EveryRoute(f *testing.F) {
-	served := tenants(&testing.T{}, access.Grant{Role: admin}).handler.(*rest.API).Served()
+	c := newTenancy(&testing.T{})
+	served := c.api.Served()
 	for i := range served {
 		f.Add(uint8(i), uint8(i), `{}`, "", "latest")
 	}
@@ -25,7 +25,7 @@ func FuzzI25_T16_EveryRoute(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, route, object uint8, body, query, version string) {
 		g := access.Grant{Role: access.Roles()[int(object)%3], Project: "blue"}
-		s := tenants(t, g)
+		s := c.tenants(t, g)
 		r := served[int(route)%len(served)]
 		o := owners[int(object)%len(owners)]
 		path := variable.ReplaceAllStringFunc(r.Path, func(v string) string {
