@@ -18,6 +18,7 @@ import (
 	"time"
 
 	agentchannel "github.com/bessemer-metal/bessemer/agent/channel"
+	"github.com/bessemer-metal/bessemer/integration/servers"
 	"github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/seal"
@@ -42,7 +43,7 @@ func bareBeats(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer server.kill() //nolint:errcheck // it holds nothing
+	defer server.Kill() //nolint:errcheck // it holds nothing
 	key, err := agentchannel.NewKey()
 	if err != nil {
 		return 0, err
@@ -61,7 +62,7 @@ func bareBeats(ctx context.Context) (float64, error) {
 	token := "Bearer " + string(bytes.Repeat([]byte("x"), 520)) // as long as a node's
 	least := 0.0
 	for range beatRuns {
-		before, err := cpuOf(server.pid())
+		before, err := server.CPU()
 		if err != nil {
 			return 0, err
 		}
@@ -83,7 +84,7 @@ func bareBeats(ctx context.Context) (float64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("the bare handler: %w", err)
 		}
-		after, err := cpuOf(server.pid())
+		after, err := server.CPU()
 		if err != nil {
 			return 0, err
 		}
@@ -200,7 +201,7 @@ func bareInserts(ctx context.Context, size int) (float64, error) {
 
 // bare is the running process.
 type bare struct {
-	*process
+	*servers.Child
 	url   string
 	roots *x509.CertPool
 }
@@ -221,7 +222,7 @@ func startBare(ctx context.Context, self, dir string) (*bare, error) {
 	}
 	b.roots.AppendCertsFromPEM(text)
 	var said bytes.Buffer
-	if b.process, err = child(&said, self, "-bare", dir); err != nil {
+	if b.Child, err = servers.Start(&said, nil, self, "-bare", dir); err != nil {
 		return nil, err
 	}
 	err = until(ctx, 10*time.Second, func() bool {
@@ -230,7 +231,7 @@ func startBare(ctx context.Context, self, dir string) (*bare, error) {
 		return err == nil && len(address) > 0
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the bare handler does not listen: %s", said.String()), b.kill())
+		return nil, errors.Join(fmt.Errorf("the bare handler does not listen: %s", said.String()), b.Kill())
 	}
 	return b, nil
 }

@@ -4,21 +4,22 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
 	"testing"
 	"time"
+
+	"github.com/bessemer-metal/bessemer/integration/servers"
 )
 
 func TestChildIsMeasuredAndKilled(t *testing.T) {
 	var said bytes.Buffer
-	p, err := child(&said, "/bin/sleep", "1000")
+	p, err := servers.Start(&said, nil, "/bin/sleep", "1000")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := cpuOf(p.pid()); err != nil || c < 0 || c > time.Minute {
+	r := &rack{running: p}
+	if c, err := r.cpu(); err != nil || c < 0 || c > time.Minute {
 		t.Errorf("a sleeping process used %s, %v", c, err)
 	}
-	r := &rack{running: p}
 	if now, most, err := r.memory(); err != nil || now <= 0 || most < now {
 		t.Errorf("it holds %v of %v MB, %v", now, most, err)
 	}
@@ -31,10 +32,10 @@ func TestChildIsMeasuredAndKilled(t *testing.T) {
 	if err := r.kill(); err != nil {
 		t.Errorf("killed twice: %v", err)
 	}
-	if _, err := cpuOf(p.pid()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it is still there: %v", err)
+	if c, err := p.CPU(); err == nil {
+		t.Errorf("it is still there, and used %s", c)
 	}
-	if _, err := child(&said, "/nonexistent"); err == nil {
+	if _, err := servers.Start(&said, nil, "/nonexistent"); err == nil {
 		t.Error("a program that does not exist was started")
 	}
 }

@@ -5,21 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/initramfs/media"
 	"github.com/bessemer-metal/bessemer/integration/fleet"
+	"github.com/bessemer-metal/bessemer/integration/servers"
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
@@ -28,50 +23,9 @@ import (
 type rack struct {
 	dir     string
 	program string
-	ports   [3]int // API, agents, boot
+	ports   []int // API, agents, boot
 	api     *client.Client
-	running *process
-}
-
-// process is a child that ends with us.
-type process struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-}
-
-// child starts a program; what it says goes to said.
-func child(said io.Writer, program string, args ...string) (*process, error) {
-	p := &process{cmd: exec.Command(program, args...), ended: make(chan struct{})}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p.cmd.Stdout, p.cmd.Stderr = io.Discard, said
-	started := make(chan error, 1)
-	go func() {
-		// The kernel kills the child when the thread that made it ends, so the thread stays ours until then.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(p.ended)
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.cmd.Wait() //nolint:errcheck // it is killed
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", filepath.Base(program), err)
-	}
-	return p, nil
-}
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
-// kill ends it as a crash does.
-func (p *process) kill() error {
-	err := p.cmd.Process.Kill()
-	<-p.ended
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
+	running *servers.Child
 }
 
 // newRack builds the server and makes its directory; nothing runs yet.
@@ -80,24 +34,15 @@ func newRack(ctx context.Context, root string) (*rack, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rack{dir: dir, program: filepath.Join(dir, "bessemer")}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", r.program, "./server")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("build the server: %w\n%s", err, out), r.close())
+	r := &rack{dir: dir}
+	if r.program, err = servers.Build(ctx, root, dir); err != nil {
+		return nil, errors.Join(err, r.close())
 	}
 	if err := media.RegionISO(r.iso(), make([]byte, api.RegionSize)); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
-	for i := range r.ports {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, errors.Join(err, r.close())
-		}
-		r.ports[i] = ln.Addr().(*net.TCPAddr).Port
-		if err := ln.Close(); err != nil {
-			return nil, errors.Join(err, r.close())
-		}
+	if r.ports, err = servers.FreePorts(3); err != nil {
+		return nil, errors.Join(err, r.close())
 	}
 	if r.api, err = client.New(client.Options{Server: r.url(), Timeout: 2 * time.Minute}); err != nil {
 		return nil, errors.Join(err, r.close())
@@ -114,7 +59,7 @@ func (r *rack) start(ctx context.Context) (time.Duration, error) {
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", r.ports[i]) }
 	var said bytes.Buffer
 	began := time.Now()
-	p, err := child(&said, r.program, "serve", "--data-dir", filepath.Join(r.dir, "data"), "--listen", at(0), "--agent-listen", at(1),
+	p, err := servers.Start(&said, nil, r.program, "serve", "--data-dir", filepath.Join(r.dir, "data"), "--listen", at(0), "--agent-listen", at(1),
 		"--boot-listen", at(2), "--base-iso", r.iso(), "--fake-machines", r.socket(), "--log-level", "error")
 	if err != nil {
 		return 0, err
@@ -130,7 +75,7 @@ func (r *rack) start(ctx context.Context) (time.Duration, error) {
 			}
 		}
 		select {
-		case <-p.ended:
+		case <-p.Ended():
 			return 0, fmt.Errorf("the server ended: %s", said.String())
 		case <-ctx.Done():
 			return 0, ctx.Err()
@@ -145,7 +90,7 @@ func (r *rack) kill() error {
 	if r.running = nil; p == nil {
 		return nil
 	}
-	return p.kill()
+	return p.Kill()
 }
 
 func (r *rack) close() error {
@@ -156,27 +101,11 @@ func (r *rack) close() error {
 }
 
 // cpu is the processor time that the server has used.
-func (r *rack) cpu() (time.Duration, error) { return cpuOf(r.running.pid()) }
-
-// cpuOf reads /proc/PID/stat; its clock ticks a hundred times a second on Linux.
-func cpuOf(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The second field, a name in parentheses, may hold anything.
-	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(f) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat is short", pid)
-	}
-	user, err1 := strconv.Atoi(f[11])
-	system, err2 := strconv.Atoi(f[12])
-	return time.Duration(user+system) * 10 * time.Millisecond, errors.Join(err1, err2)
-}
+func (r *rack) cpu() (time.Duration, error) { return r.running.CPU() }
 
 // files is how many files and sockets the server has open.
 func (r *rack) files() (int, error) {
-	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.running.pid()))
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.running.PID()))
 	return len(all), err
 }
 
@@ -184,7 +113,7 @@ var resident = regexp.MustCompile(`(?m)^(VmRSS|VmHWM):\s+(\d+) kB`)
 
 // memory is what the server holds now and held at most, MB.
 func (r *rack) memory() (now, most float64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.running.pid()))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.running.PID()))
 	if err != nil {
 		return 0, 0, err
 	}

@@ -48,7 +48,7 @@ func Bessemer(ctx context.Context, cfg BessemerConfig) (*Server, error) {
 			return nil, err
 		}
 	}
-	ports, err := freePorts(3)
+	ports, err := FreePorts(3)
 	if err != nil {
 		return nil, err
 	}

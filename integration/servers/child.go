@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// child is a program with all processes it starts: they are one process group, which ends with us.
-type child struct {
+// Child is a program with all processes it starts: they are one process group, which ends with us.
+type Child struct {
 	cmd   *exec.Cmd
-	ended chan struct{} // closed once the program itself is dead and reaped
+	ended chan struct{}
 }
 
-// start starts a program; what it says goes to said.
-func start(said io.Writer, env []string, program string, args ...string) (*child, error) {
-	c := &child{cmd: exec.Command(program, args...), ended: make(chan struct{})}
+// Start starts a program, with more in its environment than is in ours; what it says goes to said.
+func Start(said io.Writer, env []string, program string, args ...string) (*Child, error) {
+	c := &Child{cmd: exec.Command(program, args...), ended: make(chan struct{})}
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stdout, c.cmd.Stderr = said, said
@@ -44,8 +44,14 @@ func start(said io.Writer, env []string, program string, args ...string) (*child
 	return c, nil
 }
 
-// kill ends the whole group.
-func (c *child) kill() error {
+// PID is the program's own.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
+
+// Ended is closed once the program itself is dead and reaped.
+func (c *Child) Ended() <-chan struct{} { return c.ended }
+
+// Kill ends the whole group, as a crash does. It may be called again.
+func (c *Child) Kill() error {
 	err := syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 	<-c.ended
 	if errors.Is(err, syscall.ESRCH) {
@@ -65,7 +71,7 @@ func stat(pid string) []string {
 }
 
 // group is the processes that are alive now.
-func (c *child) group() ([]string, error) {
+func (c *Child) group() ([]string, error) {
 	all, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil, err
@@ -80,11 +86,15 @@ func (c *child) group() ([]string, error) {
 	return pids, nil
 }
 
-// cpu is the processor time, user and system, that the group has used, with that of members that have ended.
-func (c *child) cpu() (time.Duration, error) {
+// CPU is the processor time, user and system, that the group has used, with that of members that have ended. It is an
+// error when all have: what they used is not to be read any more.
+func (c *Child) CPU() (time.Duration, error) {
 	pids, err := c.group()
 	if err != nil {
 		return 0, err
+	}
+	if len(pids) == 0 {
+		return 0, fmt.Errorf("%s has ended", filepath.Base(c.cmd.Path))
 	}
 	ticks := 0
 	for _, pid := range pids {
@@ -104,7 +114,7 @@ func (c *child) cpu() (time.Duration, error) {
 }
 
 // memory is the group's resident bytes; pages that its processes share are counted once for each (proc(5), statm).
-func (c *child) memory() (int64, error) {
+func (c *Child) memory() (int64, error) {
 	pids, err := c.group()
 	if err != nil {
 		return 0, err

@@ -37,7 +37,7 @@ func Ironic(ctx context.Context, cfg IronicConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2)
+	ports, err := FreePorts(2)
 	if err != nil {
 		return nil, err
 	}

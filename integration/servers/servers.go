@@ -4,7 +4,7 @@
 // with the process that started them. Nothing of the host is used but the programs: no service is started, no
 // configuration in /etc is read.
 //
-// Start at Ironic and Bessemer.
+// Start at Ironic and Bessemer; Start runs any other program that is to be measured.
 package servers
 
 import (
@@ -25,7 +25,7 @@ type Server struct {
 	Host   string        // what it calls itself: the conductor's name
 	Dir    string        // its files
 	Start  time.Duration // from the start of the process to the first answer of /v1
-	parts  []*child
+	parts  []*Child
 	logged string
 }
 
@@ -33,7 +33,7 @@ type Server struct {
 func (s *Server) Close() error {
 	var errs []error
 	for _, p := range s.parts {
-		errs = append(errs, p.kill())
+		errs = append(errs, p.Kill())
 	}
 	s.parts = nil
 	return errors.Join(errs...)
@@ -41,15 +41,15 @@ func (s *Server) Close() error {
 
 // CPU is the processor time, user and system, that its processes have used.
 func (s *Server) CPU() (time.Duration, error) {
-	return sum(s.parts, (*child).cpu)
+	return sum(s.parts, (*Child).CPU)
 }
 
 // Memory is the resident bytes of its processes.
 func (s *Server) Memory() (int64, error) {
-	return sum(s.parts, (*child).memory)
+	return sum(s.parts, (*Child).memory)
 }
 
-func sum[N int64 | time.Duration](parts []*child, of func(*child) (N, error)) (N, error) {
+func sum[N int64 | time.Duration](parts []*Child, of func(*Child) (N, error)) (N, error) {
 	var all N
 	for _, p := range parts {
 		n, err := of(p)
@@ -77,7 +77,7 @@ func (s *Server) run(env []string, program string, args ...string) error {
 		return err
 	}
 	defer log.Close()
-	c, err := start(log, env, program, args...)
+	c, err := Start(log, env, program, args...)
 	if err == nil {
 		s.parts = append(s.parts, c)
 	}
@@ -126,8 +126,8 @@ func get(ask *http.Client, url, version string) (int, []byte) {
 	return a.StatusCode, body
 }
 
-// freePorts finds ports of loopback that nobody listens on.
-func freePorts(n int) ([]int, error) {
+// FreePorts finds ports of loopback that nobody listens on.
+func FreePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
