@@ -208,8 +208,8 @@ func withCapability(now, key, value string) string {
 func masked(ops []api.PatchOp) []api.PatchOp {
 	out := make([]api.PatchOp, len(ops))
 	for i, op := range ops {
-		if key := op.Path[strings.LastIndex(op.Path, "/")+1:]; strings.HasPrefix(op.Path, "/driver_info") && op.Value != nil && isSecret(key) {
-			op.Value = "******" // as the server shows it
+		if key := op.Path[strings.LastIndex(op.Path, "/")+1:]; strings.HasPrefix(op.Path, "/driver_info") && op.Value != nil && api.SecretName(key) {
+			op.Value = api.Masked // as the server shows it
 		}
 		out[i] = op
 	}

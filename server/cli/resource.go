@@ -327,7 +327,7 @@ func (c *command) resourceSet(r resource.Resource) *cobra.Command {
 				}
 				if m, ok := value.(map[string]any); ok && f.Kind == resource.Object {
 					for _, k := range sortedKeys(m) {
-						ops = append(ops, api.PatchOp{Op: "add", Path: "/" + f.Name + "/" + k, Value: m[k]})
+						ops = append(ops, api.PatchOp{Op: "add", Path: api.Pointer(f.Name, k), Value: m[k]})
 					}
 				} else if given {
 					ops = append(ops, api.PatchOp{Op: "add", Path: "/" + f.Name, Value: value})
@@ -364,7 +364,7 @@ func (c *command) resourceUnset(r resource.Resource) *cobra.Command {
 					continue
 				}
 				for _, k := range *keys[f.Name] {
-					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + f.Name + "/" + k})
+					ops = append(ops, api.PatchOp{Op: "remove", Path: api.Pointer(f.Name, k)})
 				}
 			}
 			return c.patchResource(ctx, a, r, args[0], ops)

@@ -36,13 +36,13 @@ func (c *command) parse(arg string, onlyText bool) (key string, value any, err e
 			return "", nil, err
 		}
 		text, at = strings.TrimRight(string(content), "\r\n"), " in "+inputName(file)
-		if isSecret(last) {
+		if api.SecretName(last) {
 			if text == "" {
 				return "", nil, usage("the secret %s is to be read from %s, which is empty", key, inputName(file))
 			}
 			return key, text, nil // also one that looks like a number or like JSON
 		}
-	} else if isSecret(last) && text != "" { // every process list would show it
+	} else if api.SecretName(last) && text != "" { // every process list would show it
 		return "", nil, usage("%s is a secret, which other users of this host could read on the command line: give %s=@FILE, or %s=@- for the standard input", last, key, key)
 	}
 	// Serial numbers and world wide names are text even when they are made of digits.
@@ -191,17 +191,6 @@ func (c *command) secret(file, use string) (string, error) {
 		return s, nil
 	}
 	return "", usage("%s is empty", inputName(file))
-}
-
-// isSecret tells whether a key of driver_info holds a secret, by Ironic's rule.
-func isSecret(key string) bool {
-	key = strings.ToLower(key)
-	for _, word := range []string{"password", "token", "secret", "snmp_auth_key", "snmp_priv_key"} {
-		if strings.Contains(key, word) {
-			return true
-		}
-	}
-	return false
 }
 
 // document reads a YAML or JSON file as decoded JSON: objects have texts as keys, numbers are float64.

@@ -72,6 +72,11 @@ func TestValuesAreReadByOneRule(t *testing.T) {
 			t.Errorf("node set --extra %s: %s; sent %s", arg, out, sent)
 		}
 	}
+	for _, key := range []string{"redfish_password", "snmp_community", "irmc_credential", "ssh_private_key"} { // what the server masks
+		if out := run(t, server.URL, false, "node", "set", "n1", "--driver-info", key+"=public"); !strings.Contains(out, key+" is a secret, which other users of this host could read") || len(sent) > 0 {
+			t.Errorf("%s on the command line: %s", key, out)
+		}
+	}
 	if out := run(t, server.URL, false, "node", "service", "n1", "--step", "bios.apply_configuration:settings=[1,b=2"); !strings.Contains(out, "the value of settings begins like JSON") {
 		t.Error(out)
 	}

@@ -89,7 +89,7 @@ type Node struct {
 }
 
 // Masked stands wherever a secret is stored elsewhere or not shown.
-const Masked = "******"
+const Masked = api.Masked
 
 // Power is a power state as Ironic spells it. Empty means unknown.
 type Power string

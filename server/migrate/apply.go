@@ -126,8 +126,6 @@ func carry(ctx context.Context, t Target, i Item) error {
 	return err
 }
 
-var escape = strings.NewReplacer("~", "~0", "/", "~1")
-
 // patch sets what differs, but for what has a place of its own or comes last.
 func patch(i Item) (ops []api.PatchOp) {
 	for _, d := range i.Diffs {
@@ -135,9 +133,9 @@ func patch(i Item) (ops []api.PatchOp) {
 		if _, late := i.last[field]; late || field == "traits" || field == "maintenance" {
 			continue
 		}
-		path := "/" + field
+		path := api.Pointer(field)
 		if inside {
-			path += "/" + escape.Replace(key)
+			path = api.Pointer(field, key)
 		}
 		if d.value == nil {
 			ops = append(ops, api.PatchOp{Op: "remove", Path: path})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
@@ -108,10 +109,16 @@ func (c *comparison) index() {
 				c.take(k.name+" "+f, strings.ToLower(text(o, f)), id)
 			}
 			if k.name == "node" {
-				c.take("BMC address", bmcAddress(o), id)
+				c.take("BMC address", api.BMCOf(info(o)), id)
 			}
 		}
 	}
+}
+
+// info is a node's driver_info.
+func info(o Object) map[string]any {
+	m, _ := o["driver_info"].(map[string]any)
+	return m
 }
 
 func (c *comparison) take(what, value, id string) {
@@ -133,7 +140,7 @@ func (c *comparison) conflict(k kind, o Object) string {
 			}
 		}
 	}
-	if a := bmcAddress(o); k.name == "node" && a != "" {
+	if a := api.BMCOf(info(o)); k.name == "node" && a != "" {
 		if other, ok := c.taken["BMC address"][a]; ok && other != id {
 			return fmt.Sprintf("its BMC %s is that of node %s of the target", a, other)
 		}
@@ -170,7 +177,7 @@ func (c *comparison) item(k kind, o Object) Item {
 		i.Diffs = differences(i.want, have, k.fixed, i.secret)
 		for n, d := range i.Diffs {
 			if i.secret[d.Field] {
-				i.Diffs[n].There = mask
+				i.Diffs[n].There = api.Masked
 			}
 		}
 	}
@@ -278,18 +285,17 @@ func (c *comparison) node(i *Item, o, have Object) {
 // that the target lacks. A secret that the target has can't be compared: it is set again while the node is in enroll,
 // where a wrong one keeps it, and left alone once the node has gone on.
 func (c *comparison) unmask(i *Item, o, have Object) (missing []string) {
-	info, _ := o["driver_info"].(map[string]any)
-	there, _ := have["driver_info"].(map[string]any)
+	from, there := info(o), info(have)
 	out := Object{}
-	for _, k := range slices.Sorted(maps.Keys(info)) {
-		if info[k] != mask {
-			out[k] = info[k]
+	for _, k := range slices.Sorted(maps.Keys(from)) {
+		if from[k] != api.Masked {
+			out[k] = from[k]
 			continue
 		}
-		if v, ok := c.secrets.of(o, k); ok && (there[k] != mask || i.At == state.Enroll) {
+		if v, ok := c.secrets.of(o, k); ok && (there[k] != api.Masked || i.At == state.Enroll) {
 			out[k] = v
 			i.secret["driver_info."+k] = true
-		} else if !ok && there[k] != mask {
+		} else if !ok && there[k] != api.Masked {
 			missing = append(missing, k)
 		}
 	}
@@ -302,7 +308,7 @@ func (c *comparison) unmask(i *Item, o, have Object) (missing []string) {
 		instance = maps.Clone(instance)
 		var lost []string
 		for _, k := range slices.Sorted(maps.Keys(instance)) {
-			if instance[k] == mask {
+			if instance[k] == api.Masked {
 				delete(instance, k)
 				lost = append(lost, k)
 			}
@@ -351,12 +357,12 @@ func differences(want, have Object, fixed []string, again map[string]bool) (out 
 		case isMap:
 			keys := slices.Sorted(maps.Keys(m))
 			for _, k := range keys {
-				if (old[k] != mask || again[f+"."+k]) && !equal(m[k], old[k]) {
+				if (old[k] != api.Masked || again[f+"."+k]) && !equal(m[k], old[k]) {
 					out = append(out, Diff{f + "." + k, old[k], m[k], m[k]})
 				}
 			}
 			for _, k := range slices.Sorted(maps.Keys(old)) {
-				if _, wanted := m[k]; !wanted && old[k] != mask {
+				if _, wanted := m[k]; !wanted && old[k] != api.Masked {
 					out = append(out, Diff{f + "." + k, old[k], nil, nil})
 				}
 			}

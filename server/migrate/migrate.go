@@ -10,7 +10,6 @@ import (
 	"context"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -148,9 +147,6 @@ func (f *Fleet) enabled(driver, iface string) []string {
 	return out
 }
 
-// mask is what servers show in the place of a secret.
-const mask = "******"
-
 // Secrets are values of driver_info that the source does not tell, by node (name or UUID, "*" for all), then by key.
 type Secrets map[string]map[string]string
 
@@ -162,18 +158,4 @@ func (s Secrets) of(node Object, key string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// bmcAddress is where a node's BMC is, in a form to compare; "" when the record does not say.
-func bmcAddress(node Object) string {
-	info, _ := node["driver_info"].(map[string]any)
-	for _, key := range []string{"redfish_address", "ipmi_address"} {
-		if a := text(info, key); a != "" && a != mask {
-			if _, rest, ok := strings.Cut(a, "://"); ok {
-				a = rest
-			}
-			return strings.ToLower(strings.TrimRight(a, "/")) + text(info, "redfish_system_id")
-		}
-	}
-	return ""
 }

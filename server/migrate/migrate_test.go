@@ -64,7 +64,7 @@ func shown(o Object) Object {
 		panic(err)
 	}
 	if info, ok := out["driver_info"].(map[string]any); ok && info["redfish_password"] != nil {
-		info["redfish_password"] = mask
+		info["redfish_password"] = api.Masked
 	}
 	return out
 }
@@ -332,7 +332,7 @@ func TestWhatStandsInTheWay(t *testing.T) {
 	nodes[2]["provision_state"] = "rescue"
 	nodes[3]["driver"] = "ipmi"
 	nodes[4]["deploy_interface"] = "ansible"
-	nodes[5]["instance_info"] = Object{"configdrive": mask, "image_source": "x"}
+	nodes[5]["instance_info"] = Object{"configdrive": api.Masked, "image_source": "x"}
 	nodes[5]["allocation_uuid"] = uuid(9, 9)
 	to.objects["nodes"] = []Object{{"uuid": uuid(8, 1), "name": "n006"}, {"uuid": uuid(8, 2), "name": "other", "driver_info": Object{"redfish_address": "192.0.2.7:8007/"}}}
 	to.objects["ports"] = []Object{{"uuid": uuid(8, 3), "address": "52:54:00:00:00:08", "node_uuid": uuid(8, 1)}}
@@ -416,7 +416,7 @@ func TestAWrongSecretIsCorrected(t *testing.T) {
 	right := Secrets{"*": {"redfish_password": "right"}}
 	p := Compare(read(t, from), read(t, to), right)
 	if i := item(p, "n000"); i.Action != Change || !slices.ContainsFunc(i.Diffs, func(d Diff) bool {
-		return d.Field == "driver_info.redfish_password" && d.There == mask && d.Here == mask
+		return d.Field == "driver_info.redfish_password" && d.There == api.Masked && d.Here == api.Masked
 	}) {
 		t.Errorf("n000: %s %+v", i.Action, i.Diffs)
 	}

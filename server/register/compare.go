@@ -40,7 +40,7 @@ func Look(ctx context.Context, a API) (*Server, error) {
 		if name := text(n, "name"); name != "" {
 			s.names[name], s.label[id] = id, name
 		}
-		if b := bmcAddress(n); b != "" {
+		if b := api.BMCOf(object(n, "driver_info")); b != "" {
 			s.bmcs[b] = id
 		}
 		return nil
@@ -74,9 +74,6 @@ func (c Change) UUID() string { return c.uuid }
 
 // Same tells that nothing is to be done.
 func (c Change) Same() bool { return !c.New && len(c.Diff) == 0 }
-
-// mask is what the server shows in place of a secret.
-const mask = "******"
 
 // Compare says what makes the server agree with an entry. Keys that the entry does not name stay as they are, and so do
 // secrets that are set, unless they are to be set again: the server does not tell them, so they can't be compared. A
@@ -133,7 +130,7 @@ func (s *Server) Compare(ctx context.Context, e Entry, secrets bool) (Change, er
 }
 
 func (s *Server) conflict(e Entry, uuid string) error {
-	if b := bmcAddress(e.Fields); b != "" && s.bmcs[b] != "" && s.bmcs[b] != uuid {
+	if b := api.BMCOf(object(e.Fields, "driver_info")); b != "" && s.bmcs[b] != "" && s.bmcs[b] != uuid {
 		return fault.New(fault.NodeExists, "its BMC %s is that of node %s", b, s.label[s.bmcs[b]]).WithHint("is it the same machine under another name? Change the address, or remove one of the two")
 	}
 	for _, p := range e.Ports {
@@ -151,7 +148,7 @@ func (c *Change) fields(have, fields map[string]any, secrets bool) error {
 		return err
 	}
 	set := func(path, name string, old, v any) {
-		op := api.PatchOp{Op: "add", Path: "/" + path, Value: v}
+		op := api.PatchOp{Op: "add", Path: path, Value: v}
 		if v == nil {
 			op.Op = "remove"
 		}
@@ -166,21 +163,21 @@ func (c *Change) fields(have, fields map[string]any, secrets bool) error {
 		}
 		if !isMap {
 			if !reflect.DeepEqual(want[f], have[f]) {
-				set(f, f, have[f], want[f])
+				set(api.Pointer(f), f, have[f], want[f])
 			}
 			continue
 		}
 		for _, k := range slices.Sorted(maps.Keys(m)) {
-			switch path := f + "/" + escape.Replace(k); {
-			case old[k] == mask && f == "driver_info" && m[k] != mask:
+			switch path := api.Pointer(f, k); {
+			case old[k] == api.Masked && f == "driver_info" && m[k] != api.Masked:
 				if !secrets {
 					c.Kept = append(c.Kept, f+"."+k)
 					continue
 				}
-				c.ops = append(c.ops, api.PatchOp{Op: "replace", Path: "/" + path, Value: m[k]})
+				c.ops = append(c.ops, api.PatchOp{Op: "replace", Path: path, Value: m[k]})
 				c.Diff = append(c.Diff, f+"."+k+" is set again")
-			case f == "driver_info" && secret(k) && !reflect.DeepEqual(m[k], old[k]):
-				c.ops = append(c.ops, api.PatchOp{Op: "add", Path: "/" + path, Value: m[k]})
+			case f == "driver_info" && api.SecretName(k) && !reflect.DeepEqual(m[k], old[k]):
+				c.ops = append(c.ops, api.PatchOp{Op: "add", Path: path, Value: m[k]})
 				c.Diff = append(c.Diff, f+"."+k+" is set")
 			case !reflect.DeepEqual(m[k], old[k]):
 				set(path, f+"."+k, old[k], m[k])
@@ -188,14 +185,6 @@ func (c *Change) fields(have, fields map[string]any, secrets bool) error {
 		}
 	}
 	return nil
-}
-
-var escape = strings.NewReplacer("~", "~0", "/", "~1")
-
-// secret tells whether a key of driver_info holds a secret, by its name.
-func secret(key string) bool {
-	key = strings.ToLower(key)
-	return slices.ContainsFunc([]string{"password", "token", "secret", "snmp_auth_key", "snmp_priv_key"}, func(w string) bool { return strings.Contains(key, w) })
 }
 
 // Apply carries the change out: the node, then its ports and traits. Begun again after a failure it goes on.

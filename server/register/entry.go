@@ -10,6 +10,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // Entry is a machine in a file: the fields of a node, its ports and traits.
@@ -49,7 +51,7 @@ func Parse(doc any, secret func(file string) (string, error)) ([]Entry, error) {
 			return nil, err
 		}
 		claims := []string{"the name " + e.Name}
-		if a := bmcAddress(e.Fields); a != "" {
+		if a := api.BMCOf(object(e.Fields, "driver_info")); a != "" {
 			claims = append(claims, "the BMC "+a)
 		}
 		for _, p := range e.Ports {
@@ -126,16 +128,7 @@ func text(m map[string]any, key string) string {
 	return s
 }
 
-// bmcAddress is where the node's BMC is, in a form to compare; "" when the fields don't say.
-func bmcAddress(fields map[string]any) string {
-	info, _ := fields["driver_info"].(map[string]any)
-	for _, key := range []string{"redfish_address", "ipmi_address"} {
-		if a := text(info, key); a != "" && a != mask {
-			if _, rest, ok := strings.Cut(a, "://"); ok {
-				a = rest
-			}
-			return strings.ToLower(strings.TrimRight(a, "/")) + text(info, "redfish_system_id")
-		}
-	}
-	return ""
+func object(m map[string]any, key string) map[string]any {
+	o, _ := m[key].(map[string]any)
+	return o
 }

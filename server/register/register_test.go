@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -88,8 +89,8 @@ func (s *server) Send(_ context.Context, method, path string, _ url.Values, body
 func TestCompareAndApply(t *testing.T) {
 	s := &server{
 		nodes: []map[string]any{
-			{"uuid": "u1", "name": "n1", "driver_info": map[string]any{"redfish_address": "https://192.0.2.1", "redfish_password": mask}, "properties": map[string]any{"cpus": 2.0, "a/b": "x"}, "conductor_group": "rack", "traits": []any{"B"}},
-			{"uuid": "u2", "name": "n2", "driver_info": map[string]any{"redfish_address": mask}},
+			{"uuid": "u1", "name": "n1", "driver_info": map[string]any{"redfish_address": "https://192.0.2.1", "redfish_password": api.Masked}, "properties": map[string]any{"cpus": 2.0, "a/b": "x"}, "conductor_group": "rack", "traits": []any{"B"}},
+			{"uuid": "u2", "name": "n2", "driver_info": map[string]any{"redfish_address": api.Masked}},
 			{"uuid": "u3", "driver_info": map[string]any{"redfish_address": "192.0.2.3", "redfish_system_id": "/1"}}},
 		ports: []map[string]any{{"uuid": "p1", "address": "52:54:00:aa:00:01", "node_uuid": "u1", "pxe_enabled": true}, {"uuid": "p3", "address": "52:54:00:aa:00:03", "node_uuid": "u3"}},
 	}

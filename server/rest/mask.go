@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -26,7 +27,7 @@ func keySet(d conductor.Driver) map[string]bool {
 		shown[k] = true
 	}
 	for k := range d.Properties() {
-		shown[k] = !secretName(k)
+		shown[k] = !api.SecretName(k)
 	}
 	for _, k := range d.SecretKeys() {
 		shown[k] = false
@@ -34,28 +35,16 @@ func keySet(d conductor.Driver) map[string]bool {
 	return shown
 }
 
-var secretWords = []string{"password", "passwd", "passphrase", "token", "secret", "credential", "auth_key", "priv_key",
-	"private_key", "api_key", "apikey", "community"}
-
-// secretName tells whether a key sounds like a secret.
-func secretName(key string) bool {
-	key = strings.ToLower(key)
-	for _, w := range secretWords {
-		if strings.Contains(key, w) {
-			return true
-		}
-	}
-	return false
-}
-
 // secretInfo tells whether a text under this key of driver_info is a secret. Of an unknown driver everything is.
-func (a *API) secretInfo(driver, key string) bool { return secretName(key) || !a.sealed[driver][key] }
+func (a *API) secretInfo(driver, key string) bool {
+	return api.SecretName(key) || !a.sealed[driver][key]
+}
 
 // maskInfo is driver_info as it is shown.
 func (a *API) maskInfo(driver string, info map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range info {
-		if _, text := v.(string); (text || secretName(k)) && a.secretInfo(driver, k) {
+		if _, text := v.(string); (text || api.SecretName(k)) && a.secretInfo(driver, k) {
 			out[k] = conductor.Masked
 			continue
 		}
@@ -68,7 +57,7 @@ func (a *API) maskInfo(driver string, info map[string]any) map[string]any {
 func maskInstance(info map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range info {
-		if k == "configdrive" || k == "image_url" || secretName(k) {
+		if k == "configdrive" || k == "image_url" || api.SecretName(k) {
 			out[k] = conductor.Masked
 			continue
 		}
@@ -83,7 +72,7 @@ func maskDeep(v any) any {
 	case map[string]any:
 		out := make(map[string]any, len(t))
 		for k, x := range t {
-			if secretName(k) {
+			if api.SecretName(k) {
 				out[k] = conductor.Masked
 			} else {
 				out[k] = maskDeep(x)
@@ -111,7 +100,7 @@ func (a *API) sealInfo(driver string, given, old map[string]any, secrets map[str
 	for k, v := range given {
 		text, isText := v.(string)
 		if !isText {
-			if secretName(k) || hasSecret(v) {
+			if api.SecretName(k) || hasSecret(v) {
 				return nil, fault.New(fault.RequestInvalid, "driver_info.%s holds a secret that is not a plain string", k).
 					WithHint("secrets are kept sealed one by one: give each as a string at the top of driver_info")
 			}
@@ -153,7 +142,7 @@ func checkInstance(info, old map[string]any) error {
 		case k == "configdrive":
 			return fault.New(fault.RequestInvalid, "instance_info.configdrive can't be set").
 				WithHint("give configdrive together with the target active")
-		case secretName(k) || hasSecret(info[k]):
+		case api.SecretName(k) || hasSecret(info[k]):
 			return fault.New(fault.RequestInvalid, "instance_info.%s would hold a secret, and this server keeps none there", k)
 		case userinfo(text):
 			return fault.New(fault.RequestInvalid, "instance_info.%s is a URL with a user or password in it, which every answer would show", k).
@@ -167,7 +156,7 @@ func hasSecret(v any) bool {
 	switch t := v.(type) {
 	case map[string]any:
 		for k, x := range t {
-			if secretName(k) || hasSecret(x) {
+			if api.SecretName(k) || hasSecret(x) {
 				return true
 			}
 		}

@@ -50,7 +50,7 @@ const preparedFormat = 1
 func NewPreparer(drivers []conductor.Driver) (*Preparer, error) {
 	a := &API{cfg: Config{Backend: driversOnly{drivers: drivers}}, node: newShape(api.Node{}, api.NodeFields())}
 	a.learn(drivers)
-	rules, err := json.Marshal([]any{preparedFormat, api.NodeFields(), a.sealed, a.interfaces, secretWords, commonInfo})
+	rules, err := json.Marshal([]any{preparedFormat, api.NodeFields(), a.sealed, a.interfaces, api.SecretWords(), commonInfo})
 	if err != nil {
 		return nil, err
 	}

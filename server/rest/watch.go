@@ -109,7 +109,7 @@ func maskArgs(s step.Step, args step.Args) map[string]any {
 		if !given {
 			continue
 		}
-		if a.Secret || secretName(a.Name) {
+		if a.Secret || api.SecretName(a.Name) {
 			v = conductor.Masked
 		}
 		out[a.Name] = maskDeep(v)

@@ -265,3 +265,22 @@ func TestBool(t *testing.T) {
 		}
 	}
 }
+
+func TestDriverInfoWords(t *testing.T) {
+	for key, want := range map[string]bool{"redfish_password": true, "SNMP_Community": true, "deploy_token": true, "snmp_auth_key": true, "redfish_address": false, "redfish_username": false, "key": false} {
+		if got := api.SecretName(key); got != want {
+			t.Errorf("%s is a secret: %v", key, got)
+		}
+	}
+	for want, info := range map[string]map[string]any{
+		"192.0.2.10": {"redfish_address": "HTTPS://192.0.2.10/"}, "192.0.2.10/redfish/v1/Systems/1": {"redfish_address": "https://192.0.2.10", "redfish_system_id": "/redfish/v1/Systems/1"},
+		"bmc.example": {"redfish_address": api.Masked, "ipmi_address": "BMC.example"}, "": {"redfish_address": 7},
+	} {
+		if got := api.BMCOf(info); got != want {
+			t.Errorf("the BMC of %v is %q, expected %q", info, got, want)
+		}
+	}
+	if got := api.Pointer("extra", "a/b", "~x"); got != "/extra/a~1b/~0x" {
+		t.Error(got)
+	}
+}
