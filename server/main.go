@@ -42,9 +42,15 @@ func main() {
 	os.Exit(code)
 }
 
+// terminal tells whether somebody may be at the other end: a character device that is not the null device, which cron and
+// service managers give.
 func terminal(f *os.File) bool {
 	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(st, null)
 }
 
 // buildRamdisk builds and tells what came of it.
