@@ -29,7 +29,7 @@ var (
 
 // TestAnswersLikeIronic is the comparison. It needs Debian's Ironic, which make setup installs.
 func TestAnswersLikeIronic(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute)
 	defer cancel()
 	text, err := os.ReadFile(page)
 	if err != nil {

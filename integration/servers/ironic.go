@@ -66,13 +66,15 @@ func Ironic(ctx context.Context, cfg IronicConfig) (*Server, error) {
 			return nil, err
 		}
 	}
+	// Lists that it makes of sets have the same order in every run with a given seed.
+	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "PYTHONWARNINGS=ignore", "PYTHONHASHSEED=0"}
 	programs := []string{"singleprocess"}
 	if cfg.Split {
 		programs = []string{"conductor", "api"}
 	}
 	began := time.Now()
 	for _, p := range programs {
-		if err := s.run([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "PYTHONWARNINGS=ignore"}, Python, "-c", entry(p), "--config-file", conf); err != nil {
+		if err := s.run(env, Python, "-c", entry(p), "--config-file", conf); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
@@ -131,6 +133,11 @@ enabled_raid_interfaces = fake,agent,redfish,no-raid
 enabled_rescue_interfaces = fake,agent,no-rescue
 enabled_storage_interfaces = fake,noop
 enabled_vendor_interfaces = fake,ipmitool,redfish,no-vendor
+
+[conductor]
+sync_power_state_interval = 0
+check_provision_state_interval = 0
+check_allocations_interval = 0
 
 [database]
 connection = %[3]s
