@@ -13,6 +13,7 @@ var floors = map[string]int{
 
 	"shared/api":      3,
 	"server/origin":   3,
+	"server/access":   3,
 	"shared/hardware": 3,
 	"shared/catalog":  3,
 	"server/drivers":  3,
@@ -25,7 +26,6 @@ var floors = map[string]int{
 	"server/register":               4,
 	"server/resource":               4,
 	"server/selection":              4,
-	"server/access":                 4,
 	"server/logs":                   4,
 	"server/netdata":                4,
 	"server/config":                 4,

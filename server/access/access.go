@@ -121,6 +121,9 @@ func (g Grant) Anywhere(r Right) Verdict {
 	return Refused
 }
 
+// Redaction stands in place of what is not shown to the caller.
+const Redaction = "** redacted: it is shown to the node's owner **"
+
 // Sees tells whether a field of a node is shown to a grant; what is not is replaced by a redaction. A field without a
 // row is not shown to lessees.
 func (g Grant) Sees(o Object, field string) bool {

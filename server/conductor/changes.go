@@ -3,6 +3,8 @@ package conductor
 import (
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
@@ -33,9 +35,21 @@ func (c Change) For(project string) Change {
 	return Change{Seq: c.Seq, Node: c.Node, At: c.At, Gone: true, Told: true, WasOwner: c.WasOwner, WasLessee: c.WasLessee}
 }
 
+// Event is the change as the holder of a grant is told of it.
+func (c Change) Event(g access.Grant) api.Event {
+	c = c.For(g.Project)
+	e := api.Event{Node: c.Node, Name: c.Name, State: c.State, Target: c.Target, Power: string(c.Power),
+		Maintenance: c.Maintenance, LastError: c.LastError, Gone: c.Gone, At: api.Time{Time: c.At}}
+	if e.LastError != "" && !g.Sees(access.Object{Owner: c.Owner, Lessee: c.Lessee}, "last_error") {
+		e.LastError = access.Redaction
+	}
+	return e
+}
+
 // ChangeFilter selects entries of the journal, oldest first.
 type ChangeFilter struct {
 	After     int64 // entries after this one
+	Until     int64 // and none after this one; 0 is no bound
 	Limit     int   // 0: all
 	Node      NodeID
 	VisibleTo string // only of nodes that this project owned or leased before or after; "" is all

@@ -19,6 +19,7 @@ type Webhook struct {
 	Failures  int    // deliveries in a row that failed
 	LastError string
 	Delivered time.Time // the last one that was taken
+	Pending   string    // the delivery that was begun and not taken, by its id; "" is none
 }
 
 // Webhooks is the part of Tx for them. A missing one is webhook.not_found.

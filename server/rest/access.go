@@ -250,9 +250,6 @@ func (s *shape) patched(ops []api.PatchOp) []string {
 	return out
 }
 
-// redaction stands in place of what is not shown to the caller.
-const redaction = "** redacted: it is shown to the node's owner **"
-
 // redact replaces the fields of an object that the caller is not shown. Unset ones stay: there is nothing to hide.
 func (s *shape) redact(object any, sees func(field string) bool) {
 	v := reflect.ValueOf(object).Elem()
@@ -263,12 +260,12 @@ func (s *shape) redact(object any, sees func(field string) bool) {
 		}
 		switch at.Interface().(type) {
 		case map[string]any:
-			at.Set(reflect.ValueOf(map[string]any{"content": redaction}))
+			at.Set(reflect.ValueOf(map[string]any{"content": access.Redaction}))
 		case *string:
-			text := redaction
+			text := access.Redaction
 			at.Set(reflect.ValueOf(&text))
 		case string:
-			at.SetString(redaction)
+			at.SetString(access.Redaction)
 		default:
 			at.SetZero()
 		}

@@ -204,21 +204,10 @@ func texts(body map[string]any, key string) ([]string, error) {
 	return out, nil
 }
 
-// eventOf is a change as an event tells it to the caller.
-func (c *call) eventOf(ch conductor.Change) api.Event {
-	ch = ch.For(c.visibleTo())
-	e := api.Event{Node: ch.Node, Name: ch.Name, State: ch.State, Target: ch.Target, Power: string(ch.Power),
-		Maintenance: ch.Maintenance, LastError: ch.LastError, Gone: ch.Gone, At: api.Time{Time: ch.At}}
-	if e.LastError != "" && !c.grant.Sees(access.Object{Owner: ch.Owner, Lessee: ch.Lessee}, "last_error") {
-		e.LastError = redaction
-	}
-	return e
-}
-
 // stateEvent is what an event would tell of a node as it is.
 func (c *call) stateEvent(n conductor.Node) api.Event {
-	return c.eventOf(conductor.Change{Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Power: n.Power, Maintenance: n.Maintenance,
-		LastError: n.LastError, At: n.Updated, Owner: n.Owner, Lessee: n.Lessee})
+	return conductor.Change{Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Power: n.Power, Maintenance: n.Maintenance,
+		LastError: n.LastError, At: n.Updated, Owner: n.Owner, Lessee: n.Lessee}.Event(c.grant)
 }
 
 // sseEvent is an event of a stream; without an id it moves no cursor.

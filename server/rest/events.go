@@ -125,7 +125,7 @@ func (s *stream) send(ctx context.Context, token bool) (gone bool, err error) {
 			return s.present(ctx)
 		}
 		for _, ch := range changes {
-			e := s.eventOf(ch)
+			e := ch.Event(s.grant)
 			if err := s.event("node", at(pos, ch.Seq).String(), e); err != nil {
 				return false, err
 			}

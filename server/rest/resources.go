@@ -8,6 +8,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -39,7 +40,7 @@ func (c *call) validate() error {
 	for _, i := range validated {
 		reason := found[i]
 		if lessee && reason != "" && (i != "deploy" || reason == found["boot"]) {
-			reason = redaction
+			reason = access.Redaction
 		}
 		answer[i] = api.Validation{Result: reason == "", Reason: reason}
 	}

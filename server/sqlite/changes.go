@@ -24,6 +24,9 @@ func (t *tx) Changes(f conductor.ChangeFilter) ([]conductor.Change, conductor.Po
 	where, args := "seq > ?", []any{f.After}
 	and := func(cond string, a ...any) { where, args = where+" AND "+cond, append(args, a...) }
 	project := []any{text(f.VisibleTo), text(f.VisibleTo), text(f.VisibleTo), text(f.VisibleTo)}
+	if f.Until > 0 {
+		and("seq <= ?", f.Until)
+	}
 	if f.Node != "" {
 		and("node = ?", text(string(f.Node)))
 	}

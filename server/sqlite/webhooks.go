@@ -9,7 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-const webhookColumns = "SELECT uuid, project, url, created_at, epoch, seq, failures, last_error, delivered_at FROM webhooks"
+const webhookColumns = "SELECT uuid, project, url, created_at, epoch, seq, failures, last_error, delivered_at, pending FROM webhooks"
 
 func noWebhook(uuid string) error {
 	return fault.New(fault.WebhookNotFound, "Webhook %s could not be found.", uuid)
@@ -17,7 +17,7 @@ func noWebhook(uuid string) error {
 
 func scanWebhook(scan func(...any) error) (w conductor.Webhook, err error) {
 	var created, delivered string
-	if err := scan(&w.UUID, &w.Project, &w.URL, &created, &w.Epoch, &w.Seq, &w.Failures, &w.LastError, &delivered); err != nil {
+	if err := scan(&w.UUID, &w.Project, &w.URL, &created, &w.Epoch, &w.Seq, &w.Failures, &w.LastError, &delivered, &w.Pending); err != nil {
 		return w, err
 	}
 	w.Created, err = time.Parse(time.RFC3339Nano, created)
@@ -86,8 +86,8 @@ func (t *tx) WebhookSecret(uuid string) ([]byte, error) {
 }
 
 func (t *tx) MoveWebhook(w conductor.Webhook) error {
-	changed, err := t.exec("UPDATE webhooks SET epoch = ?, seq = ?, failures = ?, last_error = ?, delivered_at = ? WHERE uuid = ?",
-		text(w.Epoch), w.Seq, w.Failures, text(w.LastError), stamp(w.Delivered), text(w.UUID))
+	changed, err := t.exec("UPDATE webhooks SET epoch = ?, seq = ?, failures = ?, last_error = ?, delivered_at = ?, pending = ? WHERE uuid = ?",
+		text(w.Epoch), w.Seq, w.Failures, text(w.LastError), stamp(w.Delivered), text(w.Pending), text(w.UUID))
 	if err == nil && changed == 0 {
 		err = noWebhook(w.UUID)
 	}

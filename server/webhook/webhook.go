@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +41,7 @@ type Config struct {
 }
 
 const (
-	batch     = 100              // events of one delivery
+	maxEvents = 100              // of one delivery
 	patience  = 15 * time.Second // for an answer
 	firstWait = time.Second      // after the first failure; each one doubles it
 	longWait  = 10 * time.Minute
@@ -177,7 +178,7 @@ func (s *Sender) step(ctx context.Context, id string) (more bool, err error) {
 	if err := s.cfg.Store.View(ctx, func(tx conductor.Tx) (err error) { w, err = tx.Webhook(id); return err }); err != nil {
 		return false, err
 	}
-	more, failed := s.tell(ctx, w)
+	more, failed := s.tell(ctx, &w)
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
@@ -192,11 +193,17 @@ func (s *Sender) step(ctx context.Context, id string) (more bool, err error) {
 	return false, failed
 }
 
-// tell delivers what comes after the webhook's place, and moves that.
-func (s *Sender) tell(ctx context.Context, w conductor.Webhook) (more bool, err error) {
+// tell delivers what comes after the webhook's place, and moves that. What is delivered is stored before: until it is
+// taken it is repeated as it was, whatever else has changed meanwhile.
+func (s *Sender) tell(ctx context.Context, w *conductor.Webhook) (more bool, err error) {
 	var secret []byte
 	var changes []conductor.Change
 	var pos conductor.Position
+	begun := readBatch(w.Pending)
+	until := int64(0)
+	if begun.epoch == w.Epoch && begun.project == w.Project && !begun.reset {
+		until = begun.upto
+	}
 	if err := s.cfg.Store.View(ctx, func(tx conductor.Tx) (err error) {
 		if secret, err = tx.WebhookSecret(w.UUID); err != nil {
 			if fault.Has(err, fault.WebhookNotFound) {
@@ -205,50 +212,77 @@ func (s *Sender) tell(ctx context.Context, w conductor.Webhook) (more bool, err 
 			return fault.New(fault.WebhookFailed, "its secret can't be opened").Because(err).
 				WithHint("put the master key file back that the server was used with, or give the webhook a new secret")
 		}
-		changes, pos, err = tx.Changes(conductor.ChangeFilter{After: w.Seq, Limit: batch, VisibleTo: w.Project, Told: true})
+		changes, pos, err = tx.Changes(conductor.ChangeFilter{After: w.Seq, Until: until, Limit: maxEvents, VisibleTo: w.Project, Told: true})
 		return err
 	}); err != nil {
 		return false, err
 	}
-	d := api.Delivery{Webhook: w.UUID, Events: []api.Event{}}
-	next := pos.Upto
-	if w.Epoch != pos.Epoch || w.Seq < pos.First || w.Seq > pos.Last {
-		d.Reset, changes, next = true, nil, pos.Last
+	b := batch{epoch: pos.Epoch, project: w.Project, upto: pos.Upto}
+	switch {
+	case w.Epoch != pos.Epoch || w.Seq < pos.First || w.Seq > pos.Last:
+		b.reset, b.upto, changes = true, pos.Last, nil
+		if begun.reset && begun.epoch == pos.Epoch && begun.project == w.Project && begun.upto >= pos.First && begun.upto <= pos.Last {
+			b = begun
+		}
+	case until > 0:
+		b = begun
 	}
-	if len(changes) == 0 && !d.Reset {
-		if next-w.Seq < lag {
+	if len(changes) == 0 && !b.reset {
+		if b.upto-w.Seq < lag && until == 0 {
 			return false, nil
 		}
-		moved := w
-		moved.Seq = next
-		return false, s.move(ctx, moved)
+		moved := *w
+		moved.Seq, moved.Pending = b.upto, ""
+		return until > 0, s.move(ctx, moved)
 	}
+	if id := b.String(); id != w.Pending {
+		w.Pending = id
+		if err := s.move(ctx, *w); err != nil {
+			return false, err
+		}
+	}
+	d := api.Delivery{ID: base64.RawURLEncoding.EncodeToString([]byte(w.Pending)), Webhook: w.UUID, Reset: b.reset, Events: []api.Event{}}
 	g := access.Grant{Role: access.Observer, Project: w.Project}
 	for _, ch := range changes {
-		d.Events = append(d.Events, eventOf(ch, g))
+		d.Events = append(d.Events, ch.Event(g))
 	}
-	d.ID = base64.RawURLEncoding.EncodeToString([]byte(pos.Epoch + "." + strconv.FormatInt(next, 10)))
 	if err := s.deliver(ctx, w.URL, secret, d); err != nil {
 		return false, err
 	}
-	told := w
-	told.Epoch, told.Seq, told.Failures, told.LastError, told.Delivered = pos.Epoch, next, 0, "", s.cfg.Now()
-	return len(changes) == batch || d.Reset, s.move(ctx, told)
+	told := *w
+	told.Epoch, told.Seq, told.Failures, told.LastError, told.Delivered, told.Pending = b.epoch, b.upto, 0, "", s.cfg.Now(), ""
+	return len(changes) == maxEvents || b == begun || b.reset, s.move(context.WithoutCancel(ctx), told) // it was taken: no end of the server undoes that
+}
+
+// batch is what one delivery tells: the events after the webhook's place up to an entry of the journal, as a project sees
+// them; or that what came before that entry is lost.
+type batch struct {
+	epoch   string
+	upto    int64
+	reset   bool
+	project string
+}
+
+// String is the batch as it is stored, and its delivery's id before it is encoded.
+func (b batch) String() string {
+	return b.epoch + "." + strconv.FormatInt(b.upto, 10) + "." + strconv.FormatBool(b.reset) + "." + b.project
+}
+
+// readBatch reads what String gave; anything else is no batch.
+func readBatch(text string) (b batch) {
+	parts := strings.SplitN(text, ".", 4)
+	if len(parts) < 4 {
+		return batch{}
+	}
+	upto, err := strconv.ParseInt(parts[1], 10, 64)
+	if err != nil {
+		return batch{}
+	}
+	return batch{parts[0], upto, parts[2] == "true", parts[3]}
 }
 
 func (s *Sender) move(ctx context.Context, w conductor.Webhook) error {
 	return s.cfg.Store.Update(ctx, func(tx conductor.Tx) error { return tx.MoveWebhook(w) })
-}
-
-// eventOf is a change as the webhook's project is told of it.
-func eventOf(ch conductor.Change, g access.Grant) api.Event {
-	ch = ch.For(g.Project)
-	e := api.Event{Node: ch.Node, Name: ch.Name, State: ch.State, Target: ch.Target, Power: string(ch.Power),
-		Maintenance: ch.Maintenance, LastError: ch.LastError, Gone: ch.Gone, At: api.Time{Time: ch.At}}
-	if e.LastError != "" && !g.Sees(access.Object{Owner: ch.Owner, Lessee: ch.Lessee}, "last_error") {
-		e.LastError = "** redacted: it is shown to the node's owner **"
-	}
-	return e
 }
 
 // deliver makes one signed request. Anything but an answer of 2xx is a failure; no answer's text gets into an error.

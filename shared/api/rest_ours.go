@@ -262,7 +262,7 @@ type WebhookList struct {
 	Webhooks []Webhook `json:"webhooks"`
 }
 
-// Delivery is the body of a webhook's request. A repeated one has the same ID. Reset says that changes before were lost
+// Delivery is the body of a webhook's request. A repeated one has the same ID and the same events. Reset says that changes before were lost
 // to the journal: the receiver reads the nodes anew.
 type Delivery struct {
 	ID      string  `json:"id"`

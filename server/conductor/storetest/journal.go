@@ -75,6 +75,7 @@ func testJournal(t *testing.T, s suite) {
 		{conductor.ChangeFilter{After: 5}, "6:manageable 7:manageable 8:gone", 8},
 		{conductor.ChangeFilter{After: 2, Limit: 2}, "5:manageable 6:manageable", 6},
 		{conductor.ChangeFilter{After: 8}, "", 8},
+		{conductor.ChangeFilter{After: 2, Until: 6}, "5:manageable 6:manageable", 8},
 		{conductor.ChangeFilter{Newest: true}, "8:gone", 8},
 		{conductor.ChangeFilter{VisibleTo: "blue"}, "1:enroll 2:manageable 5:manageable 6:gone", 8},
 		{conductor.ChangeFilter{VisibleTo: "blue", Newest: true}, "6:gone", 8},
