@@ -14,6 +14,7 @@ var floors = map[string]int{
 	"shared/api":      3,
 	"server/origin":   3,
 	"server/access":   3,
+	"server/limit":    3,
 	"shared/hardware": 3,
 	"shared/catalog":  3,
 	"server/drivers":  3,

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/limit"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -65,8 +66,8 @@ type Channel struct {
 	Config
 	mux     *http.ServeMux
 	sources *sources
-	byAddr  *buckets[netip.Addr]
-	byNode  *buckets[conductor.NodeID]
+	byAddr  *limit.Buckets[netip.Addr]
+	byNode  *limit.Buckets[conductor.NodeID]
 	lookups *gate
 	turns   *turns
 }
@@ -78,8 +79,8 @@ func New(cfg Config) *Channel {
 		Config:  cfg,
 		mux:     http.NewServeMux(),
 		sources: newSources(cfg.Networks, cfg.Now),
-		byAddr:  newBuckets[netip.Addr](cfg.Limits.AddressRate, cfg.Limits.AddressBurst, cfg.Now),
-		byNode:  newBuckets[conductor.NodeID](cfg.Limits.NodeRate, cfg.Limits.NodeBurst, cfg.Now),
+		byAddr:  limit.NewBuckets[netip.Addr](cfg.Limits.AddressRate, cfg.Limits.AddressBurst, cfg.Now),
+		byNode:  limit.NewBuckets[conductor.NodeID](cfg.Limits.NodeRate, cfg.Limits.NodeBurst, cfg.Now),
 		lookups: newGate(cfg.Limits.Lookups),
 		turns:   newTurns(cfg.Limits.AllLookups, cfg.Now),
 	}
@@ -102,7 +103,7 @@ func (c *Channel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = c.sources.check(addr)
 	}
-	if err == nil && !c.byAddr.take(network(addr)) {
+	if err == nil && !c.byAddr.Take(limit.Network(addr)) {
 		err = fault.New(fault.RequestRate, "more than %.0f requests a second come from %s", c.Limits.AddressRate, addr)
 	}
 	if err != nil {
@@ -119,7 +120,7 @@ func (c *Channel) lookup(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	from := network(p.Addr)
+	from := limit.Network(p.Addr)
 	if !c.lookups.enter(from) {
 		c.refuse(w, r, fault.New(fault.RequestRate, "more than %d lookups at once come from %s", c.Limits.Lookups, p.Addr))
 		return
@@ -296,7 +297,7 @@ func (c *Channel) session(r *http.Request) (conductor.Session, error) {
 		}
 		known.verify(text, claims, now)
 	}
-	if !c.byNode.take(claims.Node) {
+	if !c.byNode.Take(claims.Node) {
 		return conductor.Session{}, fault.New(fault.RequestRate, "more than %.0f requests a second come from this node", c.Limits.NodeRate)
 	}
 	return conductor.Session{Claims: claims, Peer: p}, nil

@@ -263,28 +263,6 @@ func TestT06_RatesPerAddressAndNode(t *testing.T) {
 	}
 }
 
-func TestT06_BucketsAreBounded(t *testing.T) {
-	clock := time.Now()
-	b := newBuckets[int](1, 2, func() time.Time { return clock })
-	for i := range maxBuckets + 1000 {
-		b.take(i)
-	}
-	if len(b.m) > maxBuckets {
-		t.Errorf("%d buckets", len(b.m))
-	}
-	if b.take(maxBuckets + 5000) {
-		t.Error("newcomers beyond the bound share no bucket")
-	}
-	clock = clock.Add(time.Minute)
-	if !b.take(-1) || len(b.m) != 1 {
-		t.Errorf("full buckets are not forgotten: %d", len(b.m))
-	}
-	clock = clock.Add(-time.Hour) // F28: a clock set back gives and takes nothing
-	if !b.take(-1) || b.take(-1) {
-		t.Error("a clock set back changed the budget")
-	}
-}
-
 func TestI22_UnforeseenErrorsDoNotLeak(t *testing.T) {
 	rig := newRig(t, nil)
 	c := rig.client(addressOf(1))

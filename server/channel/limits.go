@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/bessemer-metal/bessemer/server/limit"
 )
 
 // Limits bound what one address, one node and all together may take (safety.md T6, I25).
@@ -52,74 +54,6 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// maxBuckets bounds the memory of one set of buckets, whatever the number of sources.
-const maxBuckets = 65536
-
-// buckets is a token bucket per key. When there are too many keys at once, the newcomers share one bucket.
-type buckets[K comparable] struct {
-	rate, burst float64
-	now         func() time.Time
-
-	mu    sync.Mutex
-	m     map[K]*bucket
-	rest  bucket
-	swept time.Time
-}
-
-type bucket struct {
-	level float64
-	at    time.Time
-}
-
-func newBuckets[K comparable](rate, burst float64, now func() time.Time) *buckets[K] {
-	return &buckets[K]{rate: rate, burst: burst, now: now, m: map[K]*bucket{}, rest: bucket{level: burst, at: now()}}
-}
-
-// take tells whether k has budget left, and uses some of it.
-func (b *buckets[K]) take(k K) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.now()
-	one := b.m[k]
-	if one == nil {
-		if len(b.m) >= maxBuckets {
-			b.sweep(now)
-		}
-		if len(b.m) >= maxBuckets {
-			one = &b.rest
-		} else {
-			one = &bucket{level: b.burst, at: now}
-			b.m[k] = one
-		}
-	}
-	b.fill(one, now)
-	if one.level < 1 {
-		return false
-	}
-	one.level--
-	return true
-}
-
-func (b *buckets[K]) fill(one *bucket, now time.Time) {
-	if passed := now.Sub(one.at).Seconds(); passed > 0 {
-		one.level = min(b.burst, one.level+passed*b.rate)
-	}
-	one.at = now
-}
-
-// sweep forgets full buckets, at most once a second: a new one would be full as well.
-func (b *buckets[K]) sweep(now time.Time) {
-	if d := now.Sub(b.swept); d >= 0 && d < time.Second {
-		return
-	}
-	b.swept = now
-	for k, one := range b.m {
-		if b.fill(one, now); one.level >= b.burst {
-			delete(b.m, k)
-		}
-	}
-}
-
 // gate bounds how much of one kind an address has in hand at once.
 type gate struct {
 	most int
@@ -153,15 +87,15 @@ func (g *gate) leave(addr netip.Addr) {
 type listener struct {
 	net.Listener
 	limits Limits
-	dials  *buckets[netip.Addr]
+	dials  *limit.Buckets[netip.Addr]
 
 	mu   sync.Mutex
 	all  int
 	each map[netip.Addr]int
 }
 
-func limit(ln net.Listener, l Limits, now func() time.Time) *listener {
-	return &listener{Listener: ln, limits: l, dials: newBuckets[netip.Addr](l.DialRate, l.DialBurst, now), each: map[netip.Addr]int{}}
+func limited(ln net.Listener, l Limits, now func() time.Time) *listener {
+	return &listener{Listener: ln, limits: l, dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now), each: map[netip.Addr]int{}}
 }
 
 // Accept gives the next connection that is inside the limits.
@@ -183,7 +117,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) admit(addr netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all >= l.limits.Conns || l.each[addr] >= l.limits.AddressConns || !l.dials.take(addr) {
+	if l.all >= l.limits.Conns || l.each[addr] >= l.limits.AddressConns || !l.dials.Take(addr) {
 		return false
 	}
 	l.all++
@@ -205,7 +139,7 @@ func address(conn net.Conn) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("address of a connection: %w", err)
 	}
-	return network(p.Addr().Unmap().WithZone("")), nil
+	return limit.Network(p.Addr().Unmap().WithZone("")), nil
 }
 
 // counted gives its place back when it is closed, and that of its handshake when the first byte is sent.

@@ -252,7 +252,7 @@ func TestT06_ConnectionsAreCapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln := limit(inner, Limits{AddressConns: 2, DialRate: 1e-9, DialBurst: 4}.withDefaults(), time.Now)
+	ln := limited(inner, Limits{AddressConns: 2, DialRate: 1e-9, DialBurst: 4}.withDefaults(), time.Now)
 	accepted := make(chan net.Conn)
 	done := make(chan struct{})
 	go func() {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/limit"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -46,7 +47,7 @@ func (s *sources) check(addr netip.Addr) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.record[network(addr)]; r != nil && !r.blocked.IsZero() && within(s.now(), r.blocked, blockTime) {
+	if r := s.record[limit.Network(addr)]; r != nil && !r.blocked.IsZero() && within(s.now(), r.blocked, blockTime) {
 		return fault.New(fault.ChannelSource, "%s claimed to be several nodes that others are already, and is blocked until %s",
 			addr, r.blocked.Add(blockTime).UTC().Format(time.RFC3339)).
 			WithHint("find the machine at this address; a restart of the server lifts the block")
@@ -58,7 +59,7 @@ func (s *sources) check(addr netip.Addr) error {
 func (s *sources) contests(addr netip.Addr, node string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	addr, now := network(addr), s.now()
+	addr, now := limit.Network(addr), s.now()
 	r := s.record[addr]
 	if r == nil || !within(now, r.first, blockTime) {
 		s.forget(now)
@@ -89,16 +90,3 @@ func (s *sources) forget(now time.Time) {
 
 // within tells whether less than d has passed since. A clock set back counts as no time passed.
 func within(now, since time.Time, d time.Duration) bool { return now.Sub(since) < d }
-
-// network is what one budget is for: an IPv4 address, or the 64-bit prefix of an IPv6 one, of which a single machine
-// may use any number.
-func network(addr netip.Addr) netip.Addr {
-	if addr.Is4() {
-		return addr
-	}
-	p, err := addr.Prefix(64)
-	if err != nil {
-		return addr
-	}
-	return p.Addr()
-}

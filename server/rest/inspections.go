@@ -28,7 +28,7 @@ type inspectionGate struct {
 
 func inspectionRoute() route {
 	g := &inspectionGate{decoding: make(chan struct{}, inspections), reading: map[string]int{}}
-	return route{method: http.MethodPost, path: "/v1/continue_inspection", need: access.Open, body: maxInspection, handle: g.take}
+	return route{method: http.MethodPost, path: "/v1/continue_inspection", need: access.Open, body: maxInspection, handle: budgeted(g.take)}
 }
 
 // take reads an inspection whole, then waits for its turn: those before it are bytes in memory and take no time of a

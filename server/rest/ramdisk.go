@@ -41,8 +41,8 @@ const (
 
 func ramdiskRoutes() []route {
 	return []route{
-		{method: http.MethodGet, path: "/v1/lookup", need: access.Open, since: 22, handle: (*call).lookup},
-		{method: http.MethodPost, path: "/v1/heartbeat/{node}", need: access.Open, since: 22, body: maxBody, handle: (*call).heartbeat},
+		{method: http.MethodGet, path: "/v1/lookup", need: access.Open, since: 22, handle: budgeted((*call).lookup)},
+		{method: http.MethodPost, path: "/v1/heartbeat/{node}", need: access.Open, since: 22, body: maxBody, handle: budgeted((*call).heartbeat)},
 		inspectionRoute(),
 	}
 }

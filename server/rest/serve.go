@@ -16,19 +16,21 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/limit"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // API is the handler of everything below / on the API listener.
 type API struct {
-	cfg    Config
-	router *mux.Router
-	open   *mux.Router // of the routes that ask for no credentials: only asked whether it has one
-	told   told
-	cross  *http.CrossOriginProtection
-	hosts  []string                   // names of this server in links of drivers and conductors
-	sealed map[string]map[string]bool // by driver: which keys of driver_info may be shown
+	cfg     Config
+	router  *mux.Router
+	open    *mux.Router // of the routes that ask for no credentials: only asked whether it has one
+	told    told
+	budgets *limit.Buckets[netip.Addr] // of who asks without credentials
+	cross   *http.CrossOriginProtection
+	hosts   []string                   // names of this server in links of drivers and conductors
+	sealed  map[string]map[string]bool // by driver: which keys of driver_info may be shown
 	// interfaces is what each driver supports, by driver and interface, the default first.
 	interfaces map[string]map[string][]string
 	form       string // of the prepared rows that may be shown
@@ -42,6 +44,7 @@ func New(cfg Config) *API {
 	a := &API{
 		cfg: cfg, cross: http.NewCrossOriginProtection(), hosts: []string{cfg.Hostname},
 		node: newShape(api.Node{}, api.NodeFields()), beside: collections(),
+		budgets: limit.NewBuckets[netip.Addr](openRate, openBurst, cfg.Now),
 	}
 	a.learn(cfg.Backend.Drivers())
 	a.form = cfg.Form

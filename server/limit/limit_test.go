@@ -1,0 +1,43 @@
+package limit
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestT06_BucketsAreBounded(t *testing.T) {
+	clock := time.Now()
+	b := NewBuckets[int](1, 2, func() time.Time { return clock })
+	for i := range maxBuckets + 1000 {
+		b.Take(i)
+	}
+	if len(b.m) > maxBuckets {
+		t.Errorf("%d buckets", len(b.m))
+	}
+	if b.Take(maxBuckets + 5000) {
+		t.Error("newcomers beyond the bound share no bucket")
+	}
+	clock = clock.Add(time.Minute)
+	if !b.Take(-1) || len(b.m) != 1 {
+		t.Errorf("full buckets are not forgotten: %d", len(b.m))
+	}
+	clock = clock.Add(-time.Hour) // F28: a clock set back gives and takes nothing
+	if !b.Take(-1) || b.Take(-1) {
+		t.Error("a clock set back changed the budget")
+	}
+}
+
+func TestT06_OneMachineIsOneNetwork(t *testing.T) {
+	for _, c := range []struct {
+		one, other string
+		same       bool
+	}{
+		{"192.0.2.1", "192.0.2.1", true}, {"192.0.2.1", "192.0.2.2", false},
+		{"2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true}, {"2001:db8:1:2::1", "2001:db8:1:3::1", false},
+	} {
+		if got := Network(netip.MustParseAddr(c.one)) == Network(netip.MustParseAddr(c.other)); got != c.same {
+			t.Errorf("%s and %s share a budget: %v", c.one, c.other, got)
+		}
+	}
+}

@@ -1,0 +1,29 @@
+package rest
+
+import (
+	"net/netip"
+
+	"github.com/bessemer-metal/bessemer/server/limit"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// What one address may ask for without credentials, as on the agent channel: each request looks into the store (T6).
+const (
+	openRate  = 100 // a second
+	openBurst = 200
+)
+
+// budgeted makes a route without credentials one of which an address may not ask for too much. The server's own host is
+// trusted: what plays a fleet of simulated machines there, or measures, is not held back.
+func budgeted(handle func(*call) error) func(*call) error {
+	return func(c *call) error {
+		from, err := netip.ParseAddr(c.source())
+		if err != nil {
+			return fault.New(fault.RequestInvalid, "the address that the request is from can't be read")
+		}
+		if from = from.Unmap().WithZone(""); !from.IsLoopback() && !c.api.budgets.Take(limit.Network(from)) {
+			return fault.New(fault.RequestRate, "more than %d requests of ramdisks a second come from %s", openRate, from)
+		}
+		return handle(c)
+	}
+}
