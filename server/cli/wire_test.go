@@ -33,7 +33,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/bios/Boot"):
 			fmt.Fprint(w, `{"Boot": {"name": "Boot", "value": "Uefi"}}`)
 		case r.Method == http.MethodGet:
-			fmt.Fprint(w, `{"uuid": "u1", "name": "x", "links": [], "allocations": [{"uuid": "u1", "state": "active", "links": []}], "shards": [{"name": "s", "count": 2}],
+			fmt.Fprint(w, `{"uuid": "u1", "name": "x", "links": [], "allocations": [{"uuid": "u1", "state": "active", "links": []}], "shards": [{"name": "s", "count": 2}], "usage": [{"project": "blue", "resource_class": "big", "nodes": 3, "used": 1, "available": 2, "lent": 0}],
 				"connectors": [{"uuid": "u2"}], "methods": {}, "bios": [{"name": "Boot", "value": "Uefi"}], "firmware": [{"component": "bios", "current_version": "2"}], "vifs": [{"id": "v"}], "children": ["c1"],
 				"webhooks": [{"uuid": "u4", "url": "https://hooks.example/x", "failures": 3}], "indicators": [{"name": "led@chassis", "states": ["on", "off"], "readonly": false}],
 				"portgroups": [{"uuid": "u3", "name": "bond0"}], "drivers": [{"name": "redfish", "hosts": ["lab"], "links": []}], "conductors": [{"hostname": "lab", "alive": true}]}`)
@@ -126,6 +126,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"driver passthru list redfish", "GET /v1/drivers/redfish/vendor_passthru/methods", "METHOD"},
 		{"conductor list", "GET /v1/conductors", "lab"},
 		{"shard list", "GET /v1/shards", "s     2"},
+		{"usage list", "GET /v1/usage", "blue     big             3"},
 	} {
 		seen = nil
 		got := run(t, server.URL, false, strings.Fields(x.command)...)

@@ -75,6 +75,7 @@ type Tx interface {
 	Journal
 	Webhooks
 	PartsTx
+	UsageTx
 
 	Setting(key string) (string, error) // "" when unset
 	PutSetting(key, value string) error

@@ -115,5 +115,6 @@ var All = []Resource{
 	{Noun: []string{"conductor"}, Short: "The servers that work on machines", Ident: "host name", Path: []string{"conductors"}, Key: "conductors", Columns: []string{"hostname", "conductor_group", "alive"}, ReadOnly: true},
 	{Noun: []string{"webhook"}, Short: "Programs that are told of changes as they happen", Ident: "UUID", Path: []string{"webhooks"}, Key: "webhooks", Listed: true,
 		Columns: []string{"uuid", "url", "project", "failures", "delivered_at"}, Example: "  bessemer webhook create --url https://hooks.example/changes --secret-file secret"},
+	{Noun: []string{"usage"}, Short: "How many machines each project has and uses", Path: []string{"usage"}, Key: "usage", Columns: []string{"project", "resource_class", "nodes", "used", "available", "lent"}, Listed: true},
 	{Noun: []string{"shard"}, Short: "Parts of the fleet, for clients that split it", Path: []string{"shards"}, Key: "shards", Columns: []string{"name", "count"}, Listed: true},
 }

@@ -196,6 +196,7 @@ var expected = map[string]least{
 	"GET /v1/webhooks/{webhook}":    {system: admin, owner: admin},
 	"PUT /v1/webhooks/{webhook}":    {system: admin, owner: admin},
 	"DELETE /v1/webhooks/{webhook}": {system: admin, owner: admin},
+	"GET /v1/usage":                 {system: observer, project: observer},
 	"POST /v1/nodes:batchGet":       {system: observer, project: observer},
 	"GET /v1/default_config":        {system: observer},
 	"PUT /v1/default_config":        {system: operator},

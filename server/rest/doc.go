@@ -57,6 +57,7 @@ type Backend interface {
 	Auditor
 	Journal
 	Webhooks
+	Usages
 	Management
 	Parts
 	Attachments

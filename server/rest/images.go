@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -50,8 +51,15 @@ func (c *call) putImage() error {
 	if err != nil {
 		return err
 	}
+	// Files commit with no transaction: that it begins is in the audit before it does, and what it came to after (I27).
+	if err := c.mark("image.publish", map[string]any{"image": name}); err != nil {
+		return err
+	}
 	i, err := c.api.cfg.Images.Put(c.r.Context(), name, movingReader{c, http.NewResponseController(c.w)})
 	if err != nil {
+		return err
+	}
+	if err := c.mark("image.published", map[string]any{"image": name, "sha256": i.SHA256, "size": i.Size}); err != nil {
 		return err
 	}
 	c.w.Header().Set("Location", c.base+"/v1/images/"+name)
@@ -64,10 +72,21 @@ func (c *call) deleteImage() error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.api.cfg.Images.Image(c.r.Context(), name); err != nil {
+		return err
+	}
+	if err := c.mark("image.delete", map[string]any{"image": name}); err != nil {
+		return err
+	}
 	if err := c.api.cfg.Images.Delete(c.r.Context(), name); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)
+}
+
+// mark writes an act into the audit that must not be without an entry there.
+func (c *call) mark(act string, detail map[string]any) error {
+	return c.api.cfg.Backend.Note(context.WithoutCancel(c.r.Context()), c.who, act, "", detail)
 }
 
 // movingReader renews the upload's time with each piece that arrives.

@@ -38,6 +38,7 @@ var answers = map[string]reflect.Type{
 	"GET /v1/images/{image}":                      reflect.TypeFor[api.Image](),
 	"PUT /v1/images/{image}":                      reflect.TypeFor[api.Image](),
 	"GET /v1/drivers/{driver}/steps":              reflect.TypeFor[api.StepList](),
+	"GET /v1/usage":                               reflect.TypeFor[api.UsageList](),
 	"GET /v1/webhooks":                            reflect.TypeFor[api.WebhookList](),
 	"POST /v1/webhooks":                           reflect.TypeFor[api.Webhook](),
 	"GET /v1/webhooks/{webhook}":                  reflect.TypeFor[api.Webhook](),

@@ -57,6 +57,7 @@ func (a *API) routes() []route {
 	rows = append(rows, changeRoutes()...)
 	rows = append(rows, webhookRoutes()...)
 	rows = append(rows, openAPIRoutes()...)
+	rows = append(rows, usageRoutes()...)
 	rows = append(rows, a.recordRoutes()...)
 	rows = append(rows, instanceRoutes()...)
 	rows = append(rows, driverRoutes()...)

@@ -262,6 +262,22 @@ type WebhookList struct {
 	Webhooks []Webhook `json:"webhooks"`
 }
 
+// Usage is how much of a resource class a project has and uses. A node counts once: for its lessee, or for its owner when it is
+// leased to nobody.
+type Usage struct {
+	Project       string `json:"project"` // "" is nobody
+	ResourceClass string `json:"resource_class"`
+	Nodes         int    `json:"nodes"`
+	Used          int    `json:"used"`      // with an instance, or on the way to one or from it
+	Available     int    `json:"available"` // could be deployed now
+	Lent          int    `json:"lent"`      // owned, and in the row of the project that leases them
+}
+
+// UsageList is GET /v1/usage, by project and class.
+type UsageList struct {
+	Usage []Usage `json:"usage"`
+}
+
 // Delivery is the body of a webhook's request. A repeated one has the same ID and the same events. Reset says that changes before were lost
 // to the journal: the receiver reads the nodes anew.
 type Delivery struct {

@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"EndedContext", testContext},
 		{"Records", testRecords},
 		{"I26_HiddenMarkers", testHiddenMarkers},
+		{"Usage", testUsage},
 		{"Steps", testSteps},
 		{"Secrets", testSecrets},
 		{"History", testHistory},
