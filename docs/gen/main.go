@@ -1,4 +1,4 @@
-// Gen writes the reference pages from the code they describe: the provision states, the steps, the hardware types, the reasons of
+// Gen writes the reference pages from the code they describe: the provision states, the steps, the hardware types, who may do what, the reasons of
 // failures, the wire of the agent channel, the life of an attempt, the operator's command; and the lists of decisions
 // and runbooks. A page is never edited by hand; a test keeps pages and code equal. Start at pages.
 //
@@ -25,6 +25,7 @@ var pages = append([]page{
 	{"reference/faults.md", faults},
 	{"reference/channel.md", channel},
 	{"reference/step-protocol.md", protocol},
+	{"reference/access.md", rights},
 	{"reference/cli.md", commands},
 	{"adr/README.md", decisions},
 	{"howto/README.md", runbooks},

@@ -170,7 +170,7 @@ func (c *call) judged(need access.Right, verdict access.Verdict, object string) 
 		as += " of project " + c.grant.Project
 	}
 	return fault.New(fault.RequestForbidden, "%s, may not do this: it needs the right %s", as, need).
-		WithHint("ask an administrator; the reference page of access lists which role has which right")
+		WithHint("ask an administrator; docs/reference/access.md lists which role has which right")
 }
 
 // mayOn decides about an act on a node that the path does not name.
