@@ -215,7 +215,7 @@ func TestUploadCutShortIsSwept(t *testing.T) {
 	}
 }
 
-func TestT12_NamesKeepToTheGrammar(t *testing.T) {
+func TestT12_I21_NamesKeepToTheGrammar(t *testing.T) {
 	dir := t.TempDir()
 	s := store(t, filepath.Join(dir, "images"))
 	if err := os.WriteFile(filepath.Join(dir, "outside.json"), []byte(`{"name":"x"}`), 0o600); err != nil {

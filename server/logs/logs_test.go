@@ -209,7 +209,7 @@ func TestF38_DirectoryGone(t *testing.T) {
 	}
 }
 
-func TestT12_OnlyUUIDsNameFiles(t *testing.T) {
+func TestT12_I21_OnlyUUIDsNameFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, filepath.Join(dir, "logs"), io.Discard)
 	for _, bad := range []api.NodeID{

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"Records", testRecords},
 		{"I26_HiddenMarkers", testHiddenMarkers},
 		{"Usage", testUsage},
+		{"I21_HostileStrings", testHostileStrings},
 		{"Steps", testSteps},
 		{"Secrets", testSecrets},
 		{"History", testHistory},
