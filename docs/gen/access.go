@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -88,6 +89,12 @@ Who may set a field, on create and by PATCH, by the least role; a field that is 
 	}
 	b.WriteString("\nA node's parent is judged twice: who sets `parent_node` has to have the right to set it on the parent as well.\n")
 	return b.String(), nil
+}
+
+// openAPI is the API's description as a server with everything gives it (GET /v1/openapi).
+func openAPI(string) (string, error) {
+	text, err := json.MarshalIndent(rest.Description(), "", " ")
+	return string(text) + "\n", err
 }
 
 func role(r access.Role) string {

@@ -82,7 +82,7 @@ func (a *API) describe() map[string]any {
 	for key, t := range answers {
 		bodies[key] = ofType(t)
 	}
-	paths := map[string]any{}
+	paths, requests := map[string]any{}, a.requests()
 	for _, rt := range a.routes() {
 		key := rt.method + " " + rt.path
 		body, known := bodies[key]
@@ -112,7 +112,11 @@ func (a *API) describe() map[string]any {
 			if rt.body < 0 {
 				in = "application/octet-stream"
 			}
-			op["requestBody"] = map[string]any{"content": map[string]any{in: map[string]any{"schema": schema{}}}}
+			taken, known := requests[key]
+			if !known {
+				taken = schema{}
+			}
+			op["requestBody"] = map[string]any{"content": map[string]any{in: map[string]any{"schema": taken}}}
 		}
 		item, ok := paths[rt.path].(map[string]any)
 		if !ok {

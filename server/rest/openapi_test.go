@@ -24,8 +24,8 @@ var described = sync.OnceValue(func() map[string]any {
 	return doc
 })
 
-// conforms checks an answer against the description: path, method, kind and body.
-func (s *server) conforms(method, target string, a answer) {
+// conforms checks an answer against the description: path, method, kind and body; and the body of what was taken.
+func (s *server) conforms(method, target, sent string, a answer) {
 	s.Helper()
 	path, _, _ := strings.Cut(target, "?")
 	path = strings.TrimSuffix("/"+strings.Trim(path, "/"), "/")
@@ -39,6 +39,9 @@ func (s *server) conforms(method, target string, a answer) {
 		op, there := item.(map[string]any)[strings.ToLower(method)].(map[string]any)
 		if !there || !matches(template, path) {
 			continue
+		}
+		if wrong := misfit(doc, op, sent); a.Code < 300 && wrong != "" {
+			s.Errorf("%s %s takes %.200s, described as another body: %s", method, target, sent, wrong)
 		}
 		answer, ok := op["responses"].(map[string]any)[fmt.Sprintf("%dXX", a.Code/100)].(map[string]any)
 		if !ok {
@@ -70,6 +73,18 @@ func (s *server) conforms(method, target string, a answer) {
 	if a.Code < 400 {
 		s.Errorf("%s %s answers %d and is not described", method, target, a.Code)
 	}
+}
+
+// misfit names what is wrong with the body of a request by the description of its route.
+func misfit(doc, op map[string]any, sent string) string {
+	request, _ := op["requestBody"].(map[string]any)
+	content, _ := request["content"].(map[string]any)
+	kind, ok := content["application/json"].(map[string]any)
+	var body any
+	if !ok || json.Unmarshal([]byte(sent), &body) != nil {
+		return "" // no JSON is asked for, or none was sent
+	}
+	return fits(doc, kind["schema"].(map[string]any), body, "body")
 }
 
 // matches compares a path with a template; a fixed part wins over a variable elsewhere, which is as well for answers.
@@ -118,6 +133,9 @@ func fits(doc, schema map[string]any, v any, where string) string {
 	}
 	if types != nil && !slices.Contains(types, is) {
 		return fmt.Sprintf("%s is a %s, described as %v", where, is, types)
+	}
+	if allowed, ok := schema["enum"].([]any); ok && !slices.Contains(allowed, v) {
+		return fmt.Sprintf("%s is %v, described as one of %v", where, v, allowed)
 	}
 	switch t := v.(type) {
 	case []any:
@@ -191,6 +209,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 		{`{"type": "object", "properties": {"a": {"type": "boolean"}}, "additionalProperties": false}`, `{"b": 1}`, "b is not described"},
 		{`{"type": "object", "additionalProperties": {"type": "string"}}`, `{"b": 1}`, "b is a number"},
 		{`{"type": "array", "items": {"type": "string"}}`, `["x", 1]`, "[1] is a number"}, {`{"type": "object", "required": ["a"]}`, `{}`, "lacks a"},
+		{`{"type": "string", "enum": ["a"]}`, `"b"`, "one of [a]"},
 		{`{"$ref": "#/components/schemas/node"}`, `{"nosuch": 1}`, "nosuch is not described"},
 	} {
 		var schema map[string]any
@@ -203,6 +222,71 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 		}
 		if got := fits(described(), schema, value, "it"); (got == "") != (c.wrong == "") || !strings.Contains(got, c.wrong) {
 			t.Errorf("%s against %s: %q, expected %q", c.value, c.schema, got, c.wrong)
+		}
+	}
+}
+
+// The bodies that make and change objects are described, and the description of no body says less than the handler: what it
+// forbids or misses is refused.
+func TestOpenAPIDescribesRequests(t *testing.T) {
+	doc := described()
+	free := map[string]bool{} // of whose bodies nothing is said: what they are is the driver's
+	for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		free[m+" /v1/nodes/{node}/vendor_passthru"], free[m+" /v1/drivers/{driver}/vendor_passthru"] = true, true
+	}
+	for path, item := range doc["paths"].(map[string]any) {
+		for method, o := range item.(map[string]any) {
+			op, _ := o.(map[string]any)
+			content, ok := op["requestBody"].(map[string]any)
+			if !ok {
+				continue
+			}
+			kind, ok := content["content"].(map[string]any)["application/json"].(map[string]any)
+			if !ok {
+				continue
+			}
+			schema, key := kind["schema"].(map[string]any), strings.ToUpper(method)+" "+path
+			if len(schema) == 0 {
+				if !free[key] {
+					t.Errorf("the body of %s is not described", key)
+				}
+				continue
+			}
+			bad := map[string]string{"a text": `"x"`}
+			if schema["type"] == "object" && schema["additionalProperties"] == false {
+				bad["an unknown key"] = `{"nosuch": 1}`
+			}
+			if schema["type"] == "array" {
+				bad["an unknown op"] = `[{"op": "move", "path": "/extra/x", "value": 1}]`
+				bad["no path"] = `[{"op": "add", "value": 1}]`
+			}
+			if required, _ := schema["required"].([]any); len(required) > 0 {
+				bad["nothing"] = "{}"
+			}
+			for what, body := range bad {
+				if misfit(doc, op, body) == "" {
+					t.Errorf("%s: %s fits the description", key, what)
+				}
+				s := tenants(t, access.Grant{Role: access.Admin})
+				target := variable.ReplaceAllStringFunc(path, func(v string) string {
+					switch name := strings.Trim(v, "{}"); {
+					case name == "node":
+						return "own"
+					case name == "record":
+						return owners[0].port
+					case name == "webhook":
+						return "hook-own"
+					case name == "light":
+						return "led@system"
+					case fill[name] != "":
+						return fill[name]
+					}
+					return "x"
+				})
+				if a := s.do(strings.ToUpper(method), target, body); a.Code != 400 {
+					t.Errorf("%s with %s (%s) is answered %d, expected 400: %.200s", key, what, body, a.Code, a.Body)
+				}
+			}
 		}
 	}
 }

@@ -71,7 +71,7 @@ func (s *server) do(method, path, body string, extra ...string) answer {
 			s.Fatalf("%s %s: body %q: %v", method, path, w.Body, err)
 		}
 	}
-	s.conforms(method, path, a)
+	s.conforms(method, path, body, a)
 	return a
 }
 

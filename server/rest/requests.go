@@ -1,0 +1,147 @@
+package rest
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+// The bodies of requests in the API's description: those that make and change objects from the tables of fields, the others
+// from the handlers' arguments. The tests of this package check each body that is taken against them.
+
+// keyed is the schema of a body with these keys and no others.
+func keyed(required []string, properties schema) schema {
+	s := schema{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(required) > 0 {
+		s["required"] = required
+	}
+	return s
+}
+
+func oneOf(values ...string) schema { return schema{"type": "string", "enum": values} }
+
+func listed(items schema) schema { return schema{"type": "array", "items": items} }
+
+// What several bodies have. A flag is whatever Ironic takes for one.
+var (
+	aText     = schema{"type": "string"}
+	maybeText = schema{"type": []string{"string", "null"}}
+	aFlag     = schema{"type": []string{"boolean", "string", "number", "null"}, "description": "true or false; also 1, 0, yes, no, on, off as text"}
+	anObject  = schema{"type": "object"}
+)
+
+// newObject is the body that makes an object of a table of fields.
+func newObject(fields []api.Field) schema {
+	kinds := map[api.Kind]schema{
+		api.Text: maybeText, api.UUID: maybeText, api.Flag: aFlag, api.Tristate: aFlag, api.Stamp: maybeText,
+		api.Integer: {"type": []string{"integer", "string", "null"}}, api.Map: {"type": []string{"object", "null"}}, api.List: {"type": []string{"array", "null"}},
+	}
+	properties, required := schema{}, []string{}
+	for _, f := range fields {
+		if !f.Create {
+			continue
+		}
+		s := maps.Clone(kinds[f.Kind])
+		s["description"] = f.Doc
+		if f.Since > 1 {
+			s["x-since"] = f.Since.String()
+		}
+		if f.Kind == api.Text {
+			longest := f.Max
+			if longest == 0 {
+				longest = 255
+			}
+			s["maxLength"] = longest
+		}
+		properties[f.Name] = s
+		if f.Need {
+			required = append(required, f.Name)
+		}
+	}
+	return keyed(required, properties)
+}
+
+// patchOf is the body of a PATCH of an object of a table of fields.
+func patchOf(fields []api.Field) schema {
+	var names []string
+	for _, f := range fields {
+		if f.Patch {
+			names = append(names, "/"+f.Name)
+		}
+	}
+	s := listed(keyed([]string{"op", "path"}, schema{"op": oneOf("add", "replace", "remove"), "path": aText, "value": schema{}}))
+	s["maxItems"], s["description"], s["x-paths"] = api.MaxPatch, "a path is one of x-paths, or a key below one that is an object", names
+	return s
+}
+
+// aliases are keys that a body may have beside the table's fields, for one of them.
+var aliases = map[conductor.Kind]struct{ name, of string }{
+	conductor.KindPort:       {"node_ident", "node_uuid"},
+	conductor.KindAllocation: {"node", "resource_class"},
+}
+
+// requests is the bodies by method and path. The rest is JSON of which nothing is said.
+func (a *API) requests() map[string]schema {
+	const node = "/v1/nodes/{node}"
+	steps := func(more string, value schema) schema {
+		return listed(keyed([]string{"interface", "step"}, schema{"interface": aText, "step": aText, "args": schema{"type": []string{"object", "null"}}, more: value,
+			"execute_on_child_nodes": aFlag, "limit_child_node_execution": schema{"type": []string{"array", "null"}}}))
+	}
+	number := schema{"type": []string{"integer", "string", "null"}}
+	var verbs []string
+	for _, v := range api.Verbs() {
+		verbs = append(verbs, v.Target)
+	}
+	reason := keyed(nil, schema{"reason": maybeText})
+	hook := schema{"url": schema{"type": []string{"string", "null"}, "maxLength": maxURL}, "project": maybeText,
+		"secret": schema{"type": []string{"string", "null"}, "minLength": minSecret, "maxLength": maxSecret}}
+	out := map[string]schema{
+		"POST /v1/nodes": newObject(a.node.fields),
+		"PATCH " + node:  patchOf(a.node.fields),
+
+		"PUT " + node + "/states/power": keyed([]string{"target"}, schema{"target": oneOf(powerTargets...),
+			"timeout": schema{"type": []string{"integer", "null"}, "minimum": 1, "description": "seconds; x-since 1.27"}}),
+		"PUT " + node + "/states/provision": keyed([]string{"target"}, schema{"target": oneOf(verbs...),
+			"configdrive": schema{"type": []string{"string", "object", "null"}}, "clean_steps": steps("order", number), "deploy_steps": steps("priority", number),
+			"service_steps": steps("order", number), "rescue_password": maybeText, "disable_ramdisk": aFlag, "runbook": maybeText}),
+		"PUT " + node + "/states/out_of_service":         reason,
+		"PUT " + node + "/maintenance":                   reason,
+		"PUT " + node + "/states/boot_mode":              keyed([]string{"target"}, schema{"target": oneOf("uefi", "bios")}),
+		"PUT " + node + "/states/secure_boot":            keyed([]string{"target"}, schema{"target": aFlag}),
+		"PUT " + node + "/states/console":                keyed([]string{"enabled"}, schema{"enabled": aFlag}),
+		"PUT " + node + "/states/raid":                   {"type": "object", "properties": schema{"logical_disks": listed(anObject)}},
+		"PUT " + node + "/management/boot_device":        keyed([]string{"boot_device"}, schema{"boot_device": oneOf("bios", "cdrom", "disk", "floppy", "pxe"), "persistent": aFlag}),
+		"PUT " + node + "/management/inject_nmi":         keyed(nil, schema{}),
+		"PUT " + node + "/management/indicators/{light}": keyed([]string{"state"}, schema{"state": aText}),
+		"PUT " + node + "/traits":                        keyed([]string{"traits"}, schema{"traits": listed(aText)}),
+		"PUT " + node + "/traits/{trait}":                keyed(nil, schema{}),
+		"POST " + node + "/vmedia": keyed([]string{"device_type", "image_url"}, schema{"device_type": oneOf(conductor.MediaDevices...), "image_url": aText,
+			"image_download_source": schema{"type": []string{"string", "null"}}}),
+		"POST " + node + "/vifs":   {"type": "object", "required": []string{"id"}, "properties": schema{"id": aText, "port_uuid": maybeText}},
+		"POST " + node + "/doctor": keyed([]string{"act"}, schema{"act": aText}),
+
+		"POST /v1/nodes:batchGet": keyed([]string{"ids"}, schema{"ids": listed(aText), "fields": listed(aText)}),
+		"PUT /v1/default_config": keyed([]string{"scope", "flow", "step"}, schema{"scope": aText, "flow": aText, "step": aText, "priority": schema{},
+			"args": schema{"type": []string{"object", "null"}}}),
+		"POST /v1/webhooks":          keyed([]string{"url", "secret"}, hook),
+		"PUT /v1/webhooks/{webhook}": keyed(nil, hook),
+		"POST /v1/events":            keyed([]string{"events"}, schema{"events": listed(anObject)}),
+		"POST /v1/heartbeat/{node}": keyed([]string{"callback_url"}, schema{"callback_url": aText, "agent_version": maybeText, "agent_token": maybeText,
+			"agent_verify_ca": maybeText, "agent_status": maybeText, "agent_status_message": maybeText}),
+		"POST /v1/continue_inspection": {"type": "object", "required": []string{"inventory"}, "properties": schema{"inventory": anObject}},
+	}
+	for _, k := range a.beside {
+		made := newObject(k.shape.fields)
+		if alias, ok := aliases[k.kind]; ok {
+			made["properties"].(schema)[alias.name] = schema{"type": "string", "description": "in place of " + alias.of}
+			if required, _ := made["required"].([]string); slices.Contains(required, alias.of) {
+				made["required"] = slices.DeleteFunc(slices.Clone(required), func(s string) bool { return s == alias.of })
+			}
+		}
+		out["POST /v1/"+k.path] = made
+		out["PATCH /v1/"+k.path+"/{record}"] = patchOf(k.shape.fields)
+	}
+	return out
+}
