@@ -16,7 +16,7 @@ func rights(string) (string, error) {
 	var b strings.Builder
 	b.WriteString(`# Who may do what
 
-A user has a role, over everything or within a project ([how to give it](../howto/users-and-roles.md)). What a route needs is a
+A user has a role, over everything or within a project ([how to give it](../howto/users.md)). What a route needs is a
 *right*; a refusal (403) names it. The tables are those of [server/access](../../server/access/rules.go), and what is not in them
 is denied. A user within a project stands to a node as its owner's, as its lessee's, or as a stranger; to a stranger a node
 is not there (404), in the same words as one that does not exist. A port, a log or a step is its node's.

@@ -13,7 +13,7 @@ import (
 )
 
 // known are programs that a page may show without more ado: they are not ours.
-var known = []string{"apt-get", "cd", "curl", "git", "htpasswd", "less", "openssl", "qemu-system-x86_64", "sha256sum", "zstd"}
+var known = []string{"apt-get", "cd", "curl", "git", "less", "openssl", "qemu-system-x86_64", "sha256sum", "zstd"}
 
 // exists tells whether a command shown in a page is one: a make target, a known program, a command of bessemer.
 func exists(command string) error {

@@ -2,7 +2,7 @@ package cli_test
 
 // pages are the pages of TestHowtoCommandsRun.
 var pages = map[string]page{
-	"users-and-roles.md": usersPage(),
+	"projects.md": usersPage(),
 	"register-and-provide.md": {
 		files: map[string]string{"secret.txt": "x", "nodes.yaml": "nodes: [{name: n1, driver: fake-hardware, automated_clean: false}, {name: n2, driver: fake-hardware, automated_clean: false}]"},
 		between: map[string][]string{"inspect --all-manageable --dry-run": {"node create --name n3 --driver fake-hardware --resource-class big", "node manage n3 --watch",

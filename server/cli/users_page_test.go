@@ -10,7 +10,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/rest"
 )
 
-// rolesOfThePage is the roles file that docs/howto/users-and-roles.md shows.
+// rolesOfThePage is the roles file that docs/howto/projects.md shows.
 const rolesOfThePage = "admin:admin\nann:operator:blue\nole:observer\n"
 
 // usersOfThePage are those of the page; a password is the name and -secret.
@@ -32,7 +32,7 @@ func usersOfThePage() rest.Authenticator {
 
 // The page's roles file is the one that its commands are run with.
 func TestThePageOfUsersShowsItsRoles(t *testing.T) {
-	text, err := os.ReadFile("../../docs/howto/users-and-roles.md")
+	text, err := os.ReadFile("../../docs/howto/projects.md")
 	if err != nil {
 		t.Fatal(err)
 	}
