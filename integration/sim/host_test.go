@@ -101,7 +101,7 @@ func (rack) Interfaces() map[string][]string {
 func (rack) Properties() map[string]string { return nil }
 func (rack) SecretKeys() []string          { return nil }
 func (rack) Validate(map[string]any) error { return nil }
-func (rack) Steps() []step.Step            { return nil }
+func (r rack) Steps() []step.Step          { return r.s.bmcSteps }
 func (rack) Address(map[string]any) string { return "192.0.2.1" }
 func (r rack) Open(_ context.Context, a conductor.Access) (conductor.BMC, error) {
 	return board{r.s.byNode[a.Node]}, nil
@@ -170,4 +170,23 @@ func (b board) SetMedia(_ context.Context, url string) error {
 	return nil
 }
 
-func (b board) Steps(context.Context) ([]step.Bound, error) { return nil, nil }
+// Steps are the site's; each takes twenty seconds, and its effect is in the ledger from its first moment on.
+func (b board) Steps(context.Context) (out []step.Bound, err error) {
+	for _, st := range b.h.s.bmcSteps {
+		out = append(out, step.Bound{Step: st, Run: func(ctx context.Context, c step.Call) (step.Result, error) {
+			if err := b.call(); err != nil {
+				return step.Result{}, err
+			}
+			b.h.s.mu.Lock()
+			b.h.s.executed = append(b.h.s.executed, string(c.ID))
+			b.h.s.mu.Unlock()
+			select {
+			case <-time.After(20 * time.Second):
+				return step.Result{}, nil
+			case <-ctx.Done():
+				return step.Result{}, ctx.Err()
+			}
+		}})
+	}
+	return out, nil
+}

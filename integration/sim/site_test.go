@@ -62,7 +62,9 @@ type site struct {
 	clock func() time.Time
 	// offers are steps that the ramdisk offers beside the stock ones; set before it boots.
 	offers []step.Step
-	// executed is every step id that any machine began to work on, in order.
+	// bmcSteps are the hardware type's, out of band.
+	bmcSteps []step.Step
+	// executed is every step id that any machine, or its BMC, began to work on, in order.
 	executed []string
 
 	level slog.Level
@@ -72,9 +74,9 @@ type site struct {
 
 func newSite(t *testing.T) *site { return newSites(t, 1, slog.LevelDebug) }
 
-// newSites makes a site of machines n1, n2, …; the server logs from a level on.
-func newSites(t *testing.T, machines int, level slog.Level) *site {
-	s := &site{t: t, dir: t.TempDir(), net: simnet.New(), byNode: map[conductor.NodeID]*host{}, level: level}
+// newSites makes a site of machines n1, n2, …, whose BMCs have these steps; the server logs from a level on.
+func newSites(t *testing.T, machines int, level slog.Level, bmcSteps ...step.Step) *site {
+	s := &site{t: t, dir: t.TempDir(), net: simnet.New(), byNode: map[conductor.NodeID]*host{}, level: level, bmcSteps: bmcSteps}
 	s.start()
 	t.Cleanup(func() {
 		for _, h := range s.hosts {
