@@ -292,6 +292,17 @@ func TestHintsNameRealCommands(t *testing.T) {
 	}
 }
 
+// A node that manage moves without any work is not told of the work that it had before.
+func TestManageTellsNoOlderSteps(t *testing.T) {
+	done := ended(state.Manageable, "", "") // its last run is a cleaning
+	if got := run(t, canned(t, nil, done), false, "node", "manage", "n1", "--watch"); got != "14:39:08Z n1  manageable\n" {
+		t.Errorf("it says %q", got)
+	}
+	if got := run(t, canned(t, nil, ended(state.Available, "", "")), false, "node", "provide", "n1", "--watch", "--yes"); !strings.Contains(got, "deploy.erase_devices succeeded") {
+		t.Errorf("provide says %q", got)
+	}
+}
+
 // A watch that is stopped says that the work goes on.
 func TestStoppedWatch(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())

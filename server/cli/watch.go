@@ -70,6 +70,9 @@ func (w *watcher) see(s api.StepsAnswer, v verb) error {
 	}
 	var running []api.StepView
 	for _, x := range s.Steps {
+		if v.event == state.VerbManage && s.Run != nil && s.Run.Flow != state.Verify {
+			break // an earlier run's: manage alone may move a node without one
+		}
 		w.seeStep(x)
 		if !x.Started.IsZero() && x.Ended.IsZero() {
 			running = append(running, x)
