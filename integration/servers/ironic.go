@@ -31,7 +31,7 @@ type IronicConfig struct {
 // unless an earlier one ran in the same directory.
 func Ironic(ctx context.Context, cfg IronicConfig) (*Server, error) {
 	if _, err := os.Stat(library); err != nil {
-		return nil, fmt.Errorf("Debian's package python3-ironic is missing (make setup installs it): %w", err)
+		return nil, fmt.Errorf("the package python3-ironic of Debian is missing (make setup installs it): %w", err)
 	}
 	host, err := os.Hostname()
 	if err != nil {
