@@ -136,10 +136,12 @@ func TestI27_NoSecretWithoutItsAudit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		a, id := s.writing()
+		synctest.Wait() // what the boot left to be done reads the store too
 		s.fault.Store = deaf{s.store}
 		if v, err := s.c.Secret(t.Context(), a.sess, api.SecretRequest{ID: id, Name: "configdrive"}); !fault.Has(err, fault.StorageUnavailable) || v != nil {
 			t.Errorf("got %d bytes and %v", len(v), err)
 		}
+		synctest.Wait()
 		s.fault.Store = s.store
 	})
 }
