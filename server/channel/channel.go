@@ -68,7 +68,7 @@ type Channel struct {
 	sources *sources
 	byAddr  *limit.Buckets[netip.Addr]
 	byNode  *limit.Buckets[conductor.NodeID]
-	lookups *gate
+	lookups *limit.Gate
 	turns   *turns
 }
 
@@ -81,7 +81,7 @@ func New(cfg Config) *Channel {
 		sources: newSources(cfg.Networks, cfg.Now),
 		byAddr:  limit.NewBuckets[netip.Addr](cfg.Limits.AddressRate, cfg.Limits.AddressBurst, cfg.Now),
 		byNode:  limit.NewBuckets[conductor.NodeID](cfg.Limits.NodeRate, cfg.Limits.NodeBurst, cfg.Now),
-		lookups: newGate(cfg.Limits.Lookups),
+		lookups: limit.NewGate(cfg.Limits.Lookups, 0),
 		turns:   newTurns(cfg.Limits.AllLookups, cfg.Now),
 	}
 	c.mux.HandleFunc("POST "+api.PathLookup, c.lookup)
@@ -121,11 +121,11 @@ func (c *Channel) lookup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	from := limit.Network(p.Addr)
-	if !c.lookups.enter(from) {
+	if !c.lookups.Enter(from) {
 		c.refuse(w, r, fault.New(fault.RequestRate, "more than %d lookups at once come from %s", c.Limits.Lookups, p.Addr))
 		return
 	}
-	defer c.lookups.leave(from)
+	defer c.lookups.Leave(from)
 	if !c.turns.enter(r.Context()) {
 		w.Header().Set("Retry-After", strconv.Itoa(c.turns.comeBack()))
 		c.refuse(w, r, fault.New(fault.RequestOverload, "the server is busy with the lookups of other machines"))

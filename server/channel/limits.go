@@ -54,35 +54,6 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// gate bounds how much of one kind an address has in hand at once.
-type gate struct {
-	most int
-
-	mu sync.Mutex
-	in map[netip.Addr]int
-}
-
-func newGate(most int) *gate { return &gate{most: most, in: map[netip.Addr]int{}} }
-
-// enter tells whether there is room; leave gives it back.
-func (g *gate) enter(addr netip.Addr) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.in[addr] >= g.most {
-		return false
-	}
-	g.in[addr]++
-	return true
-}
-
-func (g *gate) leave(addr netip.Addr) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.in[addr]--; g.in[addr] == 0 {
-		delete(g.in, addr)
-	}
-}
-
 // listener closes at once what exceeds the limits on connections, before a handshake is spent on it.
 type listener struct {
 	net.Listener

@@ -1,7 +1,7 @@
 // Package limit holds the budgets by which a flood costs its sender and nobody else (safety.md T6, I25): so many requests
-// a second of one address, or of anything else that names a sender.
+// a second of one address, or of anything else that names a sender, and so many in hand at once.
 //
-// Start at Buckets.
+// Start at Buckets and Gate.
 package limit
 
 import (

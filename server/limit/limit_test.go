@@ -41,3 +41,29 @@ func TestT06_OneMachineIsOneNetwork(t *testing.T) {
 		}
 	}
 }
+
+func TestI25_AGateBoundsOneAndAll(t *testing.T) {
+	at := netip.MustParseAddr
+	g := NewGate(2, 3)
+	for i, c := range []struct {
+		from string
+		in   bool
+	}{{"192.0.2.1", true}, {"192.0.2.1", true}, {"192.0.2.1", false}, {"192.0.2.2", true}, {"192.0.2.3", false}} {
+		if got := g.Enter(at(c.from)); got != c.in {
+			t.Errorf("%d: %s is let in: %v", i, c.from, got)
+		}
+	}
+	g.Leave(at("192.0.2.1"))
+	if !g.Enter(at("192.0.2.3")) || g.Enter(at("192.0.2.1")) {
+		t.Error("what was given back is not there for the next, or for more than one")
+	}
+	for _, from := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		g.Leave(at(from))
+	}
+	if len(g.in) != 0 || g.total != 0 {
+		t.Errorf("left behind: %v, %d", g.in, g.total)
+	}
+	if free := NewGate(1, 0); !free.Enter(at("192.0.2.1")) || !free.Enter(at("192.0.2.2")) || free.Enter(at("192.0.2.1")) {
+		t.Error("a gate without a bound on all counts wrong")
+	}
+}

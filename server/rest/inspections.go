@@ -5,38 +5,45 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 
 	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/limit"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-// What anybody may send, and what may be large, is bounded twice: in how much of it one address may send at a time, and in
-// how much of it is decoded at a time. Who sends slowly is in nobody else's way (I25).
+// What anybody may send, and what may be large, is bounded twice: in how much of it is held in memory, of one address and
+// of all, from its first byte until it is answered; and in how much of it is decoded at a time. Who sends slowly holds
+// what is his own address's, and is in the way of others only together with many addresses (I25).
 
 const (
-	maxInspection = 8 << 20 // safety.md, Z1
-	inspections   = 4       // of one address read at a time, and of all addresses decoded at a time
+	maxInspection  = 8 << 20 // safety.md, Z1
+	inspections    = 4       // of one address held at a time, and of all addresses decoded at a time
+	allInspections = 16      // of all addresses held at a time: 128 MiB at most
 )
 
 type inspectionGate struct {
+	held     *limit.Gate
 	decoding chan struct{}
-
-	mu      sync.Mutex
-	reading map[string]int // by address
 }
 
 func inspectionRoute() route {
-	g := &inspectionGate{decoding: make(chan struct{}, inspections), reading: map[string]int{}}
+	g := &inspectionGate{held: limit.NewGate(inspections, allInspections), decoding: make(chan struct{}, inspections)}
 	return route{method: http.MethodPost, path: "/v1/continue_inspection", need: access.Open, body: maxInspection, handle: budgeted(g.take)}
 }
 
-// take reads an inspection whole, then waits for its turn: those before it are bytes in memory and take no time of a
-// caller's.
+// take reads an inspection whole, then waits for its turn.
 func (g *inspectionGate) take(c *call) error {
-	raw, err := g.read(c)
+	from, err := c.network()
 	if err != nil {
 		return err
+	}
+	if !g.held.Enter(from) {
+		return fault.New(fault.RequestOverload, "%d inspections from %s, or %d from all addresses, are in hand already", inspections, from, allInspections)
+	}
+	defer g.held.Leave(from)
+	raw, err := io.ReadAll(c.r.Body)
+	if err != nil {
+		return fmt.Errorf("read the body: %w", err)
 	}
 	c.r.Body = io.NopCloser(bytes.NewReader(raw))
 	select {
@@ -46,29 +53,4 @@ func (g *inspectionGate) take(c *call) error {
 	case <-c.r.Context().Done():
 		return fault.New(fault.RequestOverload, "%d inspections are being decoded already", inspections)
 	}
-}
-
-func (g *inspectionGate) read(c *call) ([]byte, error) {
-	from := c.source()
-	g.mu.Lock()
-	full := g.reading[from] == inspections
-	if !full {
-		g.reading[from]++
-	}
-	g.mu.Unlock()
-	if full {
-		return nil, fault.New(fault.RequestOverload, "%d inspections from %s are being read already", inspections, from)
-	}
-	defer func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.reading[from]--; g.reading[from] == 0 {
-			delete(g.reading, from)
-		}
-	}()
-	raw, err := io.ReadAll(c.r.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read the body: %w", err)
-	}
-	return raw, nil
 }

@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http/httptest"
 	"strings"
@@ -57,6 +58,35 @@ func TestI25_SlowSendersShutOutNoInspection(t *testing.T) {
 		s.slowly("192.0.2.66:2")() // what has ended counts no more
 		if code := s.slowly("192.0.2.66:3")(); code == 503 {
 			t.Errorf("after the others ended: %d", code)
+		}
+	})
+}
+
+// However many addresses send, so much is held in memory and no more; addresses of one network are one (I25, T6).
+func TestI25_T06_InspectionsHeldAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := withFake(t, state.InspectWait)
+		var ends []func() int
+		count := func() (refused int) {
+			for _, end := range ends {
+				if end() == 503 {
+					refused++
+				}
+			}
+			ends = nil
+			return refused
+		}
+		for i := range 8 {
+			ends = append(ends, s.slowly(fmt.Sprintf("[2001:db8::%x]:1", i+1)))
+		}
+		if n := count(); n != 4 {
+			t.Errorf("%d of 8 from one network are refused, expected 4", n)
+		}
+		for i := range 20 {
+			ends = append(ends, s.slowly(fmt.Sprintf("192.0.2.%d:1", i+1)))
+		}
+		if n := count(); n != 4 {
+			t.Errorf("%d of 20 from as many addresses are refused, expected 4", n)
 		}
 	})
 }
