@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -55,7 +56,7 @@ func (d *decider) detached(e EffectDone, current bool) {
 	}
 	f := *e.Fault
 	f.Message = "what the last instance left in the virtual drives (" + strings.Join(kinds, ", ") + ") could not be taken out: " + f.Message
-	f.Hint = cmp.Or(f.Hint, "take it out by DELETE /v1/nodes/NODE/vmedia, or at the BMC itself, and have the node cleaned again")
+	f.Hint = cmp.Or(f.Hint, fmt.Sprintf("bessemer node vmedia detach %s %s, or take it out at the BMC itself; then have the node cleaned again", cmp.Or(d.n.Name, string(d.n.UUID)), strings.Join(kinds, " ")))
 	if current {
 		d.fail(&f)
 		return
