@@ -64,6 +64,9 @@ What is *open* asks for no credentials: it is found out what there is, and ramdi
 		}
 	}
 	b.WriteString(`
+A node's allocation may be another project's than the node: those two routes ask for the right to the node first, then for
+*allocation.read* or *allocation.change* of the allocation.
+
 ## Fields of a node
 
 Who may set a field, on create and by PATCH, by the least role; a field that is in no row is set by the server alone. Lessees are shown
