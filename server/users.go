@@ -112,7 +112,7 @@ func (s *server) followUsers(ctx context.Context, b *rest.Basic) {
 		}
 		if err := s.replaceUsers(b); err != nil {
 			if text := fmt.Sprint(now, err); text != told {
-				s.log.Error("the changed users are not taken over", "err", err)
+				s.log.Error("the changed users are not taken over, and those from before stay: mend the files", "users", s.cfg.Users, "roles", s.cfg.Roles, "err", err)
 				told = text
 			}
 			continue
