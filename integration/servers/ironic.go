@@ -24,7 +24,6 @@ type IronicConfig struct {
 	Dir      string // must exist
 	Database string // an SQLAlchemy URL; empty is an SQLite file below Dir
 	Split    bool   // API and conductor are processes of their own, as in a production site; otherwise both are in one
-	Settings string // further lines of ironic.conf, with their section headers
 }
 
 // Ironic starts Debian's Ironic and waits until its conductor has registered its drivers. It begins with an empty database,
@@ -48,7 +47,7 @@ func Ironic(ctx context.Context, cfg IronicConfig) (*Server, error) {
 	conf := filepath.Join(cfg.Dir, "ironic.conf")
 	_, err = os.Stat(conf)
 	first := errors.Is(err, os.ErrNotExist)
-	if err := os.WriteFile(conf, []byte(fmt.Sprintf(ironicConf, host, cfg.Dir, cfg.Database, ports[0], ports[1])+cfg.Settings), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte(fmt.Sprintf(ironicConf, host, cfg.Dir, cfg.Database, ports[0], ports[1])), 0o600); err != nil {
 		return nil, err
 	}
 	for _, dir := range []string{"images", "tftpboot", "httpboot", "locks"} {

@@ -185,8 +185,8 @@ func (eng *Engine) apply(ctx context.Context, id conductor.NodeID, e conductor.E
 }
 
 // applyWith is apply for an event that depends on the node as the transaction sees it; more gets the node as it is after
-// the decision. Until Run has read the stored
-// effects nothing new may be decided: an effect would be carried out twice or not at all.
+// the decision. Until Run has read the stored effects nothing new may be decided: an effect would be carried out twice or
+// not at all.
 func (eng *Engine) applyWith(ctx context.Context, id conductor.NodeID, event func(conductor.Node) (conductor.Event, error), more func(conductor.Tx, conductor.Node) error) error {
 	select {
 	case <-eng.ready:
