@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,23 +19,12 @@ import (
 // Each of several nodes gets what stands in the standard input, not only the first one that asks; and a secret is never
 // set to nothing by an input that has ended.
 func TestStandardInputIsForAllNodes(t *testing.T) {
-	var mu sync.Mutex
 	var sent []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		if r.Method != http.MethodGet {
-			mu.Lock()
-			sent = append(sent, string(bytes.TrimSpace(body)))
-			mu.Unlock()
-		}
+	server := recording(t, changes(&sent), func(w http.ResponseWriter, r *http.Request) {
 		name := strings.Split(r.URL.Path, "/")[3]
 		_ = json.NewEncoder(w).Encode(map[string]any{"uuid": name, "name": name, "provision_state": "available", "maintenance": false, "driver": "redfish",
 			"driver_info": map[string]any{}, "instance_info": map[string]any{"image_source": "x"}, "properties": map[string]any{}})
-	}))
-	defer server.Close()
+	})
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)

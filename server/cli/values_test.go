@@ -2,35 +2,21 @@ package cli_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 )
 
 // A value is read by one rule wherever it stands: on the command line or in a file, of a step's argument or a field.
 func TestValuesAreReadByOneRule(t *testing.T) {
-	var mu sync.Mutex
 	var sent []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if r.Method != http.MethodGet {
-			sent = append(sent, strings.TrimSpace(string(body)))
-		}
+	server := recording(t, changes(&sent), func(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"uuid": id, "name": "n1", "provision_state": "active", "driver": "redfish",
 			"driver_info": map[string]any{}, "properties": map[string]any{}, "extra": map[string]any{}})
-	}))
-	defer server.Close()
+	})
 	t.Chdir(t.TempDir())
 	for name, content := range map[string]string{"settings.json": "\n[{\"name\": \"A\",\n  \"value\": \"x\"}]\n", "number": "42\n", "text": "as it is\n", "password": "[12345]\n",
 		"broken.json": "[{\"name\": }]", "wwn": "5000\n"} {

@@ -2,29 +2,20 @@ package cli_test
 
 import (
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 )
 
 // Each command makes the requests that Ironic's API knows for it: this is their form on the wire, whether the server at
 // the other end is ours or not.
 func TestRequestsOfCommands(t *testing.T) {
-	var mu sync.Mutex
 	var seen []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		mu.Lock()
-		seen = append(seen, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
-		mu.Unlock()
+	server := recording(t, func(r *http.Request, body string) {
+		seen = append(seen, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+body))
+	}, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/vmedia"):
 			fmt.Fprint(w, `[{"image": "i.iso", "inserted": true, "media_types": ["CD"]}]`)
@@ -44,8 +35,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		default:
 			w.WriteHeader(http.StatusNoContent)
 		}
-	}))
-	defer server.Close()
+	})
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		file := filepath.Join(dir, name)
