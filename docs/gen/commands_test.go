@@ -89,11 +89,9 @@ func bessemer(words []string) error {
 	return nil
 }
 
-var mentions = regexp.MustCompile(`\bbessemer ([a-z-]+(?: [a-z-]+)*)`)
-
 // Prose and hints name commands, too: those must exist as well.
 func TestCommandsNamedInProseAndHints(t *testing.T) {
-	texts := documents(t)
+	m, texts := newTerminal(t), documents(t)
 	for _, r := range fault.Reasons {
 		texts["the reason "+string(r.Reason)] = r.Doc + " " + r.Hint
 	}
@@ -101,9 +99,9 @@ func TestCommandsNamedInProseAndHints(t *testing.T) {
 		if strings.HasPrefix(name, "docs/reference/cli.md") {
 			continue // its text is the commands' own
 		}
-		for _, m := range mentions.FindAllStringSubmatch(text, -1) {
-			if err := bessemer(strings.Fields(m[1])); err != nil {
-				t.Errorf("%s names %q: %v", name, m[0], err)
+		for _, line := range commandLines(text) {
+			if err := m.check(line); err != nil {
+				t.Errorf("%s names %q: %v", name, "bessemer "+line, err)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ asks for. The table is [shared/state/state.go](../../shared/state/state.go); its
 	}
 	b.WriteString(`
 While a flow works, the node is in its *doing* state; while a ramdisk is awaited or runs a step, in *waiting*; *held* waits
-for an operator's ` + "`unhold`" + `. A delete goes on to clean.
+for an operator's ` + "`unhold`" + `. An undeploy goes on to clean.
 
 ## What leads where
 
@@ -44,7 +44,7 @@ for an operator's ` + "`unhold`" + `. A delete goes on to clean.
 			if t.From != s {
 				continue
 			}
-			event := string(t.Event)
+			event := t.Event.Command()
 			if verbs[t.Event] {
 				event = "**" + event + "**"
 			}
@@ -58,7 +58,7 @@ for an operator's ` + "`unhold`" + `. A delete goes on to clean.
 	}
 	fmt.Fprintf(&b, "    [*] --> %s\n", id(state.Enroll))
 	for _, t := range state.Transitions() {
-		fmt.Fprintf(&b, "    %s --> %s: %s\n", id(t.From), id(t.To), t.Event)
+		fmt.Fprintf(&b, "    %s --> %s: %s\n", id(t.From), id(t.To), t.Event.Command())
 	}
 	b.WriteString("```\n")
 	return b.String(), nil

@@ -182,7 +182,7 @@ func (c *command) nodeManual(v verb) *cobra.Command {
 	cmd := &cobra.Command{Use: v.name + " [NODE ...]", Short: "Run " + v.name + " steps by name"}
 	cmd.Long = `Runs the steps in the order given; the node must be manageable, and is so again at the end. A wrong step or argument is
 refused before anything is begun. bessemer node steps --available NODE lists the steps with their arguments;
-bessemer node plan NODE --clean shows what the list would do.`
+bessemer node plan NODE --clean --steps FILE shows what the list would do.`
 	cmd.Example = `  bessemer node clean n1 --step deploy.erase_devices:method=overwrite,verify=full --watch
   bessemer node clean n1 --step management.reset_bmc --step bios.factory_reset
   bessemer node clean --where state=manageable,resource_class=big --steps steps.yaml`

@@ -289,7 +289,7 @@ func (d *decider) enter(e state.Event) bool {
 	to, ok := state.Next(d.n.State, e)
 	if !ok {
 		d.illegal = true
-		d.Refuse = fault.New(fault.StateVerb, "%s is not possible in state %q", e, d.n.State).
+		d.Refuse = fault.New(fault.StateVerb, "%s is not possible in state %q", e.Command(), d.n.State).
 			WithHint("possible here: %s", verbs(d.n.State)).At(string(d.n.UUID), "")
 		return false
 	}
@@ -314,7 +314,7 @@ func verbs(s state.State) string {
 		if out != "" {
 			out += ", "
 		}
-		out += string(e)
+		out += e.Command()
 	}
 	if out == "" {
 		return "nothing, until the current work ends"

@@ -251,7 +251,7 @@ func (d *decider) reachable(v state.Event) error {
 }
 
 func (d *decider) inMaintenance(v state.Event) error {
-	return fault.New(fault.NodeMaintenance, "%s is not possible: the node is in maintenance (%s)", v, cmp.Or(d.n.MaintenanceReason, "no reason given")).
+	return fault.New(fault.NodeMaintenance, "%s is not possible: the node is in maintenance (%s)", v.Command(), cmp.Or(d.n.MaintenanceReason, "no reason given")).
 		At(string(d.n.UUID), "")
 }
 

@@ -37,7 +37,7 @@ func Preview(s Snapshot, ask Provision, now time.Time, took map[string]time.Dura
 	}
 	p := BuildPlan(in)
 	if _, ok := state.Next(d.n.State, ask.Verb); !ok {
-		p.Blocked = "the node is " + string(d.n.State) + "; " + string(ask.Verb) + " is possible from " + origins(ask.Verb)
+		p.Blocked = "the node is " + string(d.n.State) + "; " + ask.Verb.Command() + " is possible from " + origins(ask.Verb)
 	} else if f := d.forbidden(ask.Verb); f != nil {
 		p.Blocked = fault.From(f).Message
 	}

@@ -49,7 +49,7 @@ func (d *decider) power(e PowerAsked) {
 	case cut && d.n.PowerTarget == "" && !d.n.DisablePowerOff:
 	case busy && flow.Flow == state.Clean:
 		d.Refuse = fault.New(fault.StateVerb, "power can't be changed while the node is %s", d.n.State).
-			WithHint("abort the cleaning first: bessemer node abort %s; or cut it off: bessemer node maintenance set %s, then power off", node, node).At(id, "")
+			WithHint("abort the cleaning first: bessemer node abort %s; or cut it off: bessemer node maintenance set %[1]s, then bessemer node power off %[1]s", node).At(id, "")
 		return
 	case busy && d.n.State == flow.Doing, d.n.PowerTarget != "":
 		d.Refuse = fault.New(fault.NodeBusy, "the node is busy (%s)", cmp.Or(string(d.n.PowerTarget), string(d.n.State))).At(id, "")

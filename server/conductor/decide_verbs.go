@@ -64,14 +64,14 @@ func (d *decider) verb(e VerbAsked) {
 func (d *decider) notHere(v state.Event) error {
 	id := string(d.n.UUID)
 	if f, ok := state.FlowOf(d.n.State); ok && d.n.State == f.Doing {
-		busy := fault.New(fault.NodeBusy, "the node is %s; %s has to wait until that ends", d.n.State, v).At(id, "")
+		busy := fault.New(fault.NodeBusy, "the node is %s; %s has to wait until that ends", d.n.State, v.Command()).At(id, "")
 		if flow := d.open(); flow != nil && flow.Wait != nil {
 			busy.WithHint("it waits for %s, until %s at the latest: bessemer node show %s",
 				flow.Wait.For, flow.Wait.Deadline.UTC().Format(time.RFC3339), cmp.Or(d.n.Name, id))
 		}
 		return busy
 	}
-	return fault.New(fault.StateVerb, "%s is not possible in state %q", v, d.n.State).
+	return fault.New(fault.StateVerb, "%s is not possible in state %q", v.Command(), d.n.State).
 		WithHint("possible here: %s", verbs(d.n.State)).At(id, "")
 }
 
@@ -89,12 +89,12 @@ func (d *decider) forbidden(v state.Event) error {
 		return fault.New(fault.NodeInUse, "abort of a failed service is not possible: the node is in maintenance (%s)", cmp.Or(n.MaintenanceReason, "no reason given")).
 			WithHint("when the machine is well, end the maintenance: bessemer node maintenance unset %s", cmp.Or(n.Name, id)).At(id, "")
 	case n.Protected && destroys:
-		return fault.New(fault.NodeProtected, "%s is not possible: the node is protected (%s)", v, cmp.Or(n.ProtectedReason, "no reason given")).At(id, "")
+		return fault.New(fault.NodeProtected, "%s is not possible: the node is protected (%s)", v.Command(), cmp.Or(n.ProtectedReason, "no reason given")).At(id, "")
 	case n.Retired && v == state.VerbProvide:
 		return fault.New(fault.NodeRetired, "provide is not possible: the node is retired (%s)", cmp.Or(n.RetiredReason, "no reason given")).At(id, "")
 	}
 	if d.n.PowerTarget != "" {
-		return fault.New(fault.NodeBusy, "%s has to wait until the power act (%s) has ended", v, d.n.PowerTarget).At(id, "")
+		return fault.New(fault.NodeBusy, "%s has to wait until the power act (%s) has ended", v.Command(), d.n.PowerTarget).At(id, "")
 	}
 	return d.acting()
 }

@@ -35,24 +35,29 @@ const (
 	ActConfirm     = "confirm"
 )
 
-// words are the verbs that need nothing more, as they are typed; what destroys data on disks is never done unasked.
+// words are the verbs an operator may ask for; what destroys data on disks is never done unasked.
 var words = []struct {
 	verb           state.Event
-	command        string
+	needs          string // what must be typed with it
 	ends, destroys bool
 }{
-	{state.VerbUnhold, "unhold", false, false},
-	{state.VerbManage, "manage", false, false},
-	{state.VerbInspect, "inspect", false, false},
-	{state.VerbUnrescue, "unrescue", false, false},
-	{state.VerbAdopt, "adopt", false, false},
-	{state.VerbAbort, "abort", true, false},
-	{state.VerbProvide, "provide", false, true},
-	{state.VerbClean, "clean", false, true},
-	{state.VerbDeploy, "deploy", false, true},
-	{state.VerbRebuild, "rebuild", false, true},
-	{state.VerbDelete, "undeploy", true, true},
+	{state.VerbUnhold, "", false, false},
+	{state.VerbManage, "", false, false},
+	{state.VerbInspect, "", false, false},
+	{state.VerbUnrescue, "", false, false},
+	{state.VerbAdopt, "", false, false},
+	{state.VerbAbort, "", true, false},
+	{state.VerbService, "--step STEP", true, false},
+	{state.VerbRescue, "--rescue-password-file FILE", true, false},
+	{state.VerbProvide, "", false, true},
+	{state.VerbClean, "--step STEP", false, true},
+	{state.VerbDeploy, needsImage, false, true},
+	{state.VerbRebuild, needsImage, false, true},
+	{state.VerbDelete, "", true, true},
 }
+
+// needsImage goes with a deployment of a node that does not say yet what is to be written.
+const needsImage = "--image IMAGE"
 
 // Diagnose says what a node waits for, what is wrong with it, and every legal way on, from the table of states. It is
 // pure. Fix is the way that needs no judgement of an operator's, or the one that ends what is stuck: it never destroys
@@ -89,7 +94,7 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 		if over := now.Sub(w.Deadline); over > late {
 			stuck = true
 			wrong(w.Reason, "the wait for %s is over since %s, and nobody has ended it", w.For, over.Round(time.Second)).
-				Hint = "can the server write its database? the checks of the server say so"
+				Hint = "can the server write its database? bessemer doctor says so"
 		}
 		if silence := quiet(f, now); silence > f.Timeouts.Silent/2 {
 			stuck = true
@@ -132,7 +137,7 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	}
 	if n.PowerTarget != "" && !slices.ContainsFunc(f.Effects, func(e Effect) bool { return e.Kind == EffectPower }) {
 		wrong(fault.BMCPower, "a power act to %q was begun, but nothing carries it out", n.PowerTarget).
-			Hint = "ask for the power state again"
+			Hint = "that is a mistake of the server: report it, with what bessemer node history " + cmp.Or(n.Name, string(n.UUID)) + " tells"
 	}
 	if len(d.Problems) > 0 {
 		d.Verdict = api.VerdictWrong
@@ -191,9 +196,14 @@ func exits(n Node) []api.Exit {
 	if row, busy := state.FlowOf(n.State); !busy || n.State != row.Doing { // the table's rows from there are the server's own
 		for _, w := range words {
 			to, ok := state.Next(n.State, w.verb)
-			if ok {
-				out = append(out, api.Exit{Act: ActVerb + string(w.verb), Command: "bessemer node " + w.command + " " + name, To: to, Ends: w.ends, Destroys: w.destroys})
+			if !ok {
+				continue
 			}
+			e := api.Exit{Act: ActVerb + string(w.verb), Command: "bessemer node " + w.verb.Command() + " " + name, To: to, Ends: w.ends, Destroys: w.destroys}
+			if w.needs != "" && (w.needs != needsImage || n.InstanceInfo["image_source"] == nil) {
+				e.Act, e.Command = "", e.Command+" "+w.needs
+			}
+			out = append(out, e)
 		}
 	}
 	if n.Boot != nil && n.Boot.Contested {

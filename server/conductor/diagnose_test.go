@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -11,26 +12,79 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// In every state each way on that is told is a row of the table of states, none is missing that this server offers, and
-// the fix never destroys data.
+// asked are the verbs of the table by the words that an operator types.
+var asked = func() map[string]state.Event {
+	out := map[string]state.Event{}
+	for _, v := range state.Verbs {
+		switch v.Event {
+		case state.Wait, state.Hold, state.Fail, state.Done:
+		default:
+			out[v.Event.Command()] = v.Event
+		}
+	}
+	out[state.VerbUnhold.Command()] = state.VerbUnhold // of the shape of every flow, no row of its own
+	return out
+}()
+
+// Texts name verbs as they are typed, never by the table's word: to delete a node is to forget it.
+func TestTextsNameVerbsAsTheyAreTyped(t *testing.T) {
+	of, base := regexp.MustCompile(`^possible here: (.*)$`), newLife(t).s
+	with := func(change func(*Node), at state.State) Snapshot {
+		s := base
+		s.Node.State = at
+		change(&s.Node)
+		return s
+	}
+	for _, s := range state.All() {
+		for word, verb := range asked {
+			for _, change := range []func(*Node){func(*Node) {}, func(n *Node) { n.Maintenance = true }, func(n *Node) { n.Protected = true }, func(n *Node) { n.PowerTarget = PowerOn }} {
+				d := Decide(with(change, s), VerbAsked{Ask: Provision{Verb: verb}}, time.Now())
+				if d.Refuse == nil {
+					continue
+				}
+				f := fault.From(d.Refuse)
+				if strings.Contains(f.Error(), "delete") || strings.Contains(f.Message, "is not possible in state") && !strings.HasPrefix(f.Message, word+" ") {
+					t.Errorf("%s of a node that is %s: %s", word, s, f.Error())
+				}
+				if m := of.FindStringSubmatch(f.Hint); m != nil {
+					for w := range strings.SplitSeq(m[1], ", ") {
+						if _, ok := asked[w]; !ok && !strings.HasPrefix(m[1], "nothing, ") {
+							t.Errorf("%s of a node that is %s: %q is no verb that can be typed", word, s, w)
+						}
+					}
+				}
+			}
+			if p := Preview(with(func(*Node) {}, s), Provision{Verb: verb}, time.Now(), nil); strings.Contains(p.Blocked, "; delete is") {
+				t.Errorf("the plan of %s in %s: %s", word, s, p.Blocked)
+			}
+		}
+	}
+}
+
+// In every state each way on that is told is a row of the table of states, none is missing, and the fix never destroys
+// data.
 func TestI13_EveryStateHasItsLegalExits(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, s := range state.All() {
 		n := Node{UUID: "u", Name: "n1", State: s, LastReason: fault.DiskIO, LastError: "disk.io: broken", StateSince: now}
 		d := Diagnose(Case{Node: n, Timeouts: DefaultTimeouts()}, now)
 		row, busy := state.FlowOf(s)
-		told := map[string]bool{}
+		told := map[state.Event]bool{}
 		for _, e := range d.Exits {
-			verb, ok := strings.CutPrefix(e.Act, ActVerb)
-			if to, legal := state.Next(s, state.Event(verb)); !ok || !legal || to != e.To || !strings.HasPrefix(e.Command, "bessemer node ") {
+			verb := asked[strings.Fields(e.Command)[2]]
+			if to, legal := state.Next(s, verb); !legal || to != e.To || !strings.HasPrefix(e.Command, "bessemer node ") {
 				t.Errorf("%s: exit %+v is not of the table", s, e)
+			}
+			// What needs words of an operator's is none of the doctor's acts.
+			if needs := strings.Contains(e.Command, " --"); needs != (e.Act == "") || !needs && e.Act != ActVerb+string(verb) {
+				t.Errorf("%s: exit %+v has a wrong act", s, e)
 			}
 			told[verb] = true
 		}
-		for _, w := range words {
-			_, legal := state.Next(s, w.verb)
-			if want := legal && (!busy || s != row.Doing); told[string(w.verb)] != want {
-				t.Errorf("%s: %s is told: %v, want %v", s, w.verb, told[string(w.verb)], want)
+		for _, verb := range asked {
+			_, legal := state.Next(s, verb)
+			if want := legal && (!busy || s != row.Doing); told[verb] != want {
+				t.Errorf("%s: %s is told: %v, want %v", s, verb, told[verb], want)
 			}
 		}
 		if f := d.Fix; f != nil && (f.Destroys || f.Ends) {

@@ -56,7 +56,11 @@ func (d *decider) detached(e EffectDone, current bool) {
 	}
 	f := *e.Fault
 	f.Message = "what the last instance left in the virtual drives (" + strings.Join(kinds, ", ") + ") could not be taken out: " + f.Message
-	f.Hint = cmp.Or(f.Hint, fmt.Sprintf("bessemer node vmedia detach %s %s, or take it out at the BMC itself; then have the node cleaned again", cmp.Or(d.n.Name, string(d.n.UUID)), strings.Join(kinds, " ")))
+	var outs []string
+	for _, kind := range kinds {
+		outs = append(outs, fmt.Sprintf("bessemer node vmedia detach %s %s", cmp.Or(d.n.Name, string(d.n.UUID)), kind))
+	}
+	f.Hint = cmp.Or(f.Hint, strings.Join(outs, ", ")+", or take it out at the BMC itself; then have the node cleaned again")
 	if current {
 		d.fail(&f)
 		return

@@ -45,11 +45,11 @@ func Disabled(name string) bool { return strings.HasPrefix(name, "no-") }
 func Check(driver, kind, name string) *fault.Fault {
 	if Disabled(name) {
 		return fault.New(fault.DriverInterface, "driver %s does not support %s: the node's %s interface is %s", driver, kind, kind, name).
-			WithHint("choose another %s_interface: GET /v1/drivers/%s lists them", kind, driver)
+			WithHint("choose another %s_interface: bessemer driver show %s lists them", kind, driver)
 	}
 	if why := lacks[kind][name]; why != "" {
 		return fault.New(fault.DriverInterface, "the %s interface %s can't be used: %s", kind, name, why).
-			WithHint("choose another %s_interface: GET /v1/drivers/%s lists them", kind, driver)
+			WithHint("choose another %s_interface: bessemer driver show %s lists them", kind, driver)
 	}
 	return nil
 }

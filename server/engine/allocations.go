@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -112,7 +113,7 @@ func removeAllocation(eng *Engine, tx conductor.Tx, r conductor.Record) error {
 		}
 		if n.State == state.Active {
 			return fault.New(fault.NodeInUse, "Cannot remove allocation %s for node %s, because the node is active (and maintenance mode is off)", a.UUID, n.UUID).
-				WithHint("undeploy the node, which removes its allocation too").At(string(n.UUID), "")
+				WithHint("bessemer node undeploy %s removes its allocation too", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
 		}
 	}
 	if n.Allocation != a.UUID {
@@ -328,7 +329,7 @@ func released(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
 	}
 	if !n.Maintenance {
 		return fault.New(fault.NodeInUse, "Node %s with an allocation can not have instance_uuid removed", n.UUID).
-			WithHint("delete the allocation instead, or set maintenance first").At(string(n.UUID), "")
+			WithHint("bessemer allocation delete %s instead, or bessemer node maintenance set %s first", n.Allocation, cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
 	}
 	n.Allocation = ""
 	return tx.DeleteRecord(conductor.KindAllocation, was.Allocation)

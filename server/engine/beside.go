@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -49,7 +50,7 @@ func putPortgroup(eng *Engine, tx conductor.Tx, who conductor.Caller, before, af
 	}
 	if !n.Maintenance && !slices.Contains(rewires, n.State) {
 		return fault.New(fault.NodeInUse, "Portgroup %s can not have address, mode, properties, physical_network or standalone_ports_supported updated in state %s", g.UUID, n.State).
-			WithHint("bring the node to enroll or manageable, or set maintenance").At(string(n.UUID), "")
+			WithHint("bring the node to enroll or manageable, or: bessemer node maintenance set %s", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
 	}
 	if joined {
 		return nil

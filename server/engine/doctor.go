@@ -98,10 +98,12 @@ func (eng *Engine) Treat(ctx context.Context, who conductor.Caller, ident, act s
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(d.Exits, func(e api.Exit) bool { return e.Act == act }) {
+	if act == "" || !slices.ContainsFunc(d.Exits, func(e api.Exit) bool { return e.Act == act }) {
 		var have []string
 		for _, e := range d.Exits {
-			have = append(have, e.Act)
+			if e.Act != "" {
+				have = append(have, e.Act)
+			}
 		}
 		hint := "nothing leads on from here by itself; it waits"
 		if len(have) > 0 {

@@ -33,7 +33,7 @@ func power[T any](ctx context.Context, eng *Engine, n conductor.Node, kind, what
 	p, ok := b.(T)
 	if !ok {
 		return none, fault.New(fault.BMCUnsupported, "hardware type %s does not support %s", n.Driver, what).
-			WithHint("GET /v1/drivers/%s shows what it does", n.Driver).At(string(n.UUID), "")
+			WithHint("bessemer driver show %s says what it does", n.Driver).At(string(n.UUID), "")
 	}
 	return p, nil
 }
@@ -46,7 +46,7 @@ func (eng *Engine) offers(n conductor.Node, kind string) error {
 	name := eng.interfaces(n)[kind]
 	if name == "noop" {
 		return fault.New(fault.BMCUnsupported, "driver %s does not support this: the node's %s interface is %s", n.Driver, kind, name).
-			WithHint("choose another %s_interface: GET /v1/drivers/%s lists them", kind, n.Driver).At(string(n.UUID), "")
+			WithHint("choose another %s_interface: bessemer driver show %s lists them", kind, n.Driver).At(string(n.UUID), "")
 	}
 	switch kind {
 	case drivers.BIOS, drivers.Firmware, drivers.RAID: // what is read, or wanted, needs nobody who changes it

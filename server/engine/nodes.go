@@ -278,7 +278,7 @@ func (eng *Engine) DeleteNode(ctx context.Context, who conductor.Caller, ident s
 		for _, r := range open {
 			if r.State == conductor.StepStarted {
 				return fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
-					WithHint("abort it or power the node off first").At(string(id), r.Step.Name)
+					WithHint("bessemer node abort %s or bessemer node power off %[1]s first", cmp.Or(n.Name, string(id))).At(string(id), r.Step.Name)
 			}
 		}
 		effects, err := tx.Effects()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 
@@ -61,11 +62,11 @@ func putPort(_ *Engine, tx conductor.Tx, _ conductor.Caller, before, after condu
 	}
 	if p.Address != was.Address && (n.InstanceUUID != "" || n.State == state.Active) {
 		return fault.New(fault.NodeInUse, "Cannot update hardware address for port %s as node %s is active or has instance UUID assigned", p.UUID, n.UUID).
-			WithHint("set maintenance first").At(string(n.UUID), "")
+			WithHint("bessemer node maintenance set %s first", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
 	}
 	if (p.Group != was.Group || p.PXE != was.PXE || p.PhysicalNet != was.PhysicalNet || !same(p.Link, was.Link)) && !slices.Contains(rewires, n.State) {
 		return fault.New(fault.NodeInUse, "Port %s can not have any connectivity attributes (portgroup_uuid, pxe_enabled, local_link_connection, physical_network) updated in state %s", p.UUID, n.State).
-			WithHint("bring the node to enroll or manageable, or set maintenance").At(string(n.UUID), "")
+			WithHint("bring the node to enroll or manageable, or: bessemer node maintenance set %s", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
 	}
 	return nil
 }
@@ -82,7 +83,7 @@ func removePort(_ *Engine, tx conductor.Tx, r conductor.Record) error {
 	}
 	if vif := vifOf(*p); vif != "" && !n.Maintenance {
 		return fault.New(fault.NodeInUse, "Cannot delete the port %s as it is bound to VIF %s", p.UUID, vif).
-			WithHint("detach the VIF first, or set maintenance").At(string(n.UUID), "")
+			WithHint("bessemer node vif detach %s %s first, or: bessemer node maintenance set %[1]s", cmp.Or(n.Name, string(n.UUID)), vif).At(string(n.UUID), "")
 	}
 	return nil
 }

@@ -92,5 +92,5 @@ func childless(tx conductor.Tx, n conductor.Node) error {
 		return err
 	}
 	return fault.New(fault.NodeInUse, "other nodes are parts of it: %s", cmp.Or(parts[0].Name, string(parts[0].UUID))).
-		WithHint("delete them first, or take parent_node away from them; GET /v1/nodes?parent_node=%s lists them", n.UUID).At(string(n.UUID), "")
+		WithHint("delete them first, or take parent_node away from them; bessemer node children list %s shows them", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
 }

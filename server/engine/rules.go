@@ -46,12 +46,12 @@ func settled(was, n conductor.Node) error {
 	switch {
 	case drivers.Pretends(n.Driver) != drivers.Pretends(was.Driver) && was.State != state.Enroll:
 		return fault.New(fault.NodeInUse, "driver can't change from %s to %s in state %s: one of them has no machine, and what it says is erased is not (I5)", was.Driver, n.Driver, was.State).
-			WithHint("delete the node and enroll it anew").At(id, "")
+			WithHint("enroll it anew: bessemer node delete %s, then bessemer node create", cmp.Or(n.Name, id)).At(id, "")
 	case was.ResourceClass != "" && n.ResourceClass != was.ResourceClass && !early:
 		return fault.New(fault.NodeInUse, "resource_class can't change in state %s", was.State).
 			WithHint("it can in %s", inWords(resting)).At(id, "")
 	case (n.Driver != was.Driver || !maps.Equal(n.Interfaces, was.Interfaces)) && !early && !n.Maintenance:
-		return fault.New(fault.NodeInUse, "driver and interfaces can't change in state %s", was.State).WithHint("set maintenance first").At(id, "")
+		return fault.New(fault.NodeInUse, "driver and interfaces can't change in state %s", was.State).WithHint("bessemer node maintenance set %s first", cmp.Or(n.Name, id)).At(id, "")
 	case n.Owner != was.Owner && was.State == state.Active:
 		return fault.New(fault.NodeInUse, "the owner of an active node can't change").
 			WithHint("undeploy it first: bessemer node undeploy %s", cmp.Or(n.Name, id)).At(id, "")

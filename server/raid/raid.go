@@ -97,7 +97,7 @@ func check(i int, disk map[string]any) error {
 
 func wrong(format string, args ...any) error {
 	return fault.New(fault.RequestInvalid, "target_raid_config: "+format, args...).
-		WithHint("GET /v1/drivers/DRIVER/raid/logical_disk_properties describes each key")
+		WithHint("bessemer driver raid property list DRIVER describes each key")
 }
 
 func quoted(s string) string { return fmt.Sprintf("%.60q", s) }

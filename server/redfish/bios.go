@@ -172,7 +172,7 @@ func (b *bmc) checkSettings(found *bios, want map[string]any) error {
 	}
 	if len(bad) > 0 {
 		return fault.New(fault.StepArgument, "%s", strings.Join(bad, "; ")).
-			WithHint("GET /v1/nodes/NODE/bios lists the attributes")
+			WithHint("bessemer node bios setting list NODE shows the attributes")
 	}
 	return nil
 }

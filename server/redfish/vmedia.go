@@ -73,7 +73,7 @@ func (b *bmc) Attach(ctx context.Context, device, url string) error {
 			}
 		}
 		return fault.New(fault.BMCNoMedia, "every virtual drive of the BMC at %s for %s holds a medium", b.target.origin, device).
-			WithHint("take one out first: DELETE /v1/nodes/NODE/vmedia?device_types=%s", device)
+			WithHint("take one out first: bessemer node vmedia detach NODE %s", device)
 	})
 }
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -242,7 +243,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		}
 		if len(p.CleanSteps) == 0 {
 			return fault.New(fault.RequestInvalid, "clean_steps are required with the target clean").
-				WithHint("give a list of objects with interface, step and args; GET /v1/drivers/%s/steps and the reference page of the steps name them", n.Driver)
+				WithHint("give a list of objects with interface, step and args; bessemer node steps --available %s lists them", cmp.Or(n.Name, string(n.UUID)))
 		}
 	}
 	deploy, err := only("deploy_steps", 69, state.VerbDeploy, state.VerbRebuild)

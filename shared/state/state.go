@@ -105,6 +105,15 @@ const (
 	Done   Event = "done"
 )
 
+// Command is the event as an operator types it after "bessemer node": undeploy for delete, since what that word deletes
+// there is the node's record. It is for texts that people read; every other event is its own word.
+func (e Event) Command() string {
+	if e == VerbDelete {
+		return "undeploy"
+	}
+	return string(e)
+}
+
 // VerbRow is one row of the verb table: the event leads to To from each of From.
 type VerbRow struct {
 	Event Event
