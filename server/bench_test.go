@@ -18,6 +18,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/fake"
+	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
@@ -26,6 +27,13 @@ import (
 
 // whole is the API over a real engine and a real store with durable commits; no sockets.
 func whole(b *testing.B) http.Handler {
+	h, _ := overStore(b, true)
+	return h
+}
+
+// overStore is the same with its store, which keeps rows that lists are made of if prepared.
+func overStore(b testing.TB, prepared bool) (http.Handler, *sqlite.Store) {
+	b.Helper()
 	dir := b.TempDir()
 	keys, err := seal.Open(filepath.Join(dir, "master.key"), true)
 	if err != nil {
@@ -42,16 +50,24 @@ func whole(b *testing.B) http.Handler {
 	if err != nil {
 		b.Fatal(err)
 	}
-	store.Prepare(rows.Form(), rows.Row)
-	eng, err := engine.New(engine.Config{Store: store, Drivers: drivers, Dispatcher: channel.NewDispatcher(time.Now), BootKey: make([]byte, 32), Now: time.Now, Log: quiet,
+	if prepared {
+		store.Prepare(rows.Form(), rows.Row)
+	}
+	kept, err := logs.Open(filepath.Join(dir, "logs"), quiet)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = kept.Close() })
+	eng, err := engine.New(engine.Config{Store: store, Logs: kept, Drivers: drivers, Dispatcher: channel.NewDispatcher(time.Now), BootKey: make([]byte, 32), Now: time.Now, Log: quiet,
 		Timeouts: conductor.DefaultTimeouts()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	return rest.New(rest.Config{Backend: eng, Form: rows.Form(), Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: quiet})
+	return rest.New(rest.Config{Backend: eng, Form: rows.Form(), Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: quiet}), store
 }
 
-func ask(b *testing.B, h http.Handler, method, path, body string, want int) *httptest.ResponseRecorder {
+func ask(b testing.TB, h http.Handler, method, path, body string, want int) *httptest.ResponseRecorder {
+	b.Helper()
 	r := httptest.NewRequest(method, "http://127.0.0.1:6385"+path, strings.NewReader(body))
 	r.Header.Set(api.HeaderVersion, "latest")
 	w := httptest.NewRecorder()

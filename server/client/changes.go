@@ -38,11 +38,15 @@ func (c *Client) Changed(ctx context.Context, cursor string, fields []string) (C
 		if err := c.call(ctx, http.MethodGet, "/v1/nodes", q, nil, &page); err != nil {
 			return out, err
 		}
-		told := func(id any) bool { // by a page before: it has changed again since
-			return slices.ContainsFunc(page.Nodes, func(n map[string]any) bool { return n["uuid"] == id }) || slices.Contains(page.Gone, idOf(id))
+		told := make(map[string]bool, len(page.Nodes)+len(page.Gone)) // by this page: what a page before said is older
+		for _, n := range page.Nodes {
+			told[idOf(n["uuid"])] = true
 		}
-		out.Nodes = append(slices.DeleteFunc(out.Nodes, func(n map[string]any) bool { return told(n["uuid"]) }), page.Nodes...)
-		out.Gone = append(slices.DeleteFunc(out.Gone, func(id string) bool { return told(id) }), page.Gone...)
+		for _, id := range page.Gone {
+			told[id] = true
+		}
+		out.Nodes = append(slices.DeleteFunc(out.Nodes, func(n map[string]any) bool { return told[idOf(n["uuid"])] }), page.Nodes...)
+		out.Gone = append(slices.DeleteFunc(out.Gone, func(id string) bool { return told[id] }), page.Gone...)
 		out.Cursor = page.Cursor
 		if !page.More {
 			return out, nil
