@@ -43,8 +43,8 @@ func (c *call) outOfService() error {
 }
 
 // instanceArguments reads what goes with service and rescue. only gives an argument, refused with any other verb.
-func (c *call) instanceArguments(p *conductor.Provision, only func(name string, since api.Version, verbs ...state.Event) (any, error)) error {
-	password, err := only("rescue_password", 38, state.VerbRescue)
+func (c *call) instanceArguments(p *conductor.Provision, only func(name string, since api.Version) (any, error)) error {
+	password, err := only("rescue_password", 38)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (c *call) instanceArguments(p *conductor.Provision, only func(name string, 
 		}
 		p.RescuePassword = text
 	}
-	list, err := only("service_steps", 87, state.VerbService)
+	list, err := only("service_steps", 87)
 	if err != nil || p.Verb != state.VerbService || len(p.ServiceSteps) > 0 { // of a runbook
 		return err
 	}

@@ -137,6 +137,9 @@ func fits(doc, schema map[string]any, v any, where string) string {
 	if allowed, ok := schema["enum"].([]any); ok && !slices.Contains(allowed, v) {
 		return fmt.Sprintf("%s is %v, described as one of %v", where, v, allowed)
 	}
+	if wrong := bounded(doc, schema, v, where); wrong != "" {
+		return wrong
+	}
 	switch t := v.(type) {
 	case []any:
 		items, ok := schema["items"].(map[string]any)

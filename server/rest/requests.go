@@ -58,6 +58,14 @@ func newObject(fields []api.Field) schema {
 		properties[f.Name] = s
 		if f.Need {
 			required = append(required, f.Name)
+			switch f.Kind {
+			case api.Text:
+				s["type"], s["minLength"] = "string", 1
+			case api.Integer:
+				s["type"] = []string{"integer", "string"}
+			case api.List:
+				s["type"] = "array"
+			}
 		}
 	}
 	return keyed(required, properties)
@@ -71,7 +79,9 @@ func patchOf(fields []api.Field) schema {
 			names = append(names, "/"+f.Name)
 		}
 	}
-	s := listed(keyed([]string{"op", "path"}, schema{"op": oneOf("add", "replace", "remove"), "path": aText, "value": schema{}}))
+	op := keyed([]string{"op", "path"}, schema{"op": oneOf("add", "replace", "remove"), "path": aText, "value": schema{}})
+	op["allOf"] = []schema{where(having("op", oneOf("add", "replace")), schema{"required": []string{"value"}})}
+	s := listed(op)
 	s["maxItems"], s["description"], s["x-paths"] = api.MaxPatch, "a path is one of x-paths, or a key below one that is an object", names
 	return s
 }
@@ -85,11 +95,10 @@ var aliases = map[conductor.Kind]struct{ name, of string }{
 // requests is the bodies by method and path. The rest is JSON of which nothing is said.
 func (a *API) requests() map[string]schema {
 	const node = "/v1/nodes/{node}"
-	steps := func(more string, value schema) schema {
-		return listed(keyed([]string{"interface", "step"}, schema{"interface": aText, "step": aText, "args": schema{"type": []string{"object", "null"}}, more: value,
-			"execute_on_child_nodes": aFlag, "limit_child_node_execution": schema{"type": []string{"array", "null"}}}))
+	orNull := func(s schema) schema {
+		s["type"] = []string{"array", "null"}
+		return s
 	}
-	number := schema{"type": []string{"integer", "string", "null"}}
 	var verbs []string
 	for _, v := range api.Verbs() {
 		verbs = append(verbs, v.Target)
@@ -97,15 +106,23 @@ func (a *API) requests() map[string]schema {
 	reason := keyed(nil, schema{"reason": maybeText})
 	hook := schema{"url": schema{"type": []string{"string", "null"}, "maxLength": maxURL}, "project": maybeText,
 		"secret": schema{"type": []string{"string", "null"}, "minLength": minSecret, "maxLength": maxSecret}}
+	newNode, newHook := newObject(a.node.fields), maps.Clone(hook)
+	newNode["allOf"] = nodeRules()
+	newHook["url"], newHook["secret"] = schema{"type": "string", "maxLength": maxURL}, schema{"type": "string", "minLength": minSecret, "maxLength": maxSecret}
+	provision := keyed([]string{"target"}, schema{"target": oneOf(verbs...), "configdrive": schema{"type": []string{"string", "object", "null"}},
+		"clean_steps": orNull(stepsWith(stepInterfaces, "order")), "deploy_steps": orNull(stepsWith(stepInterfaces, "priority", "args", "priority")),
+		"service_steps": orNull(stepsWith(serviceInterfaces, "order")), "rescue_password": maybeText, "disable_ramdisk": aFlag, "runbook": maybeText})
+	provision["allOf"] = provisionRules()
+	defaults := keyed([]string{"scope", "flow", "step"}, schema{"scope": someText, "flow": someText, "step": someText, "priority": schema{},
+		"args": schema{"type": []string{"object", "null"}}})
+	defaults["anyOf"] = []schema{having("priority", schema{"not": schema{"type": "null"}}), having("args", schema{"type": "object", "minProperties": 1})}
 	out := map[string]schema{
-		"POST /v1/nodes": newObject(a.node.fields),
+		"POST /v1/nodes": newNode,
 		"PATCH " + node:  patchOf(a.node.fields),
 
 		"PUT " + node + "/states/power": keyed([]string{"target"}, schema{"target": oneOf(powerTargets...),
 			"timeout": schema{"type": []string{"integer", "null"}, "minimum": 1, "description": "seconds; x-since 1.27"}}),
-		"PUT " + node + "/states/provision": keyed([]string{"target"}, schema{"target": oneOf(verbs...),
-			"configdrive": schema{"type": []string{"string", "object", "null"}}, "clean_steps": steps("order", number), "deploy_steps": steps("priority", number),
-			"service_steps": steps("order", number), "rescue_password": maybeText, "disable_ramdisk": aFlag, "runbook": maybeText}),
+		"PUT " + node + "/states/provision":              provision,
 		"PUT " + node + "/states/out_of_service":         reason,
 		"PUT " + node + "/maintenance":                   reason,
 		"PUT " + node + "/states/boot_mode":              keyed([]string{"target"}, schema{"target": oneOf("uefi", "bios")}),
@@ -122,10 +139,10 @@ func (a *API) requests() map[string]schema {
 		"POST " + node + "/vifs":   {"type": "object", "required": []string{"id"}, "properties": schema{"id": aText, "port_uuid": maybeText}},
 		"POST " + node + "/doctor": keyed([]string{"act"}, schema{"act": aText}),
 
-		"POST /v1/nodes:batchGet": keyed([]string{"ids"}, schema{"ids": listed(aText), "fields": listed(aText)}),
-		"PUT /v1/default_config": keyed([]string{"scope", "flow", "step"}, schema{"scope": aText, "flow": aText, "step": aText, "priority": schema{},
-			"args": schema{"type": []string{"object", "null"}}}),
-		"POST /v1/webhooks":          keyed([]string{"url", "secret"}, hook),
+		"POST /v1/nodes:batchGet": keyed([]string{"ids"}, schema{"ids": schema{"type": "array", "items": aText, "minItems": 1, "maxItems": maxPage},
+			"fields": listed(aText)}),
+		"PUT /v1/default_config":     defaults,
+		"POST /v1/webhooks":          keyed([]string{"url", "secret"}, newHook),
 		"PUT /v1/webhooks/{webhook}": keyed(nil, hook),
 		"POST /v1/events":            keyed([]string{"events"}, schema{"events": listed(anObject)}),
 		"POST /v1/heartbeat/{node}": keyed([]string{"callback_url"}, schema{"callback_url": aText, "agent_version": maybeText, "agent_token": maybeText,
@@ -140,6 +157,7 @@ func (a *API) requests() map[string]schema {
 				made["required"] = slices.DeleteFunc(slices.Clone(required), func(s string) bool { return s == alias.of })
 			}
 		}
+		recordRules(k.kind, made)
 		out["POST /v1/"+k.path] = made
 		out["PATCH /v1/"+k.path+"/{record}"] = patchOf(k.shape.fields)
 	}

@@ -197,7 +197,7 @@ func abortSince(s state.State) api.Version {
 
 // provisionArguments reads what goes with a verb and refuses what does not.
 func (c *call) provisionArguments(p *conductor.Provision, target string, body map[string]any, n conductor.Node) error {
-	only := func(name string, since api.Version, verbs ...state.Event) (any, error) {
+	only := func(name string, since api.Version) (any, error) {
 		v, given := body[name]
 		if !given || v == nil {
 			return nil, nil
@@ -205,12 +205,12 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		if since > c.version {
 			return nil, fault.New(fault.RequestVersion, "%s is there from version %s on, %s was asked for", name, since, c.version)
 		}
-		if !slices.Contains(verbs, p.Verb) {
+		if !slices.Contains(argumentVerbs[name], p.Verb) {
 			return nil, fault.New(fault.RequestInvalid, "%s is not possible with the target %s", name, target)
 		}
 		return v, nil
 	}
-	drive, err := only("configdrive", 1, state.VerbDeploy, state.VerbRebuild)
+	drive, err := only("configdrive", 1)
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 			return err
 		}
 	}
-	book, err := only("runbook", 92, state.VerbClean, state.VerbService)
+	book, err := only("runbook", 92)
 	if err == nil && book != nil {
 		err = c.useRunbook(p, book, body, n)
 	}
@@ -233,7 +233,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		return err
 	}
 	since := api.Version(70)
-	clean, err := only("clean_steps", 15, state.VerbClean)
+	clean, err := only("clean_steps", 15)
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 				WithHint("give a list of objects with interface, step and args; bessemer node steps --available %s lists them", cmp.Or(n.Name, string(n.UUID)))
 		}
 	}
-	deploy, err := only("deploy_steps", 69, state.VerbDeploy, state.VerbRebuild)
+	deploy, err := only("deploy_steps", 69)
 	if err != nil {
 		return err
 	}
@@ -258,7 +258,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 	if p.Verb == state.VerbService {
 		since = 108
 	}
-	without, err := only("disable_ramdisk", since, state.VerbClean, state.VerbService)
+	without, err := only("disable_ramdisk", since)
 	if err != nil {
 		return err
 	}
@@ -271,6 +271,9 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 }
 
 var stepInterfaces = []string{"bios", "deploy", "firmware", "management", "power", "raid", "vendor"}
+
+// serviceInterfaces are those of the steps of a service.
+var serviceInterfaces = append([]string{"network"}, stepInterfaces...)
 
 // childSteps are the parts of a step that Ironic runs on the nodes below a node.
 var childSteps = []string{"execute_on_child_nodes", "limit_child_node_execution"}
@@ -287,7 +290,7 @@ func (c *call) wantedSteps(name string, v any) ([]step.Wanted, error) {
 	case "deploy_steps":
 		known = append(known, "priority")
 	case "service_steps":
-		interfaces = append([]string{"network"}, stepInterfaces...)
+		interfaces = serviceInterfaces
 		fallthrough
 	default:
 		known = append(known, "order") // a number that upstream takes and does not order by
