@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,45 +27,6 @@ func (c *command) nodeCommand() *cobra.Command {
 	return cmd
 }
 
-// nodeFlags are what create and set share.
-type nodeFlags struct {
-	name, description, resourceClass, owner, lessee, conductorGroup string
-	driverInfo, property, instanceInfo, extra, iface                []string
-	automatedClean                                                  string
-}
-
-func (n *nodeFlags) add(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVar(&n.name, "name", "", "unique name: letters, digits and - . _ ~")
-	f.StringArrayVar(&n.driverInfo, "driver-info", nil, "KEY=VALUE of how to reach the BMC; VALUE @FILE is read from a file, @- from the standard input")
-	f.StringArrayVar(&n.property, "property", nil, "KEY=VALUE of what the machine is; KEY may lead into an object: root_device/serial=S1")
-	f.StringArrayVar(&n.instanceInfo, "instance-info", nil, "KEY=VALUE of what is to be deployed")
-	f.StringArrayVar(&n.extra, "extra", nil, "KEY=VALUE of anything you want to keep")
-	f.StringArrayVar(&n.iface, "interface", nil, "KIND=IMPLEMENTATION: deploy=direct")
-	f.StringVar(&n.description, "description", "", "text for people")
-	f.StringVar(&n.resourceClass, "resource-class", "", "kind of machine")
-	f.StringVar(&n.owner, "owner", "", "who owns it")
-	f.StringVar(&n.lessee, "lessee", "", "who uses it")
-	f.StringVar(&n.conductorGroup, "conductor-group", "", "group of servers it belongs to")
-	f.StringVar(&n.automatedClean, "automated-clean", "", "true, false or default: whether provide and undeploy erase the disks")
-}
-
-// plain is the flags that hold one text, by field.
-func (n *nodeFlags) plain() map[string]string {
-	return map[string]string{"name": n.name, "description": n.description, "resource_class": n.resourceClass, "owner": n.owner,
-		"lessee": n.lessee, "conductor_group": n.conductorGroup}
-}
-
-func (n *nodeFlags) clean() (any, error) {
-	switch n.automatedClean {
-	case "true", "false":
-		return n.automatedClean == "true", nil
-	case "default":
-		return nil, nil
-	}
-	return nil, usage("--automated-clean is %q, expected true, false or default", n.automatedClean)
-}
-
 func (c *command) nodeCreate() *cobra.Command {
 	var n nodeFlags
 	var driver, uuid string
@@ -87,6 +46,23 @@ func (c *command) nodeCreate() *cobra.Command {
 				body[field] = v
 			}
 		}
+		for field, text := range n.tristates() {
+			if text == "" {
+				continue
+			}
+			v, err := tristate(field, text)
+			if err != nil {
+				return err
+			}
+			body[field] = v
+		}
+		if n.networkData != "" {
+			v, err := c.document(n.networkData, "--network-data")
+			if err != nil {
+				return err
+			}
+			body["network_data"] = v
+		}
 		for field, args := range map[string][]string{"driver_info": n.driverInfo, "properties": n.property, "instance_info": n.instanceInfo, "extra": n.extra} {
 			m, err := c.object(args, field == "driver_info")
 			if err != nil {
@@ -102,13 +78,6 @@ func (c *command) nodeCreate() *cobra.Command {
 				return usage("--interface is %q, expected KIND=IMPLEMENTATION", arg)
 			}
 			body[kind+"_interface"] = impl
-		}
-		if n.automatedClean != "" {
-			v, err := n.clean()
-			if err != nil {
-				return err
-			}
-			body["automated_clean"] = v
 		}
 		made, err := a.CreateNode(ctx, body)
 		if err != nil {
@@ -266,7 +235,7 @@ func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []a
 
 func (c *command) nodeSet() *cobra.Command {
 	var n nodeFlags
-	var driver, instance, chassis, protected, retired, raid string
+	var driver, protected, retired, raid string
 	cmd := &cobra.Command{Use: "set [NODE ...]", Short: "Change a machine's record"}
 	cmd.Long = "Changes a machine's record.\n\n" + nodesHelp
 	cmd.Example = `  bessemer node set n1 --property root_device/serial=S1 --property skip_block_devices='[{"serial": "DATA1"}]'
@@ -289,12 +258,6 @@ func (c *command) nodeSet() *cobra.Command {
 			if changed("driver") {
 				set("/driver", driver)
 			}
-			if changed("instance-uuid") {
-				set("/instance_uuid", instance)
-			}
-			if changed("chassis-uuid") {
-				set("/chassis_uuid", chassis)
-			}
 			for flag, reason := range map[string]string{"protected": protected, "retired": retired} {
 				if changed(flag) {
 					set("/"+flag, true)
@@ -313,55 +276,10 @@ func (c *command) nodeSet() *cobra.Command {
 	n.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&driver, "driver", "", "hardware type")
-	f.StringVar(&instance, "instance-uuid", "", "UUID of the instance on it")
-	f.StringVar(&chassis, "chassis-uuid", "", "UUID of the chassis it is in")
 	f.StringVar(&raid, "target-raid-config", "", "JSON or YAML file of logical_disks that a clean step is to make; - is the standard input")
 	f.StringVar(&protected, "protected", "", "refuse undeploy, rebuild and delete, for this reason")
 	f.StringVar(&retired, "retired", "", "do not make it available again, for this reason")
 	return cmd
-}
-
-// nodeOps is the patch of the fields that create, set and configure share.
-func (c *command) nodeOps(current api.Node, n nodeFlags, changed func(flag string) bool) ([]api.PatchOp, error) {
-	var ops []api.PatchOp
-	set := func(path string, v any) { ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: v}) }
-	plain := n.plain()
-	for _, field := range slices.Sorted(maps.Keys(plain)) {
-		if changed(strings.ReplaceAll(field, "_", "-")) {
-			set("/"+field, plain[field])
-		}
-	}
-	if changed("automated-clean") {
-		v, err := n.clean()
-		if err != nil {
-			return nil, err
-		}
-		if v == nil {
-			ops = append(ops, api.PatchOp{Op: "remove", Path: "/automated_clean"}) // back to the server's setting
-		} else {
-			set("/automated_clean", v)
-		}
-	}
-	for _, f := range []struct {
-		field string
-		now   map[string]any
-		args  []string
-	}{{"driver_info", current.DriverInfo, n.driverInfo}, {"properties", current.Properties, n.property},
-		{"instance_info", current.InstanceInfo, n.instanceInfo}, {"extra", current.Extra, n.extra}} {
-		more, err := c.fields(f.now, f.field, f.args, f.field == "driver_info")
-		if err != nil {
-			return nil, err
-		}
-		ops = append(ops, more...)
-	}
-	for _, arg := range n.iface {
-		kind, impl, ok := strings.Cut(arg, "=")
-		if !ok {
-			return nil, usage("--interface is %q, expected KIND=IMPLEMENTATION", arg)
-		}
-		set("/"+kind+"_interface", impl)
-	}
-	return ops, nil
 }
 
 // setRAID stores the disks that a clean step is to make.
@@ -390,7 +308,8 @@ func (t *turn) patch(ctx context.Context, node string, ops []api.PatchOp) error 
 
 func (c *command) nodeUnset() *cobra.Command {
 	lists := map[string]*[]string{"driver_info": {}, "properties": {}, "instance_info": {}, "extra": {}}
-	single := []string{"name", "description", "resource_class", "owner", "lessee", "instance_uuid", "automated_clean", "protected", "retired"}
+	single := []string{"name", "description", "resource_class", "conductor_group", "owner", "lessee", "instance_uuid", "instance_name", "chassis_uuid",
+		"shard", "parent_node", "network_data", "automated_clean", "disable_power_off", "protected", "retired"}
 	var iface []string
 	cmd := &cobra.Command{Use: "unset [NODE ...]", Short: "Remove parts of a machine's record"}
 	cmd.Long = "Removes parts of a machine's record.\n\n" + nodesHelp

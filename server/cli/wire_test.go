@@ -47,6 +47,7 @@ func TestRequestsOfCommands(t *testing.T) {
 	steps := write("steps.yaml", "- {interface: raid, step: apply_configuration, priority: 90, args: {}}\n")
 	raid := write("raid.yaml", "logical_disks: [{raid_level: '1', size_gb: MAX}]\n")
 	password := write("password", "hunter2\n")
+	network := write("network.yaml", "links: []\n")
 	for _, x := range []struct{ command, request, says string }{
 		{"node boot device set n1 pxe --persistent", `PUT /v1/nodes/n1/management/boot_device {"boot_device":"pxe","persistent":true}`, "node n1: boots from pxe"},
 		{"node boot device show n1", "GET /v1/nodes/n1/management/boot_device", "uuid"},
@@ -88,6 +89,12 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"node children list n1", "GET /v1/nodes/n1/children", "c1"},
 		{"node out-of-service n1 --reason fan", `PUT /v1/nodes/n1/states/out_of_service {"reason":"fan"}`, "node n1: is out of service"},
 		{"node set n1 --target-raid-config " + raid, "GET /v1/nodes/n1\n" + `PUT /v1/nodes/n1/states/raid {"logical_disks":[{"raid_level":"1","size_gb":"MAX"}]}`, "target RAID configuration is set"},
+		{"node create --name n2 --shard s1 --parent-node n1 --instance-name web --chassis-uuid c1 --disable-power-off true --automated-clean false --network-data " + network,
+			`POST /v1/nodes {"automated_clean":false,"chassis_uuid":"c1","disable_power_off":true,"driver":"redfish","instance_name":"web","name":"n2","network_data":{"links":[]},"parent_node":"n1","shard":"s1"}`, "node u1 is enrolled"},
+		{"node set n1 --shard s1 --instance-uuid i1 --disable-power-off true --network-data " + network, "GET /v1/nodes/n1\n" +
+			`PATCH /v1/nodes/n1 [{"op":"add","path":"/instance_uuid","value":"i1"},{"op":"add","path":"/shard","value":"s1"},{"op":"add","path":"/disable_power_off","value":true},{"op":"add","path":"/network_data","value":{"links":[]}}]`, "node u1 is changed"},
+		{"node set n1 --disable-power-off default", "GET /v1/nodes/n1\n" + `PATCH /v1/nodes/n1 [{"op":"remove","path":"/disable_power_off"}]`, "node u1 is changed"},
+		{"node unset n1 --shard --parent-node", `PATCH /v1/nodes/n1 [{"op":"remove","path":"/shard"},{"op":"remove","path":"/parent_node"}]`, "node u1 is changed"},
 		{"node adopt n1", `PUT /v1/nodes/n1/states/provision {"target":"adopt"}`, "adopt of node n1 has begun"},
 		{"node unrescue n1", `PUT /v1/nodes/n1/states/provision {"target":"unrescue"}`, "unrescue of node n1 has begun"},
 		{"node rescue n1 --rescue-password-file " + password, `PUT /v1/nodes/n1/states/provision {"target":"rescue","rescue_password":"hunter2"}`, "rescue of node n1 has begun"},
@@ -131,7 +138,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		"webhook create --url https://x": "--secret-file", "webhook set u1": "nothing to change", "node list --changed-since x --owner o": "stands with", "node show": "name the node, or several",
 		"allocation set a1": "nothing to change", "deploy template create --name x": "--steps is missing", "runbook set r1 --public maybe": "not a boolean",
 		"volume target create --node u --type iscsi --volume-id v --boot-index x": "expected a number", "node trait add n1": "too few arguments", "node boot mode set uefi": "too few arguments",
-		"node rescue n1": "give --rescue-password-file", "node service n1": "give --step or --steps", "node clean n1 --runbook r --step bios.x": "not both", "allocation list --long --fields a": "not both",
+		"node rescue n1": "give --rescue-password-file", "node service n1": "give --step or --steps", "node clean n1 --runbook r --step bios.x": "not both", "node set n1 --disable-power-off maybe": "expected true, false or default", "allocation list --long --fields a": "not both",
 	} {
 		if got := run(t, server.URL, false, strings.Fields(command)...); !strings.Contains(got, want) || !strings.Contains(got, "exit 2") {
 			t.Errorf("bessemer %s says %q, expected %q", command, got, want)

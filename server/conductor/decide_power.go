@@ -56,7 +56,7 @@ func (d *decider) power(e PowerAsked) {
 		return
 	case d.n.DisablePowerOff && target == PowerOff:
 		d.Refuse = fault.New(fault.NodeInUse, "power off is disabled for this node").
-			WithHint("clear disable_power_off first").At(id, "")
+			WithHint("bessemer node set %s --disable-power-off false first", node).At(id, "")
 		return
 	}
 	// last_error goes at once, as upstream's does; a failed state keeps the reason code until a verb leads out of it.

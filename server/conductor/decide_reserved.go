@@ -29,7 +29,7 @@ func (b *builder) placeReserved(it PlanItem, up bool) {
 		}
 	case "power_off":
 		if b.in.Node.DisablePowerOff {
-			b.problem(fault.New(fault.NodeInUse, "power off is disabled for this node").WithHint("clear disable_power_off first"), it.Step.Name)
+			b.problem(fault.New(fault.NodeInUse, "power off is disabled for this node").WithHint("bessemer node set NODE --disable-power-off false first"), it.Step.Name)
 		}
 	}
 }
