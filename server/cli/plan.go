@@ -18,12 +18,13 @@ import (
 
 // plannedVerbs are the flags of node plan: the verb's word and the API's target for it.
 var plannedVerbs = []struct{ flag, target, doc string }{
-	{"clean", "clean", "the steps given by --step or --steps"},
+	{"clean", "clean", "a cleaning by the steps given by --step or --steps"},
 	{"provide", "provide", "the automated cleaning of provide"},
 	{"deploy", "active", "a deployment of what instance_info names"},
 	{"rebuild", "rebuild", "the same over an instance"},
 	{"undeploy", "deleted", "the automated cleaning of undeploy"},
 	{"inspect", "inspect", "an inspection"},
+	{"service", "service", "a service by the steps given by --step or --steps"},
 }
 
 func (c *command) nodePlan() *cobra.Command {
@@ -57,18 +58,19 @@ the real one; nothing is written, and the machine is not asked. All that is wron
 			return err
 		}
 		switch {
+		case (p.Target == "clean" || p.Target == "service") && len(wanted) == 0:
+			return usage("give --step or --steps; bessemer node steps --available %s lists them", args[0])
 		case p.Target == "clean":
-			if len(wanted) == 0 {
-				return usage("give --step or --steps; bessemer node steps --available %s lists them", args[0])
-			}
 			p.CleanSteps = wanted
+		case p.Target == "service":
+			p.ServiceSteps = wanted
 		case p.Target == "active" || p.Target == "rebuild":
 			if len(steps) > 0 {
 				return usage("a deployment's steps need a priority each: give --steps FILE")
 			}
 			p.DeploySteps = wanted
 		case len(wanted) > 0:
-			return usage("--step and --steps go with --clean or --deploy")
+			return usage("--step and --steps go with --clean, --service or --deploy")
 		}
 		if noRamdisk {
 			p.DisableRamdisk = &noRamdisk

@@ -188,7 +188,7 @@ bessemer node plan NODE --clean --steps FILE shows what the list would do.`
   bessemer node clean --where state=manageable,resource_class=big --steps steps.yaml`
 	if v.name == verbService.name {
 		cmd.Long = `Runs the steps in the order given on a machine that is active, which it is again at the end. Its instance stays; the
-ramdisk is booted only if a step needs it.`
+ramdisk is booted only if a step needs it. bessemer node plan NODE --service --steps FILE shows what the list would do.`
 		cmd.Example = "  bessemer node service n1 --step bios.apply_configuration:settings=@settings.json --watch\n" +
 			`  bessemer node service n1 --step bios.apply_configuration:settings='[{"name": "BootMode", "value": "Uefi"}]' --step power.reboot`
 	}

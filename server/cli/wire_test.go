@@ -94,6 +94,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"node set n1 --shard s1 --instance-uuid i1 --disable-power-off true --network-data " + network, "GET /v1/nodes/n1\n" +
 			`PATCH /v1/nodes/n1 [{"op":"add","path":"/instance_uuid","value":"i1"},{"op":"add","path":"/shard","value":"s1"},{"op":"add","path":"/disable_power_off","value":true},{"op":"add","path":"/network_data","value":{"links":[]}}]`, "node u1 is changed"},
 		{"node set n1 --disable-power-off default", "GET /v1/nodes/n1\n" + `PATCH /v1/nodes/n1 [{"op":"remove","path":"/disable_power_off"}]`, "node u1 is changed"},
+		{"node plan n1 --service --step power.reboot", "GET /v1/nodes/n1/plan?steps=%5B%7B%22interface%22%3A%22power%22%2C%22step%22%3A%22reboot%22%2C%22args%22%3A%7B%7D%7D%5D&target=service", "no steps"},
 		{"node unset n1 --shard --parent-node", `PATCH /v1/nodes/n1 [{"op":"remove","path":"/shard"},{"op":"remove","path":"/parent_node"}]`, "node u1 is changed"},
 		{"node adopt n1", `PUT /v1/nodes/n1/states/provision {"target":"adopt"}`, "adopt of node n1 has begun"},
 		{"node unrescue n1", `PUT /v1/nodes/n1/states/provision {"target":"unrescue"}`, "unrescue of node n1 has begun"},
@@ -138,7 +139,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		"webhook create --url https://x": "--secret-file", "webhook set u1": "nothing to change", "node list --changed-since x --owner o": "stands with", "node show": "name the node, or several",
 		"allocation set a1": "nothing to change", "deploy template create --name x": "--steps is missing", "runbook set r1 --public maybe": "not a boolean",
 		"volume target create --node u --type iscsi --volume-id v --boot-index x": "expected a number", "node trait add n1": "too few arguments", "node boot mode set uefi": "too few arguments",
-		"node rescue n1": "give --rescue-password-file", "node service n1": "give --step or --steps", "node clean n1 --runbook r --step bios.x": "not both", "node set n1 --disable-power-off maybe": "expected true, false or default", "allocation list --long --fields a": "not both",
+		"node rescue n1": "give --rescue-password-file", "node service n1": "give --step or --steps", "node plan n1 --service": "give --step or --steps", "node plan n1 --inspect --step a.b": "--clean, --service or --deploy", "node clean n1 --runbook r --step bios.x": "not both", "node set n1 --disable-power-off maybe": "expected true, false or default", "allocation list --long --fields a": "not both",
 	} {
 		if got := run(t, server.URL, false, strings.Fields(command)...); !strings.Contains(got, want) || !strings.Contains(got, "exit 2") {
 			t.Errorf("bessemer %s says %q, expected %q", command, got, want)

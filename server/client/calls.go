@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,10 +144,7 @@ func (c *Client) Steps(ctx context.Context, node, run string) (api.StepsAnswer, 
 func (c *Client) Plan(ctx context.Context, node string, p api.Provision) (api.Plan, error) {
 	var v api.Plan
 	q := url.Values{"target": {p.Target}}
-	steps := p.CleanSteps
-	if steps == nil {
-		steps = p.DeploySteps
-	}
+	steps := slices.Concat(p.CleanSteps, p.DeploySteps, p.ServiceSteps) // a target has one of the three
 	if steps != nil {
 		text, err := json.Marshal(steps)
 		if err != nil {
