@@ -51,11 +51,12 @@ func (n *Network) Writes() int {
 
 // Dial connects the machine with address from to whoever listens; it waits for a listener until ctx ends.
 func (n *Network) Dial(ctx context.Context, from string) (net.Conn, error) {
+	unreachable := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("network is unreachable")}
 	n.mu.Lock()
-	unreachable := n.down
+	away := n.down
 	n.mu.Unlock()
-	if unreachable {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("network is unreachable")}
+	if away {
+		return nil, unreachable
 	}
 	up, down := newPipe(), newPipe()
 	client, server := &wire{n: n, in: down, out: up, from: from}, &wire{n: n, in: up, out: down, from: from}
@@ -66,6 +67,9 @@ func (n *Network) Dial(ctx context.Context, from string) (net.Conn, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.down { // taken away since: no connection outlives it
+		return nil, errors.Join(unreachable, client.Close(), server.Close())
+	}
 	n.open = append(n.open, client, server)
 	return client, nil
 }
