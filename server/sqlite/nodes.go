@@ -191,12 +191,11 @@ func (t *tx) columns(n *conductor.Node) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	form, prepared, err := t.prepared(n)
 	return []any{
 		null(n.Name), text(string(n.State)), text(n.Driver), text(n.ResourceClass), text(n.Group), text(n.Owner),
 		null(n.InstanceUUID), text(n.Fault), text(n.Description), n.Maintenance, n.Retired,
-		text(n.InstanceName), text(n.Lessee), text(n.Shard), text(string(n.Parent)), text(n.Chassis), body, form, prepared,
-	}, err
+		text(n.InstanceName), text(n.Lessee), text(n.Shard), text(string(n.Parent)), text(n.Chassis), body,
+	}, nil
 }
 
 func (t *tx) CreateNode(n *conductor.Node) error {
@@ -205,14 +204,14 @@ func (t *tx) CreateNode(n *conductor.Node) error {
 		return err
 	}
 	_, err = t.exec(`INSERT INTO nodes (uuid, version, name, provision_state, driver, resource_class, conductor_group, owner,
-		instance_uuid, fault, description, maintenance, retired, instance_name, lessee, shard, parent, chassis, body, form, prepared)
-		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		instance_uuid, fault, description, maintenance, retired, instance_name, lessee, shard, parent, chassis, body)
+		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		append([]any{text(string(n.UUID))}, values...)...)
 	if err != nil {
 		return taken(n, err)
 	}
 	n.Version = 1
-	return nil
+	return t.putRow(n)
 }
 
 func (t *tx) PutNode(n *conductor.Node) error {
@@ -222,7 +221,7 @@ func (t *tx) PutNode(n *conductor.Node) error {
 	}
 	changed, err := t.exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
 		instance_uuid = ?, fault = ?, description = ?, maintenance = ?, retired = ?, instance_name = ?, lessee = ?, shard = ?, parent = ?,
-		chassis = ?, body = ?, form = ?, prepared = ?, version = version + 1
+		chassis = ?, body = ?, version = version + 1
 		WHERE uuid = ? AND version = ?`, append(values, text(string(n.UUID)), n.Version)...)
 	if err != nil {
 		return taken(n, err)
@@ -237,7 +236,7 @@ func (t *tx) PutNode(n *conductor.Node) error {
 		return fault.New(fault.StateConflict, "node %s was changed meanwhile: version %d was read, the stored one is %d", n.UUID, n.Version, now)
 	}
 	n.Version++
-	return nil
+	return t.putRow(n)
 }
 
 // taken names what of a node is another node's already.

@@ -7,8 +7,9 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 )
 
-// Prepared rows: what lists of nodes show is made when a node is written, in the same statement, so that it is never
-// older than the node; a list then decodes nothing. They hold nothing that an answer would not show to an administrator.
+// Prepared rows: what lists of nodes show is made when a node is written, in the same transaction, and names the node's
+// version, so that one older than its node is never shown; a list then decodes nothing. They hold nothing that an answer
+// would not show to an administrator, and nothing that can't be made anew: no check at the start reads them.
 
 // preparer makes the prepared row of a node.
 type preparer struct {
@@ -26,8 +27,7 @@ func (s *Store) Prepare(form string, row func(n *conductor.Node) ([]byte, error)
 
 // PrepareRows prepares the rows of another form: those that an older program wrote, or one with other rules of what may
 // be shown. Until then lists decode these nodes, so it runs while the store is in use, in transactions so short that
-// they hold nobody up. For the journal of changes these nodes are changed, once; no watcher is told. Called again after
-// an error it goes on.
+// they hold nobody up. Called again after an error it goes on.
 func (s *Store) PrepareRows(ctx context.Context) error {
 	s.mu.Lock()
 	p := s.preparer
@@ -36,33 +36,27 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 	for after := int64(0); ; {
 		n, last := 0, after
 		err := s.update(ctx, func(t *tx) error {
-			type stale struct {
-				id   int64
-				body []byte
-			}
-			var found []stale
-			err := t.rows("SELECT id, body FROM nodes WHERE id > ? AND form <> ? ORDER BY id LIMIT ?", []any{after, p.form, together}, func(scan func(...any) error) error {
-				var x stale
-				err := scan(&x.id, &x.body)
+			var found []conductor.Node
+			err := t.rows(`SELECT id, version, body FROM nodes LEFT JOIN node_rows ON node = id
+				WHERE id > ? AND (form IS NOT ? OR of_version IS NOT version) ORDER BY id LIMIT ?`, []any{after, p.form, together}, func(scan func(...any) error) error {
+				var x conductor.Node
+				var body sql.RawBytes
+				if err := scan(&last, &x.Version, &body); err != nil {
+					return err
+				}
+				if err := decode("node", body, &x); err != nil {
+					return err
+				}
 				found = append(found, x)
-				return err
+				return nil
 			})
 			if err != nil {
 				return err
 			}
-			for _, x := range found {
-				var node conductor.Node
-				if err := decode("node", x.body, &node); err != nil {
+			for i := range found {
+				if err := t.putRow(&found[i]); err != nil {
 					return err
 				}
-				prepared, err := p.row(&node)
-				if err != nil {
-					return err
-				}
-				if _, err := t.exec("UPDATE nodes SET form = ?, prepared = ? WHERE id = ?", p.form, prepared, x.id); err != nil {
-					return err
-				}
-				last = x.id
 			}
 			n = len(found)
 			return nil
@@ -74,18 +68,25 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 	}
 }
 
-// prepared is the values of a node's last two columns.
-func (t *tx) prepared(n *conductor.Node) (form string, row []byte, err error) {
+// putRow prepares the row of a node that was written, if rows are prepared.
+func (t *tx) putRow(n *conductor.Node) error {
 	if t.preparer == nil {
-		return "", nil, nil
+		return nil
 	}
-	row, err = t.preparer.row(n)
-	return t.preparer.form, row, err
+	row, err := t.preparer.row(n)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO node_rows (node, of_version, form, prepared) SELECT id, version, ?, ? FROM nodes WHERE uuid = ?
+		ON CONFLICT (node) DO UPDATE SET of_version = excluded.of_version, form = excluded.form, prepared = excluded.prepared`,
+		t.preparer.form, row, text(string(n.UUID)))
+	return err
 }
 
 // PreparedNodes implements conductor.Tx.
 func (t *tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p conductor.PreparedNode) error) error {
-	q, args, err := t.nodeQuery("SELECT uuid, CASE WHEN form = ? THEN prepared END, CASE WHEN form = ? AND prepared IS NOT NULL THEN NULL ELSE body END FROM nodes", []any{form, form}, f)
+	q, args, err := t.nodeQuery(`SELECT uuid, prepared, CASE WHEN prepared IS NULL THEN body END
+		FROM nodes LEFT JOIN node_rows ON node = id AND of_version = version AND form = ?`, []any{form}, f)
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,19 @@ func TestPreparedRowsAreAsNewAsTheirNodes(t *testing.T) {
 	expect("an old row is prepared", "f1", id+" a")
 	update(own("b"))
 	expect("after a change", "f1", id+" b")
+	err := s.update(t.Context(), func(t *tx) error { // as a program that knows of no rows
+		_, err := t.exec(`UPDATE nodes SET version = version + 1, body = json_set(body, '$.owner', 'x')`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect("written without its row", "f1", "node x")
+	if err := s.PrepareRows(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect("prepared since", "f1", id+" x")
+	update(own("b"))
 	expect("by other rules", "f2", "node b")
 	undone := errors.New("undone")
 	if err := s.Update(t.Context(), func(tx conductor.Tx) error { return errors.Join(own("c")(tx), undone) }); !errors.Is(err, undone) {
