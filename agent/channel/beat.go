@@ -19,6 +19,9 @@ const (
 	overtaken = 10 * time.Second
 	// quick is an answer that was not held; with no news in it the next heartbeat waits for the interval.
 	quick = time.Second
+	// claim is how long the heartbeat after a command waits for the step's start, which is news and sends it at once.
+	// The start then takes the connection that the command came over: a second one would cost a handshake.
+	claim = time.Second
 	// usual is the interval when the server names none.
 	usual = 10 * time.Second
 )
@@ -162,6 +165,8 @@ func (b *beats) obey(one *beat, a api.HeartbeatAnswer) {
 	b.watch = max(0, min(a.Watch, api.HeartbeatMax))
 	switch {
 	case one.older:
+	case a.Command != nil:
+		b.next.Reset(claim)
 	case news || b.Now().Sub(one.sent) >= quick:
 		b.next.Reset(0)
 	default: // the server holds nothing open: it is not to be asked without pause

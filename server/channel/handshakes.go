@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// handshakeWait is how long a connection waits for its handshake to be computed; its peer tries again.
-const handshakeWait = 9 * time.Second
+// handshakeWait is how long a connection waits for its handshake to be computed; its peer tries again, later each time.
+// Longer would only make those wait who come too many at once: nobody can be told to come back before a handshake.
+const handshakeWait = time.Second
 
 // handshakes bound how many handshakes are computed at once. Each takes a millisecond of a processor, and thousands
 // that begin together, after a power failure or when the server was restarted under its fleet, would take their share

@@ -16,29 +16,33 @@ const (
 	turnWindow = time.Second
 	// turnRate is how many lookups a second are expected to be served before any were counted.
 	turnRate = 50.0
-	// comeBackLate is the longest Retry-After, in seconds.
-	comeBackLate = 120
+	// eager is how many machines are to ask for each that is served. Who comes too early is told again, which costs little
+	// over the connection that he has (agent/channel keeps it a while); who comes too late leaves the server idle.
+	eager = 2
+	// comeBackLate is the longest Retry-After, in seconds: how fast the server is now is soon no longer true.
+	comeBackLate = 20
 )
 
 // turns bound the lookups in hand, so that a herd of machines after a power failure costs neither memory nor the
-// answers to everybody else (safety.md L3, F36). Who finds no room is given a time of its own to come back: each next one
-// later by as long as the server takes for one, so that those refused arrive as fast as they can be served, and not
-// all at once again.
+// answers to everybody else (safety.md L3, F36). Who finds no room is told to come back: the first ones each at a time of
+// its own, by how fast lookups were served; later ones over a time that grows and shrinks by what comes of it. For
+// while a herd arrives its handshakes take most of the processors, and no speed counted then is that of a second later.
 type turns struct {
 	now  func() time.Time
 	room chan struct{}
 
-	mu       sync.Mutex
-	waiting  int
-	rate     float64   // lookups served a second, as far as they were wanted
-	window   time.Time // when the counts began
-	served   int
-	pressed  bool      // somebody had to wait in this window
-	promised time.Time // the latest time given to anybody
+	mu      sync.Mutex
+	waiting int
+	rate    float64   // lookups served a second, as far as they were wanted
+	spread  float64   // over how many seconds those refused come back
+	window  time.Time // when the counts began
+	served  int
+	refused int
+	pressed bool // somebody had to wait in this window
 }
 
 func newTurns(most int, now func() time.Time) *turns {
-	return &turns{now: now, room: make(chan struct{}, most), rate: turnRate}
+	return &turns{now: now, room: make(chan struct{}, most), rate: turnRate, spread: 1}
 }
 
 // enter waits for a turn; false: there was none in time, or none is to be expected. leave gives it back.
@@ -51,7 +55,7 @@ func (t *turns) enter(ctx context.Context) bool {
 	t.mu.Lock()
 	t.count()
 	t.pressed = true
-	most := min(max(int(t.rate*turnWait.Seconds()), cap(t.room)), turnsWaiting*cap(t.room))
+	most := min(max(int(eager*t.rate*turnWait.Seconds()), cap(t.room)), turnsWaiting*cap(t.room))
 	full := t.waiting >= most
 	if !full {
 		t.waiting++
@@ -88,17 +92,12 @@ func (t *turns) leave() {
 func (t *turns) comeBack() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.now()
-	if d := t.promised.Sub(now); d < 0 || d > comeBackLate*time.Second {
-		t.promised = now // all are served, or the clock was set back
-	}
-	// A little slower than what was counted leaves room for those who come for the first time.
-	t.promised = t.promised.Add(time.Duration(1.1 / t.rate * float64(time.Second)))
+	t.count()
+	t.refused++
+	place := float64(t.refused) / t.rate
 	// Whole seconds are all that can be said: the rest is said by chance.
-	wait := 1 + int(t.promised.Sub(now).Seconds()+rand.Float64())
+	wait := 1 + int(max(place, t.spread*rand.Float64())+rand.Float64())
 	if wait > comeBackLate {
-		// More than can be told apart: they come back over the second half, and are told again.
-		t.promised = now.Add(comeBackLate * time.Second)
 		wait = comeBackLate/2 + rand.IntN(comeBackLate/2)
 	}
 	return wait
@@ -112,8 +111,16 @@ func (t *turns) count() {
 	if d >= 0 && d < turnWindow {
 		return
 	}
-	if t.pressed && t.served > 0 && d < 2*turnWindow {
+	switch {
+	case d < 0 || d >= 2*turnWindow: // nobody came for a while, or the clock was set
+		t.spread = 1
+	case t.refused > (eager-1)*t.served:
+		t.spread = min(1.5*t.spread, comeBackLate)
+	default:
+		t.spread = max(0.7*t.spread, 1)
+	}
+	if t.pressed && t.served > 0 && d > 0 && d < 2*turnWindow {
 		t.rate = (t.rate + float64(t.served)/d.Seconds()) / 2
 	}
-	t.window, t.served, t.pressed = now, 0, false
+	t.window, t.served, t.refused, t.pressed = now, 0, 0, false
 }
