@@ -21,7 +21,7 @@ const (
 	quick = time.Second
 	// claim is how long the heartbeat after a command waits for the step's start, which is news and sends it at once.
 	// The start then takes the connection that the command came over: a second one would cost a handshake.
-	claim = time.Second
+	claim = 5 * time.Second
 	// usual is the interval when the server names none.
 	usual = 10 * time.Second
 )
