@@ -1,118 +1,99 @@
 package rest_test
 
 import (
-	"bufio"
-	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-// from opens a stream of events that goes on from an id, and gives a function that ends it.
-func (s *server) from(url, id string) (*bufio.Reader, func()) {
-	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
-	s.Cleanup(cancel)
-	r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
-	if err != nil {
-		s.Fatal(err)
-	}
-	if id != "" {
-		r.Header.Set("Last-Event-ID", id)
-	}
-	a, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
-	if err != nil || a.StatusCode != 200 {
-		s.Fatal(a, err)
-	}
-	s.Cleanup(func() { _ = a.Body.Close() })
-	return bufio.NewReader(a.Body), cancel
-}
-
 func idOf(line string) string { return strings.TrimSpace(strings.TrimPrefix(line, "id: ")) }
 
 // A consumer that is dropped goes on without a gap, and without hearing anything twice (requirements row 25).
 func TestEventsResumeWithoutAGap(t *testing.T) {
-	s := newServer(t)
-	s.enrolled()
-	url := s.listening() + "/v1/events"
-	events, cut := s.from(url, "")
-	line(t, events, `"provision_state":"enroll"`)
-	at := idOf(line(t, events, "id: "))
-	var want []state.State
-	move := func(st state.State) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.enrolled()
+		h := s.listening()
+		events, cut := h.open("/v1/events", "")
+		line(t, events, `"provision_state":"enroll"`)
+		at := idOf(line(t, events, "id: "))
+		var want []state.State
+		move := func(st state.State) {
+			s.mu.Lock()
+			s.nodes[0].State = st
+			s.changes(s.nodes[0], false)
+			s.mu.Unlock()
+			want = append(want, st)
+		}
+		var got []string
+		for round, states := range [][]state.State{{state.Verifying}, {state.Manageable, state.Cleaning, state.CleanWait}, {state.Cleaning, state.Available}} {
+			cut()
+			for _, st := range states {
+				move(st) // while nobody listens
+			}
+			if round == 1 { // by query as well as by header
+				events, cut = h.open("/v1/events?cursor="+at, "")
+			} else {
+				events, cut = h.open("/v1/events", at)
+			}
+			for range states {
+				at = idOf(line(t, events, "id: "))
+				got = append(got, line(t, events, "data: "))
+			}
+		}
+		cut()
+		if len(got) != len(want) {
+			t.Fatalf("%d events, expected %d", len(got), len(want))
+		}
+		for i, st := range want {
+			if !strings.Contains(got[i], `"provision_state":"`+string(st)+`"`) {
+				t.Errorf("event %d is %s, expected %s", i, got[i], st)
+			}
+		}
+		// A node that went while nobody listened.
 		s.mu.Lock()
-		s.nodes[0].State = st
-		s.changes(s.nodes[0], false)
+		s.changes(s.nodes[0], true)
+		uuid := string(s.nodes[0].UUID)
+		s.nodes = nil
 		s.mu.Unlock()
-		want = append(want, st)
-	}
-	var got []string
-	for round, states := range [][]state.State{{state.Verifying}, {state.Manageable, state.Cleaning, state.CleanWait}, {state.Cleaning, state.Available}} {
-		cut()
-		for _, st := range states {
-			move(st) // while nobody listens
+		for _, q := range []string{"", "?node=" + uuid} {
+			events, cut = h.open("/v1/events"+q, at)
+			line(t, events, `"gone":true`)
+			cut()
 		}
-		if round == 1 { // by query as well as by header
-			events, cut = s.from(url+"?cursor="+at, "")
-		} else {
-			events, cut = s.from(url, at)
-		}
-		for range states {
-			at = idOf(line(t, events, "id: "))
-			got = append(got, line(t, events, "data: "))
-		}
-	}
-	cut()
-	if len(got) != len(want) {
-		t.Fatalf("%d events, expected %d", len(got), len(want))
-	}
-	for i, st := range want {
-		if !strings.Contains(got[i], `"provision_state":"`+string(st)+`"`) {
-			t.Errorf("event %d is %s, expected %s", i, got[i], st)
-		}
-	}
-	// A node that went while nobody listened.
-	s.mu.Lock()
-	s.changes(s.nodes[0], true)
-	uuid := string(s.nodes[0].UUID)
-	s.nodes = nil
-	s.mu.Unlock()
-	for _, q := range []string{"", "?node=" + uuid} {
-		events, cut = s.from(url+q, at)
-		line(t, events, `"gone":true`)
-		cut()
-	}
+	})
 }
 
 // A cursor that the journal does not reach back to begins anew, and says so.
 func TestEventsTellALostCursor(t *testing.T) {
-	s := newServer(t)
-	s.enrolled()
-	url := s.listening() + "/v1/events"
-	events, cut := s.from(url, "")
-	at := idOf(line(t, events, "id: "))
-	cut()
-	s.mu.Lock()
-	s.changes(s.nodes[0], false)
-	s.pruned = 1
-	s.mu.Unlock()
-	events, cut = s.from(url, at)
-	line(t, events, "event: reset")
-	line(t, events, `"name":"n1"`)
-	line(t, events, "id: ")
-	cut()
-	if a := s.do("GET", "/v1/nodes?changed_since="+at, ""); a.Code != 200 { // .0 is the beginning
-		t.Errorf("the cursor of the beginning: %d %s", a.Code, a.Body)
-	}
-	for _, bad := range []string{"x", "!!", strings.Repeat("A", 100), "LTE"} {
-		s.want(s.do("GET", "/v1/events?cursor="+bad, ""), 400)
-		s.want(s.do("GET", "/v1/nodes?changed_since="+bad, ""), 400)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.enrolled()
+		h := s.listening()
+		events, cut := h.open("/v1/events", "")
+		at := idOf(line(t, events, "id: "))
+		cut()
+		s.mu.Lock()
+		s.changes(s.nodes[0], false)
+		s.pruned = 1
+		s.mu.Unlock()
+		events, cut = h.open("/v1/events", at)
+		line(t, events, "event: reset")
+		line(t, events, `"name":"n1"`)
+		line(t, events, "id: ")
+		cut()
+		if a := s.do("GET", "/v1/nodes?changed_since="+at, ""); a.Code != 200 { // .0 is the beginning
+			t.Errorf("the cursor of the beginning: %d %s", a.Code, a.Body)
+		}
+		for _, bad := range []string{"x", "!!", strings.Repeat("A", 100), "LTE"} {
+			s.want(s.do("GET", "/v1/events?cursor="+bad, ""), 400)
+			s.want(s.do("GET", "/v1/nodes?changed_since="+bad, ""), 400)
+		}
+	})
 }
 
 // A client that keeps a copy by changed_since has all nodes, is given only what has changed, and is told what went

@@ -1,7 +1,6 @@
 package rest_test
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"log/slog"
@@ -29,6 +28,11 @@ func (f *fickle) Authenticate(*http.Request) (string, access.Grant, error) {
 }
 func (*fickle) Realm() string { return "test" }
 
+// socket is the server where it listens on a socket.
+func (s *server) socket(h *httptest.Server) *served {
+	return &served{server: s, url: h.URL, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+}
+
 // TestI26_ARevokedGrantEndsStreams: what a stream's user may no longer see is not sent, and the stream ends.
 func TestI26_ARevokedGrantEndsStreams(t *testing.T) {
 	system, blue, red := &access.Grant{Role: observer}, &access.Grant{Role: observer, Project: "blue"}, &access.Grant{Role: admin, Project: "red"}
@@ -53,9 +57,9 @@ func TestI26_ARevokedGrantEndsStreams(t *testing.T) {
 			s.logs[1] = "provision_state before\n"
 			auth := &fickle{}
 			auth.now.Store(c.first)
-			served := httptest.NewServer(rest.New(rest.Config{Backend: s.backend, Auth: auth, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
-			defer served.Close()
-			stream := bufio.NewReader(s.open(served.URL + c.path).Body)
+			h := httptest.NewServer(rest.New(rest.Config{Backend: s.backend, Auth: auth, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
+			defer h.Close()
+			stream, _ := s.socket(h).open(c.path, "")
 			line(t, stream, "provision_state")
 			auth.now.Store(c.now)
 			s.mu.Lock()
@@ -88,9 +92,10 @@ func TestI26_ARevokedGrantIsNotOutrun(t *testing.T) {
 				auth.now.Store(&access.Grant{})
 				s.change(func(n *conductor.Node) { n.LastError = "canary of later" })
 			}}
-			served := httptest.NewServer(rest.New(rest.Config{Backend: b, Auth: auth, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
-			defer served.Close()
-			if text, err := io.ReadAll(s.open(served.URL + c.path).Body); err != nil || strings.Contains(string(text), "canary") {
+			h := httptest.NewServer(rest.New(rest.Config{Backend: b, Auth: auth, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
+			defer h.Close()
+			stream, _ := s.socket(h).open(c.path, "")
+			if text, err := io.ReadAll(stream); err != nil || strings.Contains(string(text), "canary") {
 				t.Errorf("the stream sends %q (%v)", text, err)
 			}
 		})

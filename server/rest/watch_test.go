@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/simnet"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -19,20 +21,23 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// listening serves the API on a socket, with so short a time for reading requests that a stream which kept to it would
-// end at once.
-func (s *server) listening() string {
+// patient is longer than the server takes to read a request: a stream that kept to that time would have ended.
+const patient = 31 * time.Second
+
+// listening serves the API on a network in memory. It is for tests in a bubble, where the server's own times pass at once
+// and a busy machine misses none of them.
+func (s *server) listening() *served {
 	s.Helper()
 	h := rest.New(rest.Config{Backend: s.backend, Images: s.images, Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	srv := rest.Server(h, slog.New(slog.DiscardHandler))
 	if srv.ReadHeaderTimeout <= 0 || srv.ReadTimeout <= 0 || srv.IdleTimeout <= 0 || srv.MaxHeaderBytes <= 0 {
 		s.Errorf("the server waits for ever: %+v", srv)
 	}
-	srv.ReadHeaderTimeout, srv.ReadTimeout = 50*time.Millisecond, 50*time.Millisecond
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.Fatal(err)
+	if srv.ReadTimeout >= patient {
+		s.Errorf("a request is read for %s: these tests wait for %s only", srv.ReadTimeout, patient)
 	}
+	network := simnet.New()
+	ln := network.Listen()
 	done := make(chan error)
 	go func() { done <- srv.Serve(ln) }()
 	s.Cleanup(func() {
@@ -41,30 +46,41 @@ func (s *server) listening() string {
 		}
 		<-done
 	})
-	return "http://" + ln.Addr().String()
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return network.Dial(ctx, "127.0.0.1") }
+	return &served{server: s, url: "http://127.0.0.1", network: network, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}}
 }
 
-// open starts a stream that ends with the test.
-func (s *server) open(url string) *http.Response {
+// served is a server that listens.
+type served struct {
+	*server
+	url     string
+	client  *http.Client
+	network *simnet.Network // nil: it listens on a socket
+}
+
+// open starts a stream that ends with the test, or by the function that it gives; from is the event to go on after.
+func (s *served) open(path, from string) (*bufio.Reader, func()) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.Context(), 5*time.Minute)
 	s.Cleanup(cancel)
-	r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	r, err := http.NewRequestWithContext(ctx, "GET", s.url+path, nil)
 	if err != nil {
 		s.Fatal(err)
 	}
 	r.Header.Set(api.HeaderVersion, "latest")
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	a, err := client.Do(r)
+	if from != "" {
+		r.Header.Set("Last-Event-ID", from)
+	}
+	a, err := s.client.Do(r)
 	if err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() { _ = a.Body.Close() })
 	if a.StatusCode != 200 {
 		text, _ := io.ReadAll(a.Body)
-		s.Fatalf("%s: %d %s", url, a.StatusCode, text)
+		s.Fatalf("%s: %d %s", path, a.StatusCode, text)
 	}
-	return a
+	return bufio.NewReader(a.Body), cancel
 }
 
 // line reads up to the next line that contains want.
@@ -93,40 +109,43 @@ func (s *server) change(edit func(*conductor.Node)) {
 }
 
 func TestEventsOfOneNode(t *testing.T) {
-	s := newServer(t)
-	s.enrolled()
-	events := bufio.NewReader(s.open(s.listening() + "/v1/events?node=n1").Body)
-	line(t, events, `"provision_state":"enroll"`)
-	for i, st := range []state.State{state.Verifying, state.Manageable} {
-		timer := time.NewTimer(60 * time.Millisecond) // longer than the server's time for reading requests
-		<-timer.C
-		s.change(func(n *conductor.Node) { n.State = st })
-		if got := line(t, events, "data: "); !strings.Contains(got, string(st)) {
-			t.Errorf("event %d is %s", i, got)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.enrolled()
+		events, _ := s.listening().open("/v1/events?node=n1", "")
+		line(t, events, `"provision_state":"enroll"`)
+		for i, st := range []state.State{state.Verifying, state.Manageable} {
+			<-time.After(patient)
+			s.change(func(n *conductor.Node) { n.State = st })
+			if got := line(t, events, "data: "); !strings.Contains(got, string(st)) {
+				t.Errorf("event %d is %s", i, got)
+			}
 		}
-	}
-	s.mu.Lock()
-	s.changes(s.nodes[0], true)
-	s.nodes = nil
-	s.mu.Unlock()
-	s.changed <- struct{}{}
-	line(t, events, `"gone":true`)
-	if _, err := io.Copy(io.Discard, events); err != nil {
-		t.Errorf("the stream goes on after the node is gone: %v", err)
-	}
+		s.mu.Lock()
+		s.changes(s.nodes[0], true)
+		s.nodes = nil
+		s.mu.Unlock()
+		s.changed <- struct{}{}
+		line(t, events, `"gone":true`)
+		if _, err := io.Copy(io.Discard, events); err != nil {
+			t.Errorf("the stream goes on after the node is gone: %v", err)
+		}
+	})
 }
 
 func TestEventsOfAllTellWhatChanged(t *testing.T) {
-	s := newServer(t)
-	s.enrolled()
-	s.want(s.do("POST", "/v1/nodes", `{"name": "n2", "driver": "redfish"}`), 201)
-	events := bufio.NewReader(s.open(s.listening() + "/v1/events").Body)
-	line(t, events, `"name":"n1"`)
-	line(t, events, `"name":"n2"`)
-	s.change(func(n *conductor.Node) { n.Power = conductor.PowerOn })
-	if got := line(t, events, "data: "); !strings.Contains(got, `"name":"n1"`) || !strings.Contains(got, "power on") {
-		t.Errorf("event %s", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.enrolled()
+		s.want(s.do("POST", "/v1/nodes", `{"name": "n2", "driver": "redfish"}`), 201)
+		events, _ := s.listening().open("/v1/events", "")
+		line(t, events, `"name":"n1"`)
+		line(t, events, `"name":"n2"`)
+		s.change(func(n *conductor.Node) { n.Power = conductor.PowerOn })
+		if got := line(t, events, "data: "); !strings.Contains(got, `"name":"n1"`) || !strings.Contains(got, "power on") {
+			t.Errorf("event %s", got)
+		}
+	})
 }
 
 func TestLogs(t *testing.T) {
@@ -149,25 +168,27 @@ func TestLogs(t *testing.T) {
 
 // A followed log begins before the first line is there, and goes on to the next boot's.
 func TestFollowedLog(t *testing.T) {
-	s := newServer(t)
-	path := s.enrolled()
-	log := bufio.NewReader(s.open(s.listening() + path + "/logs?follow=true").Body)
-	write := func(generation uint64, text string) {
-		s.mu.Lock()
-		s.logs[generation] += text
-		s.mu.Unlock()
-		s.changed <- struct{}{}
-	}
-	for i, text := range []string{"one\n", "two\n"} {
-		write(1, text)
-		if got := line(t, log, "\n"); got != text {
-			t.Errorf("line %d is %q", i, got)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		path := s.enrolled()
+		log, _ := s.listening().open(path+"/logs?follow=true", "")
+		write := func(generation uint64, text string) {
+			s.mu.Lock()
+			s.logs[generation] += text
+			s.mu.Unlock()
+			s.changed <- struct{}{}
 		}
-	}
-	write(2, "three\n")
-	if got := line(t, log, "\n"); got != "three\n" {
-		t.Errorf("the next boot's line is %q", got)
-	}
+		for i, text := range []string{"one\n", "two\n"} {
+			write(1, text)
+			if got := line(t, log, "\n"); got != text {
+				t.Errorf("line %d is %q", i, got)
+			}
+		}
+		write(2, "three\n")
+		if got := line(t, log, "\n"); got != "three\n" {
+			t.Errorf("the next boot's line is %q", got)
+		}
+	})
 }
 
 func TestStepsTellTheWait(t *testing.T) {
@@ -205,57 +226,60 @@ func TestStepsTellTheWait(t *testing.T) {
 
 // An upload may take longer than a request is read for, as long as it moves; TestT06 is one that does not move at all.
 func TestSlowUpload(t *testing.T) {
-	s := newServer(t)
-	url := s.listening() + "/v1/images/slow.raw"
-	r, w := io.Pipe()
-	go func() {
-		defer w.Close()
-		for range 4 {
-			timer := time.NewTimer(30 * time.Millisecond)
-			<-timer.C
-			if _, err := io.WriteString(w, "piece"); err != nil {
-				return
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		h := s.listening()
+		r, w := io.Pipe()
+		go func() {
+			defer w.Close()
+			for range 4 {
+				<-time.After(patient / 2)
+				if _, err := io.WriteString(w, "piece"); err != nil {
+					return
+				}
 			}
+		}()
+		request, err := http.NewRequestWithContext(t.Context(), "PUT", h.url+"/v1/images/slow.raw", r)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	request, err := http.NewRequestWithContext(t.Context(), "PUT", url, r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Body.Close()
-	if a.StatusCode != 201 || s.images.images["slow.raw"] != "piecepiecepiecepiece" {
-		t.Errorf("%d, %q", a.StatusCode, s.images.images["slow.raw"])
-	}
+		a, err := h.client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		if a.StatusCode != 201 || s.images.images["slow.raw"] != "piecepiecepiecepiece" {
+			t.Errorf("%d, %q", a.StatusCode, s.images.images["slow.raw"])
+		}
+	})
 }
 
 // TestT06_SlowRequestsAreCutOff sends half a request and waits for the server to end it.
 func TestT06_SlowRequestsAreCutOff(t *testing.T) {
-	s := newServer(t)
-	addr := strings.TrimPrefix(s.listening(), "http://")
-	for name, half := range map[string]string{
-		"header": "GET /v1/nodes HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
-		"body":   "POST /v1/nodes HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{",
-	} {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		network := s.listening().network
+		for name, half := range map[string]string{
+			"header": "GET /v1/nodes HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+			"body":   "POST /v1/nodes HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{",
+		} {
+			conn, err := network.Dial(t.Context(), "127.0.0.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, half); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, conn); err != nil {
+				t.Errorf("half a %s: the connection is still open: %v", name, err)
+			}
 		}
-		defer conn.Close()
-		if _, err := io.WriteString(conn, half); err != nil {
-			t.Fatal(err)
+		if len(s.nodes) != 0 {
+			t.Error("half a request made a node")
 		}
-		if err := conn.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, conn); err != nil {
-			t.Errorf("half a %s: the connection is still open: %v", name, err)
-		}
-	}
-	if len(s.nodes) != 0 {
-		t.Error("half a request made a node")
-	}
+	})
 }
