@@ -146,7 +146,7 @@ func (eng *Engine) removeRecord(tx conductor.Tx, who conductor.Caller, r conduct
 // soundRecord checks what holds for all kinds, then what holds for its own.
 func (eng *Engine) soundRecord(tx conductor.Tx, who conductor.Caller, was, now conductor.Record) error {
 	k := now.Keys()
-	if k.Name != "" && (!nameForm.MatchString(k.Name) || uuid.Validate(k.Name) == nil) {
+	if k.Name != "" && (!isName(k.Name) || uuid.Validate(k.Name) == nil) {
 		return fault.New(fault.RequestInvalid, "%q can't be a name", k.Name).WithHint("1 to 255 letters, digits and - . _ ~; not a UUID")
 	}
 	if put := kinds[k.Kind].put; put != nil {
