@@ -94,7 +94,7 @@ func ironicClient(t *testing.T, microversion string) *gophercloud.ServiceClient 
 // reached polls, as gophercloud's users do, until the node is in the state.
 func reached(t *testing.T, client *gophercloud.ServiceClient, id string, want nodes.ProvisionState) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		n, err := nodes.Get(ctx, client, id).Extract()
@@ -260,7 +260,7 @@ func TestGophercloudIsServed(t *testing.T) {
 // reachedPower polls until no power act runs.
 func reachedPower(t *testing.T, client *gophercloud.ServiceClient, id string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		n, err := nodes.Get(ctx, client, id).Extract()

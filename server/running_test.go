@@ -89,7 +89,7 @@ func start(t *testing.T, cfg config.Server) *running {
 		return err
 	}
 	t.Cleanup(func() { r.stop() })
-	late := time.After(30 * time.Second)
+	late := time.After(2 * time.Minute)
 	for {
 		r.mu.Lock()
 		written := r.written
@@ -111,7 +111,7 @@ func start(t *testing.T, cfg config.Server) *running {
 // refused gives the error of a server that is not to start.
 func refused(t *testing.T, cfg config.Server) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("it started"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("it started"))
 	defer cancel()
 	return serve(ctx, cfg, io.Discard, time.Now)
 }
@@ -159,7 +159,7 @@ func (r *running) must(t *testing.T, method, path string, body any) string {
 func (r *running) provision(t *testing.T, node, target string) api.StepsAnswer {
 	t.Helper()
 	r.must(t, "PUT", "/v1/nodes/"+node+"/states/provision", map[string]any{"target": target})
-	again, late := time.NewTicker(10*time.Millisecond), time.After(30*time.Second)
+	again, late := time.NewTicker(10*time.Millisecond), time.After(2*time.Minute)
 	defer again.Stop()
 	for {
 		var n api.StepsAnswer

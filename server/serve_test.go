@@ -444,7 +444,7 @@ func TestF09_I30_AServerThatLostItsDatabaseEnds(t *testing.T) {
 	}
 	select {
 	case <-r.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("the server goes on:\n%s", r)
 	}
 	if err := r.stop(); !fault.Has(err, fault.StorageLost) {

@@ -29,7 +29,7 @@ func TestGophercloudAllocates(t *testing.T) {
 		a, err := allocations.Create(m.ctx, m.client, opts).Extract()
 		m.must(err, "create the allocation")
 		for began := time.Now(); a.State == "allocating"; {
-			if time.Since(began) > 30*time.Second {
+			if time.Since(began) > 2*time.Minute {
 				t.Fatalf("still allocating: %+v", a)
 			}
 			a, err = allocations.Get(m.ctx, m.client, a.UUID).Extract()

@@ -298,7 +298,7 @@ func (b *baremetal) reach(line, want string) {
 	b.t.Helper()
 	b.do(line)
 	var n map[string]any
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); {
 		n = b.object("node show n1 --fields provision_state target_provision_state last_error")
 		if n["provision_state"] == want && n["target_provision_state"] == nil {
 			return
@@ -314,7 +314,7 @@ func (b *baremetal) reach(line, want string) {
 func (b *baremetal) power(node, want string) {
 	b.t.Helper()
 	var n map[string]any
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); {
 		if n = b.object("node show " + node + " --fields power_state target_power_state reservation"); n["power_state"] == want && n["target_power_state"] == nil && n["reservation"] == nil {
 			return
 		}

@@ -49,7 +49,7 @@ func connect(t *testing.T, url string, minor int) *metal3 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	m := &metal3{t: t, ctx: ctx, client: client}
 	root := *client
@@ -137,8 +137,8 @@ func (m *metal3) reach(what string, want nodes.ProvisionState, via ...nodes.Prov
 			return n
 		case !slices.Contains(via, state):
 			m.t.Fatalf("%s: the node is %s (%s), on the way to %s", what, state, n.LastError, want)
-		case time.Since(began) > time.Minute:
-			m.t.Fatalf("%s: still %s (%s) after a minute", what, state, n.LastError)
+		case time.Since(began) > 3*time.Minute:
+			m.t.Fatalf("%s: still %s (%s) after three minutes", what, state, n.LastError)
 		}
 		timer := time.NewTimer(50 * time.Millisecond)
 		select {
@@ -328,7 +328,7 @@ func (m *metal3) power(want string) {
 			}
 			return
 		}
-		if time.Since(began) > time.Minute {
+		if time.Since(began) > 3*time.Minute {
 			m.t.Fatalf("still on the way to %s", n.TargetPowerState)
 		}
 		timer := time.NewTimer(50 * time.Millisecond)

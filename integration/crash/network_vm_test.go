@@ -20,13 +20,13 @@ import (
 // until waits for something of the site.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	late, again := time.After(time.Minute), time.NewTicker(20*time.Millisecond)
+	late, again := time.After(5*time.Minute), time.NewTicker(20*time.Millisecond)
 	defer again.Stop()
 	for !ok() {
 		select {
 		case <-again.C:
 		case <-late:
-			t.Fatalf("within a minute: not %s", what)
+			t.Fatalf("within five minutes: not %s", what)
 		}
 	}
 }

@@ -132,7 +132,7 @@ func TestDebianBoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("raw %d MB, zstd %d MB", img.Size/1e6, img.Zstd.Size/1e6)
-	boots(t, withConfigDrive(t, img, `{"uuid": "1", "hostname": "node-7", "name": "x"}`), "node-7 login:", 3*time.Minute)
+	boots(t, withConfigDrive(t, img, `{"uuid": "1", "hostname": "node-7", "name": "x"}`), "node-7 login:", 5*time.Minute)
 }
 
 func TestSmallBoots(t *testing.T) {
@@ -142,7 +142,7 @@ func TestSmallBoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("raw %d MB, zstd %d MB, made in %s", img.Size/1e6, img.Zstd.Size/1e6, time.Since(start).Round(100*time.Millisecond))
-	boots(t, withConfigDrive(t, img, `{"hostname": "node-8"}`), "bessemer-test-os: booted host=node-8 marker=test", 2*time.Minute)
+	boots(t, withConfigDrive(t, img, `{"hostname": "node-8"}`), "bessemer-test-os: booted host=node-8 marker=test", 5*time.Minute)
 }
 
 func TestSmallBootsWithoutConfigDrive(t *testing.T) {
@@ -152,5 +152,5 @@ func TestSmallBootsWithoutConfigDrive(t *testing.T) {
 	}
 	disk := filepath.Join(t.TempDir(), "disk")
 	copyFile(t, img.Path, disk)
-	boots(t, disk, "bessemer-test-os: booted host=none marker=small", 2*time.Minute)
+	boots(t, disk, "bessemer-test-os: booted host=none marker=small", 5*time.Minute)
 }

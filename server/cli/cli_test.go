@@ -75,7 +75,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: until NODE STATE")
 	}
-	again, late := time.NewTicker(10*time.Millisecond), time.After(20*time.Second)
+	again, late := time.NewTicker(10*time.Millisecond), time.After(2*time.Minute)
 	defer again.Stop()
 	for {
 		var out bytes.Buffer

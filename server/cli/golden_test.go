@@ -112,7 +112,7 @@ func canned(t *testing.T, answers map[string]any, work ...api.StepsAnswer) strin
 func run(t *testing.T, server string, terminal bool, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	code := cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Terminal: terminal, Now: func() time.Time { return now },
 		Environment: config.Environment{Home: "/home/me", Variables: []string{"BESSEMER_SERVER=" + server}}}, cli.Local{Version: "test"})

@@ -73,7 +73,7 @@ func TestHowtoCommandsRun(t *testing.T) {
 					t.Errorf("bessemer %s is not run", command)
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			for _, command := range commands {
 				if command == "stop" {

@@ -136,7 +136,7 @@ func (g *rig) run() (stop func()) {
 // until waits for deliveries until the condition holds.
 func (g *rig) until(what string, ok func() bool) {
 	g.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(2 * time.Minute)
 	for {
 		g.r.mu.Lock()
 		done := ok()
@@ -147,7 +147,7 @@ func (g *rig) until(what string, ok func() bool) {
 		select {
 		case <-g.r.told:
 		case <-late:
-			g.Fatalf("not in 30 seconds: %s; got %v", what, g.r.got)
+			g.Fatalf("not in two minutes: %s; got %v", what, g.r.got)
 		}
 	}
 }
