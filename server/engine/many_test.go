@@ -109,6 +109,31 @@ func TestF28_AClockJumpMovesAFleetInFewTransactions(t *testing.T) {
 	}
 }
 
+// A watch over deadlines that a busy store keeps waiting is no standstill: moving the deadlines of a fleet then would
+// keep it waiting for longer still, each time.
+func TestI14_ABusyStoreMovesNoDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.erasing()
+		s.fleet(300)
+		s.stop()
+		s.start()
+		time.Sleep(time.Minute)
+		old := s.node().Flow.Wait.Deadline
+		var n atomic.Int64
+		s.fault.set(nil, func(context.Context) error { n.Add(1); time.Sleep(5 * time.Second); return nil }, nil)
+		time.Sleep(5 * time.Minute)
+		if got, most := n.Load(), int64(5*60/5); got > most {
+			t.Errorf("%d transactions in five minutes of stamps that take 5 s each, expected %d at most", got, most)
+		}
+		s.fault.set(nil, nil, nil)
+		time.Sleep(10 * time.Second)
+		if now := s.node(); now.State != state.CleanWait || !now.Flow.Wait.Deadline.Equal(old) {
+			t.Errorf("state %q, the deadline moved by %s", now.State, now.Flow.Wait.Deadline.Sub(old))
+		}
+	})
+}
+
 // What can't be changed is tried again, but not each second.
 func TestAWaitThatCannotBeEndedIsNotHammered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

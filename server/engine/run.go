@@ -200,36 +200,43 @@ func (eng *Engine) stamp(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// watchDeadlines looks once a second at the waits in memory. A tick that took too long, because the process stood
-// still or the clock was set, shifts all deadlines instead of letting them pass (I14, F28, F30).
+// watchDeadlines looks once a second at the waits in memory. Time that went on without the process shifts all deadlines
+// instead of letting them pass (I14, F28, F30), and so does time in which nothing could be written.
 func (eng *Engine) watchDeadlines(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
+	still := newStandstill(eng.cfg.Now)
+	eng.wg.Go(func() { still.run(ctx) })
 	last, stamped := eng.cfg.Now(), time.Time{}
 	tried := map[conductor.NodeID]again{}
 	listening := last // since when silence is the agent's and not this server's
+	away := false     // the last look could write nothing
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
+		by, odd := still.take()
 		now := eng.cfg.Now()
-		// Round(0) drops the monotonic reading: what counts is the wall clock the deadlines are written in.
-		gone := now.Round(0).Sub(last.Round(0))
-		odd := gone > jump || gone < 0
+		late := now.Round(0).Sub(last.Round(0))
+		if away {
+			by, odd = late-tick, true
+		}
 		// Deadlines move before the new stamp is written: a stop in between moves those that were left at the start.
 		var err error
 		if odd {
-			eng.cfg.Log.Warn("time went on without the server; deadlines are moved", "by", gone)
-			err = eng.shift(ctx, gone-tick, now)
+			eng.cfg.Log.Warn("time went on without the server; deadlines are moved", "by", by)
+			err = eng.shift(ctx, by, now)
+		}
+		if odd || late > jump { // whoever kept this waiting may have kept agents waiting
 			listening = now
 		}
 		if err == nil && (odd || now.Round(0).Sub(stamped.Round(0)) >= stampEvery) {
 			err = eng.stamp(ctx, now)
 			stamped = now
 		}
-		if err != nil {
+		if away = err != nil; away {
 			// Time in which nothing can be written does not count: last stays where it is, and the first good tick
 			// shifts by all of it.
 			eng.cfg.Log.Error("the store can't be written; deadlines stand still", "err", err)
