@@ -19,9 +19,6 @@ const (
 	overtaken = 10 * time.Second
 	// quick is an answer that was not held; with no news in it the next heartbeat waits for the interval.
 	quick = time.Second
-	// claim is how long the heartbeat after a command waits for the step's start, which is news and sends it at once.
-	// The start then takes the connection that the command came over: a second one would cost a handshake.
-	claim = 5 * time.Second
 	// usual is the interval when the server names none.
 	usual = 10 * time.Second
 )
@@ -53,7 +50,9 @@ func (c *Client) Run(ctx context.Context, ex Executor, offer Offer) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ex.Changed():
-			b.changed()
+			if !b.failing {
+				b.next.Reset(0)
+			}
 		case <-b.next.C:
 			b.send(ctx)
 		case a := <-b.answers:
@@ -77,7 +76,6 @@ type beats struct {
 	open    []*beat // oldest first
 	late    bool    // a heartbeat was due while maxOpen were open
 	failing bool
-	claims  bool // a command came, and no heartbeat was sent since
 	watch   time.Duration
 }
 
@@ -96,25 +94,11 @@ type answered struct {
 	err    error
 }
 
-// changed is the news of a step that started or ended. A start is told at once. After an end the next command comes by the
-// heartbeat that is open, or has come already: one that was sent now would be held on the connection for its claim.
-func (b *beats) changed() {
-	running, _ := b.ex.Running()
-	switch {
-	case b.failing:
-	case running != "" || len(b.open) == 0 && !b.claims:
-		b.next.Reset(0)
-	case !b.claims:
-		b.next.Reset(quick)
-	}
-}
-
 // send sends a heartbeat. The server then ends the one that is open already; should it not, that one is given up.
 func (b *beats) send(ctx context.Context) {
 	if b.late = len(b.open) == maxOpen; b.late {
 		return
 	}
-	b.claims = false
 	var q api.HeartbeatRequest
 	q.Running, q.Progress = b.ex.Running()
 	if b.offer != nil {
@@ -178,9 +162,6 @@ func (b *beats) obey(one *beat, a api.HeartbeatAnswer) {
 	b.watch = max(0, min(a.Watch, api.HeartbeatMax))
 	switch {
 	case one.older:
-	case a.Command != nil:
-		b.claims = true
-		b.next.Reset(claim)
 	case news || b.Now().Sub(one.sent) >= quick:
 		b.next.Reset(0)
 	default: // the server holds nothing open: it is not to be asked without pause

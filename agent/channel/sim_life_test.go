@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,44 +42,6 @@ func TestLife(t *testing.T) {
 		}
 		if m.trouble != nil {
 			t.Errorf("trouble: %q", m.trouble)
-		}
-	})
-}
-
-// TestStartGoesBeforeTheNextHeartbeat: the answer that brought a command leaves its connection free for the claim. A
-// heartbeat sent at once would be held on it, and each step of a fleet would cost its server a handshake more.
-func TestStartGoesBeforeTheNextHeartbeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, "one", "two", "three")
-		var held, starts atomic.Int64
-		s.handle = func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				switch r.URL.Path {
-				case api.PathHeartbeat:
-					held.Add(1)
-					defer held.Add(-1)
-				case api.PathStart:
-					starts.Add(1)
-					if n := held.Load(); n > 0 {
-						t.Errorf("a step was claimed while %d heartbeats were held", n)
-					}
-				}
-				next.ServeHTTP(w, r)
-			})
-		}
-		defer s.serve()()
-		m := s.machine()
-		m.work = func(context.Context, step.Call) (step.Result, error) {
-			<-time.After(time.Minute)
-			if held.Load() == 0 {
-				t.Error("no heartbeat is held while a step runs")
-			}
-			return step.Result{}, nil
-		}
-		defer m.start()()
-		s.await("all ended", s.allEnded)
-		if n := starts.Load(); n != 3 {
-			t.Errorf("%d claims of three steps", n)
 		}
 	})
 }

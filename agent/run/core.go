@@ -234,6 +234,7 @@ func (c *Core) next() {
 		w := *c.waiting
 		c.waiting = nil
 		c.job = job{command: w.Command, nonce: w.Nonce}
+		c.do(TellChange{})
 		c.phase = claiming
 		c.do(WriteJournal{Line{Claim: &ClaimLine{ID: w.Command.ID, Step: w.Command.Step, Nonce: w.Nonce}}})
 	}
