@@ -57,16 +57,12 @@ func (l Limits) withDefaults() Limits {
 // listener closes at once what exceeds the limits on connections, before a handshake is spent on it.
 type listener struct {
 	net.Listener
-	limits Limits
-	dials  *limit.Buckets[netip.Addr]
-
-	mu   sync.Mutex
-	all  int
-	each map[netip.Addr]int
+	conns *limit.Gate
+	dials *limit.Buckets[netip.Addr]
 }
 
 func limited(ln net.Listener, l Limits, now func() time.Time) *listener {
-	return &listener{Listener: ln, limits: l, dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now), each: map[netip.Addr]int{}}
+	return &listener{Listener: ln, conns: limit.NewGate(l.AddressConns, l.Conns), dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now)}
 }
 
 // Accept gives the next connection that is inside the limits.
@@ -78,7 +74,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		addr, err := address(conn)
 		if err == nil && l.admit(addr) {
-			return &counted{Conn: conn, release: sync.OnceFunc(func() { l.release(addr) })}, nil
+			return &counted{Conn: conn, release: sync.OnceFunc(func() { l.conns.Leave(addr) })}, nil
 		}
 		// The peer is beyond its budget: whether it hears of the close does not matter.
 		_ = conn.Close()
@@ -86,23 +82,14 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 func (l *listener) admit(addr netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.all >= l.limits.Conns || l.each[addr] >= l.limits.AddressConns || !l.dials.Take(addr) {
+	if !l.conns.Enter(addr) {
 		return false
 	}
-	l.all++
-	l.each[addr]++
-	return true
-}
-
-func (l *listener) release(addr netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all--
-	if l.each[addr]--; l.each[addr] == 0 {
-		delete(l.each, addr)
+	if !l.dials.Take(addr) {
+		l.conns.Leave(addr)
+		return false
 	}
+	return true
 }
 
 func address(conn net.Conn) (netip.Addr, error) {
