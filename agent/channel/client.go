@@ -61,7 +61,7 @@ type Config struct {
 // idle is how long a connection without a request is kept: longer than a server tells a machine to come back after, as
 // the next try then costs no handshake. One connection always holds a heartbeat; a second one is needed around a step's
 // start and end, and would double what a fleet costs its server if it stayed.
-const idle = 30 * time.Second
+const idle = api.ComeBackMax + 10*time.Second
 
 // Client speaks to the server. Its methods may be called from several goroutines.
 type Client struct {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 	// over the connection that he has (agent/channel keeps it a while); who comes too late leaves the server idle.
 	eager = 2
 	// comeBackLate is the longest Retry-After, in seconds: how fast the server is now is soon no longer true.
-	comeBackLate = 20
+	comeBackLate = int(api.ComeBackMax / time.Second)
 )
 
 // turns bound the lookups in hand, so that a herd of machines after a power failure costs neither memory nor the
@@ -115,7 +117,7 @@ func (t *turns) count() {
 	case d < 0 || d >= 2*turnWindow: // nobody came for a while, or the clock was set
 		t.spread = 1
 	case t.refused > (eager-1)*t.served:
-		t.spread = min(1.5*t.spread, comeBackLate)
+		t.spread = min(1.5*t.spread, float64(comeBackLate))
 	default:
 		t.spread = max(0.7*t.spread, 1)
 	}

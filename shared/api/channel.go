@@ -38,6 +38,7 @@ const (
 	MaxLogChunk  = 256 << 10
 	HeartbeatMax = 55 * time.Second // how long a heartbeat is held open at most
 	TokenLife    = 15 * time.Minute
+	ComeBackMax  = 20 * time.Second // the longest Retry-After of a refused lookup; an agent keeps its connection longer
 )
 
 // ServerName is the name in the certificate of every agent listener. It says nothing of the address: the pin says
