@@ -62,8 +62,15 @@ func bounded(doc, schema map[string]any, v any, where string) string {
 	return ""
 }
 
-func TestBoundsAndRulesAreChecked(t *testing.T) {
+// What compares bodies with the description sees each kind of difference.
+func TestFitsSeesEachDifference(t *testing.T) {
 	for _, c := range []struct{ schema, value, wrong string }{
+		{`{"type": "string"}`, `1`, "is a number"}, {`{"type": ["string", "null"]}`, `null`, ""}, {`{"type": "integer"}`, `1.5`, "is a number"},
+		{`{"type": "object", "properties": {"a": {"type": "boolean"}}, "additionalProperties": false}`, `{"b": 1}`, "b is not described"},
+		{`{"type": "object", "additionalProperties": {"type": "string"}}`, `{"b": 1}`, "b is a number"},
+		{`{"type": "array", "items": {"type": "string"}}`, `["x", 1]`, "[1] is a number"}, {`{"type": "object", "required": ["a"]}`, `{}`, "lacks a"},
+		{`{"type": "string", "enum": ["a"]}`, `"b"`, "one of [a]"},
+		{`{"$ref": "#/components/schemas/node"}`, `{"nosuch": 1}`, "nosuch is not described"},
 		{`{"minLength": 2, "maxLength": 3}`, `"é"`, "at least"}, {`{"minLength": 2, "maxLength": 3}`, `"éé"`, ""}, {`{"maxLength": 3}`, `"éééé"`, "at most"}, {`{"minLength": 2}`, `null`, ""},
 		{`{"minItems": 1}`, `[]`, "at least"}, {`{"maxItems": 1}`, `[1, 2]`, "at most"}, {`{"minProperties": 1}`, `{}`, "at least"}, {`{"minimum": 0}`, `-1`, "at least"}, {`{"minimum": 0}`, `0`, ""},
 		{`{"pattern": "\\S"}`, `" "`, "described by"}, {`{"not": {"type": "null"}}`, `null`, "shuts out"}, {`{"not": {"type": "null"}}`, `1`, ""},
