@@ -228,7 +228,7 @@ var Reasons = []Row{
 	{FlowSilent, Timeout, "The agent stopped reporting.", "look at the machine's console and at the network"},
 
 	{BMCUnreachable, Unavailable, "The BMC does not answer.", "check the address, the cable and that the BMC is up"},
-	{BMCAuth, Unauthenticated, "The BMC refuses the credentials; no further try is made, so that the account is not locked.", "correct redfish_username and redfish_password with bessemer node set NODE --driver-info KEY=VALUE, then repeat the verb"},
+	{BMCAuth, Unauthenticated, "The BMC refuses the credentials; no further try is made, so that the account is not locked.", "correct redfish_username and redfish_password: bessemer node set NODE --driver-info redfish_password=@FILE reads one from a file; then repeat the verb"},
 	{BMCError, Internal, "The BMC answered with an error.", "look at the BMC's own log; bessemer bmc repair NODE may help"},
 	{BMCBusy, Busy, "The BMC is busy.", "wait, or bessemer bmc repair NODE"},
 	{BMCOrigin, Forbidden, "The BMC's answer points to another host; it was not followed.", "check redfish_address and the BMC's firmware"},
