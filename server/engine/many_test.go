@@ -52,6 +52,18 @@ func (s *site) count() *atomic.Int64 {
 	return &n
 }
 
+// fleetAtWork is a site whose first node and so many more erase, a minute after the server was started again.
+func fleetAtWork(t *testing.T, more int) *site {
+	t.Helper()
+	s := newSite(t)
+	s.erasing()
+	s.fleet(more)
+	s.stop()
+	s.start()
+	time.Sleep(time.Minute)
+	return s
+}
+
 func TestI13_AFleetGoesOnInFewTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
@@ -89,12 +101,7 @@ func TestI13_AFleetGoesOnInFewTransactions(t *testing.T) {
 func TestF28_AClockJumpMovesAFleetInFewTransactions(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour, 10 * 365 * 24 * time.Hour, -10 * 365 * 24 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newSite(t)
-			s.erasing()
-			s.fleet(300)
-			s.stop()
-			s.start()
-			time.Sleep(time.Minute)
+			s := fleetAtWork(t, 300)
 			n := s.count()
 			s.skew.Add(int64(by))
 			time.Sleep(3 * time.Second)
@@ -113,12 +120,7 @@ func TestF28_AClockJumpMovesAFleetInFewTransactions(t *testing.T) {
 // keep it waiting for longer still, each time.
 func TestI14_ABusyStoreMovesNoDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		s.erasing()
-		s.fleet(300)
-		s.stop()
-		s.start()
-		time.Sleep(time.Minute)
+		s := fleetAtWork(t, 300)
 		old := s.node().Flow.Wait.Deadline
 		var n atomic.Int64
 		s.fault.set(nil, func(context.Context) error { n.Add(1); time.Sleep(5 * time.Second); return nil }, nil)
