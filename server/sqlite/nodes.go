@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -43,11 +42,10 @@ var sortable = func() map[string]string {
 	for _, c := range []string{"uuid", "name", "provision_state", "driver", "resource_class", "conductor_group", "owner", "instance_uuid", "fault", "description", "maintenance", "retired"} {
 		m[c] = "coalesce(" + c + ", '')"
 	}
-	for k, column := range map[string]string{"lessee": "lessee", "shard": "shard", "instance_name": "instance_name", "parent_node": "parent", "chassis_uuid": "chassis",
-		"target_provision_state": "target_provision_state", "power_state": "power_state", "last_error": "last_error"} {
+	for k, column := range map[string]string{"lessee": "lessee", "shard": "shard", "instance_name": "instance_name", "parent_node": "parent", "chassis_uuid": "chassis"} {
 		m[k] = column
 	}
-	for _, k := range []string{"console_enabled", "target_power_state", "boot_mode", "secure_boot", "health", "vendor", "model", "maintenance_reason", "protected", "protected_reason", "retired_reason", "automated_clean", "disable_power_off"} {
+	for _, k := range []string{"console_enabled", "target_provision_state", "power_state", "target_power_state", "last_error", "boot_mode", "secure_boot", "health", "vendor", "model", "maintenance_reason", "protected", "protected_reason", "retired_reason", "automated_clean", "disable_power_off"} {
 		m[k] = "coalesce(body ->> '$." + k + "', '')"
 	}
 	for _, k := range []string{"created_at", "updated_at", "provision_updated_at", "inspection_started_at", "inspection_finished_at"} {
@@ -170,8 +168,8 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 }
 
 func (t *tx) EachNode(each func(id conductor.NodeID, open bool)) error {
-	// The index holds all that is asked; by itself SQLite would read the nodes, as they are in order already.
-	return t.rows("SELECT uuid, working FROM nodes INDEXED BY nodes_working ORDER BY id", nil, func(scan func(...any) error) error {
+	// Two indexes hold all that is asked. The plus keeps SQLite from reading the nodes for their order.
+	return t.rows("SELECT uuid, id IN (SELECT id FROM nodes WHERE working = 1) FROM nodes ORDER BY +id", nil, func(scan func(...any) error) error {
 		var id conductor.NodeID
 		var open bool
 		if err := scan(&id, &open); err != nil {
@@ -188,7 +186,7 @@ const visible = "(owner = ? OR lessee = ?)"
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // columns gives the values of a node's columns, in the order that both writers name them.
-func columns(n *conductor.Node, changed time.Time) ([]any, error) {
+func columns(n *conductor.Node) ([]any, error) {
 	body, err := encode("node "+string(n.UUID), n)
 	if err != nil {
 		return nil, err
@@ -198,19 +196,17 @@ func columns(n *conductor.Node, changed time.Time) ([]any, error) {
 		null(n.InstanceUUID), text(n.Fault), text(n.Description), n.Maintenance, n.Retired,
 		text(n.InstanceName), text(n.Lessee), text(n.Shard), text(string(n.Parent)), text(n.Chassis), body,
 		n.Lease != nil || n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded,
-		text(string(n.Target)), text(string(n.Power)), text(n.LastError), changed.Format(time.RFC3339Nano),
 	}, nil
 }
 
 func (t *tx) CreateNode(n *conductor.Node) error {
-	values, err := columns(n, n.Created)
+	values, err := columns(n)
 	if err != nil {
 		return err
 	}
 	_, err = t.exec(`INSERT INTO nodes (uuid, version, name, provision_state, driver, resource_class, conductor_group, owner,
-		instance_uuid, fault, description, maintenance, retired, instance_name, lessee, shard, parent, chassis, body,
-		working, target_provision_state, power_state, last_error, changed_at)
-		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		instance_uuid, fault, description, maintenance, retired, instance_name, lessee, shard, parent, chassis, body, working)
+		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		append([]any{text(string(n.UUID))}, values...)...)
 	if err != nil {
 		return taken(n, err)
@@ -220,13 +216,13 @@ func (t *tx) CreateNode(n *conductor.Node) error {
 }
 
 func (t *tx) PutNode(n *conductor.Node) error {
-	values, err := columns(n, n.Updated)
+	values, err := columns(n)
 	if err != nil {
 		return err
 	}
 	changed, err := t.exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
 		instance_uuid = ?, fault = ?, description = ?, maintenance = ?, retired = ?, instance_name = ?, lessee = ?, shard = ?, parent = ?,
-		chassis = ?, body = ?, working = ?, target_provision_state = ?, power_state = ?, last_error = ?, changed_at = ?, version = version + 1
+		chassis = ?, body = ?, working = ?, version = version + 1
 		WHERE uuid = ? AND version = ?`, append(values, text(string(n.UUID)), n.Version)...)
 	if err != nil {
 		return taken(n, err)

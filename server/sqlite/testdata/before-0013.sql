@@ -1,5 +1,5 @@
 INSERT INTO nodes (uuid, version, name, provision_state, driver, resource_class, conductor_group, owner, instance_uuid, fault, description, maintenance, retired, body) VALUES
-	('11111111-1111-4111-8111-111111111111', 7, 'one', 'active', 'redfish', '', '', 'blue', NULL, '', '', 0, 0, '{"power_state": "power on", "updated_at": "2026-11-20T12:00:00Z"}'),
-	('22222222-2222-4222-8222-222222222222', 2, NULL, 'cleaning', 'redfish', '', '', '', NULL, '', '', 0, 0, '{"flow": {"run": "r"}, "target_provision_state": "available", "last_error": "x"}'),
+	('11111111-1111-4111-8111-111111111111', 7, 'one', 'active', 'redfish', '', '', 'blue', NULL, '', '', 0, 0, '{"power_state": "power on"}'),
+	('22222222-2222-4222-8222-222222222222', 2, NULL, 'cleaning', 'redfish', '', '', '', NULL, '', '', 0, 0, '{"flow": {"run": "r"}}'),
 	('33333333-3333-4333-8333-333333333333', 2, NULL, 'available', 'redfish', '', '', '', NULL, '', '', 0, 0, '{"flow": {"run": "r", "phase": "ended"}}'),
 	('44444444-4444-4444-8444-444444444444', 2, NULL, 'available', 'redfish', '', '', '', NULL, '', '', 0, 0, '{"lease": {"number": 1}}');
