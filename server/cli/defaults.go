@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -118,7 +119,7 @@ func (c *command) configExplain() *cobra.Command {
 			return err
 		}
 		return c.emit(d, func(w io.Writer) {
-			row(w, "node", or(d.Name, string(d.Node)))
+			row(w, "node", cmp.Or(d.Name, string(d.Node)))
 			row(w, "scopes", strings.Join(d.Scopes, " < "))
 			fmt.Fprintln(w)
 			row(w, "FLOW", "STEP", "KEY", "VALUE", "FROM", "OVERRIDES", "NOTE")

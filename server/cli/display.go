@@ -18,7 +18,7 @@ import (
 // display shows watched work: lines, and on a terminal bars below them, one for each disk a step works on. Several
 // nodes may be shown at once.
 type display struct {
-	c        *command
+	p        *printer
 	mu       sync.Mutex
 	out      io.Writer
 	progress *mpb.Progress // nil without a terminal
@@ -46,10 +46,10 @@ func (b *bar) set(name, tail string) {
 	b.name, b.tail = name, tail
 }
 
-func (c *command) newDisplay() *display {
-	d := &display{c: c, out: c.notes(), shown: map[string]*bar{}}
-	if c.Terminal && c.format == "table" {
-		d.progress = mpb.New(mpb.WithOutput(c.Out), mpb.WithWidth(40), mpb.WithAutoRefresh())
+func newDisplay(p *printer) *display {
+	d := &display{p: p, out: p.notes(), shown: map[string]*bar{}}
+	if p.Terminal && p.Format == "table" {
+		d.progress = mpb.New(mpb.WithOutput(p.Out), mpb.WithWidth(40), mpb.WithAutoRefresh())
 		d.out = d.progress
 	}
 	return d
@@ -87,7 +87,7 @@ func (d *display) bars(node string, wait *api.Wait, running []api.StepView) {
 		}
 	}
 	if len(running) == 0 && wait != nil {
-		show("wait", node+" waits for "+wait.For, " "+d.c.ago(wait.Since)+" so far, "+left(d.c.Now(), wait.Deadline), 0, false)
+		show("wait", node+" waits for "+wait.For, " "+d.p.ago(wait.Since)+" so far, "+left(d.p.Now(), wait.Deadline), 0, false)
 	}
 	d.drop(func(key string) bool { return strings.HasPrefix(key, node+"\x00") && !now[key] })
 }
@@ -151,5 +151,20 @@ func (d *display) close() {
 	d.drop(func(string) bool { return true })
 	if d.progress != nil {
 		d.progress.Wait()
+	}
+}
+
+// transfer shows on a terminal how many of length bytes were sent (-1: nobody knows how many there are); sent is nil
+// elsewhere. end takes the bar away.
+func (p *printer) transfer(name string, length int64) (sent func(total int64), end func()) {
+	if !p.Terminal {
+		return nil, func() {}
+	}
+	bars := mpb.New(mpb.WithOutput(p.Out), mpb.WithWidth(40), mpb.WithAutoRefresh())
+	one := bars.AddBar(max(length, 0), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(name+" ")),
+		mpb.AppendDecorators(decor.CountersKiloByte(" % .1f of % .1f"), decor.AverageSpeed(decor.SizeB1000(0), ", % .1f")))
+	return one.SetCurrent, func() {
+		one.Abort(true)
+		bars.Wait()
 	}
 }

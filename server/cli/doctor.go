@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -47,10 +48,10 @@ When the server does not run, it looks at its data directory instead, and change
 		}
 		s, _, loadErr := config.Load(file, c.Environment, flags)
 		if loadErr != nil {
-			return usageError{loadErr.Error()}
+			return usage("%v", loadErr)
 		}
 		found := c.local.Examine(cmd.Context(), s)
-		if c.format == "table" {
+		if c.Format == "table" {
 			fmt.Fprintf(c.Out, "what is in the data directory %s:\n", s.DataDir)
 		}
 		return orTold(c.emit(api.Doctor{Server: found, Nodes: []api.Diagnosis{}}, func(w io.Writer) { checks(w, found) }))
@@ -111,7 +112,7 @@ func examine(ctx context.Context, a *client.Client, args []string) (api.Doctor, 
 // treat takes the node's way out, and the next one where the first led to another: never one that ends something
 // unless yes, never one that destroys.
 func (c *command) treat(ctx context.Context, a *client.Client, d api.Diagnosis, yes bool) error {
-	node, last := or(d.Name, string(d.Node)), ""
+	node, last := cmp.Or(d.Name, string(d.Node)), ""
 	for range mostFixes {
 		f := d.Fix
 		switch {
@@ -173,7 +174,7 @@ func checks(w io.Writer, list []api.Check) {
 }
 
 func (c *command) showDiagnosis(w io.Writer, d api.Diagnosis) {
-	row(w, "node", or(d.Name, string(d.Node))+": "+d.Verdict)
+	row(w, "node", cmp.Or(d.Name, string(d.Node))+": "+d.Verdict)
 	row(w, "state", stateText(d.State, d.Target)+", for "+c.ago(d.Since))
 	if d.Wait != nil {
 		row(w, "waits for", c.waitText(*d.Wait))
@@ -249,7 +250,7 @@ func (c *command) abortPlan(ctx context.Context, a *client.Client, node string) 
 			plan.Expected = c.Now().Add(x.Progress.Left).UTC().Truncate(time.Second)
 		}
 	}
-	if c.format != "table" {
+	if c.Format != "table" {
 		return c.emit(plan, nil)
 	}
 	return c.emit(plan, func(w io.Writer) {

@@ -14,7 +14,7 @@ import (
 
 // readDrive reads what --configdrive names: a folder of files, an ISO image (given back ready for the wire), or a file
 // that describes the drive.
-func (c *command) readDrive(path string) (drive map[string]any, image json.RawMessage, err error) {
+func (r *reader) readDrive(path string) (drive map[string]any, image json.RawMessage, err error) {
 	if path == "" {
 		return map[string]any{}, nil, nil
 	}
@@ -22,7 +22,7 @@ func (c *command) readDrive(path string) (drive map[string]any, image json.RawMe
 		drive, err := driveFolder(path)
 		return drive, nil, err
 	}
-	content, err := c.read(path, "--configdrive")
+	content, err := r.read(path, "--configdrive")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -22,18 +22,16 @@ come as one. -o json writes an object a line.`
 	limit := cmd.Flags().Int("limit", 0, "end after so many; 0: never")
 	cmd.RunE = c.with(func(ctx context.Context, a *client.Client, _ []string) error {
 		seen := 0
-		err := a.Watch(ctx, *node, func(e api.Event) error {
-			if c.format == "table" {
+		err := until(ctx, a, *node, func(e api.Event) (bool, error) {
+			if c.Format == "table" {
 				fmt.Fprintf(c.Out, "%s %s\n", c.Now().UTC().Format("15:04:05Z"), printable(eventText(e)))
 			} else if err := json.NewEncoder(c.Out).Encode(e); err != nil {
-				return fmt.Errorf("write the event: %w", err)
+				return false, fmt.Errorf("write the event: %w", err)
 			}
-			if seen++; seen == *limit {
-				return errDone
-			}
-			return nil
+			seen++
+			return seen == *limit, nil
 		})
-		if errors.Is(err, errDone) || ctx.Err() != nil { // the way to end it
+		if ctx.Err() != nil { // the way to end it
 			return nil
 		}
 		return err
@@ -42,11 +40,11 @@ come as one. -o json writes an object a line.`
 }
 
 func eventText(e api.Event) string {
-	name := or(e.Name, string(e.Node))
+	name := cmp.Or(e.Name, string(e.Node))
 	if e.Gone {
 		return name + "  is gone"
 	}
-	text := name + "  " + stateText(e.State, e.Target) + ", " + or(e.Power, "power unknown")
+	text := name + "  " + stateText(e.State, e.Target) + ", " + cmp.Or(e.Power, "power unknown")
 	if e.Maintenance {
 		text += ", maintenance"
 	}

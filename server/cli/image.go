@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -8,8 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -101,16 +100,9 @@ func (c *command) upload(ctx context.Context, a *client.Client, file, name strin
 		if info.Mode().IsRegular() {
 			length = info.Size()
 		}
-		in, name = f, or(name, filepath.Base(file))
+		in, name = f, cmp.Or(name, filepath.Base(file))
 	}
-	if !c.Terminal {
-		return a.PutImage(ctx, name, in, length, nil)
-	}
-	p := mpb.New(mpb.WithOutput(c.Out), mpb.WithWidth(40), mpb.WithAutoRefresh())
-	bar := p.AddBar(max(length, 0), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(name+" ")),
-		mpb.AppendDecorators(decor.CountersKiloByte(" % .1f of % .1f"), decor.AverageSpeed(decor.SizeB1000(0), ", % .1f")))
-	i, err := a.PutImage(ctx, name, in, length, bar.SetCurrent)
-	bar.Abort(true)
-	p.Wait()
-	return i, err
+	sent, end := c.transfer(name, length)
+	defer end()
+	return a.PutImage(ctx, name, in, length, sent)
 }

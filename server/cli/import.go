@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -162,7 +163,7 @@ func (c *command) showImport(w io.Writer, p *migrate.Plan) {
 		fmt.Fprintf(w, "%s: not served here; left out\n", k)
 	}
 	notes := map[string][]string{} // to the objects they are about
-	_ = c.columns(w, func(w io.Writer) {
+	_ = columns(w, func(w io.Writer) {
 		row(w, "ACTION", "KIND", "NAME", "STATE", "DETAIL")
 		for _, i := range p.Items {
 			if i.Action == migrate.Same {
@@ -175,7 +176,7 @@ func (c *command) showImport(w io.Writer, p *migrate.Plan) {
 					way = string(i.From)
 				}
 			}
-			row(w, string(i.Action), i.Kind, i.Label, dash(way), or(i.Why, diffText(i.Diffs)))
+			row(w, string(i.Action), i.Kind, i.Label, dash(way), cmp.Or(i.Why, diffText(i.Diffs)))
 			for _, n := range i.Notes {
 				notes[n] = append(notes[n], i.Label)
 			}
@@ -189,7 +190,7 @@ func (c *command) showImport(w io.Writer, p *migrate.Plan) {
 	for _, x := range slices.Sorted(maps.Keys(count)) {
 		sums = append(sums, fmt.Sprintf("%d %s", count[x], x))
 	}
-	fmt.Fprintln(w, or(strings.Join(sums, ", "), "there is nothing to import"))
+	fmt.Fprintln(w, cmp.Or(strings.Join(sums, ", "), "there is nothing to import"))
 }
 
 func diffText(diffs []migrate.Diff) string {
@@ -202,7 +203,7 @@ func diffText(diffs []migrate.Diff) string {
 
 // applyImport carries the plan out and tells each item's end.
 func (c *command) applyImport(ctx context.Context, a *client.Client, m *many, plan *migrate.Plan) error {
-	d := c.newDisplay()
+	d := newDisplay(c.printer)
 	type result struct {
 		Kind  string `json:"kind"`
 		UUID  string `json:"uuid"`
@@ -244,19 +245,16 @@ func (c *command) applyImport(ctx context.Context, a *client.Client, m *many, pl
 
 // settle waits until no work goes on at a node.
 func settle(ctx context.Context, a *client.Client, node string) (end state.State, lastError string, err error) {
-	err = a.Watch(ctx, node, func(api.Event) error {
+	err = until(ctx, a, node, func(api.Event) (bool, error) {
 		s, err := a.Steps(ctx, node, "")
 		if err != nil {
-			return err
+			return false, err
 		}
 		if _, going := state.FlowOf(s.State); going || s.Run != nil && s.Run.Ended.IsZero() {
-			return nil
+			return false, nil
 		}
 		end, lastError = s.State, s.LastError
-		return errDone
+		return true, nil
 	})
-	if errors.Is(err, errDone) {
-		err = nil
-	}
 	return end, lastError, err
 }

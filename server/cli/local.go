@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -60,7 +61,7 @@ variables a dash is an underscore. bessemer config show --origin says where each
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, _, err := config.Load(file, c.Environment, set())
 		if err != nil {
-			return usageError{err.Error()}
+			return usage("%v", err)
 		}
 		return c.local.Serve(cmd.Context(), s)
 	}
@@ -81,7 +82,7 @@ func (c *command) configCommand() *cobra.Command {
 	show.RunE = func(*cobra.Command, []string) error {
 		_, values, err := config.Load(file, c.Environment, set())
 		if err != nil {
-			return usageError{err.Error()}
+			return usage("%v", err)
 		}
 		type line struct {
 			Key    string `json:"key"`
@@ -138,7 +139,7 @@ func (c *command) versionCommand() *cobra.Command {
 	cmd := one("version", 0)
 	cmd.Short = "Show the version"
 	cmd.RunE = func(*cobra.Command, []string) error {
-		v := or(c.local.Version, "devel")
+		v := cmp.Or(c.local.Version, "devel")
 		return c.emit(map[string]string{"version": v}, func(w io.Writer) { fmt.Fprintln(w, "bessemer", v) })
 	}
 	return cmd

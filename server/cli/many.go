@@ -68,19 +68,11 @@ type turn struct {
 
 // done says what was done: a line, or with one node and for programs the object v.
 func (t *turn) done(v any, format string, args ...any) error {
-	if t.alone && t.format != "table" && v != nil {
+	if t.alone && t.Format != "table" && v != nil {
 		return t.emit(v, nil)
 	}
 	t.display.line(fmt.Sprintf(format, args...))
 	return nil
-}
-
-// notes is where people read; programs read Out.
-func (c *command) notes() io.Writer {
-	if c.format == "table" {
-		return c.Out
-	}
-	return c.Err
 }
 
 // run does x to the nodes that args or --where name.
@@ -93,7 +85,7 @@ func (m *many) run(ctx context.Context, a *client.Client, args []string, x act) 
 		if err := m.consent(fmt.Sprintf("%s of node %s", x.name, idents[0]), x.destroys, 1); err != nil {
 			return err
 		}
-		t := &turn{m.c, a, m.c.newDisplay(), true, idents[0]}
+		t := &turn{m.c, a, newDisplay(m.c.printer), true, idents[0]}
 		defer t.display.close()
 		return notBegun(x.each(ctx, t, idents[0]))
 	}
@@ -116,7 +108,7 @@ func (m *many) run(ctx context.Context, a *client.Client, args []string, x act) 
 
 // begin acts on a selection that was agreed to, and reports.
 func (m *many) begin(ctx context.Context, a *client.Client, s selection.Selection, x act) error {
-	d := m.c.newDisplay()
+	d := newDisplay(m.c.printer)
 	results := s.Run(ctx, a, m.parallel, func(ctx context.Context, n selection.Node) error {
 		if x.fits != nil {
 			if why := x.fits(n.State); why != "" {
@@ -172,7 +164,7 @@ func (m *many) show(s selection.Selection, x act) (fit int) {
 		return 0
 	}
 	fmt.Fprintf(w, "%s, these nodes and no others:\n", x.name)
-	_ = m.c.columns(w, func(w io.Writer) {
+	_ = columns(w, func(w io.Writer) {
 		row(w, "NAME", "UUID", "STATE", "NOTE")
 		for _, n := range s.Nodes {
 			note := ""

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -93,7 +94,7 @@ func (c *command) nodeCreate() *cobra.Command {
 	return cmd
 }
 
-func nameOf(n api.Node) string { return or(text(n.Name), n.UUID) }
+func nameOf(n api.Node) string { return cmp.Or(text(n.Name), n.UUID) }
 
 func (c *command) nodeShow() *cobra.Command {
 	cmd := &cobra.Command{Use: "show NODE ...", Short: "Show a machine: its state, what it waits for, what leads on"}
@@ -123,7 +124,7 @@ NODE is a name or UUID; n1,n2 and @FILE (one a line) name several, of which the 
 		if err != nil {
 			return err
 		}
-		if c.format != "table" {
+		if c.Format != "table" {
 			return c.emit(n, nil)
 		}
 		steps, err := a.Steps(ctx, idents[0], "")
@@ -176,13 +177,13 @@ func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []a
 	pair(w, "name", text(n.Name))
 	pair(w, "uuid", n.UUID)
 	pair(w, "state", stateText(state.State(text(n.ProvisionState)), state.State(text(n.TargetProvisionState)))+", for "+c.ago(n.ProvisionUpdatedAt))
-	power := or(text(n.PowerState), "unknown")
+	power := cmp.Or(text(n.PowerState), "unknown")
 	if t := text(n.TargetPowerState); t != "" {
 		power += " -> " + t
 	}
 	pair(w, "power", power)
 	if n.Maintenance {
-		pair(w, "maintenance", or(text(n.MaintenanceReason), "yes")+strings.TrimSuffix(" ("+text(n.Fault)+")", " ()"))
+		pair(w, "maintenance", cmp.Or(text(n.MaintenanceReason), "yes")+strings.TrimSuffix(" ("+text(n.Fault)+")", " ()"))
 	}
 	if why, ok := n.DriverInternalInfo["unverified"].(string); ok {
 		pair(w, "unverified", why)
@@ -210,10 +211,10 @@ func (c *command) showNode(w io.Writer, n api.Node, s api.StepsAnswer, ports []a
 	pair(w, "resource class", text(n.ResourceClass))
 	pair(w, "owner", text(n.Owner))
 	if n.Protected {
-		pair(w, "protected", or(text(n.ProtectedReason), "yes"))
+		pair(w, "protected", cmp.Or(text(n.ProtectedReason), "yes"))
 	}
 	if n.Retired {
-		pair(w, "retired", or(text(n.RetiredReason), "yes"))
+		pair(w, "retired", cmp.Or(text(n.RetiredReason), "yes"))
 	}
 	pair(w, "boot mode", text(n.BootMode))
 	pair(w, "health", text(n.Health))

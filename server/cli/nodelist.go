@@ -117,7 +117,7 @@ func (c *command) listChanged(ctx context.Context, a *client.Client, cursor stri
 	if err != nil {
 		return err
 	}
-	if c.format != "table" {
+	if c.Format != "table" {
 		for _, n := range found.Nodes {
 			delete(n, "links")
 		}

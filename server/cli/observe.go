@@ -2,11 +2,13 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +34,7 @@ func (c *command) nodePower() *cobra.Command {
 				return err
 			}
 			return c.emit(map[string]*string{"power_state": n.PowerState, "target_power_state": n.TargetPowerState}, func(w io.Writer) {
-				fmt.Fprintln(w, or(text(n.PowerState), "unknown")+strings.TrimSuffix(" -> "+text(n.TargetPowerState), " -> "))
+				fmt.Fprintln(w, cmp.Or(text(n.PowerState), "unknown")+strings.TrimSuffix(" -> "+text(n.TargetPowerState), " -> "))
 			})
 		})(cmd, args)
 	}
@@ -80,21 +82,21 @@ func watchFlag(cmd *cobra.Command) *bool {
 // followPower waits for the end of a power act, and fails when the machine is not as wanted then.
 func (t *turn) followPower(ctx context.Context, node, want string) error {
 	a := t.a
-	err := a.Watch(ctx, node, func(api.Event) error {
+	err := until(ctx, a, node, func(api.Event) (bool, error) {
 		n, err := a.Node(ctx, node)
 		if err != nil {
-			return err
+			return false, err
 		}
 		switch {
 		case n.TargetPowerState != nil:
-			return nil
+			return false, nil
 		case text(n.PowerState) != want:
-			return fault.New(fault.BMCPower, "node %s is %s instead of %s: %s", nameOf(n), or(text(n.PowerState), "in an unknown power state"), want,
-				or(text(n.LastError), "no error is told"))
+			return false, fault.New(fault.BMCPower, "node %s is %s instead of %s: %s", nameOf(n), cmp.Or(text(n.PowerState), "in an unknown power state"), want,
+				cmp.Or(text(n.LastError), "no error is told"))
 		}
-		return errDone
+		return true, nil
 	})
-	if !errors.Is(err, errDone) {
+	if err != nil {
 		return err
 	}
 	return t.done(nil, "node %s: %s", t.label, want)
@@ -110,7 +112,7 @@ func (c *command) nodeValidate() *cobra.Command {
 		}
 		return c.emit(v, func(w io.Writer) {
 			row(w, "INTERFACE", "OK", "REASON")
-			for _, name := range sortedKeys(v) {
+			for _, name := range slices.Sorted(maps.Keys(v)) {
 				ok := "yes"
 				if !v[name].Result {
 					ok = "no"
@@ -132,8 +134,8 @@ func (c *command) nodeInventory() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if c.format == "table" {
-			c.format = "json"
+		if c.Format == "table" {
+			c.Format = "json"
 		}
 		return c.emit(v, nil)
 	})
@@ -200,7 +202,7 @@ func stepLogs(w io.Writer, s api.StepsAnswer) {
 		if len(x.Log) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "\nthe last lines of boot %d before %s was %s (all: bessemer node logs %s --boot %d)\n", x.Generation, x.Step, x.State, or(s.Name, string(s.Node)), x.Generation)
+		fmt.Fprintf(w, "\nthe last lines of boot %d before %s was %s (all: bessemer node logs %s --boot %d)\n", x.Generation, x.Step, x.State, cmp.Or(s.Name, string(s.Node)), x.Generation)
 		for _, l := range x.Log {
 			fmt.Fprintln(w, "  "+logLine(l))
 		}
@@ -313,7 +315,7 @@ func (c *command) nodeLogs() *cobra.Command {
 			return err
 		}
 		defer log.Close()
-		if raw || c.format == "json" {
+		if raw || c.Format == "json" {
 			_, err = io.Copy(c.Out, log)
 		} else {
 			lines := bufio.NewScanner(log)

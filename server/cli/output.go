@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,11 +16,19 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
+// printer writes what a command has to say.
+type printer struct {
+	Out, Err io.Writer
+	Terminal bool   // Out is a terminal: live bars instead of lines
+	Format   string // table, json, yaml
+	Now      func() time.Time
+}
+
 // emit writes v as JSON or YAML when that is asked for; else table writes it for people.
-func (c *command) emit(v any, table func(w io.Writer)) error {
-	switch c.format {
+func (p *printer) emit(v any, table func(w io.Writer)) error {
+	switch p.Format {
 	case "json":
-		e := json.NewEncoder(c.Out)
+		e := json.NewEncoder(p.Out)
 		e.SetEscapeHTML(false) // a terminal is no web page
 		e.SetIndent("", "  ")
 		return e.Encode(v)
@@ -33,26 +42,34 @@ func (c *command) emit(v any, table func(w io.Writer)) error {
 			return fmt.Errorf("encode the output: %w", err)
 		}
 		plain(&doc)
-		e := yaml.NewEncoder(c.Out)
+		e := yaml.NewEncoder(p.Out)
 		e.SetIndent(2)
 		if err := e.Encode(&doc); err != nil {
 			return fmt.Errorf("encode the output: %w", err)
 		}
 		return e.Close()
 	}
-	return c.columns(c.Out, table)
+	return columns(p.Out, table)
 }
 
 // emitOnly writes v for programs; people have read it already.
-func (c *command) emitOnly(v any) error {
-	if c.format == "table" {
+func (p *printer) emitOnly(v any) error {
+	if p.Format == "table" {
 		return nil
 	}
-	return c.emit(v, nil)
+	return p.emit(v, nil)
+}
+
+// notes is where people read; programs read Out.
+func (p *printer) notes() io.Writer {
+	if p.Format == "table" {
+		return p.Out
+	}
+	return p.Err
 }
 
 // columns writes rows whose cells stand below each other.
-func (c *command) columns(to io.Writer, rows func(w io.Writer)) error {
+func columns(to io.Writer, rows func(w io.Writer)) error {
 	w := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
 	rows(w)
 	return w.Flush()
@@ -99,26 +116,26 @@ func text(p *string) string {
 	return *p
 }
 
-func dash(s string) string { return or(s, "-") }
+func dash(s string) string { return cmp.Or(s, "-") }
 
 // clock is a moment as the command shows it: in UTC, as the server's log has it.
-func (c *command) clock(t api.Time) string {
+func (p *printer) clock(t api.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	t.Time = t.UTC()
-	if now := c.Now().UTC(); t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+	if now := p.Now().UTC(); t.YearDay() == now.YearDay() && t.Year() == now.Year() {
 		return t.Format("15:04:05Z")
 	}
 	return t.Format("2006-01-02 15:04:05Z")
 }
 
 // ago is how long something lasts.
-func (c *command) ago(t api.Time) string {
+func (p *printer) ago(t api.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return span(c.Now().Sub(t.Time))
+	return span(p.Now().Sub(t.Time))
 }
 
 // span is a duration in two units at most.

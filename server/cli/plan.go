@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,7 +122,7 @@ func refused(p api.Plan) error {
 }
 
 func (c *command) planTable(w io.Writer, p api.Plan) {
-	row(w, "node", or(p.Name, string(p.Node)), string(p.State))
+	row(w, "node", cmp.Or(p.Name, string(p.Node)), string(p.State))
 	if p.Blocked != "" {
 		row(w, "not now", p.Blocked)
 	}
@@ -139,14 +141,14 @@ func (c *command) planTable(w io.Writer, p api.Plan) {
 			name += fmt.Sprintf(" (%d%s)", s.Priority, strings.TrimSuffix(" from "+s.PriorityOrigin, " from step"))
 		}
 		row(w, strconv.Itoa(i+1), name, string(s.Where), dash(diskNames(s.Disks)), span(time.Duration(s.Deadline)*time.Second),
-			or(about(s.Expected), "?"), argumentText(s))
+			cmp.Or(about(s.Expected), "?"), argumentText(s))
 	}
 	if len(p.Steps) == 0 && !p.BootFirst {
 		row(w, "", "no steps")
 	}
 	fmt.Fprintln(w)
 	row(w, "boots", strconv.Itoa(p.Boots))
-	total := or(about(p.Expected), "can't be told")
+	total := cmp.Or(about(p.Expected), "can't be told")
 	if p.Expected > 0 && p.Unknown > 0 {
 		total += fmt.Sprintf(", not counting those marked ? (%d)", p.Unknown)
 	}
@@ -190,7 +192,7 @@ func diskText(d api.PlannedDisk) string {
 // argumentText is a step's arguments, with the origin of those that are not the step's own defaults.
 func argumentText(s api.PlannedStep) string {
 	var out []string
-	for _, name := range sortedKeys(s.Args) {
+	for _, name := range slices.Sorted(maps.Keys(s.Args)) {
 		text := flat(map[string]any{name: s.Args[name]})
 		if o := s.Origins[name]; o != "" && o != "step" {
 			text += " (" + o + ")"

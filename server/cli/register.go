@@ -152,7 +152,7 @@ func (c *command) register(ctx context.Context, a *client.Client, m *many, entri
 
 // advanceAll takes the nodes through the verbs, all at once, and shows it.
 func (c *command) advanceAll(ctx context.Context, a *client.Client, parallel int, nodes []selection.Node, want []verb) bool {
-	d := c.newDisplay()
+	d := newDisplay(c.printer)
 	errs := make([]error, len(nodes)) // one node's failure does not stop the others
 	slots := make(chan struct{}, parallel)
 	var all sync.WaitGroup
@@ -200,7 +200,7 @@ func (c *command) advance(ctx context.Context, a *client.Client, d *display, nod
 			fmt.Fprintf(c.notes(), "node %s: %s has begun\n", node.Name, v.name)
 			continue
 		}
-		if err := c.follow(ctx, a, d, node.UUID, v); err != nil {
+		if err := follow(ctx, c.printer, a, d, node.UUID, v); err != nil {
 			return err
 		}
 	}

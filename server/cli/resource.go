@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -145,11 +146,11 @@ func (v *view) columns(short []string) []string {
 }
 
 // objects writes a list: the named columns, or all fields one below the other.
-func (c *command) objects(all []map[string]any, columns []string, long bool) error {
+func (p *printer) objects(all []map[string]any, columns []string, long bool) error {
 	for _, o := range all {
 		delete(o, "links")
 	}
-	return c.emit(append([]map[string]any{}, all...), func(w io.Writer) {
+	return p.emit(append([]map[string]any{}, all...), func(w io.Writer) {
 		if long {
 			for i, o := range all {
 				if i > 0 {
@@ -176,7 +177,7 @@ func (c *command) objects(all []map[string]any, columns []string, long bool) err
 
 // pairs writes the fields of an object that are set, by name; links are for programs.
 func pairs(w io.Writer, o map[string]any) {
-	for _, k := range sortedKeys(o) {
+	for _, k := range slices.Sorted(maps.Keys(o)) {
 		if !links(o[k]) {
 			pair(w, k, cell(o[k]))
 		}
@@ -210,7 +211,7 @@ func cell(v any) string {
 }
 
 // writeObject writes one object: the named fields, or all.
-func (c *command) writeObject(o map[string]any, fields []string) error {
+func (p *printer) writeObject(o map[string]any, fields []string) error {
 	delete(o, "links")
 	if len(fields) > 0 {
 		for k := range o {
@@ -219,7 +220,7 @@ func (c *command) writeObject(o map[string]any, fields []string) error {
 			}
 		}
 	}
-	return c.emit(o, func(w io.Writer) { pairs(w, o) })
+	return p.emit(o, func(w io.Writer) { pairs(w, o) })
 }
 
 func (c *command) resourceShow(r resource.Resource) *cobra.Command {
@@ -326,7 +327,7 @@ func (c *command) resourceSet(r resource.Resource) *cobra.Command {
 					return err
 				}
 				if m, ok := value.(map[string]any); ok && f.Kind == resource.Object {
-					for _, k := range sortedKeys(m) {
+					for _, k := range slices.Sorted(maps.Keys(m)) {
 						ops = append(ops, api.PatchOp{Op: "add", Path: api.Pointer(f.Name, k), Value: m[k]})
 					}
 				} else if given {

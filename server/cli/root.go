@@ -35,8 +35,8 @@ bessemer serve starts a server; all other commands talk to one.`,
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			c.started = true
-			if c.format != "table" && c.format != "json" && c.format != "yaml" {
-				return usage("--output is %q, expected table, json or yaml", c.format)
+			if c.Format != "table" && c.Format != "json" && c.Format != "yaml" {
+				return usage("--output is %q, expected table, json or yaml", c.Format)
 			}
 			return nil
 		},
@@ -48,7 +48,7 @@ bessemer serve starts a server; all other commands talk to one.`,
 	f.StringVar(&c.passwordFile, "password-file", "", "file that holds the password (BESSEMER_PASSWORD_FILE)")
 	f.StringVar(&c.ca, "ca", "", "file of certificates to trust beside the system's (BESSEMER_CA)")
 	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call to the server may take")
-	f.StringVarP(&c.format, "output", "o", "table", "table, json or yaml")
+	f.StringVarP(&c.Format, "output", "o", "table", "table, json or yaml")
 	root.AddCommand(c.nodeCommand(), c.verbCommand(verbNamed("inspect")), c.verbCommand(verbNamed("provide")), c.configureCommand(), c.stateCommand(), c.bmcCommand(), c.registerCommand(), c.importCommand(), c.portCommand(), c.imageCommand(), c.doctorCommand(), c.eventsCommand(), selectorsCommand(), c.serveCommand(), c.userCommand(),
 		c.ramdiskCommand(), c.simulateCommand(), c.configCommand(), c.versionCommand())
 	c.resources(root)
@@ -70,7 +70,7 @@ func group(cmd *cobra.Command) *cobra.Command {
 		} else if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			text += "; did you mean " + strings.Join(near, " or ") + "?"
 		}
-		return usageError{text}
+		return usage("%s", text)
 	}
 	return cmd
 }

@@ -5,6 +5,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,8 @@ const (
 
 // Run carries out one command line, without the program's name, and returns the exit code.
 func Run(ctx context.Context, args []string, s Streams, l Local) int {
-	c := &command{Streams: s, local: l}
+	c := &command{printer: &printer{Out: s.Out, Err: s.Err, Terminal: s.Terminal, Now: s.Now}, reader: &reader{In: s.In},
+		Interactive: s.Interactive, Environment: s.Environment, local: l}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetIn(s.In)
@@ -112,14 +114,15 @@ func usage(format string, args ...any) error { return usageError{fmt.Sprintf(for
 
 // command is one run.
 type command struct {
-	Streams
-	local   Local
-	started bool // the command line was understood
-	input   input
+	*printer
+	*reader
+	Interactive bool // questions can be asked
+	Environment config.Environment
+	local       Local
+	started     bool // the command line was understood
 
 	server, osCloud, user, passwordFile, ca string
 	timeout                                 time.Duration
-	format                                  string // table, json, yaml
 }
 
 // tell writes a failure: of what, what happened, what to do, and the reason's stable name.
@@ -161,8 +164,8 @@ func (c *command) client() (*client.Client, error) {
 	} else if c.user != "" && o.User != "" && c.user != o.User {
 		o.Password = "" // that is another user's
 	}
-	o.User = or(c.user, o.User)
-	if file := or(c.ca, ca); file != "" {
+	o.User = cmp.Or(c.user, o.User)
+	if file := cmp.Or(c.ca, ca); file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, usage("read the CA file: %v", err)
@@ -196,7 +199,7 @@ func (c *command) connection() (o client.Options, ca string, err error) {
 		}
 	}
 	ours := e.Get("BESSEMER_SERVER")
-	o = client.Options{Server: or(c.server, or(ours, "http://127.0.0.1:6385"))}
+	o = client.Options{Server: cmp.Or(c.server, cmp.Or(ours, "http://127.0.0.1:6385"))}
 	if c.server != "" && ours != "" && strings.TrimRight(c.server, "/") != strings.TrimRight(ours, "/") {
 		return o, e.Get("BESSEMER_CA"), nil // user and password are those of the other server
 	}
@@ -207,13 +210,6 @@ func (c *command) connection() (o client.Options, ca string, err error) {
 		}
 	}
 	return o, e.Get("BESSEMER_CA"), nil
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // with wraps a command's body with a client.

@@ -117,7 +117,7 @@ func (m *many) walk(ctx context.Context, a *client.Client, args []string, to sta
 		return m.c.emitOnly([]plan{})
 	}
 	fmt.Fprintf(w, "to %s, these nodes and no others:\n", to)
-	_ = m.c.columns(w, func(w io.Writer) {
+	_ = columns(w, func(w io.Writer) {
 		row(w, "NAME", "UUID", "WAY")
 		for _, n := range s.Nodes {
 			hops, ok := way(n.State, to)

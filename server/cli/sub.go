@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -259,7 +262,7 @@ func (c *command) passthru(kind, ident, of string) *cobra.Command {
 		}
 		return c.emit(o, func(w io.Writer) {
 			row(w, "METHOD", "HTTP", "ASYNC", "DESCRIPTION")
-			for _, name := range sortedKeys(o) {
+			for _, name := range slices.Sorted(maps.Keys(o)) {
 				m, _ := o[name].(map[string]any)
 				row(w, name, cell(m["http_methods"]), cell(m["async"]), cell(m["description"]))
 			}
@@ -286,7 +289,7 @@ func (c *command) passthru(kind, ident, of string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.emit(v, func(w io.Writer) { fmt.Fprintln(w, or(cell(v), words[1]+" is called")) })
+		return c.emit(v, func(w io.Writer) { fmt.Fprintln(w, cmp.Or(cell(v), words[1]+" is called")) })
 	})
 	cmd.AddCommand(list, call)
 	return cmd

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,7 @@ or lessee. A user without a role has no access.`
 			}
 			s, _, err := config.Load(file, c.Environment, given)
 			if err != nil {
-				return usageError{err.Error()}
+				return usage("%v", err)
 			}
 			return do(cmd, s, args)
 		}
@@ -65,7 +66,7 @@ or lessee. A user without a role has no access.`
 		return c.emit(append([]User{}, users...), func(w io.Writer) {
 			row(w, "NAME", "ROLE", "PROJECT")
 			for _, u := range users {
-				row(w, u.Name, or(u.Role, "none: no access"), dash(u.Project))
+				row(w, u.Name, cmp.Or(u.Role, "none: no access"), dash(u.Project))
 			}
 		})
 	})

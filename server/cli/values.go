@@ -21,17 +21,27 @@ import (
 // null, a number) is taken as such; anything else is text. @FILE takes a file's content for the value, @- the standard
 // input's; what is written there is read by the same rule. A secret is always text.
 
+// reader reads what a command is given beside its words: values, files, the standard input.
+type reader struct {
+	In io.Reader // the standard input
+
+	mu   sync.Mutex // nodes are acted on at the same time
+	use  string     // what In was read for; "": not yet
+	text []byte
+	err  error
+}
+
 var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 
 // parse reads KEY=VALUE. A slash in KEY leads into an object: root_device/serial=S1.
-func (c *command) parse(arg string, onlyText bool) (key string, value any, err error) {
+func (r *reader) parse(arg string, onlyText bool) (key string, value any, err error) {
 	key, text, ok := strings.Cut(arg, "=")
 	if !ok || key == "" {
 		return "", nil, usage("%q is not of the form KEY=VALUE", arg)
 	}
 	last, at := key[strings.LastIndex(key, "/")+1:], ""
 	if file, found := strings.CutPrefix(text, "@"); found {
-		content, err := c.read(file, key)
+		content, err := r.read(file, key)
 		if err != nil {
 			return "", nil, err
 		}
@@ -85,9 +95,9 @@ func listed(text string) (out []string) {
 
 // read gives a file's content, or that of the standard input for "-". That can be read once: every node gets what stands
 // there, but only one use of it, such as one flag, is possible.
-func (c *command) read(file, use string) ([]byte, error) {
+func (r *reader) read(file, use string) ([]byte, error) {
 	if file == "-" {
-		return c.input.read(c.In, use)
+		return r.once(use)
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -96,25 +106,18 @@ func (c *command) read(file, use string) ([]byte, error) {
 	return content, nil
 }
 
-// input is the standard input, once it was read.
-type input struct {
-	mu   sync.Mutex // nodes are acted on at the same time
-	use  string     // what it was read for; "": not yet
-	text []byte
-	err  error
-}
-
-func (i *input) read(from io.Reader, use string) ([]byte, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.use == "" {
-		i.use = use
-		i.text, i.err = io.ReadAll(from)
+// once reads the standard input for one use.
+func (r *reader) once(use string) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.use == "" {
+		r.use = use
+		r.text, r.err = io.ReadAll(r.In)
 	}
-	if i.use != use {
-		return nil, usage("the standard input can't be both %s and %s: give a file for one of them", i.use, use)
+	if r.use != use {
+		return nil, usage("the standard input can't be both %s and %s: give a file for one of them", r.use, use)
 	}
-	return i.text, i.err
+	return r.text, r.err
 }
 
 // inputName is how a file is called that may be the standard input.
@@ -134,11 +137,11 @@ func unwrapped(err error) error {
 }
 
 // fields makes the patch for one map field out of its arguments. Objects on the way that may be missing are made.
-func (c *command) fields(current map[string]any, field string, args []string, onlyText bool) ([]api.PatchOp, error) {
+func (r *reader) fields(current map[string]any, field string, args []string, onlyText bool) ([]api.PatchOp, error) {
 	var ops []api.PatchOp
 	made := map[string]bool{}
 	for _, arg := range args {
-		key, value, err := c.parse(arg, onlyText)
+		key, value, err := r.parse(arg, onlyText)
 		if err != nil {
 			return nil, err
 		}
@@ -159,10 +162,10 @@ func (c *command) fields(current map[string]any, field string, args []string, on
 }
 
 // object makes a map out of arguments, for a create body.
-func (c *command) object(args []string, onlyText bool) (map[string]any, error) {
+func (r *reader) object(args []string, onlyText bool) (map[string]any, error) {
 	out := map[string]any{}
 	for _, arg := range args {
-		key, value, err := c.parse(arg, onlyText)
+		key, value, err := r.parse(arg, onlyText)
 		if err != nil {
 			return nil, err
 		}
@@ -182,8 +185,8 @@ func (c *command) object(args []string, onlyText bool) (map[string]any, error) {
 }
 
 // secret is a secret that stands in a file, without the line break behind it; "-" is the standard input.
-func (c *command) secret(file, use string) (string, error) {
-	text, err := c.read(file, use)
+func (r *reader) secret(file, use string) (string, error) {
+	text, err := r.read(file, use)
 	if err != nil {
 		return "", err
 	}
@@ -194,8 +197,8 @@ func (c *command) secret(file, use string) (string, error) {
 }
 
 // document reads a YAML or JSON file as decoded JSON: objects have texts as keys, numbers are float64.
-func (c *command) document(file, use string) (any, error) {
-	content, err := c.read(file, use)
+func (r *reader) document(file, use string) (any, error) {
+	content, err := r.read(file, use)
 	if err != nil {
 		return nil, err
 	}

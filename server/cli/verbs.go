@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -120,7 +122,7 @@ func (c *command) verbCommand(v verb) *cobra.Command {
 				switch {
 				case err != nil || look:
 					return err
-				case c.format != "table" && !w.stays(): // one document, for programs
+				case c.Format != "table" && !w.stays(): // one document, for programs
 					return a.Provision(ctx, node, api.Provision{Target: v.target})
 				}
 			}
@@ -145,7 +147,7 @@ func (t *turn) provision(ctx context.Context, node string, v verb, p api.Provisi
 	}
 	switch {
 	case w.stays():
-		return t.follow(ctx, t.a, t.display, node, v)
+		return follow(ctx, t.printer, t.a, t.display, node, v)
 	case v.target == verbAbort:
 		return t.aborting(ctx, node)
 	}
@@ -163,7 +165,7 @@ func (t *turn) aborting(ctx context.Context, node string) error {
 			continue
 		}
 		if !x.Abortable {
-			return t.done(nil, "abort of node %s is noted: step %s can't be cut off and ends first, at the latest at %s", t.label, x.Step, or(t.clock(x.Deadline), "its own end"))
+			return t.done(nil, "abort of node %s is noted: step %s can't be cut off and ends first, at the latest at %s", t.label, x.Step, cmp.Or(t.clock(x.Deadline), "its own end"))
 		}
 		what := "step " + x.Step + " to stop"
 		if s.Wait != nil {
@@ -254,10 +256,10 @@ func stepFlags(cmd *cobra.Command, file *string, steps *[]string) {
 }
 
 // wanted reads steps from a file and from flags, in that order.
-func (c *command) wanted(file string, flags []string) ([]api.WantedStep, error) {
+func (r *reader) wanted(file string, flags []string) ([]api.WantedStep, error) {
 	var out []api.WantedStep
 	if file != "" {
-		content, err := c.read(file, "--steps")
+		content, err := r.read(file, "--steps")
 		if err != nil {
 			return nil, err
 		}
@@ -284,7 +286,7 @@ func (c *command) wanted(file string, flags []string) ([]api.WantedStep, error) 
 		}
 		w := api.WantedStep{Interface: iface, Step: short}
 		if rest != "" {
-			args, err := c.object(listed(rest), false)
+			args, err := r.object(listed(rest), false)
 			if err != nil {
 				return nil, err
 			}
@@ -457,7 +459,7 @@ func (c *command) configDrive(d deployFlags) (json.RawMessage, error) {
 		}
 		return image, nil
 	}
-	for _, k := range sortedKeys(drive) {
+	for _, k := range slices.Sorted(maps.Keys(drive)) {
 		if !slices.Contains(driveKeys, k) {
 			return nil, usage("%s: %q is not known; a config drive has %s", d.drive, k, strings.Join(driveKeys, ", "))
 		}
@@ -494,13 +496,4 @@ func (c *command) configDrive(d deployFlags) (json.RawMessage, error) {
 		return nil, nil
 	}
 	return json.Marshal(drive)
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

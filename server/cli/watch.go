@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,23 +16,38 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// errDone ends a watch that saw what it waited for.
-var errDone = errors.New("done")
+// errOver ends a watch that saw what it waited for.
+var errOver = errors.New("over")
+
+// until looks at every event of the node (of all nodes when it is "") until see says that it is over; nil then.
+func until(ctx context.Context, a *client.Client, node string, see func(e api.Event) (over bool, err error)) error {
+	err := a.Watch(ctx, node, func(e api.Event) error {
+		over, err := see(e)
+		if err == nil && over {
+			err = errOver
+		}
+		return err
+	})
+	if errors.Is(err, errOver) {
+		return nil
+	}
+	return err
+}
 
 // follow shows a node's work until it ends, and fails when it does not end where the verb leads.
-func (c *command) follow(ctx context.Context, a *client.Client, d *display, node string, v verb) error {
-	w := &watcher{command: c, display: d, shown: map[step.ID]string{}}
-	err := a.Watch(ctx, node, func(api.Event) error {
+func follow(ctx context.Context, p *printer, a *client.Client, d *display, node string, v verb) error {
+	w := &watcher{printer: p, display: d, shown: map[step.ID]string{}}
+	err := until(ctx, a, node, func(api.Event) (bool, error) {
 		s, err := a.Steps(ctx, node, "")
 		if err != nil {
-			return err
+			return false, err
 		}
 		return w.see(s, v)
 	})
 	d.clear(w.name)
-	name := or(w.name, node)
+	name := cmp.Or(w.name, node)
 	switch {
-	case errors.Is(err, errDone):
+	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("stopped watching; the work on node %s goes on (bessemer node show %s, or abort it: bessemer node abort %s)", name, name, name)
@@ -41,7 +57,7 @@ func (c *command) follow(ctx context.Context, a *client.Client, d *display, node
 
 // watcher turns a node's steps, seen again and again, into lines for what is new.
 type watcher struct {
-	*command
+	*printer
 	display *display
 	name    string
 	state   state.State
@@ -49,9 +65,9 @@ type watcher struct {
 	shown   map[step.ID]string // step to the last line about it
 }
 
-// see tells what changed. It returns errDone when the work ended well, a fault when it did not.
-func (w *watcher) see(s api.StepsAnswer, v verb) error {
-	w.name = or(s.Name, string(s.Node))
+// see tells what changed. It is over when the work ended well; a fault says that it did not.
+func (w *watcher) see(s api.StepsAnswer, v verb) (over bool, err error) {
+	w.name = cmp.Or(s.Name, string(s.Node))
 	_, going := state.FlowOf(s.State)
 	if going {
 		w.seeState(s)
@@ -111,7 +127,7 @@ func (w *watcher) seeStep(x api.StepView) {
 	case !x.Ended.IsZero():
 		line = fmt.Sprintf("%s %s", x.Step, x.State)
 	case !x.Started.IsZero() && w.shown[x.ID] == "":
-		line = fmt.Sprintf("%s started, at most until %s", x.Step, or(w.clock(x.Deadline), "it ends"))
+		line = fmt.Sprintf("%s started, at most until %s", x.Step, cmp.Or(w.clock(x.Deadline), "it ends"))
 	case !x.Started.IsZero() && x.Progress != nil && !w.Terminal:
 		tenth := fmt.Sprintf("%s %d", x.State, int(x.Progress.Percent/10))
 		if tenth != w.shown[x.ID] && tenth != "started 0" {
@@ -131,15 +147,15 @@ func (w *watcher) seeStep(x api.StepView) {
 }
 
 // end tells whether the work is over, and how.
-func (w *watcher) end(s api.StepsAnswer, v verb) error {
+func (w *watcher) end(s api.StepsAnswer, v verb) (over bool, err error) {
 	if _, going := state.FlowOf(s.State); going {
-		return nil
+		return false, nil
 	}
 	if s.Run != nil && s.Run.Ended.IsZero() {
-		return nil // a verb's answer came before its flow's state did
+		return false, nil // a verb's answer came before its flow's state did
 	}
 	if slices.Contains(v.ends, s.State) && (v.by == "" || s.LastReason == "" || s.LastReason == string(v.by)) {
-		return errDone
+		return true, nil
 	}
 	message := strings.TrimPrefix(s.LastError, s.LastReason+": ") // the reason is told on a line of its own
 	switch {
@@ -158,7 +174,7 @@ func (w *watcher) end(s api.StepsAnswer, v verb) error {
 	if len(s.Next) > 0 {
 		f.Hint = strings.TrimPrefix(f.Hint+"; ", "; ") + "from " + string(s.State) + " lead on: " + typed(s.Next)
 	}
-	return f
+	return false, f
 }
 
 func (w *watcher) say(format string, args ...any) {
@@ -166,12 +182,12 @@ func (w *watcher) say(format string, args ...any) {
 }
 
 // waitText is what a wait is for, who is to act, since when and until when, and its last sign of life.
-func (c *command) waitText(w api.Wait) string {
-	t := fmt.Sprintf("%s (%s), since %s (%s), until %s (%s left)", w.For, w.Owner, c.clock(w.Since), c.ago(w.Since), c.clock(w.Deadline), span(w.Deadline.Sub(c.Now())))
+func (p *printer) waitText(w api.Wait) string {
+	t := fmt.Sprintf("%s (%s), since %s (%s), until %s (%s left)", w.For, w.Owner, p.clock(w.Since), p.ago(w.Since), p.clock(w.Deadline), span(w.Deadline.Sub(p.Now())))
 	if w.Evidence != "" {
 		t += "; last sign: " + w.Evidence
 		if !w.Seen.IsZero() {
-			t += ", " + c.ago(w.Seen) + " ago"
+			t += ", " + p.ago(w.Seen) + " ago"
 		}
 	}
 	return t
