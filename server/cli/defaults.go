@@ -17,6 +17,11 @@ import (
 const scopeHelp = `SCOPE is fleet, group:NAME, trait:NAME or node:NODE; of these a later one wins, and of two traits the later name. A
 node's group is extra.config_group, or else its conductor_group. FLOW is clean or deploy.`
 
+// defaultsCommands are about the defaults of steps.
+func (c *command) defaultsCommands() []*cobra.Command {
+	return []*cobra.Command{c.configList(), c.configSet(), c.configUnset(), c.configExplain()}
+}
+
 func (c *command) configList() *cobra.Command {
 	var scope string
 	cmd := one("list", 0)

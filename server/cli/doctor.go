@@ -19,7 +19,8 @@ import (
 // mostFixes is how many ways out --fix takes of one node: a maintenance to end, then a verb, then a look.
 const mostFixes = 3
 
-func (c *command) doctorCommand() *cobra.Command {
+// doctorCommand takes what looks at the data directory of a server that does not run; nil: that can't be done here.
+func (c *command) doctorCommand(look func(ctx context.Context, s config.Server) []api.Check) *cobra.Command {
 	var fix, yes bool
 	var file, dataDir string
 	cmd := &cobra.Command{Use: "doctor [NODE]", Short: "Say what is wrong, what each machine waits for, and what leads on"}
@@ -38,7 +39,7 @@ When the server does not run, it looks at its data directory instead, and change
 		err := c.with(func(ctx context.Context, a *client.Client, args []string) error {
 			return c.doctor(ctx, a, args, fix, yes)
 		})(cmd, args)
-		if !fault.Has(err, fault.ServerUnreachable) || c.local.Examine == nil {
+		if !fault.Has(err, fault.ServerUnreachable) || look == nil {
 			return err
 		}
 		c.tell("", err)
@@ -50,7 +51,7 @@ When the server does not run, it looks at its data directory instead, and change
 		if loadErr != nil {
 			return usage("%v", loadErr)
 		}
-		found := c.local.Examine(cmd.Context(), s)
+		found := look(cmd.Context(), s)
 		if c.Format == "table" {
 			fmt.Fprintf(c.Out, "what is in the data directory %s:\n", s.DataDir)
 		}

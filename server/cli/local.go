@@ -44,7 +44,7 @@ func (c *command) settingFlags(cmd *cobra.Command) func() map[string]any {
 	}
 }
 
-func (c *command) serveCommand() *cobra.Command {
+func (c *command) serveCommand(l Local) *cobra.Command {
 	cmd := one("serve", 0)
 	cmd.Short = "Run the server"
 	cmd.Long = `Runs the server. On the first start it makes its data directory with keys, certificate and database, and says what to
@@ -63,14 +63,13 @@ variables a dash is an underscore. bessemer config show --origin says where each
 		if err != nil {
 			return usage("%v", err)
 		}
-		return c.local.Serve(cmd.Context(), s)
+		return l.Serve(cmd.Context(), s)
 	}
 	return cmd
 }
 
-func (c *command) configCommand() *cobra.Command {
-	cmd := group(&cobra.Command{Use: "config", Short: "The server's settings, and the defaults of steps",
-		Long: "show is about the settings of bessemer serve. The others are about default_config: priorities and arguments of the steps\nthat flows run by themselves, for the fleet, a group, a trait or a node."})
+// settingsCommand shows the server's settings.
+func (c *command) settingsCommand() *cobra.Command {
 	show := one("show", 0)
 	show.Short = "Show the settings that bessemer serve would run with"
 	show.Example = "  bessemer config show --origin --config /etc/bessemer/bessemer.yaml"
@@ -103,11 +102,10 @@ func (c *command) configCommand() *cobra.Command {
 			}
 		})
 	}
-	cmd.AddCommand(show, c.configList(), c.configSet(), c.configUnset(), c.configExplain())
-	return cmd
+	return show
 }
 
-func (c *command) ramdiskCommand() *cobra.Command {
+func (c *command) ramdiskCommand(l Local) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "ramdisk", Short: "The ramdisk that machines boot for work"})
 	var r Ramdisk
 	build := one("build", 0)
@@ -116,7 +114,7 @@ func (c *command) ramdiskCommand() *cobra.Command {
 	build.Example = `  bessemer ramdisk build --output build/ramdisk
   bessemer ramdisk build --fast                       # edit loop: only the agent's layer changes
   bessemer ramdisk build --flavour cloud-amd64 --cmdline console=ttyS0`
-	build.RunE = func(cmd *cobra.Command, _ []string) error { return c.local.BuildRamdisk(cmd.Context(), r) }
+	build.RunE = func(cmd *cobra.Command, _ []string) error { return l.BuildRamdisk(cmd.Context(), r) }
 	f := build.Flags()
 	f.StringVar(&r.Output, "output", "build/ramdisk", "folder for the results")
 	f.StringVar(&r.Source, "source", ".", "root of the source tree")
@@ -135,11 +133,11 @@ func (c *command) ramdiskCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *command) versionCommand() *cobra.Command {
+func (c *command) versionCommand(l Local) *cobra.Command {
 	cmd := one("version", 0)
 	cmd.Short = "Show the version"
 	cmd.RunE = func(*cobra.Command, []string) error {
-		v := cmp.Or(c.local.Version, "devel")
+		v := cmp.Or(l.Version, "devel")
 		return c.emit(map[string]string{"version": v}, func(w io.Writer) { fmt.Fprintln(w, "bessemer", v) })
 	}
 	return cmd

@@ -144,6 +144,9 @@ func (m *many) named(args []string) ([]string, error) {
 	return out, nil
 }
 
+// named reads the nodes that the arguments of a command without --where name.
+func named(c *command, args []string) ([]string, error) { return (&many{c: c}).named(args) }
+
 // selected freezes the nodes.
 func (m *many) selected(ctx context.Context, a *client.Client, idents []string) (selection.Selection, error) {
 	if m.where == "" {

@@ -16,16 +16,9 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-func (c *command) nodeCommand() *cobra.Command {
-	cmd := group(&cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Machines: create, show, move through their life, watch",
-		Long: "A node is one machine. NODE is its name or UUID."})
-	cmd.AddCommand(c.nodeCreate(), c.nodeList(), c.nodeShow(), c.nodeSet(), c.nodeUnset(), c.nodeDelete(), c.nodeConfirm(), c.nodeMaintenance(),
-		c.nodePower(), c.nodeValidate(), c.nodeSteps(), c.nodeLogs(), c.nodeHistory(), c.nodeInventory(), c.nodeDeploy(verbDeploy), c.nodeDeploy(verbRebuild), c.nodeManual(verbClean), c.nodeManual(verbService), c.nodeRescue(), c.nodePlan())
-	for _, v := range verbs {
-		cmd.AddCommand(c.verbCommand(v))
-	}
-	cmd.AddCommand(c.nodeParts()...)
-	return cmd
+// recordCommands are about a machine's record.
+func (c *command) recordCommands() []*cobra.Command {
+	return []*cobra.Command{c.nodeCreate(), c.nodeList(), c.nodeShow(), c.nodeSet(), c.nodeUnset(), c.nodeDelete(), c.nodeConfirm(), c.nodeMaintenance()}
 }
 
 func (c *command) nodeCreate() *cobra.Command {
@@ -107,7 +100,7 @@ NODE is a name or UUID; n1,n2 and @FILE (one a line) name several, of which the 
 		if len(args) == 0 {
 			return usage("name the node, or several: bessemer node show NODE ...")
 		}
-		idents, err := (&many{c: c}).named(args)
+		idents, err := named(c, args)
 		switch {
 		case err != nil:
 			return err

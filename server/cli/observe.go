@@ -102,6 +102,11 @@ func (t *turn) followPower(ctx context.Context, node, want string) error {
 	return t.done(nil, "node %s: %s", t.label, want)
 }
 
+// lookCommands show of a machine what its record does not.
+func (c *command) lookCommands() []*cobra.Command {
+	return []*cobra.Command{c.nodeValidate(), c.nodeSteps(), c.nodeLogs(), c.nodeHistory(), c.nodeInventory()}
+}
+
 func (c *command) nodeValidate() *cobra.Command {
 	cmd := one("validate NODE", 1)
 	cmd.Short = "Check that a machine's record has what its interfaces need"

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 )
 
 // root is the tree of commands.
-func (c *command) root() *cobra.Command {
+func (c *command) root(l Local) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bessemer",
 		Short: "Turn machines into machines that run what you want, and back into clean ones",
@@ -33,24 +32,22 @@ bessemer serve starts a server; all other commands talk to one.`,
   bessemer node deploy n1 --image debian.raw.zst --hostname web1 --watch
   bessemer node logs n1 -f`,
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			c.started = true
-			if c.Format != "table" && c.Format != "json" && c.Format != "yaml" {
-				return usage("--output is %q, expected table, json or yaml", c.Format)
-			}
-			return nil
-		},
 	}
-	f := root.PersistentFlags()
-	f.StringVar(&c.server, "server", "", "URL of the server (BESSEMER_SERVER; default http://127.0.0.1:6385)")
-	f.StringVar(&c.osCloud, "os-cloud", "", "server and user by their name in clouds.yaml (OS_CLOUD)")
-	f.StringVar(&c.user, "user", "", "user name (BESSEMER_USER); the password comes by BESSEMER_PASSWORD or --password-file")
-	f.StringVar(&c.passwordFile, "password-file", "", "file that holds the password (BESSEMER_PASSWORD_FILE)")
-	f.StringVar(&c.ca, "ca", "", "file of certificates to trust beside the system's (BESSEMER_CA)")
-	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call to the server may take")
-	f.StringVarP(&c.Format, "output", "o", "table", "table, json or yaml")
-	root.AddCommand(c.nodeCommand(), c.verbCommand(verbNamed("inspect")), c.verbCommand(verbNamed("provide")), c.configureCommand(), c.stateCommand(), c.bmcCommand(), c.registerCommand(), c.importCommand(), c.portCommand(), c.imageCommand(), c.doctorCommand(), c.eventsCommand(), selectorsCommand(), c.serveCommand(), c.userCommand(),
-		c.ramdiskCommand(), c.simulateCommand(), c.configCommand(), c.versionCommand())
+	c.globals(root)
+	node := group(&cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Machines: create, show, move through their life, watch",
+		Long: "A node is one machine. NODE is its name or UUID."})
+	node.AddCommand(c.recordCommands()...)
+	node.AddCommand(c.lookCommands()...)
+	node.AddCommand(c.flowCommands()...)
+	node.AddCommand(c.nodeParts()...)
+	settings := group(&cobra.Command{Use: "config", Short: "The server's settings, and the defaults of steps",
+		Long: "show is about the settings of bessemer serve. The others are about default_config: priorities and arguments of the steps\nthat flows run by themselves, for the fleet, a group, a trait or a node."})
+	settings.AddCommand(c.settingsCommand())
+	settings.AddCommand(c.defaultsCommands()...)
+	root.AddCommand(node, c.verbCommand(verbNamed("inspect")), c.verbCommand(verbNamed("provide")), c.stateCommand(), c.bmcCommand(),
+		c.configureCommand(), c.registerCommand(), c.importCommand(), selectorsCommand(), c.portCommand(), c.imageCommand(),
+		c.doctorCommand(l.Examine), c.eventsCommand(), settings,
+		c.serveCommand(l), c.userCommand(l), c.ramdiskCommand(l), c.simulateCommand(l), c.versionCommand(l))
 	c.resources(root)
 	group(root)
 	return root

@@ -77,8 +77,8 @@ const (
 // Run carries out one command line, without the program's name, and returns the exit code.
 func Run(ctx context.Context, args []string, s Streams, l Local) int {
 	c := &command{printer: &printer{Out: s.Out, Err: s.Err, Terminal: s.Terminal, Now: s.Now}, reader: &reader{In: s.In},
-		Interactive: s.Interactive, Environment: s.Environment, local: l}
-	root := c.root()
+		Interactive: s.Interactive, Environment: s.Environment}
+	root := c.root(l)
 	root.SetArgs(args)
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
@@ -118,7 +118,6 @@ type command struct {
 	*reader
 	Interactive bool // questions can be asked
 	Environment config.Environment
-	local       Local
 	started     bool // the command line was understood
 
 	server, osCloud, user, passwordFile, ca string
@@ -210,6 +209,25 @@ func (c *command) connection() (o client.Options, ca string, err error) {
 		}
 	}
 	return o, e.Get("BESSEMER_CA"), nil
+}
+
+// globals adds the flags that all commands have.
+func (c *command) globals(root *cobra.Command) {
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		c.started = true
+		if c.Format != "table" && c.Format != "json" && c.Format != "yaml" {
+			return usage("--output is %q, expected table, json or yaml", c.Format)
+		}
+		return nil
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&c.server, "server", "", "URL of the server (BESSEMER_SERVER; default http://127.0.0.1:6385)")
+	f.StringVar(&c.osCloud, "os-cloud", "", "server and user by their name in clouds.yaml (OS_CLOUD)")
+	f.StringVar(&c.user, "user", "", "user name (BESSEMER_USER); the password comes by BESSEMER_PASSWORD or --password-file")
+	f.StringVar(&c.passwordFile, "password-file", "", "file that holds the password (BESSEMER_PASSWORD_FILE)")
+	f.StringVar(&c.ca, "ca", "", "file of certificates to trust beside the system's (BESSEMER_CA)")
+	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call to the server may take")
+	f.StringVarP(&c.Format, "output", "o", "table", "table, json or yaml")
 }
 
 // with wraps a command's body with a client.

@@ -23,7 +23,7 @@ type Simulation struct {
 	For       time.Duration
 }
 
-func (c *command) simulateCommand() *cobra.Command {
+func (c *command) simulateCommand(l Local) *cobra.Command {
 	cmd := one("simulate", 0)
 	cmd.Short = "Play a fleet of machines against a running server, and measure"
 	cmd.Long = `Registers fake-hardware nodes, plays their machines and cleans them all. In each machine that the server powers on, a
@@ -59,7 +59,7 @@ time has come (open loop); without it, --for ends a run whose steps are longer.`
 			return usage("--beats needs --for: how long to send heartbeats")
 		}
 		s.API = api
-		return c.local.Simulate(ctx, s)
+		return l.Simulate(ctx, s)
 	})
 	return cmd
 }

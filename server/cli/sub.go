@@ -71,7 +71,7 @@ func (c *command) change(use, short, done string, least int, request func(rest [
 
 func (c *command) nodeParts() []*cobra.Command {
 	return []*cobra.Command{c.nodeBoot(), c.nodeSecureBoot(), c.nodeTrait(), c.nodeVIF(), c.nodeBIOS(), c.nodeFirmware(), c.nodeMedia(), c.nodePassthru(),
-		c.nodeConsole(), c.nodeInject(), c.nodeIndicator(), c.nodeChildren(), c.nodeOutOfService()}
+		c.nodeConsole(), c.nodeInject(), c.nodeIndicator(), c.nodeChildren(), c.nodeOutOfService(), c.nodePower()}
 }
 
 // nodeOutOfService gives an operator's word that an active machine does not work.

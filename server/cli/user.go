@@ -27,7 +27,7 @@ type Users struct {
 	Delete func(s config.Server, name string) error
 }
 
-func (c *command) userCommand() *cobra.Command {
+func (c *command) userCommand(l Local) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "user", Short: "Who may call a server that runs with --auth basic"})
 	cmd.Long = `Keeps the user and roles files of a server on this host: those of its settings file and BESSEMER_*, or of the data
 directory. A server that runs takes them over within a few seconds.
@@ -41,7 +41,7 @@ or lessee. A user without a role has no access.`
 	// here runs what changes the files of the settings.
 	here := func(do func(cmd *cobra.Command, s config.Server, args []string) error) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, args []string) error {
-			if c.local.Users.Set == nil {
+			if l.Users.Set == nil {
 				return errors.New("this program keeps no user files")
 			}
 			given := map[string]any{}
@@ -59,7 +59,7 @@ or lessee. A user without a role has no access.`
 	list.Aliases = []string{"ls"}
 	list.Short = "List the users with their roles"
 	list.RunE = here(func(_ *cobra.Command, s config.Server, _ []string) error {
-		users, err := c.local.Users.List(s)
+		users, err := l.Users.List(s)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ or lessee. A user without a role has no access.`
 		if role == "" && password == "" {
 			return usage("give --role, --new-password-file or both")
 		}
-		if err := c.local.Users.Set(s, u, password); err != nil {
+		if err := l.Users.Set(s, u, password); err != nil {
 			return err
 		}
 		fmt.Fprintf(c.notes(), "user %s is set; a server that runs with these files takes it over within a few seconds\n", u.Name)
@@ -106,7 +106,7 @@ or lessee. A user without a role has no access.`
 	remove := one("delete NAME", 1)
 	remove.Short = "Take a user's access away"
 	remove.RunE = here(func(_ *cobra.Command, s config.Server, args []string) error {
-		if err := c.local.Users.Delete(s, args[0]); err != nil {
+		if err := l.Users.Delete(s, args[0]); err != nil {
 			return err
 		}
 		fmt.Fprintf(c.notes(), "user %s is deleted; a server that runs with these files takes it over within a few seconds\n", args[0])

@@ -46,7 +46,7 @@ var verbs = []verb{
 		long: "Ends the rescue ramdisk and boots the machine from its disk."},
 	{name: "unhold", target: "unhold", event: state.VerbUnhold, ends: []state.State{state.Manageable, state.Available, state.Active}, short: "Go on after a hold step",
 		long: "Releases a node that a hold step of its list holds; the steps behind it run."},
-	{name: "abort", target: verbAbort, event: state.VerbAbort, ends: failed(), by: fault.FlowAborted, short: "End the work in progress",
+	{name: "abort", target: "abort", event: state.VerbAbort, ends: failed(), by: fault.FlowAborted, short: "End the work in progress",
 		long: "A step that can't be cut off is let finish first. The node is in the failed state of its flow then; the next verb leads on."},
 }
 
@@ -56,9 +56,6 @@ func failed() (out []state.State) {
 	}
 	return append(out, state.Active) // a service that is aborted
 }
-
-// verbAbort is the verb's name on the wire.
-const verbAbort = "abort"
 
 // verbDeploy and the others have commands of their own.
 var (
@@ -91,6 +88,15 @@ func typed(targets []string) string {
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+// flowCommands are the verbs of a machine, and what shows what they would do.
+func (c *command) flowCommands() []*cobra.Command {
+	out := []*cobra.Command{c.nodeDeploy(verbDeploy), c.nodeDeploy(verbRebuild), c.nodeManual(verbClean), c.nodeManual(verbService), c.nodeRescue(), c.nodePlan()}
+	for _, v := range verbs {
+		out = append(out, c.verbCommand(v))
+	}
+	return out
 }
 
 func (c *command) verbCommand(v verb) *cobra.Command {
@@ -148,7 +154,7 @@ func (t *turn) provision(ctx context.Context, node string, v verb, p api.Provisi
 	switch {
 	case w.stays():
 		return follow(ctx, t.printer, t.a, t.display, node, v)
-	case v.target == verbAbort:
+	case v.event == state.VerbAbort:
 		return t.aborting(ctx, node)
 	}
 	return t.done(nil, "%s of node %s has begun; bessemer node show %s says how it goes, --watch shows it live", v.name, t.label, t.label)
