@@ -28,7 +28,7 @@ machines themselves are not touched: what is set counts from their next work on.
 	m := c.many(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return c.with(func(ctx context.Context, a *client.Client, args []string) error {
-			return m.configure(ctx, a, args, func(ctx context.Context, node string) ([]api.PatchOp, error) {
+			return c.configure(ctx, a, m, args, func(ctx context.Context, node string) ([]api.PatchOp, error) {
 				current, err := a.Node(ctx, node)
 				if err != nil {
 					return nil, err
@@ -93,7 +93,7 @@ func differing(n api.Node, ops []api.PatchOp) ([]api.PatchOp, error) {
 }
 
 // configure shows each node's patch, asks, and sends those that change something.
-func (m *many) configure(ctx context.Context, a *client.Client, args []string, ops func(ctx context.Context, node string) ([]api.PatchOp, error)) error {
+func (c *command) configure(ctx context.Context, a *client.Client, m *many, args []string, ops func(ctx context.Context, node string) ([]api.PatchOp, error)) error {
 	idents, err := m.named(args)
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func (m *many) configure(ctx context.Context, a *client.Client, args []string, o
 		}
 		groups[text] = append(groups[text], n.Label())
 	}
-	w := m.c.notes()
+	w := c.notes()
 	if len(s.Nodes) == 0 {
 		fmt.Fprintf(w, "no node matches %q; nothing is done\n", s.Where)
 	}
@@ -137,7 +137,7 @@ func (m *many) configure(ctx context.Context, a *client.Client, args []string, o
 		fmt.Fprintf(w, "%s: %s\n%s", nodesText(len(groups[text])), list(groups[text]), text)
 	}
 	if m.dry || touched == 0 {
-		return m.c.emitOnly(changes)
+		return c.emitOnly(changes)
 	}
 	if err := m.consent("configure of "+nodesText(touched), "", touched); err != nil {
 		return err

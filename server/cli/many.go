@@ -118,7 +118,7 @@ func (m *many) begin(ctx context.Context, a *client.Client, s selection.Selectio
 		return x.each(ctx, &turn{m.c, a, d, false, n.Label()}, n.UUID)
 	})
 	d.close()
-	return m.c.report(x.name, results)
+	return report(m.c, x.name, results)
 }
 
 // named reads the nodes that the arguments name.
@@ -227,7 +227,7 @@ func notBegun(err error) error {
 }
 
 // report tells what came of a run; its error is that of the worst result.
-func (c *command) report(name string, results []selection.Result) error {
+func report(c *command, name string, results []selection.Result) error {
 	count := map[selection.Outcome]int{}
 	for _, r := range results {
 		count[r.Outcome]++

@@ -78,7 +78,7 @@ func (c *command) nodeCreate() *cobra.Command {
 			return err
 		}
 		return c.emit(made, func(w io.Writer) {
-			fmt.Fprintf(w, "node %s is enrolled\nnext: bessemer node manage %s --watch\n", nameOf(made), nameOf(made))
+			fmt.Fprintf(w, "node %s is enrolled\nnext: bessemer node manage %s --watch\n", nodeName(made), nodeName(made))
 		})
 	})
 	n.add(cmd)
@@ -86,8 +86,6 @@ func (c *command) nodeCreate() *cobra.Command {
 	cmd.Flags().StringVar(&uuid, "uuid", "", "UUID; made by the server unless given")
 	return cmd
 }
-
-func nameOf(n api.Node) string { return cmp.Or(text(n.Name), n.UUID) }
 
 func (c *command) nodeShow() *cobra.Command {
 	cmd := &cobra.Command{Use: "show NODE ...", Short: "Show a machine: its state, what it waits for, what leads on"}
@@ -297,7 +295,7 @@ func (t *turn) patch(ctx context.Context, node string, ops []api.PatchOp) error 
 	if err != nil {
 		return err
 	}
-	return t.done(n, "node %s is changed", nameOf(n))
+	return t.done(n, "node %s is changed", nodeName(n))
 }
 
 func (c *command) nodeUnset() *cobra.Command {

@@ -91,7 +91,7 @@ func (t *turn) followPower(ctx context.Context, node, want string) error {
 		case n.TargetPowerState != nil:
 			return false, nil
 		case text(n.PowerState) != want:
-			return false, fault.New(fault.BMCPower, "node %s is %s instead of %s: %s", nameOf(n), cmp.Or(text(n.PowerState), "in an unknown power state"), want,
+			return false, fault.New(fault.BMCPower, "node %s is %s instead of %s: %s", nodeName(n), cmp.Or(text(n.PowerState), "in an unknown power state"), want,
 				cmp.Or(text(n.LastError), "no error is told"))
 		}
 		return true, nil

@@ -185,3 +185,6 @@ func flat(m map[string]any) string {
 	}
 	return strings.Join(parts, " ")
 }
+
+// nodeName is what people call a node.
+func nodeName(n api.Node) string { return cmp.Or(text(n.Name), n.UUID) }

@@ -89,14 +89,14 @@ is not interrupted, and machines are never adopted or rescued by it. active depl
 		if len(args) == 0 || !slices.Contains(ends, state.State(args[0])) {
 			return usage("give the state first: manageable, available or active")
 		}
-		return m.walk(ctx, a, args[1:], state.State(args[0]))
+		return c.walk(ctx, a, m, args[1:], state.State(args[0]))
 	})
 	cmd.AddCommand(set)
 	return cmd
 }
 
 // walk shows the way of each node and walks it.
-func (m *many) walk(ctx context.Context, a *client.Client, args []string, to state.State) error {
+func (c *command) walk(ctx context.Context, a *client.Client, m *many, args []string, to state.State) error {
 	idents, err := m.named(args)
 	if err != nil {
 		return err
@@ -111,10 +111,10 @@ func (m *many) walk(ctx context.Context, a *client.Client, args []string, to sta
 	}
 	var plans []plan
 	moves, destroys := 0, ""
-	w := m.c.notes()
+	w := c.notes()
 	if len(s.Nodes) == 0 {
 		fmt.Fprintf(w, "no node matches %q; nothing is done\n", s.Where)
-		return m.c.emitOnly([]plan{})
+		return c.emitOnly([]plan{})
 	}
 	fmt.Fprintf(w, "to %s, these nodes and no others:\n", to)
 	_ = columns(w, func(w io.Writer) {
@@ -139,7 +139,7 @@ func (m *many) walk(ctx context.Context, a *client.Client, args []string, to sta
 		}
 	})
 	if m.dry {
-		return m.c.emitOnly(plans)
+		return c.emitOnly(plans)
 	}
 	if err := m.consent(fmt.Sprintf("walking %s to %s", nodesText(moves), to), destroys, moves); err != nil {
 		return err

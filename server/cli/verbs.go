@@ -365,7 +365,7 @@ func (t *turn) deploy(ctx context.Context, node string, v verb, d deployFlags, w
 		return err
 	}
 	if d.image == "" && n.InstanceInfo["image_source"] == nil {
-		return usage("node %s names no image yet: give --image NAME or --image URL --checksum sha256:HEX", nameOf(n))
+		return usage("node %s names no image yet: give --image NAME or --image URL --checksum sha256:HEX", nodeName(n))
 	}
 	node = n.UUID // what is written next is to reach the node that was looked at, whatever the name means then
 	ops, err := c.deployOps(ctx, a, n, d)
