@@ -175,7 +175,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	// The large cache comes after the check, which reads each page once: it takes three times as long where every page
 	// it reads is one more to allocate.
 	cache := fmt.Sprintf("PRAGMA cache_size = -%d", writerCache)
-	for _, q := range []string{"PRAGMA journal_size_limit = 16777216", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON", cache} {
+	// What savepoints can undo stays in memory: SQLite's default is a file in the host's directory for temporary ones,
+	// which costs as much as a commit, and whose disk can be full.
+	for _, q := range []string{"PRAGMA journal_size_limit = 16777216", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON", cache, "PRAGMA temp_store = MEMORY"} {
 		if _, err := conn.ExecContext(ctx, q); err != nil {
 			return explain(err)
 		}

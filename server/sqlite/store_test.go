@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -167,6 +168,63 @@ func TestI29_BatchMembersAreIndependent(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// What a savepoint can undo is kept in memory: a file for it is one more that can't be written, and costs as much as a commit.
+func TestSavepointsMakeNoFiles(t *testing.T) {
+	s := open(t, config(t, t.TempDir()))
+	const nodes = 200
+	if err := s.Update(t.Context(), func(tx conductor.Tx) error {
+		for i := range nodes {
+			if err := tx.CreateNode(storetest.Node(i + 1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	began := make(chan struct{})
+	wg.Go(func() {
+		err := s.Update(t.Context(), func(conductor.Tx) error {
+			close(began)
+			for s.waiting.Load() == 0 { // the batch stays open for the second
+				runtime.Gosched()
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-began
+	err := s.Update(t.Context(), func(tx conductor.Tx) error {
+		for i := range nodes {
+			n, err := tx.Node(storetest.ID(i + 1))
+			if err != nil {
+				return err
+			}
+			n.Description = "written again"
+			if err := tx.PutNode(&n); err != nil {
+				return err
+			}
+		}
+		open, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return err
+		}
+		for _, f := range open {
+			if to, err := os.Readlink("/proc/self/fd/" + f.Name()); err == nil && strings.Contains(to, "etilqs_") {
+				t.Errorf("SQLite holds the temporary file %s", to)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
 }
 
 // A member whose goroutine ends inside fn (as t.Fatal does) takes nobody along.

@@ -9,11 +9,12 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-// batch is one database transaction that several callers of Update share, each in a savepoint of its own. It is
-// committed by the last of them that nobody waits behind, so that while one commit reaches the disk the next batch
-// gathers; a lone caller never waits for company.
+// batch is one database transaction that several callers of Update share: the first has it for itself, each later one
+// a savepoint of its own, which costs a copy of each page that it writes. It is committed by the last of them that
+// nobody waits behind, so that while one commit reaches the disk the next batch gathers; a lone caller never waits for
+// company.
 type batch struct {
-	n      int
+	n      int           // members
 	broken error         // the transaction is lost: no member's work may stay
 	done   chan struct{} // closed once err is set
 	err    error         // nil: committed, durably
@@ -67,8 +68,9 @@ func (s *Store) join(ctx context.Context, fn func(*tx) error) (*batch, error) {
 		}
 		s.batch = &batch{done: make(chan struct{})}
 	}
-	s.batch.n++
-	return s.batch, s.savepoint(s.batch, fn)
+	b := s.batch
+	b.n++
+	return b, s.member(b, fn)
 }
 
 // leave commits the batch unless somebody waits to join it: they hold no lock yet, and come for it.
@@ -79,22 +81,34 @@ func (s *Store) leave() {
 	s.mu.Unlock()
 }
 
-// savepoint runs fn so that its writes are undone unless it returns nil.
-func (s *Store) savepoint(b *batch, fn func(*tx) error) error {
-	if err := s.writer.run("SAVEPOINT member"); err != nil {
-		b.broken = err
-		return s.unavailable(err)
+// member runs fn so that its writes are undone unless it returns nil.
+func (s *Store) member(b *batch, fn func(*tx) error) error {
+	first := b.n == 1
+	if !first {
+		if err := s.writer.run("SAVEPOINT member"); err != nil {
+			b.broken = err
+			return s.unavailable(err)
+		}
 	}
 	t := &tx{session: s.writer, sealer: s.cfg.Sealer, preparer: s.preparer, writes: true}
 	keep := false
 	defer func() {
 		t.ended = true
 		err := t.broken
-		if err == nil && !keep {
-			err = s.writer.run("ROLLBACK TO member")
-		}
-		if err == nil {
-			err = s.writer.run("RELEASE member")
+		switch {
+		case err != nil:
+		case first && !keep: // nobody else's work is in it: the next begins a batch anew
+			if err = s.writer.run("ROLLBACK"); err == nil {
+				s.batch = nil
+				close(b.done)
+			}
+		case !first:
+			if !keep {
+				err = s.writer.run("ROLLBACK TO member")
+			}
+			if err == nil {
+				err = s.writer.run("RELEASE member")
+			}
 		}
 		if err != nil && b.broken == nil {
 			b.broken = err
