@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -20,7 +21,8 @@ import (
 
 // Lists of nodes are put together from prepared rows: the values of all fields as JSON, secrets masked, which the store
 // keeps beside each node and writes with it. A list takes the values that it shows and copies them. What depends on the
-// request (links, names of states in old versions, the server's host name) is filled in; steps in progress are looked up.
+// request (links, names of states in old versions, the server's host name) and what is kept in memory (when a ramdisk was
+// heard) is filled in; steps in progress are looked up.
 
 // PreparedNodes is the part of the backend that lists of nodes read. begin is called when the reading begins, also when
 // it begins anew, and gives what each node goes to.
@@ -42,8 +44,11 @@ type driversOnly struct {
 
 func (d driversOnly) Drivers() []conductor.Driver { return d.drivers }
 
+// RamdiskHeard is filled in when a row is shown.
+func (d driversOnly) RamdiskHeard(conductor.NodeID) time.Time { return time.Time{} }
+
 // preparedFormat grows with every change of a row's layout, or of what may be in it.
-const preparedFormat = 1
+const preparedFormat = 2
 
 // NewPreparer makes the preparer for these hardware types. What they say is secret is a part of the form: with other
 // ones, old rows are not shown.
@@ -58,7 +63,7 @@ func NewPreparer(drivers []conductor.Driver) (*Preparer, error) {
 	// A sample too, as what is shown is code.
 	sample := conductor.Node{UUID: "u", Name: "n", State: state.Active, Driver: "redfish",
 		DriverInfo:   map[string]any{"x": "y", "password": 1, "deploy_kernel": "https://u:p@h/", "m": map[string]any{"token": "t"}},
-		InstanceInfo: map[string]any{"configdrive": "c", "image_url": "i", "l": []any{map[string]any{"secret": "s"}}}}
+		InstanceInfo: map[string]any{"configdrive": "c", "image_url": "i", "l": []any{map[string]any{"secret": "s"}}}, Ramdisk: &conductor.Ramdisk{Given: time.Unix(1, 0), URL: "r"}}
 	row, err := p.Row(&sample)
 	if err != nil {
 		return nil, err
@@ -77,19 +82,24 @@ var (
 	stepFields = []string{"clean_step", "deploy_step", "service_step"}
 )
 
-const inFlow byte = 1 // the node is in a flow: it may have a step in progress
+// The marks of a row.
+const (
+	inFlow    byte = 1 << iota // the node is in a flow: it may have a step in progress
+	inRamdisk                  // driver_internal_info tells of a ramdisk; before it stands when that got its token (givenSize)
+)
+
+const givenSize = 8 // bytes of a time, nanoseconds since 1970, big endian
 
 // Row is a node's prepared row: a byte of marks, then for each field of the table the length of its value and the value.
-// None is made of a node whose ramdisk is told of from memory (ramdiskInfo).
 func (p *Preparer) Row(n *conductor.Node) ([]byte, error) {
-	if n.Ramdisk != nil {
-		return nil, nil
-	}
 	c := &call{api: p.api, version: api.MaxVersion}
 	shown := reflect.ValueOf(c.show(*n))
 	row := make([]byte, 1, 2048)
 	if _, ok := state.FlowOf(n.State); ok {
-		row[0] = inFlow
+		row[0] |= inFlow
+	}
+	if n.Ramdisk != nil {
+		row[0] |= inRamdisk
 	}
 	var value []byte
 	var err error
@@ -103,6 +113,9 @@ func (p *Preparer) Row(n *conductor.Node) ([]byte, error) {
 				value = append(value, '1')
 			}
 		default:
+			if f.Name == "driver_internal_info" && n.Ramdisk != nil {
+				value = binary.BigEndian.AppendUint64(value, uint64(n.Ramdisk.Given.UnixNano()))
+			}
 			if value, err = appendValue(value, shown.Field(p.api.node.at[f.Name]).Interface()); err != nil {
 				return nil, fmt.Errorf("prepare field %s: %w", f.Name, err)
 			}
@@ -155,7 +168,7 @@ func appendText(b []byte, s string) ([]byte, error) {
 type piece struct {
 	skip bool
 	key  []byte
-	make func(b, uuid, value []byte) []byte
+	make func(b, uuid, value []byte, marks byte) []byte
 	step bool // a step in progress; "{}" outside a flow
 }
 
@@ -175,7 +188,7 @@ func (c *call) pieces(sel selection) []piece {
 	for i, f := range c.api.node.fields {
 		p := piece{skip: !wanted[f.Name], key: []byte(`,"` + f.Name + `":`)}
 		if below, ok := linkFields[f.Name]; ok {
-			p.make = func(b, uuid, _ []byte) []byte {
+			p.make = func(b, uuid, _ []byte, _ byte) []byte {
 				for _, l := range [][2]string{{`[{"href":"`, "/v1/nodes/"}, {`},{"href":"`, "/nodes/"}} {
 					b = append(append(append(append(append(append(b, l[0]...), base...), l[1]...), uuid...), below...), `","rel":"`...)
 					if l[1] == "/nodes/" {
@@ -189,17 +202,30 @@ func (c *call) pieces(sel selection) []piece {
 		}
 		switch f.Name {
 		case "conductor":
-			p.make = func(b, _, _ []byte) []byte { return append(b, host...) }
+			p.make = func(b, _, _ []byte, _ byte) []byte { return append(b, host...) }
 		case "reservation":
-			p.make = func(b, _, value []byte) []byte {
+			p.make = func(b, _, value []byte, _ byte) []byte {
 				if len(value) == 0 {
 					return append(b, "null"...)
 				}
 				return append(b, host...)
 			}
+		case "driver_internal_info":
+			p.make = func(b, uuid, value []byte, marks byte) []byte {
+				if marks&inRamdisk == 0 || len(value) < givenSize {
+					return append(b, value...)
+				}
+				given, value := time.Unix(0, int64(binary.BigEndian.Uint64(value))), value[givenSize:]
+				at := heardText(c.api.cfg.Backend.RamdiskHeard(conductor.NodeID(uuid)), given)
+				if at == "" {
+					return append(b, value...)
+				}
+				// The first of its keys, as keys are sorted; there is always another, as there is a token.
+				return append(append(append(append(b, `{"`+lastHeartbeat+`":"`...), at...), `",`...), value[1:]...)
+			}
 		case "provision_state", "target_provision_state":
 			if c.version < 39 {
-				p.make = func(b, _, value []byte) []byte {
+				p.make = func(b, _, value []byte, _ byte) []byte {
 					if value[0] != '"' {
 						return append(b, value...) // null
 					}
@@ -209,7 +235,7 @@ func (c *call) pieces(sel selection) []piece {
 			}
 		}
 		if p.step = slices.Contains(stepFields, f.Name); p.step {
-			p.make = func(b, _, _ []byte) []byte { return append(b, "{}"...) }
+			p.make = func(b, _, _ []byte, _ byte) []byte { return append(b, "{}"...) }
 		}
 		out[i] = p
 	}
@@ -219,6 +245,7 @@ func (c *call) pieces(sel selection) []piece {
 // appendRow writes an object from a prepared row.
 func appendRow(b []byte, pieces []piece, uuid, row []byte) ([]byte, error) {
 	from := len(b)
+	marks := row[0]
 	row = row[1:]
 	for i := range pieces {
 		n, used := binary.Uvarint(row)
@@ -233,7 +260,7 @@ func appendRow(b []byte, pieces []piece, uuid, row []byte) ([]byte, error) {
 		}
 		b = append(b, p.key...)
 		if p.make != nil {
-			b = p.make(b, uuid, value)
+			b = p.make(b, uuid, value, marks)
 		} else {
 			b = append(b, value...)
 		}

@@ -35,7 +35,10 @@ func oddNodes() []conductor.Node {
 	waiting.State, waiting.Target = state.InspectWait, state.Manageable
 	cleaning.State, cleaning.Target = state.Cleaning, state.Available
 	stranger.Driver, stranger.DriverInfo = "gone", map[string]any{"any": "canary-5"}
-	return []conductor.Node{bare, full, hostile, waiting, cleaning, stranger}
+	beating, silent := node(7), node(8)
+	beating.State, beating.Ramdisk = state.Available, &conductor.Ramdisk{Token: []byte("canary-6"), Given: now.Add(-time.Minute), URL: "http://192.0.2.7:9999", Version: "9.1", Status: "start", Message: "<m>"}
+	silent.Ramdisk = &conductor.Ramdisk{Token: []byte("canary-7"), Given: now.Add(time.Nanosecond)} // heard before it got this token
+	return []conductor.Node{bare, full, hostile, waiting, cleaning, stranger, beating, silent}
 }
 
 // A node in a list is the same to the byte as the node shown by itself, in every version, whether its row was prepared
@@ -47,7 +50,7 @@ func TestI22_PreparedRowsShowWhatTheNodeShows(t *testing.T) {
 	prepared := s.rows
 	for v := api.MinVersion; v <= api.MaxVersion; v++ {
 		header := api.HeaderVersion + ": " + v.String()
-		for _, fields := range []string{"", "uuid,power_state,target_provision_state", "links,reservation,conductor_group", "clean_step,name"} {
+		for _, fields := range []string{"", "uuid,power_state,target_provision_state", "links,reservation,conductor_group", "clean_step,name", "driver_internal_info"} {
 			query, single := "/v1/nodes/detail", ""
 			if fields != "" {
 				if v < 46 {

@@ -131,10 +131,20 @@ func (c *call) ramdiskInfo(n conductor.Node) map[string]any {
 			out[key] = v
 		}
 	}
-	if at := c.api.cfg.Backend.RamdiskHeard(n.UUID); at.After(r.Given) || at.Equal(r.Given) {
-		out["agent_last_heartbeat"] = at.UTC().Format("2006-01-02T15:04:05.000000")
+	if at := heardText(c.api.cfg.Backend.RamdiskHeard(n.UUID), r.Given); at != "" {
+		out[lastHeartbeat] = at
 	}
 	return out
+}
+
+const lastHeartbeat = "agent_last_heartbeat"
+
+// heardText is the time of a ramdisk's last heartbeat as it is shown; "" when there was none since it got its token.
+func heardText(at, given time.Time) string {
+	if at.Before(given) {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02T15:04:05.000000")
 }
 
 func (c *call) heartbeat() error {

@@ -11,7 +11,7 @@ import (
 // version, so that one older than its node is never shown; a list then decodes nothing. They hold nothing that an answer
 // would not show to an administrator, and nothing that can't be made anew: no check at the start reads them.
 
-// preparer makes the prepared row of a node; nil when none is to be kept of it.
+// preparer makes the prepared row of a node.
 type preparer struct {
 	form string
 	row  func(n *conductor.Node) ([]byte, error)
@@ -75,10 +75,6 @@ func (t *tx) putRow(n *conductor.Node) error {
 	}
 	row, err := t.preparer.row(n)
 	if err != nil {
-		return err
-	}
-	if row == nil {
-		_, err = t.exec("DELETE FROM node_rows WHERE node = (SELECT id FROM nodes WHERE uuid = ?)", text(string(n.UUID)))
 		return err
 	}
 	_, err = t.exec(`INSERT INTO node_rows (node, of_version, form, prepared) SELECT id, version, ?, ? FROM nodes WHERE uuid = ?

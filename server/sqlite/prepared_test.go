@@ -7,7 +7,6 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
-	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // told makes rows that say which node they are of, and how it stands.
@@ -142,46 +141,6 @@ func TestManyRowsArePrepared(t *testing.T) {
 	s.Prepare("g", func(*conductor.Node) ([]byte, error) { return nil, broken })
 	if err := s.PrepareRows(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
-	}
-}
-
-// A node that no row is made of (it is told of from memory) is listed as it is, also when there was a row before.
-func TestANodeWithoutARowIsListedAsItIs(t *testing.T) {
-	s := open(t, config(t, t.TempDir()))
-	s.Prepare("f", func(n *conductor.Node) ([]byte, error) {
-		if n.Owner == "none" {
-			return nil, nil
-		}
-		return told(n)
-	})
-	id := string(storetest.ID(1))
-	for _, owner := range []string{"none", "a", "none", "b"} {
-		err := s.Update(t.Context(), func(tx conductor.Tx) error {
-			n, err := tx.Node(storetest.ID(1))
-			if fault.Is(err, fault.NotFound) {
-				n = *storetest.Node(1)
-				n.Owner = owner
-				return tx.CreateNode(&n)
-			}
-			if err != nil {
-				return err
-			}
-			n.Owner = owner
-			return tx.PutNode(&n)
-		})
-		if err != nil {
-			t.Fatalf("owner %s: %v", owner, err)
-		}
-		want := id + " " + owner
-		if owner == "none" {
-			want = "node none"
-		}
-		if err := s.PrepareRows(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := listed(t, s, "f")[id]; got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
 	}
 }
 
