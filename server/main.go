@@ -14,6 +14,7 @@ import (
 	"github.com/bessemer-metal/bessemer/initramfs"
 	"github.com/bessemer-metal/bessemer/integration/fleet"
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
@@ -30,7 +31,7 @@ func main() {
 	code := cli.Run(ctx, os.Args[1:], cli.Streams{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: terminal(os.Stdout), Interactive: terminal(os.Stdin), Now: time.Now,
 		Environment: config.Environment{Variables: os.Environ(), Home: home, Root: os.Geteuid() == 0},
-	}, cli.Local{
+	}, host.Programs{
 		Version:      version,
 		Serve:        func(ctx context.Context, cfg config.Server) error { return serve(ctx, cfg, os.Stderr, time.Now) },
 		BuildRamdisk: buildRamdisk,
@@ -54,8 +55,8 @@ func terminal(f *os.File) bool {
 }
 
 // buildRamdisk builds and tells what came of it.
-func buildRamdisk(ctx context.Context, r cli.Ramdisk) error {
-	if r.CACerts == cli.HostCertificates && !exists(r.CACerts) {
+func buildRamdisk(ctx context.Context, r host.Ramdisk) error {
+	if r.CACerts == host.Certificates && !exists(r.CACerts) {
 		r.CACerts = "" // a host without any; an operator's own file must be there
 	}
 	res, err := initramfs.Build(ctx, initramfs.Options{
@@ -74,7 +75,7 @@ func buildRamdisk(ctx context.Context, r cli.Ramdisk) error {
 }
 
 // simulate plays a fleet against the server that s.API calls.
-func simulate(ctx context.Context, s cli.Simulation) error {
+func simulate(ctx context.Context, s host.Simulation) error {
 	return fleet.Run(ctx, fleet.Options{
 		API: s.API, Socket: s.Socket, Nodes: s.Nodes, Prefix: s.Prefix, Gather: s.Gather, Spread: s.Spread, StepTime: s.StepTime,
 		Inventory: s.Inventory << 10, Quiet: s.Beats > 0, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),

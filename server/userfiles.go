@@ -11,15 +11,15 @@ import (
 	"syscall"
 
 	"github.com/bessemer-metal/bessemer/server/access"
-	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/rest"
 )
 
 // userFiles keeps the user and roles files for bessemer user. What the files hold beside the lines that are changed stays
 // as it is, and what a server would refuse is not written.
-func userFiles() cli.Users {
-	return cli.Users{List: listUsers, Set: setUser, Delete: deleteUser}
+func userFiles() host.Users {
+	return host.Users{List: listUsers, Set: setUser, Delete: deleteUser}
 }
 
 // userLines are the lines of both files; a file that is not there has none.
@@ -113,7 +113,7 @@ func replaceFile(name string, content []byte) error {
 	return os.Rename(f.Name(), name)
 }
 
-func listUsers(cfg config.Server) ([]cli.User, error) {
+func listUsers(cfg config.Server) ([]host.User, error) {
 	l, err := readUserLines(cfg)
 	if err != nil {
 		return nil, err
@@ -122,16 +122,16 @@ func listUsers(cfg config.Server) ([]cli.User, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []cli.User
+	var out []host.User
 	for _, line := range l.users {
 		if name := nameIn(line); name != "" {
-			out = append(out, cli.User{Name: name, Role: string(grants[name].Role), Project: grants[name].Project})
+			out = append(out, host.User{Name: name, Role: string(grants[name].Role), Project: grants[name].Project})
 		}
 	}
 	return out, nil
 }
 
-func setUser(cfg config.Server, u cli.User, password string) error {
+func setUser(cfg config.Server, u host.User, password string) error {
 	if u.Name == "" || strings.HasPrefix(u.Name, "#") || strings.ContainsAny(u.Name, ": \t\r\n") {
 		return fmt.Errorf("%q is no name of a user: it has no colon and no blank, and does not begin with #", u.Name)
 	}

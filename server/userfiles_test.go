@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 )
 
@@ -24,7 +25,7 @@ func TestUserCommandKeepsTheFiles(t *testing.T) {
 		t.Helper()
 		var out bytes.Buffer
 		code := cli.Run(t.Context(), append([]string{"user"}, args...), cli.Streams{In: strings.NewReader(in), Out: &out, Err: &out, Now: time.Now,
-			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_DATA_DIR=" + dir, "BESSEMER_AUTH=basic"}}}, cli.Local{Users: userFiles()})
+			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_DATA_DIR=" + dir, "BESSEMER_AUTH=basic"}}}, host.Programs{Users: userFiles()})
 		return fmt.Sprintf("%sexit %d", out.String(), code)
 	}
 	grant := func(name, password string) string {
@@ -114,7 +115,7 @@ func TestUsersPage(t *testing.T) {
 	for i, m := range regexp.MustCompile(`(?m)^\$ bessemer (.*)$`).FindAllStringSubmatch(string(page), -1) {
 		var out bytes.Buffer
 		code := cli.Run(t.Context(), strings.Fields(m[1]), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now,
-			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_DATA_DIR=" + dir}}}, cli.Local{Users: userFiles()})
+			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_DATA_DIR=" + dir}}}, host.Programs{Users: userFiles()})
 		if i >= len(wants) || code != cli.OK || !strings.Contains(out.String(), wants[i]) {
 			t.Errorf("bessemer %s ends with %d: %s", m[1], code, out.String())
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 )
 
 // commands is the page of the operator's command: the help of every command, as it prints it itself.
@@ -42,7 +43,7 @@ func walk(words []string, fn func(words []string, help string) error) error {
 func help(words []string) (string, error) {
 	var out bytes.Buffer
 	code := cli.Run(context.Background(), append(words[:len(words):len(words)], "--help"),
-		cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now}, cli.Local{Version: "VERSION"})
+		cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now}, host.Programs{Version: "VERSION"})
 	if code != cli.OK {
 		return "", fmt.Errorf("bessemer %s --help ends with %d: %s", strings.Join(words, " "), code, out.String())
 	}

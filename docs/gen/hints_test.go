@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -160,7 +161,7 @@ func (m terminal) refuses(words []string) string {
 	}
 	var said strings.Builder
 	code := cli.Run(context.Background(), args, cli.Streams{In: strings.NewReader("x"), Out: io.Discard, Err: &said, Now: time.Now,
-		Interactive: true, Environment: config.Environment{Home: m.dir}}, cli.Local{})
+		Interactive: true, Environment: config.Environment{Home: m.dir}}, host.Programs{})
 	if code != cli.Usage {
 		return ""
 	}

@@ -52,7 +52,19 @@ var floors = map[string]int{
 	"server/token":               5,
 	"server/boot":                5,
 	"server/images":              5,
-	"server/cli":                 6,
+	"server/cli/input":           4,
+	"server/cli/output":          4,
+	"server/cli/command":         5,
+	"server/cli/work":            5,
+	"server/cli/acts":            6,
+	"server/cli/host":            6,
+	"server/cli/flows":           7,
+	"server/cli/observe":         7,
+	"server/cli/parts":           7,
+	"server/cli/record":          7,
+	"server/cli/fleet":           8,
+	"server/cli/resources":       8,
+	"server/cli":                 9,
 	"agent/channel":              5,
 	"agent/inventory":            5,
 	"agent/disk":                 5,
@@ -67,9 +79,9 @@ var floors = map[string]int{
 	"initramfs":             8,
 	"integration/fleet":     8,
 
-	"agent":    9,
-	"server":   9,
-	"docs/gen": 9,
+	"agent":    10,
+	"server":   10,
+	"docs/gen": 10,
 
 	// Nothing below is part of a product program.
 	"integration/bubbles":      10,
@@ -127,6 +139,11 @@ var exceptions = map[string]struct {
 	by  []string
 	why string
 }{
+	"github.com/spf13/cobra": {[]string{"server/cli", "server/cli/acts", "server/cli/command", "server/cli/fleet", "server/cli/flows", "server/cli/host", "server/cli/observe",
+		"server/cli/parts", "server/cli/record", "server/cli/resources"},
+		"each subject of the operator's command makes its own part of one tree (docs/adr/0220-the-commands-parts.md)"},
+	"gopkg.in/yaml.v3": {[]string{"server/cli/input", "server/cli/output"},
+		"one reads what an operator gives, the other writes -o yaml; what both are made of is the library"},
 	"github.com/u-root/mkuimage": {[]string{"initramfs", "integration/image"},
 		"the demo builds a ramdisk and makes an image; the kernel's archive format is written in both, which must not depend on each other"},
 	"github.com/u-root/u-root": {[]string{"agent/inventory", "agent/system"},

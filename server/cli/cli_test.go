@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/drivers"
@@ -47,13 +48,13 @@ func bessemer(ts *testscript.TestScript, neg bool, args []string) {
 			e.Variables = append(e.Variables, name+"="+v)
 		}
 	}
-	code := cli.Run(context.Background(), args, cli.Streams{In: strings.NewReader(in), Out: ts.Stdout(), Err: ts.Stderr(), Interactive: ts.Getenv("INTERACTIVE") != "", Now: time.Now, Environment: e}, cli.Local{
+	code := cli.Run(context.Background(), args, cli.Streams{In: strings.NewReader(in), Out: ts.Stdout(), Err: ts.Stderr(), Interactive: ts.Getenv("INTERACTIVE") != "", Now: time.Now, Environment: e}, host.Programs{
 		Version: "test",
 		Serve: func(_ context.Context, s config.Server) error {
 			_, err := fmt.Fprintln(ts.Stdout(), "serve on", s.Listen, "origins", s.AllowOrigins)
 			return err
 		},
-		BuildRamdisk: func(_ context.Context, r cli.Ramdisk) error {
+		BuildRamdisk: func(_ context.Context, r host.Ramdisk) error {
 			_, err := fmt.Fprintln(ts.Stdout(), "build into", r.Output, r.Bundles, r.Fast)
 			return err
 		},
@@ -80,7 +81,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	for {
 		var out bytes.Buffer
 		cli.Run(context.Background(), []string{"--server", ts.Getenv("BESSEMER_SERVER"), "node", "show", args[0]}, cli.Streams{
-			In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now}, cli.Local{})
+			In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now}, host.Programs{})
 		if regexp.MustCompile(`(?m)^state +` + regexp.QuoteMeta(args[1]) + `( ->|,)`).Match(out.Bytes()) {
 			return
 		}

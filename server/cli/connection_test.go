@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 )
 
@@ -72,14 +73,14 @@ func TestWhichServerIsAsked(t *testing.T) {
 		asked = ""
 		var out bytes.Buffer
 		code := cli.Run(t.Context(), append(strings.Fields(x.args), "node", "list"), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now,
-			Environment: config.Environment{Home: home, Variables: x.variables}}, cli.Local{})
+			Environment: config.Environment{Home: home, Variables: x.variables}}, host.Programs{})
 		if code != cli.OK || asked != x.want {
 			t.Errorf("%s: asked %q, expected %q: %s", x.name, asked, x.want, out.String())
 		}
 	}
 	for args, want := range map[string]string{"--os-cloud nosuch node list": "has no cloud", "--os-cloud lab --server http://x node list": "not both"} {
 		var out bytes.Buffer
-		code := cli.Run(t.Context(), strings.Fields(args), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now, Environment: config.Environment{Home: home}}, cli.Local{})
+		code := cli.Run(t.Context(), strings.Fields(args), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now, Environment: config.Environment{Home: home}}, host.Programs{})
 		if code != cli.Usage || !strings.Contains(out.String(), want) {
 			t.Errorf("%s: %d %s", args, code, out.String())
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
@@ -25,7 +26,7 @@ func TestDoctorWithoutAServer(t *testing.T) {
 	} {
 		var out, errs bytes.Buffer
 		code := cli.Run(t.Context(), []string{"doctor", "--data-dir", dir, "-o", format}, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Now: time.Now,
-			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_SERVER=" + gone.URL}}}, cli.Local{
+			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_SERVER=" + gone.URL}}}, host.Programs{
 			Examine: func(_ context.Context, s config.Server) []api.Check {
 				if s.DataDir != dir {
 					t.Errorf("%s is examined", s.DataDir)

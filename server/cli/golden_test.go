@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -115,7 +116,7 @@ func run(t *testing.T, server string, terminal bool, args ...string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	code := cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Terminal: terminal, Now: func() time.Time { return now },
-		Environment: config.Environment{Home: "/home/me", Variables: []string{"BESSEMER_SERVER=" + server}}}, cli.Local{Version: "test"})
+		Environment: config.Environment{Home: "/home/me", Variables: []string{"BESSEMER_SERVER=" + server}}}, host.Programs{Version: "test"})
 	text := out.String() + errs.String()
 	if code != cli.OK {
 		text += fmt.Sprintf("exit %d\n", code)
@@ -310,7 +311,7 @@ func TestStoppedWatch(t *testing.T) {
 	server := canned(t, nil, waiting())
 	seen := &tellWhen{Buffer: &out, text: "waits for", then: func() { cancel(errors.New("interrupt")) }}
 	code := cli.Run(ctx, []string{"node", "provide", "n1", "--watch", "--yes"}, cli.Streams{In: strings.NewReader(""), Out: seen, Err: &errs, Now: func() time.Time { return now },
-		Environment: config.Environment{Variables: []string{"BESSEMER_SERVER=" + server}}}, cli.Local{})
+		Environment: config.Environment{Variables: []string{"BESSEMER_SERVER=" + server}}}, host.Programs{})
 	if code != cli.Failed || !strings.Contains(errs.String(), "the work on node n1 goes on") {
 		t.Errorf("exit %d: %s", code, errs.String())
 	}

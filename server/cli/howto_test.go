@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 )
 
@@ -47,7 +48,7 @@ func TestRegisterFifty(t *testing.T) {
 		t.Helper()
 		var out bytes.Buffer
 		code := cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now,
-			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_SERVER=" + url}}}, cli.Local{})
+			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_SERVER=" + url}}}, host.Programs{})
 		if code != want {
 			t.Fatalf("bessemer %s ends with %d, expected %d:\n%s", strings.Join(args, " "), code, want, out.String())
 		}

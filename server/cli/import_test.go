@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
 )
@@ -152,7 +153,7 @@ func TestImportOf500Nodes(t *testing.T) {
 		t.Helper()
 		var out bytes.Buffer
 		code := cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now,
-			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_SERVER=" + server}}}, cli.Local{})
+			Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_SERVER=" + server}}}, host.Programs{})
 		if code != want {
 			text := out.String()
 			t.Fatalf("bessemer %s ends with %d: %s", strings.Join(args, " "), code, text[max(0, len(text)-3000):])

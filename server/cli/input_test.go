@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 )
 
@@ -33,7 +34,7 @@ func TestStandardInputIsForAllNodes(t *testing.T) {
 		sent = nil
 		var text bytes.Buffer
 		code = cli.Run(t.Context(), strings.Fields(line), cli.Streams{In: strings.NewReader(in), Out: &text, Err: &text, Now: time.Now,
-			Environment: config.Environment{Home: t.TempDir(), Variables: []string{"BESSEMER_SERVER=" + server.URL}}}, cli.Local{})
+			Environment: config.Environment{Home: t.TempDir(), Variables: []string{"BESSEMER_SERVER=" + server.URL}}}, host.Programs{})
 		return code, text.String()
 	}
 	password := `[{"op":"add","path":"/driver_info/redfish_password","value":"hunter2"}]`

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -86,7 +87,7 @@ func TestHowtoCommandsRun(t *testing.T) {
 				}
 				var out bytes.Buffer
 				code := cli.Run(ctx, words(strings.ReplaceAll(command, "http://192.0.2.20:6385", other.URL)), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now,
-					Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_SERVER=" + url}}}, cli.Local{Version: "test", Examine: examined})
+					Environment: config.Environment{Home: dir, Variables: []string{"BESSEMER_SERVER=" + url}}}, host.Programs{Version: "test", Examine: examined})
 				if code != cli.OK {
 					fmt.Fprintf(&out, "exit %d\n", code)
 				}
@@ -164,7 +165,7 @@ func TestConnectAsThePageSays(t *testing.T) {
 		}
 		var out bytes.Buffer
 		code := cli.Run(t.Context(), words(commands[0][1]), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out, Now: time.Now,
-			Environment: config.Environment{Home: dir, Variables: []string{"OS_CLOUD=other"}}}, cli.Local{})
+			Environment: config.Environment{Home: dir, Variables: []string{"OS_CLOUD=other"}}}, host.Programs{})
 		return fmt.Sprintf("%sexit %d", out.String(), code)
 	}
 	for _, x := range []struct{ secret, cloud, want string }{

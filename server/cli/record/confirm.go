@@ -1,0 +1,36 @@
+package record
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/cli/acts"
+	"github.com/bessemer-metal/bessemer/server/cli/command"
+	"github.com/bessemer-metal/bessemer/server/cli/input"
+	"github.com/bessemer-metal/bessemer/server/client"
+)
+
+func confirmCommand(c *command.Run) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{Use: "confirm [NODE ...]", Short: "Say that a node's record is right"}
+	cmd.Long = "Say that a node's record is right.\n\nAfter an older database was put back no machine is touched: what happened since is not in it, and a node that it\ncalls available may carry somebody's data. Look at the machine, correct the record if need be, then confirm it."
+	cmd.Example = "  bessemer node confirm n1\n  bessemer node confirm --all"
+	m := acts.On(c, cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "confirm every unverified node: only if you know that the database is the newest there is")
+	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		if all {
+			if len(args) > 0 || m.Where != "" {
+				return input.Usage("give the nodes to confirm, or --all")
+			}
+			m.Where = "driver_internal_info.unverified!="
+		}
+		return m.Run(ctx, a, args, acts.Act{Name: "confirm", Each: func(ctx context.Context, t *acts.Turn, node string) error {
+			if err := a.Confirm(ctx, node); err != nil {
+				return err
+			}
+			return t.Done(nil, "the record of node %s is confirmed", t.Label)
+		}})
+	})
+	return cmd
+}

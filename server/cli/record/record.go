@@ -1,0 +1,244 @@
+// Package record has the commands that make, list, show and change a machine's record; the machine itself they leave
+// alone.
+package record
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/cli/acts"
+	"github.com/bessemer-metal/bessemer/server/cli/command"
+	"github.com/bessemer-metal/bessemer/server/cli/input"
+	"github.com/bessemer-metal/bessemer/server/cli/output"
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+// Commands are about a machine's record.
+func Commands(c *command.Run) []*cobra.Command {
+	return []*cobra.Command{createCommand(c), listCommand(c), showCommand(c), setCommand(c), unsetCommand(c), deleteCommand(c), confirmCommand(c), maintenanceCommand(c)}
+}
+
+func createCommand(c *command.Run) *cobra.Command {
+	var n Flags
+	var driver, uuid string
+	cmd := command.Exactly("create", 0)
+	cmd.Short = "Enrol a machine"
+	cmd.Long = "Enrols a machine. It is in the state enroll then; bessemer node manage checks its BMC.\nMany machines at once: bessemer register FILE."
+	cmd.Example = `  bessemer node create --name n1 --driver redfish \
+    --driver-info redfish_address=https://192.0.2.10 \
+    --driver-info redfish_username=admin --driver-info redfish_password=@secret.txt`
+	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, _ []string) error {
+		body := map[string]any{"driver": driver}
+		if uuid != "" {
+			body["uuid"] = uuid
+		}
+		for field, v := range n.plain() {
+			if v != "" {
+				body[field] = v
+			}
+		}
+		for field, text := range n.tristates() {
+			if text == "" {
+				continue
+			}
+			v, err := tristate(field, text)
+			if err != nil {
+				return err
+			}
+			body[field] = v
+		}
+		if n.networkData != "" {
+			v, err := c.Document(n.networkData, "--network-data")
+			if err != nil {
+				return err
+			}
+			body["network_data"] = v
+		}
+		for field, args := range map[string][]string{"driver_info": n.driverInfo, "properties": n.property, "instance_info": n.instanceInfo, "extra": n.extra} {
+			m, err := c.Object(args, field == "driver_info")
+			if err != nil {
+				return err
+			}
+			if len(m) > 0 {
+				body[field] = m
+			}
+		}
+		for _, arg := range n.iface {
+			kind, impl, ok := strings.Cut(arg, "=")
+			if !ok {
+				return input.Usage("--interface is %q, expected KIND=IMPLEMENTATION", arg)
+			}
+			body[kind+"_interface"] = impl
+		}
+		made, err := a.CreateNode(ctx, body)
+		if err != nil {
+			return err
+		}
+		return c.Emit(made, func(w io.Writer) {
+			fmt.Fprintf(w, "node %s is enrolled\nnext: bessemer node manage %s --watch\n", output.NodeName(made), output.NodeName(made))
+		})
+	})
+	n.Add(cmd)
+	cmd.Flags().StringVar(&driver, "driver", "redfish", "hardware type")
+	cmd.Flags().StringVar(&uuid, "uuid", "", "UUID; made by the server unless given")
+	return cmd
+}
+
+func setCommand(c *command.Run) *cobra.Command {
+	var n Flags
+	var driver, protected, retired, raid string
+	cmd := &cobra.Command{Use: "set [NODE ...]", Short: "Change a machine's record"}
+	cmd.Long = "Changes a machine's record.\n\n" + acts.Help
+	cmd.Example = `  bessemer node set n1 --property root_device/serial=S1 --property skip_block_devices='[{"serial": "DATA1"}]'
+  bessemer node set n1 --driver-info redfish_password=@secret.txt
+  bessemer node set n1 --protected "holds the payroll"
+  bessemer node set --where 'name=rack7-*' --resource-class big`
+	m := acts.On(c, cmd)
+	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		return m.Run(ctx, a, args, acts.Act{Name: "set", Each: func(ctx context.Context, t *acts.Turn, node string) error {
+			current, err := a.Node(ctx, node)
+			if err != nil {
+				return err
+			}
+			changed := cmd.Flags().Changed
+			ops, err := Ops(c, current, n, changed)
+			if err != nil {
+				return err
+			}
+			set := func(path string, v any) { ops = append(ops, api.PatchOp{Op: "add", Path: path, Value: v}) }
+			if changed("driver") {
+				set("/driver", driver)
+			}
+			for flag, reason := range map[string]string{"protected": protected, "retired": retired} {
+				if changed(flag) {
+					set("/"+flag, true)
+					set("/"+flag+"_reason", reason)
+				}
+			}
+			if raid != "" {
+				if len(ops) > 0 {
+					return input.Usage("--target-raid-config stands alone")
+				}
+				return setRAID(ctx, t, node, raid)
+			}
+			return patch(ctx, t, node, ops)
+		}})
+	})
+	n.Add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&driver, "driver", "", "hardware type")
+	f.StringVar(&raid, "target-raid-config", "", "JSON or YAML file of logical_disks that a clean step is to make; - is the standard input")
+	f.StringVar(&protected, "protected", "", "refuse undeploy, rebuild and delete, for this reason")
+	f.StringVar(&retired, "retired", "", "do not make it available again, for this reason")
+	return cmd
+}
+
+// setRAID stores the disks that a clean step is to make.
+func setRAID(ctx context.Context, t *acts.Turn, node, file string) error {
+	config, err := t.Document(file, "--target-raid-config")
+	if err != nil {
+		return err
+	}
+	if _, err := t.API.Send(ctx, http.MethodPut, client.Path("nodes", node, "states", "raid"), nil, config); err != nil {
+		return err
+	}
+	return t.Done(nil, "node %s: the target RAID configuration is set; a clean with raid.create_configuration makes it", t.Label)
+}
+
+// patch sends the operations and tells what came of them.
+func patch(ctx context.Context, t *acts.Turn, node string, ops []api.PatchOp) error {
+	if len(ops) == 0 {
+		return input.Usage("nothing to change is given")
+	}
+	n, err := t.API.PatchNode(ctx, node, ops)
+	if err != nil {
+		return err
+	}
+	return t.Done(n, "node %s is changed", output.NodeName(n))
+}
+
+func unsetCommand(c *command.Run) *cobra.Command {
+	lists := map[string]*[]string{"driver_info": {}, "properties": {}, "instance_info": {}, "extra": {}}
+	single := []string{"name", "description", "resource_class", "conductor_group", "owner", "lessee", "instance_uuid", "instance_name", "chassis_uuid",
+		"shard", "parent_node", "network_data", "automated_clean", "disable_power_off", "protected", "retired"}
+	var iface []string
+	cmd := &cobra.Command{Use: "unset [NODE ...]", Short: "Remove parts of a machine's record"}
+	cmd.Long = "Removes parts of a machine's record.\n\n" + acts.Help
+	cmd.Example = "  bessemer node unset n1 --property root_device --instance-uuid --protected"
+	m := acts.On(c, cmd)
+	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		return m.Run(ctx, a, args, acts.Act{Name: "unset", Each: func(ctx context.Context, t *acts.Turn, node string) error {
+			var ops []api.PatchOp
+			for _, field := range []string{"driver_info", "properties", "instance_info", "extra"} {
+				for _, key := range *lists[field] {
+					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + field + "/" + key})
+				}
+			}
+			for _, field := range single {
+				if cmd.Flags().Changed(strings.ReplaceAll(field, "_", "-")) {
+					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + field})
+				}
+			}
+			for _, kind := range iface {
+				ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + kind + "_interface"})
+			}
+			return patch(ctx, t, node, ops)
+		}})
+	})
+	f := cmd.Flags()
+	f.StringArrayVar(lists["driver_info"], "driver-info", nil, "KEY to remove")
+	f.StringArrayVar(lists["properties"], "property", nil, "KEY to remove")
+	f.StringArrayVar(lists["instance_info"], "instance-info", nil, "KEY to remove")
+	f.StringArrayVar(lists["extra"], "extra", nil, "KEY to remove")
+	f.StringArrayVar(&iface, "interface", nil, "KIND to bring back to the driver's default")
+	for _, field := range single {
+		f.Bool(strings.ReplaceAll(field, "_", "-"), false, "remove it")
+	}
+	return cmd
+}
+
+func deleteCommand(c *command.Run) *cobra.Command {
+	cmd := &cobra.Command{Use: "delete [NODE ...]", Short: "Remove a machine's record; the machine itself is not touched"}
+	cmd.Long = "Removes a machine's record with all that belongs to it; the machine itself is not touched.\n\n" + acts.Help
+	m := acts.On(c, cmd)
+	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		return m.Run(ctx, a, args, acts.Act{Name: "delete", Each: func(ctx context.Context, t *acts.Turn, node string) error {
+			if err := a.DeleteNode(ctx, node); err != nil {
+				return err
+			}
+			return t.Done(nil, "node %s is deleted", t.Label)
+		}})
+	})
+	return cmd
+}
+
+func maintenanceCommand(c *command.Run) *cobra.Command {
+	cmd := command.Group(&cobra.Command{Use: "maintenance", Short: "Keep the server's hands off a machine, and let them on again"})
+	for _, x := range []struct {
+		name, short, said string
+		on                bool
+	}{{"set", "Hands off", "is in maintenance", true}, {"unset", "Hands on again; clears the reason and the fault", "is out of maintenance", false}} {
+		sub := &cobra.Command{Use: x.name + " [NODE ...]", Short: x.short, Long: x.short + ".\n\n" + acts.Help}
+		m := acts.On(c, sub)
+		reason := new(string)
+		if x.on {
+			sub.Flags().StringVar(reason, "reason", "", "why, for the next reader")
+		}
+		sub.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+			return m.Run(ctx, a, args, acts.Act{Name: "maintenance " + x.name, Each: func(ctx context.Context, t *acts.Turn, node string) error {
+				if err := a.SetMaintenance(ctx, node, x.on, *reason); err != nil {
+					return err
+				}
+				return t.Done(nil, "node %s %s", t.Label, x.said)
+			}})
+		})
+		cmd.AddCommand(sub)
+	}
+	return cmd
+}

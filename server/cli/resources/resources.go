@@ -1,0 +1,285 @@
+// Package resources has the commands of what is no node: those of the table of server/resource, made from its rows, and
+// ports, images, webhooks and the defaults of steps, which have more to them.
+package resources
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bessemer-metal/bessemer/server/cli/command"
+	"github.com/bessemer-metal/bessemer/server/cli/input"
+	"github.com/bessemer-metal/bessemer/server/cli/output"
+	"github.com/bessemer-metal/bessemer/server/client"
+	"github.com/bessemer-metal/bessemer/server/resource"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+// Add adds the commands of the table to the tree: a noun of two words below one that is there already, if it is.
+func Add(c *command.Run, root *cobra.Command) {
+	for _, r := range resource.All {
+		at := root
+		for _, word := range r.Noun[:len(r.Noun)-1] {
+			i := slices.IndexFunc(at.Commands(), func(x *cobra.Command) bool { return x.Name() == word })
+			if i < 0 {
+				at.AddCommand(command.Group(&cobra.Command{Use: word, Short: r.Short}))
+				i = slices.IndexFunc(at.Commands(), func(x *cobra.Command) bool { return x.Name() == word })
+			}
+			at = at.Commands()[i]
+		}
+		made := nounCommand(c, r)
+		switch r.Key {
+		case "drivers":
+			made.AddCommand(driverCommands(c)...)
+		case "webhooks":
+			made.AddCommand(webhookCommands(c, r)...)
+		}
+		at.AddCommand(made)
+	}
+}
+
+// nounCommand is the command of one row.
+func nounCommand(c *command.Run, r resource.Resource) *cobra.Command {
+	cmd := command.Group(&cobra.Command{Use: r.Noun[len(r.Noun)-1], Short: r.Short, Example: r.Example})
+	if r.Ident != "" {
+		cmd.Long = r.Short + ".\n\nID is its " + r.Ident + "."
+	}
+	cmd.AddCommand(listCommand(c, r))
+	if r.Listed {
+		return cmd
+	}
+	cmd.AddCommand(showCommand(c, r))
+	if !r.ReadOnly {
+		cmd.AddCommand(createCommand(c, r), setCommand(c, r), unsetCommand(c, r), deleteCommand(c, r))
+	}
+	return cmd
+}
+
+func singular(r resource.Resource) string { return strings.Join(r.Noun, " ") }
+
+func listCommand(c *command.Run, r resource.Resource) *cobra.Command {
+	cmd := command.Exactly("list", 0)
+	cmd.Aliases = []string{"ls"}
+	cmd.Short = "List " + strings.ToLower(r.Short[:1]) + r.Short[1:]
+	filters := map[string]*string{}
+	for _, f := range r.Filters {
+		filters[f.Query] = cmd.Flags().String(f.Flag, "", f.Doc)
+	}
+	var v command.View
+	v.Add(cmd)
+	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, _ []string) error {
+		if err := v.Check(); err != nil {
+			return err
+		}
+		q := url.Values{}
+		for name, value := range filters {
+			if *value != "" {
+				q.Set(name, *value)
+			}
+		}
+		columns := v.Columns(r.Columns)
+		switch {
+		case r.Listed:
+		case v.Long:
+			q.Set("detail", "true")
+		case !r.ReadOnly:
+			q.Set("fields", strings.Join(columns, ","))
+		}
+		var all []map[string]any
+		if err := a.Each(ctx, client.Path(r.Path...), r.Key, q, func(o map[string]any) error { all = append(all, o); return nil }); err != nil {
+			return err
+		}
+		return c.Objects(all, columns, v.Long)
+	})
+	return cmd
+}
+
+func showCommand(c *command.Run, r resource.Resource) *cobra.Command {
+	cmd := command.Exactly("show ID", 1)
+	cmd.Short = "Show one"
+	fields := cmd.Flags().StringSlice("fields", nil, "only these fields: a,b")
+	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		o, err := a.Get(ctx, client.Path(append(slices.Clip(r.Path), args[0])...), nil)
+		if err != nil {
+			return err
+		}
+		return c.WriteObject(o, *fields)
+	})
+	return cmd
+}
+
+// values are the flags of a row's fields.
+type values struct {
+	texts map[string]*string
+	lists map[string]*[]string
+}
+
+func addFields(cmd *cobra.Command, r resource.Resource, takes func(f resource.Field) bool) values {
+	v := values{map[string]*string{}, map[string]*[]string{}}
+	for _, f := range r.Fields {
+		if !takes(f) {
+			continue
+		}
+		switch f.Kind {
+		case resource.List, resource.Object:
+			v.lists[f.Name] = cmd.Flags().StringArray(f.FlagName(), nil, f.Doc)
+		default:
+			v.texts[f.Name] = cmd.Flags().String(f.FlagName(), "", f.Doc)
+		}
+	}
+	return v
+}
+
+// value is what a field's flag gives; ok is false when it was not given.
+func (v values) value(c *command.Run, cmd *cobra.Command, f resource.Field) (value any, ok bool, err error) {
+	if cmd.Flags().Lookup(f.FlagName()) == nil || !cmd.Flags().Changed(f.FlagName()) {
+		return nil, false, nil
+	}
+	switch f.Kind {
+	case resource.List:
+		return *v.lists[f.Name], true, nil
+	case resource.Object:
+		value, err = c.Object(*v.lists[f.Name], false)
+	case resource.Document:
+		value, err = c.Document(*v.texts[f.Name], f.Name)
+	case resource.Flag:
+		if value, err = api.Bool(*v.texts[f.Name]); err != nil {
+			err = input.Usage("--%s: %v", f.FlagName(), err)
+		}
+	case resource.Number:
+		if value, err = strconv.Atoi(*v.texts[f.Name]); err != nil {
+			err = input.Usage("--%s is %q, expected a number", f.FlagName(), *v.texts[f.Name])
+		}
+	default:
+		value = *v.texts[f.Name]
+	}
+	return value, true, err
+}
+
+func createCommand(c *command.Run, r resource.Resource) *cobra.Command {
+	cmd := command.Exactly("create", 0)
+	cmd.Short = "Make one"
+	cmd.Example = r.Example
+	v := addFields(cmd, r, func(f resource.Field) bool { return !f.Change })
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return c.With(func(ctx context.Context, a *client.Client, _ []string) error {
+			body := map[string]any{}
+			for _, f := range r.Fields {
+				value, given, err := v.value(c, cmd, f)
+				if err != nil {
+					return err
+				}
+				if given {
+					body[f.Name] = value
+				} else if f.Need {
+					return input.Usage("--%s is missing: %s", f.FlagName(), f.Doc)
+				}
+			}
+			o, err := a.Send(ctx, http.MethodPost, client.Path(r.Path...), nil, body)
+			if err != nil {
+				return err
+			}
+			return c.Emit(o, func(w io.Writer) { fmt.Fprintf(w, "%s %s is made\n", singular(r), output.Cell(o["uuid"])) })
+		})(cmd, args)
+	}
+	return cmd
+}
+
+func setCommand(c *command.Run, r resource.Resource) *cobra.Command {
+	cmd := command.Exactly("set ID", 1)
+	cmd.Short = "Change one"
+	v := addFields(cmd, r, func(f resource.Field) bool { return !f.Fixed })
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return c.With(func(ctx context.Context, a *client.Client, args []string) error {
+			var ops []api.PatchOp
+			for _, f := range r.Fields {
+				value, given, err := v.value(c, cmd, f)
+				if err != nil {
+					return err
+				}
+				if m, ok := value.(map[string]any); ok && f.Kind == resource.Object {
+					for _, k := range slices.Sorted(maps.Keys(m)) {
+						ops = append(ops, api.PatchOp{Op: "add", Path: api.Pointer(f.Name, k), Value: m[k]})
+					}
+				} else if given {
+					ops = append(ops, api.PatchOp{Op: "add", Path: "/" + f.Name, Value: value})
+				}
+			}
+			return patch(ctx, c, a, r, args[0], ops)
+		})(cmd, args)
+	}
+	return cmd
+}
+
+func unsetCommand(c *command.Run, r resource.Resource) *cobra.Command {
+	cmd := command.Exactly("unset ID", 1)
+	cmd.Short = "Remove parts of one"
+	keys := map[string]*[]string{}
+	for _, f := range r.Fields {
+		switch {
+		case f.Fixed || f.Need:
+		case f.Kind == resource.Object:
+			keys[f.Name] = cmd.Flags().StringArray(f.FlagName(), nil, "KEY to remove")
+		default:
+			cmd.Flags().Bool(f.FlagName(), false, "remove it")
+		}
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return c.With(func(ctx context.Context, a *client.Client, args []string) error {
+			var ops []api.PatchOp
+			for _, f := range r.Fields {
+				if flag := cmd.Flags().Lookup(f.FlagName()); flag == nil || !flag.Changed {
+					continue
+				}
+				if keys[f.Name] == nil {
+					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + f.Name})
+					continue
+				}
+				for _, k := range *keys[f.Name] {
+					ops = append(ops, api.PatchOp{Op: "remove", Path: api.Pointer(f.Name, k)})
+				}
+			}
+			return patch(ctx, c, a, r, args[0], ops)
+		})(cmd, args)
+	}
+	return cmd
+}
+
+func patch(ctx context.Context, c *command.Run, a *client.Client, r resource.Resource, id string, ops []api.PatchOp) error {
+	if len(ops) == 0 {
+		return input.Usage("nothing to change is given")
+	}
+	o, err := a.Send(ctx, http.MethodPatch, client.Path(append(slices.Clip(r.Path), id)...), nil, ops)
+	if err != nil {
+		return err
+	}
+	return c.Emit(o, func(w io.Writer) { fmt.Fprintf(w, "%s %s is changed\n", singular(r), id) })
+}
+
+func deleteCommand(c *command.Run, r resource.Resource) *cobra.Command {
+	cmd := &cobra.Command{Use: "delete ID ...", Short: "Remove some", Args: cobra.MinimumNArgs(1)}
+	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		failed := false
+		for _, id := range args {
+			if _, err := a.Send(ctx, http.MethodDelete, client.Path(append(slices.Clip(r.Path), id)...), nil, nil); err != nil {
+				c.Tell(singular(r)+" "+id+": ", err)
+				failed = true
+				continue
+			}
+			fmt.Fprintf(c.Notes(), "%s %s is deleted\n", singular(r), id)
+		}
+		if failed {
+			return command.ErrTold
+		}
+		return nil
+	})
+	return cmd
+}
