@@ -84,7 +84,7 @@ func (t *Turn) Done(v any, format string, args ...any) error {
 
 // Run does x to the nodes that args or --where name.
 func (m *Nodes) Run(ctx context.Context, a *client.Client, args []string, x Act) error {
-	idents, err := m.Named(args)
+	idents, err := m.named(args)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (m *Nodes) Run(ctx context.Context, a *client.Client, args []string, x Act)
 		defer t.Display.Close()
 		return notBegun(x.Each(ctx, t, idents[0]))
 	}
-	s, err := m.Selected(ctx, a, idents)
+	s, err := m.selected(ctx, a, idents)
 	if err != nil {
 		return err
 	}
@@ -128,8 +128,8 @@ func (m *Nodes) Begin(ctx context.Context, a *client.Client, s selection.Selecti
 	return report(m.c, x.Name, results)
 }
 
-// Named reads the nodes that the arguments name.
-func (m *Nodes) Named(args []string) ([]string, error) {
+// named reads the nodes that the arguments name.
+func (m *Nodes) named(args []string) ([]string, error) {
 	var out []string
 	for _, arg := range args {
 		if file, ok := strings.CutPrefix(arg, "@"); ok {
@@ -152,10 +152,18 @@ func (m *Nodes) Named(args []string) ([]string, error) {
 }
 
 // Named reads the nodes that the arguments of a command without --where name.
-func Named(c *command.Run, args []string) ([]string, error) { return (&Nodes{c: c}).Named(args) }
+func Named(c *command.Run, args []string) ([]string, error) { return (&Nodes{c: c}).named(args) }
 
-// Selected freezes the nodes.
-func (m *Nodes) Selected(ctx context.Context, a *client.Client, idents []string) (selection.Selection, error) {
+// Select freezes the nodes that args or --where name.
+func (m *Nodes) Select(ctx context.Context, a *client.Client, args []string) (selection.Selection, error) {
+	idents, err := m.named(args)
+	if err != nil {
+		return selection.Selection{}, err
+	}
+	return m.selected(ctx, a, idents)
+}
+
+func (m *Nodes) selected(ctx context.Context, a *client.Client, idents []string) (selection.Selection, error) {
 	if m.Where == "" {
 		return selection.Named(ctx, a, idents)
 	}

@@ -80,7 +80,7 @@ func (c *Run) connection() (o client.Options, ca string, err error) {
 		}
 	}
 	ours := e.Get("BESSEMER_SERVER")
-	o = client.Options{Server: cmp.Or(c.server, cmp.Or(ours, "http://127.0.0.1:6385"))}
+	o = client.Options{Server: cmp.Or(c.server, ours, "http://127.0.0.1:6385")}
 	if c.server != "" && ours != "" && strings.TrimRight(c.server, "/") != strings.TrimRight(ours, "/") {
 		return o, e.Get("BESSEMER_CA"), nil // user and password are those of the other server
 	}
@@ -110,6 +110,19 @@ func (c *Run) Globals(root *cobra.Command) {
 	f.StringVar(&c.ca, "ca", "", "file of certificates to trust beside the system's (BESSEMER_CA)")
 	f.DurationVar(&c.Timeout, "timeout", 30*time.Second, "how long a call to the server may take")
 	f.StringVarP(&c.Format, "output", "o", "table", "table, json or yaml")
+}
+
+// Settings are those of a server on this host, by its settings file and data directory; "" is where they are by default.
+func (c *Run) Settings(file, dataDir string) (config.Server, error) {
+	given := map[string]any{}
+	if dataDir != "" {
+		given["data_dir"] = dataDir
+	}
+	s, _, err := config.Load(file, c.Environment, given)
+	if err != nil {
+		return s, input.Usage("%v", err)
+	}
+	return s, nil
 }
 
 // With wraps a command's body with a client.

@@ -111,11 +111,7 @@ func differing(n api.Node, ops []api.PatchOp) ([]api.PatchOp, error) {
 
 // configure shows each node's patch, asks, and sends those that change something.
 func configure(ctx context.Context, c *command.Run, a *client.Client, m *acts.Nodes, args []string, ops func(ctx context.Context, node string) ([]api.PatchOp, error)) error {
-	idents, err := m.Named(args)
-	if err != nil {
-		return err
-	}
-	s, err := m.Selected(ctx, a, idents)
+	s, err := m.Select(ctx, a, args)
 	if err != nil {
 		return err
 	}

@@ -103,11 +103,7 @@ is not interrupted, and machines are never adopted or rescued by it. active depl
 
 // walk shows the way of each node and walks it.
 func walk(ctx context.Context, c *command.Run, a *client.Client, m *acts.Nodes, args []string, to state.State) error {
-	idents, err := m.Named(args)
-	if err != nil {
-		return err
-	}
-	s, err := m.Selected(ctx, a, idents)
+	s, err := m.Select(ctx, a, args)
 	if err != nil {
 		return err
 	}

@@ -33,13 +33,9 @@ or lessee. A user without a role has no access.`
 			if p.Users.Set == nil {
 				return errors.New("this program keeps no user files")
 			}
-			given := map[string]any{}
-			if dataDir != "" {
-				given["data_dir"] = dataDir
-			}
-			s, _, err := config.Load(file, c.Environment, given)
+			s, err := c.Settings(file, dataDir)
 			if err != nil {
-				return input.Usage("%v", err)
+				return err
 			}
 			return do(cmd, s, args)
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bessemer-metal/bessemer/server/cli/command"
-	"github.com/bessemer-metal/bessemer/server/cli/input"
 	"github.com/bessemer-metal/bessemer/server/cli/output"
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/server/config"
@@ -45,13 +44,9 @@ When the server does not run, it looks at its data directory instead, and change
 			return err
 		}
 		c.Tell("", err)
-		flags := map[string]any{}
-		if dataDir != "" {
-			flags["data_dir"] = dataDir
-		}
-		s, _, loadErr := config.Load(file, c.Environment, flags)
-		if loadErr != nil {
-			return input.Usage("%v", loadErr)
+		s, err := c.Settings(file, dataDir)
+		if err != nil {
+			return err
 		}
 		found := look(cmd.Context(), s)
 		if c.Format == "table" {
