@@ -128,7 +128,7 @@ func TestTheHeartIsThreeClicksAway(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"shared/state/state.go", "shared/step/registry.go", "shared/catalog/catalog.go", "server/conductor/decide.go"} {
+	for _, want := range []string{"shared/state/state.go", "shared/step/registry.go", "shared/catalog/catalog.go", "server/conductor/decide/decide.go"} {
 		if n, ok := reached[want]; !ok || n > 3 {
 			t.Errorf("%s is not within three clicks of the README (%d)", want, n)
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/cli"
 	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/doctor"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -273,7 +274,7 @@ func TestTheDoctorsWaysOutCanBeTyped(t *testing.T) {
 			{UUID: "u", Name: "n1", State: s, InstanceInfo: map[string]any{"image_source": "http://192.0.2.1/d.raw"}},
 			{UUID: "u", Name: "n1", State: s, Fault: "power failure", Unverified: &conductor.Unverified{}, Boot: &conductor.Boot{Contested: true}},
 		} {
-			for _, e := range conductor.Diagnose(conductor.Case{Node: n}, time.Now()).Exits {
+			for _, e := range doctor.Diagnose(doctor.Case{Node: n}, time.Now()).Exits {
 				line, _ := strings.CutPrefix(e.Command, "bessemer ")
 				verbs[strings.Fields(line)[1]] = true
 				if err := m.check(strings.Replace(line, " n1", " NODE", 1)); err != nil {

@@ -17,7 +17,7 @@ func steps(string) (string, error) {
 
 Every step that Bessemer itself offers. They are rows of [shared/catalog/catalog.go](../../shared/catalog/catalog.go), of the
 type in [shared/step/step.go](../../shared/step/step.go); ordering and plans are in
-[shared/step/registry.go](../../shared/step/registry.go) and [server/conductor/plan.go](../../server/conductor/plan.go). A vendor's
+[shared/step/registry.go](../../shared/step/registry.go) and [server/conductor/plan](../../server/conductor/plan/plan.go). A vendor's
 steps come with the ramdisk that holds its manager.
 
 A flow runs by itself the steps with a priority above 0: all out-of-band steps first, then the ramdisk is booted once for

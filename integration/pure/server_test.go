@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -110,7 +111,7 @@ func (s *server) apply(i int, event func(conductor.Node) (conductor.Event, error
 		if l := s.lines[i]; old.node.Boot != nil && l.generation == old.node.Boot.Generation && l.heard > 0 {
 			snap.Heard = w.wall().Add(l.heard - w.mono)
 		}
-		d := conductor.Decide(snap, e, w.wall())
+		d := decide.Decide(snap, e, w.wall())
 		if d.Refuse != nil && !d.Changed {
 			return d.Refuse
 		}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
-	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // ActKind is an operator's act upon the BMC that is accepted at once and carried out after: power acts have a way of
@@ -58,84 +57,6 @@ type Medium struct {
 	Left   bool   `json:"left,omitempty"` // the instance that it was there for is gone: it is to be taken out
 }
 
-// ActAsked is a caller's act, its form already checked.
-type ActAsked struct {
-	Caller Caller
-	Ask    Act
-}
-
-func (ActAsked) event() {}
-
-// acting refuses what has to wait for an act under way; nil when there is none.
-func (d *decider) acting() error {
-	if d.n.Act == nil {
-		return nil
-	}
-	return fault.New(fault.NodeBusy, "it has to wait until %s has ended, which began at %s", d.n.Act, d.n.Act.Since.UTC().Format(time.RFC3339)).At(string(d.n.UUID), "")
-}
-
-// act takes an operator's act. Not while a flow owns the machine: the drives are the ramdisk's then, and a boot mode
-// that changes under it is nobody's wish.
-func (d *decider) act(e ActAsked) {
-	if d.Refuse = Confirmed(*d.n); d.Refuse != nil {
-		return
-	}
-	if d.Refuse = d.acting(); d.Refuse != nil {
-		return
-	}
-	id := string(d.n.UUID)
-	if _, busy := state.FlowOf(d.n.State); busy || d.open() != nil {
-		d.Refuse = fault.New(fault.NodeBusy, "the node is %s", d.n.State).
-			WithHint("wait until that has ended: bessemer node show %s", cmp.Or(d.n.Name, id)).At(id, "")
-		return
-	}
-	if d.n.PowerTarget != "" {
-		d.Refuse = fault.New(fault.NodeBusy, "it has to wait until the power act (%s) has ended", d.n.PowerTarget).At(id, "")
-		return
-	}
-	a := e.Ask
-	a.Since, a.Actor, a.Request = d.now, e.Caller.Name, e.Caller.Request
-	d.n.Act, d.n.LastError = &a, ""
-	if !failed(d.n.State) {
-		d.n.LastReason = ""
-	}
-	d.note("INFO", "management", 0, "%s asked for by %s", a, cmp.Or(e.Caller.Name, "an operator"))
-	d.effect(Effect{Kind: EffectAct})
-	d.audit("act."+strings.ReplaceAll(string(a.Kind), " ", "_"), map[string]any{"act": a.String()})
-}
-
-// actDone takes over what an act came to. What is not read back from the machine here the next look at it brings.
-func (d *decider) actDone(e EffectDone) {
-	a := d.n.Act
-	if a == nil {
-		return
-	}
-	d.n.Act, d.Changed = nil, true
-	who := Caller{Name: a.Actor, Request: a.Request}
-	d.who = &who
-	if e.Fault != nil {
-		if a.Kind == ActAttach && e.Fault.Code != fault.Unsupported {
-			d.attached(*a) // it may have gone in before the failure
-		}
-		d.lastError(e.Fault)
-		d.note("ERROR", "management", d.now.Sub(a.Since), "%s: %s", a, e.Fault.Error())
-		d.about("", e.Fault.Reason)
-		return
-	}
-	switch a.Kind {
-	case ActBootMode:
-		d.n.BootMode = a.Mode
-	case ActAttach:
-		d.attached(*a)
-	case ActDetach:
-		d.n.Media = slices.DeleteFunc(slices.Clone(d.n.Media), func(m Medium) bool {
-			return len(a.Devices) == 0 || slices.Contains(a.Devices, m.Device)
-		})
-	}
-	d.status(e.Status)
-	d.note("INFO", "management", d.now.Sub(a.Since), "%s: done", a)
-}
-
 // Status is what one look at a machine tells of it.
 type Status struct {
 	Power      Power  // empty: between two states
@@ -144,32 +65,10 @@ type Status struct {
 	Health     string // "OK", "Warning", "Critical"; empty: the BMC does not say
 }
 
-// same tells that a node's record says what the status does, all but the power.
-func (s Status) same(n Node) bool {
-	return s.BootMode == n.BootMode && s.Health == n.Health &&
-		(s.SecureBoot == nil || n.SecureBoot != nil && *s.SecureBoot == *n.SecureBoot)
-}
-
-// News tells whether a look brought what the node's record does not say, the power left aside.
-func (s *Status) News(n Node) bool { return s != nil && !s.same(n) }
-
-// status takes over a look, all but the power; a change of health is a line of history.
-func (d *decider) status(s *Status) {
-	if s == nil || s.same(*d.n) {
-		return
-	}
-	if s.Health != d.n.Health {
-		severity := "INFO"
-		if s.Health != "OK" {
-			severity = "WARNING"
-		}
-		d.entry(severity, "the BMC gives the machine's health as %s; it was %s", cmp.Or(s.Health, "unknown"), cmp.Or(d.n.Health, "unknown"))
-	}
-	d.n.BootMode, d.n.Health, d.Changed = s.BootMode, s.Health, true
-	if s.SecureBoot != nil {
-		on := *s.SecureBoot
-		d.n.SecureBoot = &on
-	}
+// News tells whether a look brought what the node's record does not say, the power left aside; nil brought none.
+func (s *Status) News(n Node) bool {
+	return s != nil && (s.BootMode != n.BootMode || s.Health != n.Health ||
+		s.SecureBoot != nil && (n.SecureBoot == nil || *s.SecureBoot != *n.SecureBoot))
 }
 
 // CheckMediaDevices refuses kinds of drive that there are not.
@@ -184,3 +83,14 @@ func CheckMediaDevices(devices ...string) error {
 
 // MediaDevices are the kinds of virtual drive.
 var MediaDevices = []string{"cdrom", "disk", "floppy"}
+
+// Left is the kinds of drive that hold what an instance left, each once.
+func Left(n Node) []string {
+	var out []string
+	for _, m := range n.Media {
+		if m.Left && !slices.Contains(out, m.Device) {
+			out = append(out, m.Device)
+		}
+	}
+	return out
+}

@@ -1,10 +1,5 @@
 package conductor
 
-import (
-	"github.com/bessemer-metal/bessemer/shared/api"
-	"github.com/bessemer-metal/bessemer/shared/fault"
-)
-
 // AttemptEvent is what moves an attempt of a step from one state to the next.
 type AttemptEvent string
 
@@ -51,29 +46,4 @@ func NextAttempt(from StepState, e AttemptEvent) (to StepState, ok bool) {
 		}
 	}
 	return from, false
-}
-
-// endedBy is the event that an outcome is. An outcome that is none of the wire's counts as a failure.
-func endedBy(o api.Outcome) AttemptEvent {
-	switch o {
-	case api.Succeeded:
-		return AttemptSucceed
-	case api.Interrupted:
-		return AttemptInterrupt
-	case api.Aborted:
-		return AttemptAbort
-	}
-	return AttemptFail
-}
-
-// move takes an attempt through the table. An illegal move is a mistake in this package: it is refused, and nothing
-// of the decision counts.
-func (d *decider) move(r *StepRecord, e AttemptEvent) {
-	to, ok := NextAttempt(r.State, e)
-	if !ok {
-		d.illegal = true
-		d.Refuse = fault.New(fault.StepNotOffered, "%s is not possible for a step that is %s", e, r.State).At(string(d.n.UUID), r.Step.Name)
-		return
-	}
-	r.State = to
 }

@@ -1,7 +1,14 @@
-// Package conductor decides what happens next to a node. It is pure: it knows no clock, HTTP, SQL or Redfish, and does
-// nothing. It owns the words of the server's core (Node, StepRecord, Effect) and the seams in seams.go (Store, BMC,
-// Dispatcher, ...) that adapters named after their technology implement.
+// Package conductor owns the words of the server's core: a Node and what stands beside it, a StepRecord and the life of an
+// attempt, what may happen to a node (Event), what follows (Decision, Effect), and the seams in seams.go (Store, BMC,
+// Dispatcher, ...) that adapters named after their technology implement. Like the packages below it, which decide by these
+// words, it is pure: it knows no clock, HTTP, SQL or Redfish, and does nothing.
 //
-// Start at Decide (decide.go): from a node's Snapshot and an Event to the node's next state, step records and Effects.
-// Package engine commits a Decision and then carries out its effects.
+//	decide    what happens next to a node: from a Snapshot and an Event to a Decision
+//	plan      what a verb would do: the steps, in order
+//	fit       whether a node's record and its BMC allow a flow
+//	defaults  what default_config makes of a step
+//	profile   what is kept of a ramdisk that speaks the Ironic profile
+//	doctor    what a node waits for, and what is wrong with it
+//
+// Start at Decide (decide/decide.go). Package engine commits a Decision and then carries out its effects.
 package conductor

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // Lease says which piece of work holds a node. It is stored with the node and renewed by nobody: it holds as long as the
@@ -30,66 +31,19 @@ const (
 // left is no longer in the way than the server itself.
 const shortest = 30 * time.Second
 
-// short tells that an act which no flow does holds the node. A flow that begins meanwhile takes the lease over and waits
+// Short tells that an act which no flow does holds the node. A flow that begins meanwhile takes the lease over and waits
 // for the end of the act before its own.
-func (l *Lease) short(now time.Time) bool {
-	return l != nil && l.brief() && now.Sub(l.Since) <= shortest && !now.Before(l.Since)
+func (l *Lease) Short(now time.Time) bool {
+	return l != nil && l.Brief() && now.Sub(l.Since) <= shortest && !now.Before(l.Since)
 }
 
-// brief tells that the caller of what holds the node waits for its end.
-func (l *Lease) brief() bool { return l.Holder == HolderBootDevice || l.Holder == HolderNow }
-
-// Idle tells that no work holds the node, and that its record is believed: periodic work may look at it and correct it
-// (I16).
-func Idle(n Node) bool { return n.Lease == nil && n.Unverified == nil }
-
-// hold gives the node's lease to the work that the decision leaves it with, and marks what is set going with its number.
-func (d *decider) hold() {
-	n := d.n
-	holder, run := "", ""
-	switch f := d.open(); {
-	case f != nil:
-		holder, run = string(f.Flow), f.Run
-	case n.PowerTarget != "":
-		holder = HolderPower
-	case n.Act != nil:
-		holder = HolderAct
-	case n.Lease.short(d.now):
-		return
-	}
-	switch l := n.Lease; {
-	case holder == "":
-		n.Lease = nil
-	case l == nil || l.Holder != holder || l.Run != run:
-		n.Leases++
-		n.Lease = &Lease{Number: n.Leases, Holder: holder, Run: run, Since: d.now}
-	}
-	for i := range d.Effects {
-		d.Effects[i].Lease = n.Leases
-	}
-}
-
-// late tells that an effect was set going under a lease that is not the node's any more. The end of a boot, a power
-// act and media taken out are told in any case: a node's acts are done in order, so they say how the machine is now.
-func (d *decider) late(e Effect) bool {
-	return e.Lease != 0 && e.Lease < d.n.Leases && e.Kind != EffectFinish && e.Kind != EffectPower && e.Kind != EffectDetach
-}
-
-// overtaken tells that an event is the outcome of such an effect.
-func (d *decider) overtaken(e Event) bool {
-	switch e := e.(type) {
-	case EffectDone:
-		return d.late(e.Effect)
-	case EffectEvidence:
-		return d.late(e.Effect)
-	}
-	return false
-}
+// Brief tells that the caller of what holds the node waits for its end.
+func (l *Lease) Brief() bool { return l.Holder == HolderBootDevice || l.Holder == HolderNow }
 
 // HoldBriefly gives a node that nothing holds to an operator's act that no flow does, HolderBootDevice or HolderNow. The
 // fault is node.busy.
 func HoldBriefly(n *Node, holder string, now time.Time) error {
-	if n.Lease != nil && (!n.Lease.brief() || n.Lease.short(now)) {
+	if n.Lease != nil && (!n.Lease.Brief() || n.Lease.Short(now)) {
 		return heldBy(*n)
 	}
 	n.Leases++
@@ -100,4 +54,10 @@ func HoldBriefly(n *Node, holder string, now time.Time) error {
 func heldBy(n Node) error {
 	return fault.New(fault.NodeBusy, "%s holds the node since %s (lease %d)", n.Lease.Holder, n.Lease.Since.UTC().Format(time.RFC3339), n.Lease.Number).
 		WithHint("wait until it ends: bessemer node show %s", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
+}
+
+// Busy tells whether the server itself is at work on the node, as Ironic's reservation does.
+func Busy(n Node) bool {
+	f, ok := state.FlowOf(n.State)
+	return ok && n.State == f.Doing || n.PowerTarget != "" || n.Act != nil || n.Lease != nil && n.Lease.Brief()
 }

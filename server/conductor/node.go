@@ -74,7 +74,7 @@ type Node struct {
 
 	Flow    *Flow    `json:"flow,omitempty"`    // the work in progress, or the last one's end
 	Boot    *Boot    `json:"boot,omitempty"`    // the current boot generation
-	Ramdisk *Ramdisk `json:"ramdisk,omitempty"` // of the Ironic profile (profile.go); nil: none was looked up
+	Ramdisk *Ramdisk `json:"ramdisk,omitempty"` // of the Ironic profile (package profile); nil: none was looked up
 	Lease   *Lease   `json:"lease,omitempty"`   // the work that holds the node; nil: none
 	Leases  uint64   `json:"leases,omitempty"`  // how many there were: the last one's number
 	// Unverified is set while the record may be older than the machine (I15).
@@ -88,8 +88,20 @@ type Node struct {
 	Updated            time.Time `json:"updated_at"`
 }
 
+// FaultPower is Node.Fault of a node that the server put into maintenance because its BMC does not answer.
+const FaultPower = "power failure"
+
+// SecretRescue is the sealed secret that holds the hash of a rescue's password while the rescue is on its way.
+const SecretRescue = "rescue_password"
+
 // Masked stands wherever a secret is stored elsewhere or not shown.
 const Masked = api.Masked
+
+// FastTrack is driver_info.fast_track; anything that is no flag is false.
+func FastTrack(n Node) bool {
+	on, err := api.Bool(n.DriverInfo["fast_track"])
+	return err == nil && on
+}
 
 // Power is a power state as Ironic spells it. Empty means unknown.
 type Power string
@@ -248,4 +260,17 @@ type StoredInventory struct {
 	Accepted   bool            `json:"accepted"` // stored by an inspection, not only seen at a lookup
 	Inventory  json.RawMessage `json:"inventory"`
 	Plugin     map[string]any  `json:"plugin_data,omitempty"`
+}
+
+// Ramdisk is what the Ironic profile keeps. It ends with the machine's power, and with the work that it was up for.
+type Ramdisk struct {
+	Token     []byte    `json:"token"` // SHA-256: the token itself is given away once, and kept nowhere
+	Source    string    `json:"source"`
+	Given     time.Time `json:"given"`
+	Contested bool      `json:"contested,omitempty"` // looked up from a second address, too
+	URL       string    `json:"url,omitempty"`       // callback_url; nobody is called there
+	Version   string    `json:"version,omitempty"`
+	CA        []byte    `json:"ca,omitempty"` // SHA-256 of the certificate that it showed
+	Status    string    `json:"status,omitempty"`
+	Message   string    `json:"message,omitempty"`
 }

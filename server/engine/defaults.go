@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -136,7 +137,7 @@ func (eng *Engine) checkDefault(d conductor.Default, driver string) error {
 	}
 	var first error
 	for _, r := range registries {
-		err := conductor.CheckDefault(d, r)
+		err := defaults.Check(d, r)
 		if err == nil {
 			return nil
 		}
@@ -152,7 +153,7 @@ func (eng *Engine) checkDefault(d conductor.Default, driver string) error {
 
 // ExplainDefaults tells for each step and value of a node's automated flows which one holds and why; also the scopes
 // the node is in, weakest first.
-func (eng *Engine) ExplainDefaults(ctx context.Context, ident string) (scopes []conductor.Scope, out []conductor.Explained, err error) {
+func (eng *Engine) ExplainDefaults(ctx context.Context, ident string) (scopes []conductor.Scope, out []defaults.Explained, err error) {
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
@@ -162,12 +163,12 @@ func (eng *Engine) ExplainDefaults(ctx context.Context, ident string) (scopes []
 		if registry == nil {
 			return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
 		}
-		scopes = conductor.NodeScopes(n)
-		defaults, err := tx.Defaults(scopes...)
+		scopes = defaults.Scopes(n)
+		set, err := tx.Defaults(scopes...)
 		if err != nil {
 			return err
 		}
-		out = conductor.ExplainDefaults(registry, defaults)
+		out = defaults.Explain(registry, set)
 		return nil
 	})
 	return scopes, out, err

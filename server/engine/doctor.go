@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/doctor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -13,7 +14,7 @@ import (
 
 // Diagnose says of a node what it waits for, what is wrong with it and what leads on.
 func (eng *Engine) Diagnose(ctx context.Context, ident string) (api.Diagnosis, error) {
-	var c conductor.Case
+	var c doctor.Case
 	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
@@ -29,12 +30,12 @@ func (eng *Engine) Diagnose(ctx context.Context, ident string) (api.Diagnosis, e
 	if err != nil {
 		return api.Diagnosis{}, err
 	}
-	return conductor.Diagnose(c, eng.cfg.Now()), nil
+	return doctor.Diagnose(c, eng.cfg.Now()), nil
 }
 
 // DiagnoseAll gives the nodes that wait or are not well, in order of creation, and counts the others.
 func (eng *Engine) DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well int, err error) {
-	var cases []conductor.Case
+	var cases []doctor.Case
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		nodes, err := tx.Nodes(conductor.NodeFilter{})
 		if err != nil {
@@ -59,7 +60,7 @@ func (eng *Engine) DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well i
 	}
 	now := eng.cfg.Now()
 	for _, c := range cases {
-		if d := conductor.Diagnose(c, now); d.Verdict != api.VerdictWell {
+		if d := doctor.Diagnose(c, now); d.Verdict != api.VerdictWell {
 			out = append(out, d)
 		} else {
 			well++
@@ -68,8 +69,8 @@ func (eng *Engine) DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well i
 	return out, well, nil
 }
 
-func (eng *Engine) caseOf(tx conductor.Tx, n conductor.Node, effects []conductor.Effect) (conductor.Case, error) {
-	c := conductor.Case{Node: n, Listening: eng.listening, Timeouts: eng.cfg.Timeouts}
+func (eng *Engine) caseOf(tx conductor.Tx, n conductor.Node, effects []conductor.Effect) (doctor.Case, error) {
+	c := doctor.Case{Node: n, Listening: eng.listening, Timeouts: eng.cfg.Timeouts}
 	var err error
 	if c.Open, err = tx.OpenSteps(n.UUID); err != nil {
 		return c, err
@@ -122,13 +123,13 @@ func (eng *Engine) Treat(ctx context.Context, who conductor.Caller, ident, act s
 	if err != nil {
 		return err
 	}
-	verb, isVerb := strings.CutPrefix(act, conductor.ActVerb)
+	verb, isVerb := strings.CutPrefix(act, doctor.ActVerb)
 	switch {
 	case isVerb:
 		return eng.Provision(ctx, who, string(d.Node), conductor.Provision{Verb: state.Event(verb)})
-	case act == conductor.ActConfirm:
+	case act == doctor.ActConfirm:
 		return eng.ConfirmNode(ctx, who, string(d.Node))
-	case act == conductor.ActMaintenance:
+	case act == doctor.ActMaintenance:
 		return eng.SetMaintenance(ctx, who, string(d.Node), false, "")
 	default:
 		return eng.SetPower(ctx, who, string(d.Node), conductor.PowerRequest{Target: "power off"})

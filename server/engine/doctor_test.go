@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/doctor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -64,7 +65,7 @@ func TestI13_TheDoctorResolvesACleanThatWasCutOff(t *testing.T) {
 			t.Fatalf("while nothing is heard: %+v", d)
 		}
 		s.until(state.CleanFail)
-		s.fix(conductor.ActMaintenance)
+		s.fix(doctor.ActMaintenance)
 		s.fix("verb.manage")
 		s.until(state.Manageable)
 		time.Sleep(time.Minute)
@@ -136,7 +137,7 @@ func TestI15_TheDoctorsWayOnConfirmsARecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := len(s.audited())
-		if err := s.c.Treat(t.Context(), conductor.Caller{Name: "ann", Request: "req-1"}, "n1", conductor.ActConfirm); err != nil {
+		if err := s.c.Treat(t.Context(), conductor.Caller{Name: "ann", Request: "req-1"}, "n1", doctor.ActConfirm); err != nil {
 			t.Fatal(err)
 		}
 		if n := s.node(); n.Unverified != nil {

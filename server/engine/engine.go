@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -246,7 +247,7 @@ func (eng *Engine) judge(tx conductor.Tx, id conductor.NodeID, event func(conduc
 			return conductor.Decision{}, err
 		}
 	}
-	return conductor.Decide(s, e, eng.cfg.Now()), nil
+	return decide.Decide(s, e, eng.cfg.Now()), nil
 }
 
 // commit writes a decision; the store makes it one transaction (I11).

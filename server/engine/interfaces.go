@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -76,7 +77,7 @@ func (eng *Engine) Validate(ctx context.Context, ident string) (map[string]strin
 		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
 	}
 	out := map[string]string{}
-	for kind, f := range conductor.Validate(n, eng.interfaces(n), d.Validate(n.DriverInfo)) {
+	for kind, f := range fit.Validate(n, eng.interfaces(n), d.Validate(n.DriverInfo)) {
 		out[kind] = ""
 		if f != nil {
 			out[kind] = f.Error()

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/decide"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -36,7 +38,7 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 		}
 	}
 	if p.Verb == state.VerbRescue { // before its hash is worked out, which takes long on purpose
-		if err := conductor.Allowed(n, p.Verb); err != nil {
+		if err := decide.Allowed(n, p.Verb); err != nil {
 			return err
 		}
 	}
@@ -62,7 +64,7 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 
 // imageURL is where a node's image comes from; "" when instance_info does not say.
 func imageURL(n conductor.Node) string {
-	args, err := conductor.ImageArgs(n.InstanceInfo)
+	args, err := fit.ImageArgs(n.InstanceInfo)
 	if err != nil {
 		return ""
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -243,7 +244,7 @@ func TestDefaultsReachTheStepsOfAnAutomatedClean(t *testing.T) {
 			t.Errorf("the audit has %q, want %q", acts, want)
 		}
 		scopes, values, err := s.c.ExplainDefaults(t.Context(), "n1")
-		if err != nil || len(scopes) != 2 || slices.ContainsFunc(values, func(e conductor.Explained) bool { return e.Origin != conductor.FromStep }) {
+		if err != nil || len(scopes) != 2 || slices.ContainsFunc(values, func(e defaults.Explained) bool { return e.Origin != defaults.FromStep }) {
 			t.Errorf("%v %v %v", scopes, values, err)
 		}
 	})

@@ -5,13 +5,17 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/decide"
+	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
+	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // Plan shows what a verb would do to a node, by the code that makes the real plan. Nothing is written and nobody is
 // asked. What is wrong with it stands in its Problems.
-func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision) (plan conductor.Plan, err error) {
+func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision) (out plan.Plan, err error) {
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := find(tx, ident)
 		if err != nil {
@@ -28,22 +32,22 @@ func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision
 		if err != nil {
 			return err
 		}
-		plan = conductor.Preview(s, p, eng.cfg.Now(), took(n, all))
+		out = decide.Preview(s, p, eng.cfg.Now(), took(n, all))
 		return nil
 	})
-	return plan, err
+	return out, err
 }
 
 // plansWith reads into a snapshot what only plans are made of: the defaults of the node's scopes and, of a deployment, the
 // deploy templates that the instance's traits name.
 func plansWith(tx conductor.Tx, s *conductor.Snapshot, v state.Event) (err error) {
-	if s.Defaults, err = tx.Defaults(conductor.NodeScopes(s.Node)...); err != nil {
+	if s.Defaults, err = tx.Defaults(defaults.Scopes(s.Node)...); err != nil {
 		return err
 	}
 	if v != state.VerbDeploy && v != state.VerbRebuild {
 		return nil
 	}
-	for _, trait := range conductor.InstanceTraits(s.Node) {
+	for _, trait := range fit.InstanceTraits(s.Node) {
 		t, err := conductor.RecordOf[conductor.Template](tx, trait)
 		if fault.Is(err, fault.NotFound) {
 			continue // most traits are no template's name

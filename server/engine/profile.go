@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
+	"github.com/bessemer-metal/bessemer/server/conductor/profile"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
@@ -21,8 +23,8 @@ import (
 func (eng *Engine) RamdiskLookup(ctx context.Context, id string, addresses []string, source string, wantsToken bool) (n conductor.Node, token string, err error) {
 	find := func(tx conductor.Tx) (conductor.Node, error) {
 		n, err := ramdiskNode(tx, id, addresses)
-		if err == nil && !conductor.MayLookUp(n) {
-			err = conductor.NotLookedUp()
+		if err == nil && !profile.MayLookUp(n) {
+			err = profile.NotLookedUp()
 		}
 		return n, err
 	}
@@ -44,7 +46,7 @@ func (eng *Engine) admit(ctx context.Context, n conductor.Node, find func(conduc
 		if n, err = find(tx); err != nil {
 			return err
 		}
-		given, changed, err := conductor.Admit(&n, fresh, source, eng.cfg.Now())
+		given, changed, err := profile.Admit(&n, fresh, source, eng.cfg.Now())
 		if err != nil || !changed {
 			return err
 		}
@@ -84,7 +86,7 @@ func ramdiskNode(tx conductor.Tx, id string, addresses []string) (conductor.Node
 	if id != "" {
 		n, err := tx.Node(conductor.NodeID(id))
 		if fault.Is(err, fault.NotFound) {
-			err = conductor.NotLookedUp()
+			err = profile.NotLookedUp()
 		}
 		return n, err
 	}
@@ -102,20 +104,20 @@ func ramdiskNode(tx conductor.Tx, id string, addresses []string) (conductor.Node
 		}
 	}
 	if len(found) != 1 {
-		return conductor.Node{}, conductor.NotLookedUp()
+		return conductor.Node{}, profile.NotLookedUp()
 	}
 	return found[0], nil
 }
 
 // RamdiskHeartbeat takes a heartbeat. One that says nothing new is kept in memory (I29). node.not_found, request.invalid,
 // node.busy.
-func (eng *Engine) RamdiskHeartbeat(ctx context.Context, b conductor.Beat) error {
+func (eng *Engine) RamdiskHeartbeat(ctx context.Context, b profile.Beat) error {
 	var n conductor.Node
 	look := func(tx conductor.Tx) (changed bool, err error) {
 		if n, err = find(tx, b.Node); err != nil {
 			return false, err
 		}
-		return conductor.Heard(&n, b)
+		return profile.Heard(&n, b)
 	}
 	changed := false
 	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) (err error) { changed, err = look(tx); return err })
@@ -135,7 +137,7 @@ func (eng *Engine) RamdiskHeartbeat(ctx context.Context, b conductor.Beat) error
 		}
 		eng.notify(n.UUID)
 	}
-	if conductor.KeepsBeats(n) {
+	if profile.KeepsBeats(n) {
 		eng.mu.Lock()
 		eng.beats[n.UUID] = eng.cfg.Now()
 		eng.mu.Unlock()
@@ -160,8 +162,8 @@ func (eng *Engine) RamdiskInspection(ctx context.Context, id string, addresses [
 	}
 	find := func(tx conductor.Tx) (conductor.Node, error) {
 		n, err := inspected(tx, id, addresses)
-		if err == nil && !conductor.Inspects(n, eng.interfaces(n)) {
-			err = conductor.NotLookedUp()
+		if err == nil && !profile.Inspects(n, eng.interfaces(n)) {
+			err = profile.NotLookedUp()
 		}
 		return n, err
 	}
@@ -204,7 +206,7 @@ func inspected(tx conductor.Tx, id string, addresses []string) (conductor.Node, 
 		if other, err = tx.NodeByAddress(a); fault.Is(err, fault.NotFound) {
 			err = nil
 		} else if err == nil && other.UUID != n.UUID {
-			err = conductor.NotLookedUp()
+			err = profile.NotLookedUp()
 		}
 	}
 	return n, err
@@ -234,7 +236,7 @@ func describe(n *conductor.Node, inv inventory.Inventory) {
 	if inv.Memory.PhysicalMB > 0 {
 		n.Properties["memory_mb"] = inv.Memory.PhysicalMB
 	}
-	if root, err := conductor.RootDisk(*n, inv); err == nil {
+	if root, err := fit.RootDisk(*n, inv); err == nil {
 		n.Properties["local_gb"] = root.Size >> 30
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/profile"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -49,7 +50,7 @@ func (s *site) looked() string {
 }
 
 func (s *site) profileBeat(token string) error {
-	return s.c.RamdiskHeartbeat(s.t.Context(), conductor.Beat{Node: "n1", URL: "http://192.0.2.50:9999", Token: token, Version: "11.6.0"})
+	return s.c.RamdiskHeartbeat(s.t.Context(), profile.Beat{Node: "n1", URL: "http://192.0.2.50:9999", Token: token, Version: "11.6.0"})
 }
 
 // However many ask at once, the token is given to one (I17), it is kept nowhere, and only its hash is stored.
@@ -179,7 +180,7 @@ func TestI24_NothingChangesWithoutAWindowOrAToken(t *testing.T) {
 			t.Errorf("the refusals differ: %v", texts)
 		}
 		for _, id := range []string{"n1", "real", "slow"} {
-			err := s.c.RamdiskHeartbeat(t.Context(), conductor.Beat{Node: id, URL: "http://192.0.2.66:9999", Token: "x", Version: "1"})
+			err := s.c.RamdiskHeartbeat(t.Context(), profile.Beat{Node: id, URL: "http://192.0.2.66:9999", Token: "x", Version: "1"})
 			if !fault.Has(err, fault.RequestInvalid) {
 				t.Errorf("a heartbeat for %s without a token: %v", id, err)
 			}
@@ -219,8 +220,8 @@ func TestHeartbeatsAreKept(t *testing.T) {
 		s := fast(t)
 		token := s.looked()
 		ca := "-----BEGIN CERTIFICATE-----"
-		beat := func(change func(*conductor.Beat)) error {
-			b := conductor.Beat{Node: "n1", URL: "https://192.0.2.50:9999", Token: token, Version: "11.6.0", CA: &ca}
+		beat := func(change func(*profile.Beat)) error {
+			b := profile.Beat{Node: "n1", URL: "https://192.0.2.50:9999", Token: token, Version: "11.6.0", CA: &ca}
 			if change != nil {
 				change(&b)
 			}
@@ -241,15 +242,15 @@ func TestHeartbeatsAreKept(t *testing.T) {
 			t.Error("a heartbeat that says nothing new is written, or its time is lost")
 		}
 		wrong := "other"
-		for what, change := range map[string]func(*conductor.Beat){
-			"another URL":         func(b *conductor.Beat) { b.URL = "https://192.0.2.66:9999" },
-			"another certificate": func(b *conductor.Beat) { b.CA = &wrong },
+		for what, change := range map[string]func(*profile.Beat){
+			"another URL":         func(b *profile.Beat) { b.URL = "https://192.0.2.66:9999" },
+			"another certificate": func(b *profile.Beat) { b.CA = &wrong },
 		} {
 			if err := beat(change); !fault.Has(err, fault.RequestInvalid) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
-		if err := beat(func(b *conductor.Beat) { b.Version, b.CA = "11.7.0", nil }); err != nil {
+		if err := beat(func(b *profile.Beat) { b.Version, b.CA = "11.7.0", nil }); err != nil {
 			t.Error(err)
 		}
 		if r := s.node().Ramdisk; r.Version != "11.7.0" || len(r.CA) != 32 {

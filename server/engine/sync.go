@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -167,7 +168,7 @@ func (s *looks) look(ctx context.Context, l *look) bool {
 	if !s.name(l, eng.health(n).Origin) {
 		return true // another look asks that BMC now
 	}
-	if !conductor.Synced(n) {
+	if !decide.Synced(n) {
 		s.forget(l)
 		return true
 	}

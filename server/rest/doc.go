@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
+	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -32,7 +34,7 @@ type Backend interface {
 	UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error)
 	DeleteNode(ctx context.Context, who conductor.Caller, ident string) error
 	Provision(ctx context.Context, who conductor.Caller, ident string, p conductor.Provision) error
-	Plan(ctx context.Context, ident string, p conductor.Provision) (conductor.Plan, error)
+	Plan(ctx context.Context, ident string, p conductor.Provision) (plan.Plan, error)
 	SetPower(ctx context.Context, who conductor.Caller, ident string, p conductor.PowerRequest) error
 	SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error
 	ConfirmNode(ctx context.Context, who conductor.Caller, ident string) error
@@ -46,7 +48,7 @@ type Backend interface {
 	Defaults(ctx context.Context, scope string) ([]conductor.Default, error)
 	SetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, step string, values map[string]any) error
 	UnsetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, step string, keys []string) error
-	ExplainDefaults(ctx context.Context, ident string) ([]conductor.Scope, []conductor.Explained, error)
+	ExplainDefaults(ctx context.Context, ident string) ([]conductor.Scope, []defaults.Explained, error)
 	Drivers() []conductor.Driver
 	Catalog(driver string) *step.Registry
 	Watch(ctx context.Context, ident string) <-chan struct{}

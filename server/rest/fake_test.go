@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
+	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
@@ -298,9 +300,9 @@ func (s *store) List(context.Context) ([]api.Image, error) {
 
 func (s *store) Delete(_ context.Context, name string) error { delete(s.images, name); return nil }
 
-func (b *backend) Plan(_ context.Context, ident string, p conductor.Provision) (conductor.Plan, error) {
+func (b *backend) Plan(_ context.Context, ident string, p conductor.Provision) (plan.Plan, error) {
 	b.provision = append(b.provision, p)
-	return conductor.BuildPlan(conductor.PlanInput{Node: b.nodes[b.at(ident)], Ask: p, Registry: b.Catalog("redfish")}), nil
+	return plan.Build(plan.Input{Node: b.nodes[b.at(ident)], Ask: p, Registry: b.Catalog("redfish")}), nil
 }
 
 func (b *backend) Defaults(_ context.Context, scope string) ([]conductor.Default, error) {
@@ -318,7 +320,7 @@ func (b *backend) SetDefaults(_ context.Context, _ conductor.Caller, scope strin
 	}
 	for _, k := range slices.Sorted(maps.Keys(values)) {
 		d := conductor.Default{Scope: s, Flow: f, Step: name, Key: k, Value: values[k]}
-		if err := conductor.CheckDefault(d, b.Catalog("")); err != nil {
+		if err := defaults.Check(d, b.Catalog("")); err != nil {
 			return err
 		}
 		b.defaults = append(b.defaults, d)
@@ -337,8 +339,8 @@ func (b *backend) UnsetDefaults(_ context.Context, _ conductor.Caller, scope str
 	return nil
 }
 
-func (b *backend) ExplainDefaults(_ context.Context, ident string) ([]conductor.Scope, []conductor.Explained, error) {
-	return conductor.NodeScopes(b.nodes[b.at(ident)]), conductor.ExplainDefaults(b.Catalog(""), b.defaults), nil
+func (b *backend) ExplainDefaults(_ context.Context, ident string) ([]conductor.Scope, []defaults.Explained, error) {
+	return defaults.Scopes(b.nodes[b.at(ident)]), defaults.Explain(b.Catalog(""), b.defaults), nil
 }
 
 func (b *backend) OutOfService(_ context.Context, who conductor.Caller, ident, reason string) error {

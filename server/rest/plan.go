@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -68,7 +69,7 @@ func (c *call) plan() error {
 	return c.json(http.StatusOK, planView(n, target, plan))
 }
 
-func planView(n conductor.Node, target string, p conductor.Plan) api.Plan {
+func planView(n conductor.Node, target string, p plan.Plan) api.Plan {
 	out := api.Plan{
 		Node: n.UUID, Name: n.Name, State: n.State, Target: target, Flow: p.Flow, Automated: p.Automated, Blocked: p.Blocked,
 		Boots: p.Boots, BootFirst: p.BootFirst, BootTime: seconds(p.BootTime), Steps: []api.PlannedStep{}, Skipped: plannedDisks(p.Skipped),

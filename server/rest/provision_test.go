@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -83,7 +84,7 @@ func (d deciding) Provision(ctx context.Context, who conductor.Caller, ident str
 	s := conductor.Snapshot{Node: n, Registry: d.Catalog(""), Timeouts: conductor.DefaultTimeouts(),
 		NewID: func() string { ids++; return fmt.Sprint(ids) }, NewSalt: func() []byte { return []byte("salt") }}
 	d.provision = append(d.provision, p)
-	return conductor.Decide(s, conductor.VerbAsked{Caller: who, Ask: p}, now).Refuse
+	return decide.Decide(s, conductor.VerbAsked{Caller: who, Ask: p}, now).Refuse
 }
 
 // placed puts the node into a state with the work that goes with it.

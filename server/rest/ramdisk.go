@@ -13,6 +13,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/profile"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -23,7 +24,7 @@ import (
 // Ramdisks is the part of the conductor behind it. addresses are in lower case; source is the caller's address.
 type Ramdisks interface {
 	RamdiskLookup(ctx context.Context, id string, addresses []string, source string, wantsToken bool) (n conductor.Node, token string, err error)
-	RamdiskHeartbeat(ctx context.Context, b conductor.Beat) error
+	RamdiskHeartbeat(ctx context.Context, b profile.Beat) error
 	RamdiskHeard(id conductor.NodeID) time.Time
 	RamdiskInspection(ctx context.Context, id string, addresses []string, raw json.RawMessage, plugin map[string]any, source string, wantsToken bool) (n conductor.Node, token string, err error)
 }
@@ -185,7 +186,7 @@ func (c *call) heartbeat() error {
 	if _, err := c.api.cfg.Backend.Node(c.r.Context(), id); err != nil {
 		return err
 	}
-	b := conductor.Beat{Node: id, URL: text["callback_url"], Token: text["agent_token"], Version: text["agent_version"],
+	b := profile.Beat{Node: id, URL: text["callback_url"], Token: text["agent_token"], Version: text["agent_version"],
 		Status: text["agent_status"], Message: text["agent_status_message"]}
 	if ca, given := text["agent_verify_ca"]; given {
 		ca = strings.TrimSpace(ca)
@@ -201,7 +202,7 @@ func (c *call) heartbeat() error {
 }
 
 // checkBeat checks what a heartbeat says by itself.
-func checkBeat(b conductor.Beat, body map[string]any) error {
+func checkBeat(b profile.Beat, body map[string]any) error {
 	if _, given := body["callback_url"]; !given {
 		return fault.New(fault.RequestInvalid, "callback_url is required")
 	}

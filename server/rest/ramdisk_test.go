@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/profile"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -21,24 +22,24 @@ const theCard = "52:54:00:aa:00:01"
 
 func (b *backend) RamdiskLookup(ctx context.Context, id string, addresses []string, source string, wantsToken bool) (conductor.Node, string, error) {
 	for i, n := range b.nodes {
-		if !conductor.MayLookUp(n) || string(n.UUID) != id && (id != "" || !slices.Contains(addresses, theCard)) {
+		if !profile.MayLookUp(n) || string(n.UUID) != id && (id != "" || !slices.Contains(addresses, theCard)) {
 			continue
 		}
 		given := false
 		var err error
 		if wantsToken {
-			given, _, err = conductor.Admit(&b.nodes[i], madeToken, source, now)
+			given, _, err = profile.Admit(&b.nodes[i], madeToken, source, now)
 		}
 		if given {
 			return b.nodes[i], madeToken, err
 		}
 		return b.nodes[i], "", err
 	}
-	return conductor.Node{}, "", conductor.NotLookedUp()
+	return conductor.Node{}, "", profile.NotLookedUp()
 }
 
-func (b *backend) RamdiskHeartbeat(ctx context.Context, beat conductor.Beat) error {
-	_, err := conductor.Heard(&b.nodes[b.at(beat.Node)], beat)
+func (b *backend) RamdiskHeartbeat(ctx context.Context, beat profile.Beat) error {
+	_, err := profile.Heard(&b.nodes[b.at(beat.Node)], beat)
 	return err
 }
 
@@ -46,10 +47,10 @@ func (b *backend) RamdiskHeard(conductor.NodeID) time.Time { return now }
 
 func (b *backend) RamdiskInspection(ctx context.Context, id string, addresses []string, raw json.RawMessage, plugin map[string]any, source string, wantsToken bool) (conductor.Node, string, error) {
 	i := slices.IndexFunc(b.nodes, func(n conductor.Node) bool {
-		return conductor.Inspects(n, map[string]string{"inspect": "agent"}) && (string(n.UUID) == id || id == "" && slices.Contains(addresses, theCard))
+		return profile.Inspects(n, map[string]string{"inspect": "agent"}) && (string(n.UUID) == id || id == "" && slices.Contains(addresses, theCard))
 	})
 	if i < 0 {
-		return conductor.Node{}, "", conductor.NotLookedUp()
+		return conductor.Node{}, "", profile.NotLookedUp()
 	}
 	b.inventory = &conductor.StoredInventory{Node: b.nodes[i].UUID, Inventory: raw, Plugin: plugin}
 	b.nodes[i].Ramdisk = &conductor.Ramdisk{Source: source}

@@ -7,14 +7,14 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
+	"github.com/gorilla/mux"
 )
 
 func (c *call) states() error {
@@ -146,7 +146,7 @@ func (c *call) provision() error {
 		return err
 	}
 	// Upstream looks at the state before it looks at what else is asked for, and clients know the answers.
-	if err := conductor.Allowed(n, verb); err != nil {
+	if err := decide.Allowed(n, verb); err != nil {
 		return err
 	}
 	if verb == state.VerbAbort {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/doctor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -58,7 +59,7 @@ func (c *call) steps() error {
 			Closes: api.Time{Time: b.Closes}, MediumRead: api.Time{Time: b.MediumRead}, LookedUp: api.Time{Time: b.Redeemed},
 			Source: b.Source, AgentVersion: b.AgentVersion, Ended: b.Ended}
 	}
-	answer.Abort = conductor.AbortOf(n, records)
+	answer.Abort = doctor.AbortOf(n, records)
 	for _, r := range records {
 		answer.Steps = append(answer.Steps, stepView(r))
 	}

@@ -13,6 +13,12 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
+// The steps that a flow can't do without: only they leave the evidence that ends it (safety.md I5, I6).
+const (
+	EraseStep = "deploy.erase_devices"
+	WriteStep = "deploy.write_image"
+)
+
 // InBand is what the stock ramdisk's generic manager offers.
 var InBand = []step.Step{
 	{
@@ -22,7 +28,7 @@ var InBand = []step.Step{
 		Touches:  step.AllDisks, Abortable: true, Repeat: step.Again, Timeout: 30 * time.Minute,
 	},
 	{
-		Name: "deploy.erase_devices", Where: step.InBand,
+		Name: EraseStep, Where: step.InBand,
 		Doc:      "Erases every disk that is not skipped, by the best method it has, and verifies the result by reading it back.",
 		Priority: map[state.Flow]int{state.Clean: 10},
 		Args: []step.Arg{
@@ -34,7 +40,7 @@ var InBand = []step.Step{
 		Touches: step.AllDisks, Abortable: true, Repeat: step.Again, Timeout: 72 * time.Hour,
 	},
 	{
-		Name: "deploy.write_image", Where: step.InBand,
+		Name: WriteStep, Where: step.InBand,
 		Doc:      "Writes a whole-disk image to the root disk, checks its digest, and only then makes the disk bootable; adds the config drive and the firmware's boot entry.",
 		Priority: map[state.Flow]int{state.Deploy: 80},
 		Args: []step.Arg{

@@ -219,6 +219,16 @@ func FlowOf(s State) (FlowRow, bool) {
 	return FlowRow{}, false
 }
 
+// IsFailed tells whether a state is where a flow's failure leads.
+func IsFailed(s State) bool {
+	for _, f := range Flows {
+		if s != "" && s == f.Failed {
+			return true
+		}
+	}
+	return false
+}
+
 // Row gives the row of a flow.
 func Row(f Flow) FlowRow {
 	for _, r := range Flows {

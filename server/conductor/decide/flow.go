@@ -1,0 +1,420 @@
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// next goes on with the plan: the first planned step, or the end. The ramdisk is booted only when a step needs it.
+func (d *decider) next() {
+	f := d.open()
+	if f.Aborting {
+		d.aborted()
+		return
+	}
+	i := slices.IndexFunc(d.s.Steps, func(r conductor.StepRecord) bool { return r.State == conductor.StepPlanned })
+	if i < 0 {
+		d.finish()
+		return
+	}
+	if r := d.s.Steps[i]; d.unprepared(r) && d.prepare() {
+		return
+	}
+	switch r := d.s.Steps[i]; {
+	case r.Step.Where == step.OutOfBand:
+		d.runOutOfBand(r)
+	case r.Step.Where == step.Server:
+		d.runReserved(r)
+	case d.live() && !d.n.Boot.Ready.IsZero():
+		d.offer(r)
+	case d.live() && !d.n.Boot.Redeemed.IsZero():
+		d.awaitAgent()
+	default:
+		d.boot()
+	}
+}
+
+// doing takes the node from its wait state back to the busy one, because the server acts.
+func (d *decider) doing() {
+	if f, ok := state.FlowOf(d.n.State); ok && d.n.State == f.Waiting {
+		d.enter(state.Resume)
+	}
+}
+
+// waiting is the opposite: somebody else acts.
+func (d *decider) waiting() {
+	if f, ok := state.FlowOf(d.n.State); ok && d.n.State == f.Doing && f.Waiting != "" {
+		d.enter(state.Wait)
+	}
+}
+
+// runOutOfBand records the step as started in the same transaction as the effect that runs it.
+func (d *decider) runOutOfBand(r conductor.StepRecord) {
+	d.doing()
+	d.n.Flow.Phase = conductor.PhaseSteps
+	if r.Step.Reboot {
+		d.forget()
+	}
+	if r.Step.Reboot && d.live() {
+		d.n.Boot.Ended = true // the step restarts the machine under the ramdisk
+	}
+	d.move(&r, conductor.AttemptRun)
+	r.Started, r.Deadline = d.now, d.now.Add(r.Step.Timeout)
+	d.put(r)
+	d.wait("bmc", "step "+r.Step.Name+" to end", r.Step.Timeout+d.s.Timeouts.Abort, fault.StepTimeout)
+	d.effect(conductor.Effect{Kind: conductor.EffectRunStep, Step: r.ID})
+	d.audit("step.start", map[string]any{"step": r.Step.Name, "id": r.ID})
+}
+
+// boot opens a new generation and asks for the ramdisk. The intent is recorded before any act (safety.md §2.2).
+func (d *decider) boot() {
+	d.doing()
+	t := d.s.Timeouts
+	d.forget()
+	d.n.Generation++
+	d.n.Boot = &conductor.Boot{
+		Generation: d.n.Generation, Salt: d.s.NewSalt(), Opened: d.now, Closes: d.now.Add(t.BMC + t.Lookup), Level: api.A1,
+	}
+	d.n.Flow.Phase, d.n.Flow.Booted = conductor.PhaseBoot, true
+	d.wait("bmc", "the BMC to start the machine from the ramdisk's medium", t.BMC+3*t.Power, fault.BMCUnreachable)
+	d.effect(conductor.Effect{Kind: conductor.EffectBoot, Generation: d.n.Generation})
+	d.audit("boot", map[string]any{"generation": d.n.Generation, "level": api.A1})
+}
+
+func (d *decider) awaitAgent() {
+	d.n.Flow.Phase = conductor.PhaseAgent
+	d.wait("agent", "the agent's list of steps", d.s.Timeouts.Ready, fault.FlowSilent)
+}
+
+// finish ends the work on the machine: ramdisk down, medium out, and after a deployment the disk booted.
+func (d *decider) finish() {
+	f := d.n.Flow
+	if f.Flow == state.Clean && !f.Manual {
+		if err := d.erased(); err != nil {
+			d.fail(fault.From(err))
+			return
+		}
+	}
+	if d.keeps() {
+		d.note("INFO", "provisioning", 0, "the agent stays up for the next work (fast_track)")
+		d.complete()
+		return
+	}
+	if f.Pretend && !f.Booted {
+		d.complete()
+		return
+	}
+	e := conductor.Effect{Kind: conductor.EffectFinish, Power: conductor.ForceOff, Generation: d.n.Generation}
+	what := "the machine to power off"
+	switch {
+	case f.Flow == state.RescueFlow:
+		d.note("INFO", "provisioning", 0, "the ramdisk stays up; log in at the machine's console as rescue")
+		d.complete()
+		return
+	case f.Flow == state.Deploy, f.Flow == state.UnrescueFlow, f.Flow == state.Service && f.Booted:
+		e.Power, e.Disk, e.Reboot = conductor.On, true, true
+		what = "the machine to start from its disk"
+	case f.Booted, f.TearDown:
+	default:
+		d.complete()
+		return
+	}
+	d.doing()
+	if d.n.Boot != nil {
+		d.n.Boot.Ended = true
+	}
+	d.forget()
+	f.Phase = conductor.PhaseFinish
+	d.wait("bmc", what, d.s.Timeouts.BMC+3*d.s.Timeouts.Power, fault.BMCPower)
+	d.effect(e)
+}
+
+// complete moves the node to the flow's end.
+func (d *decider) complete() {
+	f := d.n.Flow
+	d.doing()
+	via := state.Done
+	if f.Flow == state.Clean && (f.Manual || d.n.Retired) {
+		via = state.VerbManage // the end of a manual clean, and of a retired node's
+	}
+	if !d.enter(via) {
+		return
+	}
+	if f.Flow == state.Inspect {
+		d.n.InspectionFinished = d.now
+	}
+	if f.Flow == state.Clean && d.n.Fault == faultClean {
+		d.n.Maintenance, d.n.MaintenanceReason, d.n.Fault = false, "", ""
+	}
+	d.n.Target = ""
+	d.end()
+}
+
+func (d *decider) end() {
+	f := d.n.Flow
+	switch f.Flow {
+	case state.RescueFlow:
+		d.DropSecrets = append(d.DropSecrets, conductor.SecretRescue)
+	case state.Inspect:
+		d.n.InspectionStarted = time.Time{} // Ironic's clients read it as of one that goes on
+	}
+	f.Phase, f.Wait, f.Ended = conductor.PhaseEnded, nil, d.now
+}
+
+// fail ends the flow in its failed state. The boot generation ends with it, and the machine is powered off so that
+// nothing goes on without an owner (F16).
+func (d *decider) fail(f *fault.Fault) {
+	flow := d.n.Flow
+	d.forget()
+	f = d.logged(f)
+	ran := slices.ContainsFunc(d.s.Steps, func(r conductor.StepRecord) bool { return !r.Started.IsZero() })
+	aborted := f.Reason == fault.FlowAborted
+	cut := conductor.AttemptInterrupt
+	if aborted {
+		cut = conductor.AttemptAbort
+	}
+	d.withdrawOffers(cut, f)
+	for _, r := range d.s.Steps {
+		if r.State == conductor.StepStarted {
+			d.move(&r, cut)
+			r.Fault, r.Ended = f, d.now
+			d.put(r)
+			if r.Step.Where != step.Server {
+				d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
+			}
+		}
+	}
+	via := state.Fail
+	if row, ok := state.FlowOf(d.n.State); ok && d.n.State == row.Held {
+		via = state.VerbAbort // what leads from a hold to the failed state
+	}
+	if _, ok := state.Next(d.n.State, via); !ok {
+		d.Refuse = fault.New(fault.StateVerb, "a failure in state %q leads nowhere: %s", d.n.State, f.Error())
+		return
+	}
+	d.enter(via)
+	if d.n.State == state.Enroll { // no failed state, in which the target stays
+		d.n.Target = ""
+	}
+	d.lastError(f)
+	if ran && !aborted && !d.n.Maintenance { // an operator's own is never touched
+		switch flow.Flow {
+		case state.Clean:
+			d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, faultClean, "cleaning failed: "+f.Message
+		case state.Service:
+			d.n.Maintenance, d.n.Fault, d.n.MaintenanceReason = true, faultService, "service failed: "+f.Message
+		}
+	}
+	d.note("ERROR", "provisioning", d.now.Sub(flow.Started), "%s", f.Error())
+	d.about(f.Step, f.Reason)
+	d.end()
+	if b := d.n.Boot; b != nil && flow.Booted {
+		b.Ended = true
+		d.effect(conductor.Effect{Kind: conductor.EffectFinish, Power: conductor.ForceOff, Generation: b.Generation})
+	}
+}
+
+// logged is f on this node, with the place where what the machine said about the failed step is kept.
+func (d *decider) logged(f *fault.Fault) *fault.Fault {
+	out := *f
+	out.Node = string(d.n.UUID)
+	for _, r := range slices.Backward(d.s.Steps) {
+		if r.Step.Name == f.Step && r.Generation > 0 && !r.Started.IsZero() {
+			hint := fmt.Sprintf("what the machine said: bessemer node logs %s --boot %d", cmp.Or(d.n.Name, out.Node), r.Generation)
+			out.Hint = strings.TrimPrefix(out.Hint+"; "+hint, "; ")
+			break
+		}
+	}
+	return &out
+}
+
+// withdrawOffers takes back what no agent has claimed yet: a later start of it is refused.
+func (d *decider) withdrawOffers(as conductor.AttemptEvent, f *fault.Fault) {
+	for _, r := range d.s.Steps {
+		if r.State == conductor.StepOffered {
+			d.move(&r, as)
+			r.Fault, r.Ended = f, d.now
+			d.put(r)
+			d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
+		}
+	}
+}
+
+// effectDone takes the end of an effect. An effect of an older run or generation only tells the power state.
+func (d *decider) effectDone(e conductor.EffectDone) {
+	if e.Power != "" && d.n.Power != e.Power {
+		d.n.Power, d.Changed = e.Power, true
+	}
+	f := d.open()
+	current := f != nil && f.Run == e.Effect.Run
+	switch k := e.Effect.Kind; {
+	case k == conductor.EffectPower:
+		d.powerDone(e)
+	case k == conductor.EffectAct:
+		d.actDone(e)
+	case k == conductor.EffectDetach:
+		d.detached(e, current)
+	case !current:
+		if e.Fault != nil && k == conductor.EffectFinish {
+			d.note("ERROR", "power", 0, "after the work ended: %s", e.Fault.Error())
+			d.Changed = true
+			d.rescueAbortFailed(e)
+		}
+	case k == conductor.EffectVerify && f.Phase == conductor.PhaseVerify:
+		d.verified(e)
+	case k == conductor.EffectPrepare && f.Phase == conductor.PhasePrepare:
+		d.prepared(e)
+	case k == conductor.EffectBoot && f.Phase == conductor.PhaseBoot && e.Effect.Generation == d.n.Generation:
+		if e.Fault != nil {
+			d.fail(e.Fault)
+			return
+		}
+		f.Phase = conductor.PhaseLookup
+		d.waiting()
+		d.wait("agent", "the ramdisk to look itself up", d.s.Timeouts.Lookup, fault.FlowLookup)
+		d.seen("powered on by the BMC")
+	case k == conductor.EffectFinish && f.Phase == conductor.PhaseFinish:
+		if e.Fault != nil {
+			d.fail(e.Fault)
+			return
+		}
+		d.complete()
+	case k == conductor.EffectEject && e.Fault != nil:
+		d.note("ERROR", "boot", 0, "the medium could not be taken out: %s", e.Fault.Error())
+		d.Changed = true
+	}
+}
+
+func (d *decider) verified(e conductor.EffectDone) {
+	adopts := d.n.Flow.Flow == state.Adopt
+	if e.Fault != nil {
+		if adopts {
+			d.n.Power = "" // what the record says was never read from this machine
+		}
+		d.fail(e.Fault)
+		return
+	}
+	if adopts {
+		d.adopted(e)
+		return
+	}
+	d.learn(e.Facts)
+	if k := d.n.BMC; k != nil {
+		for _, w := range k.Doubts {
+			d.note("WARNING", "verify", 0, "%s", w.Message)
+			d.History[len(d.History)-1].Reason = w.Reason
+		}
+		if f := fit.For(*d.n, d.s.Interfaces, state.Verify); f != nil {
+			d.fail(f)
+			return
+		}
+	}
+	d.complete()
+}
+
+func (d *decider) evidence(e conductor.EffectEvidence) {
+	if f := d.open(); f != nil && f.Run == e.Effect.Run {
+		d.seen("%s", e.Text)
+	}
+}
+
+// deadline ends a wait that took too long.
+func (d *decider) deadline() {
+	f := d.open()
+	if f == nil || f.Wait == nil || d.now.Before(f.Wait.Deadline) {
+		return
+	}
+	if f.Phase == conductor.PhasePause {
+		d.reservedEnds()
+		return
+	}
+	w := f.Wait
+	if r := d.running(); r != nil && f.Aborting && d.uncut(*r) {
+		return
+	}
+	reason := w.Reason
+	if f.Phase == conductor.PhaseLookup && d.n.Boot != nil && d.n.Boot.MediumRead.IsZero() {
+		reason = fault.FlowMediaTimeout
+	}
+	ft := fault.New(reason, "waited %s for %s%s", d.now.Sub(w.Since).Round(time.Second), w.For, lastSeen(w))
+	if r := d.running(); r != nil {
+		ft.Step = r.Step.Name
+	}
+	d.fail(ft)
+}
+
+func lastSeen(w *conductor.Wait) string {
+	if w.Evidence == "" {
+		return "; nothing was heard meanwhile"
+	}
+	return fmt.Sprintf("; last sign: %s at %s", w.Evidence, w.Seen.UTC().Format(time.TimeOnly))
+}
+
+// running is the record of the step at work, or nil.
+func (d *decider) running() *conductor.StepRecord {
+	for i := range d.s.Steps {
+		if s := d.s.Steps[i].State; s == conductor.StepStarted || s == conductor.StepOffered {
+			return &d.s.Steps[i]
+		}
+	}
+	return nil
+}
+
+// shifted moves every open deadline by time that must not count: the server was away, or a clock was set (I14, F28).
+func (d *decider) shifted(e conductor.ClockShifted) {
+	f := d.open()
+	if f == nil {
+		return
+	}
+	by := e.By
+	if !e.Since.IsZero() {
+		if s := f.Shifted; s != nil && s.Since.Equal(e.Since) {
+			by = e.At.Sub(s.At)
+		}
+		f.Shifted = &conductor.Shift{Since: e.Since, At: e.At}
+	}
+	d.Changed = true
+	if f.Wait != nil {
+		// Since moves along: how long something was waited for is told without the time that does not count.
+		f.Wait.Since, f.Wait.Deadline = f.Wait.Since.Add(by), f.Wait.Deadline.Add(by)
+	}
+	if b := d.n.Boot; b != nil && !b.Ended {
+		b.Closes = b.Closes.Add(by)
+	}
+	for _, r := range d.s.Steps {
+		if r.State == conductor.StepOffered || r.State == conductor.StepStarted {
+			r.Deadline = r.Deadline.Add(by)
+			d.put(r)
+		}
+	}
+}
+
+// restarted goes on after the server was away: orders to the agent are given again, as the dispatcher has forgotten
+// them; effects that were left are in the store.
+func (d *decider) restarted() {
+	if l := d.n.Lease; l != nil && l.Brief() { // whoever held it is dead
+		d.n.Lease, d.Changed = nil, true
+	}
+	f := d.open()
+	if f == nil {
+		return
+	}
+	for _, r := range d.s.Steps {
+		switch {
+		case r.State == conductor.StepOffered:
+			d.effect(conductor.Effect{Kind: conductor.EffectOffer, Step: r.ID, Generation: r.Generation})
+		case r.State == conductor.StepStarted && f.Aborting && r.Step.Abortable:
+			d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package fit
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/nodetest"
+	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+func TestCapabilitiesAreReadAsIronicWritesThem(t *testing.T) {
+	for _, c := range []struct {
+		v    any
+		mode string
+		bad  bool
+	}{
+		{nil, "", false}, {"boot_mode:bios", "bios", false}, {" boot_mode : uefi ,x:y", "uefi", false}, {`{"boot_mode":"bios"}`, "bios", false},
+		{map[string]any{"boot_mode": "bios"}, "bios", false}, {"boot_mode", "", true}, {"{", "", true}, {7, "", true}, {"", "", false},
+	} {
+		got, err := capabilities(c.v)
+		if (err != nil) != c.bad || got["boot_mode"] != c.mode {
+			t.Errorf("%v gives %v, %v", c.v, got, err)
+		}
+	}
+	n := conductor.Node{InstanceInfo: map[string]any{"deploy_boot_mode": "sideways"}}
+	if err := unfit(n, state.Inspect); !fault.Has(err, fault.RequestInvalid) {
+		t.Errorf("an unknown boot mode gives %v", err)
+	}
+}
+
+func TestValidateSaysWhy(t *testing.T) {
+	good := nodetest.Snapshot().Node
+	missing := fault.New(fault.DriverInfoMissing, "driver_info lacks redfish_address")
+	for _, c := range []struct {
+		name   string
+		driver string
+		chosen map[string]string
+		info   error
+		change func(*conductor.Node)
+		bad    map[string]string // by interface what the reason says; the others are well
+	}{
+		{name: "a good record", bad: nil},
+		{name: "without an address", info: missing, bad: map[string]string{"power": "redfish_address", "management": "redfish_address", "boot": "redfish_address",
+			"bios": "redfish_address", "firmware": "redfish_address", "deploy": "redfish_address"}},
+		{name: "no image", change: func(n *conductor.Node) { n.InstanceInfo = map[string]any{} }, bad: map[string]string{"deploy": "image_source"}},
+		{name: "no image, and none written", chosen: map[string]string{"deploy": "custom-agent"}, change: func(n *conductor.Node) { n.InstanceInfo = map[string]any{} }},
+		{name: "wrong hints", change: func(n *conductor.Node) { n.Properties = map[string]any{"root_device": map[string]any{"colour": "red"}} }, bad: map[string]string{"deploy": "colour"}},
+		{name: "hints that are none", change: func(n *conductor.Node) { n.Properties = map[string]any{"root_device": "sda"} }, bad: map[string]string{"deploy": "root_device"}},
+		{name: "wrong capabilities", change: func(n *conductor.Node) { n.Properties = map[string]any{"capabilities": "boot_mode"} }, bad: map[string]string{"boot": "capabilities", "deploy": "capabilities"}},
+		{name: "a trait too many", change: func(n *conductor.Node) {
+			n.Traits, n.InstanceInfo = []string{"CUSTOM_A"}, maps.Clone(n.InstanceInfo)
+			n.InstanceInfo["traits"] = []any{"CUSTOM_A", "CUSTOM_B"}
+		}, bad: map[string]string{"deploy": "CUSTOM_B"}},
+		{name: "no list of traits", change: func(n *conductor.Node) {
+			n.InstanceInfo = maps.Clone(n.InstanceInfo)
+			n.InstanceInfo["traits"] = "CUSTOM_A"
+		}, bad: map[string]string{"deploy": "traits"}},
+		{name: "network boot", chosen: map[string]string{"boot": "pxe"}, bad: map[string]string{"boot": "virtual CD", "deploy": "virtual CD"}},
+		{name: "without BIOS", chosen: map[string]string{"bios": "no-bios"}, bad: map[string]string{"bios": "does not support"}},
+		{name: "a part of an image", change: func(n *conductor.Node) {
+			n.InstanceInfo = maps.Clone(n.InstanceInfo)
+			n.InstanceInfo["image_type"] = "partition"
+		}, bad: map[string]string{"deploy": "image_type"}},
+		{name: "pretending", driver: "fake-hardware", change: func(n *conductor.Node) { n.InstanceInfo = map[string]any{} }},
+		{name: "ipmi", driver: "ipmi", bad: map[string]string{"power": "IPMI", "management": "IPMI", "boot": "virtual CD", "deploy": "virtual CD"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := good
+			n.Driver = "redfish"
+			if c.driver != "" {
+				n.Driver = c.driver
+			}
+			if c.change != nil {
+				c.change(&n)
+			}
+			interfaces := nodetest.Implementations(n.Driver, c.chosen)
+			got := Validate(n, interfaces, c.info)
+			if len(got) != 12 {
+				t.Errorf("%d interfaces are judged, expected 12", len(got))
+			}
+			for kind, f := range got {
+				want, bad := c.bad[kind]
+				if !bad && drivers.Disabled(interfaces[kind]) {
+					want, bad = "does not support", true // also of a good record
+				}
+				if (f != nil) != bad || bad && !strings.Contains(f.Message, want) {
+					t.Errorf("%s (%s): %v, expected %q", kind, interfaces[kind], f, want)
+				}
+			}
+		})
+	}
+}
+
+func TestImageFields(t *testing.T) {
+	base := nodetest.Snapshot().Node.InstanceInfo
+	for key, v := range map[string]any{"image_type": "odd", "kernel": "http://images/vmlinuz", "ramdisk": "x", "boot_iso": "http://images/x.iso", "image_os_hash_value": nil} {
+		info := maps.Clone(base)
+		info[key] = v
+		if _, err := ImageArgs(info); !fault.Has(err, fault.RequestInvalid) && !fault.Has(err, fault.ImageFormat) {
+			t.Errorf("%s = %v gives %v", key, v, err)
+		}
+	}
+	info := maps.Clone(base)
+	info["image_type"] = "whole-disk"
+	if _, err := ImageArgs(info); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInstanceTraits(t *testing.T) {
+	for _, c := range []struct {
+		traits any
+		want   []string
+	}{{nil, nil}, {"CUSTOM_A", nil}, {[]any{"CUSTOM_B", 1, "CUSTOM_A"}, []string{"CUSTOM_B", "CUSTOM_A"}}} {
+		if got := InstanceTraits(conductor.Node{InstanceInfo: map[string]any{"traits": c.traits}}); !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v", c.traits, got)
+		}
+	}
+}

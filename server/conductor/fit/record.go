@@ -1,0 +1,167 @@
+package fit
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Instance checks what a deployment takes from the record whatever writes the image: the root device hints, the
+// capabilities, and that the node has the traits its instance asks for.
+func Instance(n conductor.Node, interfaces map[string]string) *fault.Fault {
+	if f := lacksTraits(n); f != nil || Pretends(interfaces, state.Deploy) {
+		return f
+	}
+	for _, p := range []struct {
+		name string
+		from map[string]any
+	}{{"instance_info", n.InstanceInfo}, {"properties", n.Properties}} {
+		v, there := p.from["root_device"]
+		if !there || v == nil {
+			continue
+		}
+		hints, ok := v.(map[string]any)
+		if !ok {
+			return fault.New(fault.RequestInvalid, "%s.root_device must be an object of hints", p.name)
+		}
+		if _, err := inventory.ParseHints(hints); err != nil {
+			return fault.From(err)
+		}
+	}
+	if _, _, _, err := wantedBoot(n); err != nil {
+		return fault.From(err)
+	}
+	return nil
+}
+
+// BootsDisk tells whether the instance is booted from the machine's own disk.
+func BootsDisk(n conductor.Node) bool {
+	c, err := capabilities(n.InstanceInfo["capabilities"])
+	option := c["boot_option"]
+	return err == nil && (option == "" || option == "local") && !slices.Contains([]string{"ramdisk", "anaconda"}, n.Interfaces["deploy"])
+}
+
+// lacksTraits says what the instance asks of the node that the node does not have; nil when it has all.
+func lacksTraits(n conductor.Node) *fault.Fault {
+	wanted, given := n.InstanceInfo["traits"]
+	if !given || wanted == nil {
+		return nil
+	}
+	list, ok := wanted.([]any)
+	if !ok {
+		return fault.New(fault.RequestInvalid, "instance_info.traits is no list of traits")
+	}
+	lacks := map[string]bool{}
+	for _, v := range list {
+		t, text := v.(string)
+		switch {
+		case !text:
+			return fault.New(fault.RequestInvalid, "instance_info.traits holds %v, which is no trait", v)
+		case !slices.Contains(n.Traits, t):
+			lacks[t] = true
+		}
+	}
+	if len(lacks) > 0 {
+		return fault.New(fault.RequestInvalid, "Cannot specify instance traits that are not also set on the node: %s",
+			strings.Join(slices.Sorted(maps.Keys(lacks)), ", ")).WithHint("give the node the traits, or take them out of instance_info.traits")
+	}
+	return nil
+}
+
+// ImageArgs makes the arguments of deploy.write_image from instance_info.
+func ImageArgs(info map[string]any) (step.Args, error) {
+	text := func(k string) string { s, _ := info[k].(string); return s }
+	url := text("image_source")
+	if url == "" {
+		return nil, fault.New(fault.RequestInvalid, "instance_info.image_source is not set").
+			WithHint("set it to the image's http or https URL, or use bessemer node deploy NODE --image NAME")
+	}
+	if err := wholeDisk(info); err != nil {
+		return nil, err
+	}
+	algo, digest := strings.ToLower(text("image_os_hash_algo")), strings.ToLower(text("image_os_hash_value"))
+	if sum := strings.ToLower(text("image_checksum")); digest == "" && sum != "" {
+		digest = sum
+		algo = map[int]string{64: "sha256", 128: "sha512"}[len(sum)]
+	}
+	if digest == "" || algo == "" {
+		return nil, fault.New(fault.RequestInvalid, "instance_info names no SHA-256 or SHA-512 digest of the image").
+			WithHint("set image_os_hash_algo (sha256 or sha512) and image_os_hash_value")
+	}
+	if want := map[string]int{"sha256": 64, "sha512": 128}[algo]; want != len(digest) || strings.Trim(digest, "0123456789abcdef") != "" {
+		return nil, fault.New(fault.RequestInvalid, "image digest: %q is not a %s digest in hex", digest, cmp.Or(algo, "known")).
+			WithHint("image_os_hash_algo is sha256 (64 hex digits) or sha512 (128)")
+	}
+	args := step.Args{"url": url, "digest_algorithm": algo, "digest": digest}
+	name := path.Base(strings.SplitN(url, "?", 2)[0])
+	switch format := text("image_disk_format"); {
+	case strings.HasSuffix(name, ".zst") || strings.HasSuffix(name, ".zstd") || format == "raw.zst":
+		args["format"] = "raw.zst"
+	case format == "": // the agent goes by the name
+	case format == "raw":
+		args["format"] = "raw"
+	default:
+		return nil, fault.New(fault.ImageFormat, "image_disk_format is %q", format)
+	}
+	return args, nil
+}
+
+// wholeDisk refuses what asks for another thing than one image for the whole disk.
+func wholeDisk(info map[string]any) error {
+	switch kind := info["image_type"]; kind {
+	case nil, "whole-disk":
+	case "partition":
+		return fault.New(fault.ImageFormat, "image_type is partition, and this server writes whole-disk images only").
+			WithHint("use an image of a whole disk, with its boot loader")
+	default:
+		return fault.New(fault.RequestInvalid, "image_type is %.40q, expected whole-disk", fmt.Sprint(kind))
+	}
+	for _, key := range []string{"kernel", "ramdisk"} {
+		if v := info[key]; v != nil && v != "" {
+			return fault.New(fault.ImageFormat, "instance_info.%s goes with an image of a partition, and this server writes whole-disk images only", key).
+				WithHint("use an image of a whole disk, and take kernel and ramdisk out of instance_info")
+		}
+	}
+	if v := info["boot_iso"]; v != nil && v != "" {
+		return fault.New(fault.RequestInvalid, "instance_info has both image_source and boot_iso").WithHint("take one of the two out")
+	}
+	return nil
+}
+
+// RootDisk selects the disk that gets the image: instance_info.root_device before properties.root_device.
+func RootDisk(n conductor.Node, inv inventory.Inventory) (inventory.Disk, error) {
+	hints, ok := n.InstanceInfo["root_device"].(map[string]any)
+	if !ok {
+		hints, _ = n.Properties["root_device"].(map[string]any)
+	}
+	skip, err := inventory.List(n.Properties, "skip_block_devices")
+	if err != nil {
+		return inventory.Disk{}, err
+	}
+	allow, err := inventory.Allowed(n.Properties)
+	if err != nil {
+		return inventory.Disk{}, err
+	}
+	return inventory.Root(inv.Disks, hints, skip, allow...)
+}
+
+// InstanceTraits are the traits that the instance asks for, in its order; what is no trait is left out. A deployment adds
+// the steps of the deploy templates of these names.
+func InstanceTraits(n conductor.Node) (out []string) {
+	list, _ := n.InstanceInfo["traits"].([]any)
+	for _, v := range list {
+		if t, ok := v.(string); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}
