@@ -68,6 +68,7 @@ var floors = map[string]int{
 	"server/cli/fleet":           8,
 	"server/cli/resources":       8,
 	"server/cli":                 9,
+	"server/cli/clitest":         10, // of tests alone
 	"agent/channel":              5,
 	"agent/inventory":            5,
 	"agent/disk":                 5,

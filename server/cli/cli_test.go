@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
@@ -33,8 +33,6 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // bessemer is the command in a script, with <FILE as its standard input. It runs in this process.
 func bessemer(ts *testscript.TestScript, neg bool, args []string) {
@@ -116,7 +114,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"bessemer": bessemer, "until": until, "cursor": cursor},
-		UpdateScripts: *update,
+		UpdateScripts: *clitest.Update,
 	})
 }
 

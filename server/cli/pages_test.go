@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/rest"
@@ -111,7 +112,7 @@ func await(ctx context.Context, t *testing.T, server, node, state string) {
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for {
-		got := run(t, server, false, "node", "show", node, "--fields", "provision_state")
+		got := clitest.Run(t, server, false, "node", "show", node, "--fields", "provision_state")
 		if strings.TrimSpace(strings.TrimPrefix(got, "provision_state")) == state {
 			return
 		}

@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 )
 
 // Each command makes the requests that Ironic's API knows for it: this is their form on the wire, whether the server at
 // the other end is ours or not.
 func TestRequestsOfCommands(t *testing.T) {
 	var seen []string
-	server := recording(t, func(r *http.Request, body string) {
+	server := clitest.Recording(t, func(r *http.Request, body string) {
 		seen = append(seen, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+body))
 	}, func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -127,7 +129,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"usage list", "GET /v1/usage", "blue     big             3"},
 	} {
 		seen = nil
-		got := run(t, server.URL, false, strings.Fields(x.command)...)
+		got := clitest.Run(t, server.URL, false, strings.Fields(x.command)...)
 		if requests := strings.Join(seen, "\n"); requests != x.request {
 			t.Errorf("bessemer %s asks\n  %s\nexpected\n  %s", x.command, requests, x.request)
 		}
@@ -141,7 +143,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		"volume target create --node u --type iscsi --volume-id v --boot-index x": "expected a number", "node trait add n1": "too few arguments", "node boot mode set uefi": "too few arguments",
 		"node rescue n1": "give --rescue-password-file", "node service n1": "give --step or --steps", "node plan n1 --service": "give --step or --steps", "node plan n1 --inspect --step a.b": "--clean, --service or --deploy", "node clean n1 --runbook r --step bios.x": "not both", "node set n1 --disable-power-off maybe": "expected true, false or default", "allocation list --long --fields a": "not both",
 	} {
-		if got := run(t, server.URL, false, strings.Fields(command)...); !strings.Contains(got, want) || !strings.Contains(got, "exit 2") {
+		if got := clitest.Run(t, server.URL, false, strings.Fields(command)...); !strings.Contains(got, want) || !strings.Contains(got, "exit 2") {
 			t.Errorf("bessemer %s says %q, expected %q", command, got, want)
 		}
 	}

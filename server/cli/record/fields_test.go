@@ -1,10 +1,11 @@
-package cli_test
+package record_test
 
 import (
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -12,7 +13,7 @@ import (
 func TestEveryFieldOfANodeHasItsFlag(t *testing.T) {
 	flags := map[string]func(flag string) bool{}
 	for _, verb := range []string{"create", "set", "unset"} {
-		text := run(t, "http://127.0.0.1:1", false, "node", verb, "--help")
+		text := clitest.Run(t, "http://127.0.0.1:1", false, "node", verb, "--help")
 		flags[verb] = func(flag string) bool { return regexp.MustCompile(`(?m)^ +--` + flag + ` `).MatchString(text) }
 	}
 	named := map[string]string{"properties": "property", "protected_reason": "protected", "retired_reason": "retired"}

@@ -1,4 +1,4 @@
-package cli_test
+package acts_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -93,7 +94,7 @@ func TestARenamedNodeIsNotConfusedWithAnother(t *testing.T) {
 	} {
 		s := &renaming{names: map[string]string{"u1": "n1", "u2": "n2", "u9": "other"}, states: map[string]state.State{"u1": x.at, "u2": x.at, "u9": x.at}}
 		h := httptest.NewServer(s)
-		got := run(t, h.URL, false, strings.Fields(command)...)
+		got := clitest.Run(t, h.URL, false, strings.Fields(command)...)
 		h.Close()
 		if asked := strings.Join(s.asked, ", "); asked != x.want {
 			t.Errorf("bessemer %s: %s, expected %s:\n%s", command, asked, x.want, got)

@@ -1,4 +1,4 @@
-package cli_test
+package input_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/cli"
+	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
 )
@@ -21,7 +22,7 @@ import (
 // set to nothing by an input that has ended.
 func TestStandardInputIsForAllNodes(t *testing.T) {
 	var sent []string
-	server := recording(t, changes(&sent), func(w http.ResponseWriter, r *http.Request) {
+	server := clitest.Recording(t, clitest.Changes(&sent), func(w http.ResponseWriter, r *http.Request) {
 		name := strings.Split(r.URL.Path, "/")[3]
 		_ = json.NewEncoder(w).Encode(map[string]any{"uuid": name, "name": name, "provision_state": "available", "maintenance": false, "driver": "redfish",
 			"driver_info": map[string]any{}, "instance_info": map[string]any{"image_source": "x"}, "properties": map[string]any{}})

@@ -1,4 +1,4 @@
-package cli_test
+package input_test
 
 import (
 	"encoding/json"
@@ -8,13 +8,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 )
 
 // A value is read by one rule wherever it stands: on the command line or in a file, of a step's argument or a field.
 func TestValuesAreReadByOneRule(t *testing.T) {
 	var sent []string
-	server := recording(t, changes(&sent), func(w http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{"uuid": id, "name": "n1", "provision_state": "active", "driver": "redfish",
+	server := clitest.Recording(t, clitest.Changes(&sent), func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"uuid": clitest.ID, "name": "n1", "provision_state": "active", "driver": "redfish",
 			"driver_info": map[string]any{}, "properties": map[string]any{}, "extra": map[string]any{}})
 	})
 	t.Chdir(t.TempDir())
@@ -47,23 +49,23 @@ func TestValuesAreReadByOneRule(t *testing.T) {
 		{[]string{"set", "--extra", "x=null"}, set("extra/x", `null`)},
 	} {
 		sent = nil
-		out := run(t, server.URL, false, append([]string{"node", x.args[0], "n1"}, x.args[1:]...)...)
+		out := clitest.Run(t, server.URL, false, append([]string{"node", x.args[0], "n1"}, x.args[1:]...)...)
 		if !slices.Equal(sent, []string{x.want}) {
 			t.Errorf("bessemer node %s sends %s\nexpected %s: %s", x.args, sent, x.want, out)
 		}
 	}
 	sent = nil
 	for _, arg := range []string{"x=@broken.json", "x=[1"} {
-		if out := run(t, server.URL, false, "node", "set", "n1", "--extra", arg); !strings.Contains(out, "begins like JSON but is none") || !strings.Contains(out, "exit 2") || len(sent) > 0 {
+		if out := clitest.Run(t, server.URL, false, "node", "set", "n1", "--extra", arg); !strings.Contains(out, "begins like JSON but is none") || !strings.Contains(out, "exit 2") || len(sent) > 0 {
 			t.Errorf("node set --extra %s: %s; sent %s", arg, out, sent)
 		}
 	}
 	for _, key := range []string{"redfish_password", "snmp_community", "irmc_credential", "ssh_private_key"} { // what the server masks
-		if out := run(t, server.URL, false, "node", "set", "n1", "--driver-info", key+"=public"); !strings.Contains(out, key+" is a secret, which other users of this host could read") || len(sent) > 0 {
+		if out := clitest.Run(t, server.URL, false, "node", "set", "n1", "--driver-info", key+"=public"); !strings.Contains(out, key+" is a secret, which other users of this host could read") || len(sent) > 0 {
 			t.Errorf("%s on the command line: %s", key, out)
 		}
 	}
-	if out := run(t, server.URL, false, "node", "service", "n1", "--step", "bios.apply_configuration:settings=[1,b=2"); !strings.Contains(out, "the value of settings begins like JSON") {
+	if out := clitest.Run(t, server.URL, false, "node", "service", "n1", "--step", "bios.apply_configuration:settings=[1,b=2"); !strings.Contains(out, "the value of settings begins like JSON") {
 		t.Error(out)
 	}
 }
