@@ -71,6 +71,11 @@ func (a Attribute) Check(v any) (any, error) {
 
 // SetBIOS queues a job that changes settings at the next boot. The values must have passed Check.
 func (m *Machine) SetBIOS(ctx context.Context, next map[string]any) error {
+	m.did(ctx, ActWriteBIOS, Settings(next))
+	return m.queueBIOS(ctx, next)
+}
+
+func (m *Machine) queueBIOS(ctx context.Context, next map[string]any) error {
 	return m.set(ctx, func(s *state) {
 		if s.biosNext == nil {
 			s.biosNext = map[string]any{}
@@ -81,4 +86,7 @@ func (m *Machine) SetBIOS(ctx context.Context, next map[string]any) error {
 }
 
 // ResetBIOS queues a job that brings all settings back to their defaults at the next boot.
-func (m *Machine) ResetBIOS(ctx context.Context) error { return m.SetBIOS(ctx, defaults()) }
+func (m *Machine) ResetBIOS(ctx context.Context) error {
+	m.did(ctx, ActResetBIOS, "")
+	return m.queueBIOS(ctx, defaults())
+}

@@ -41,6 +41,10 @@ type Config struct {
 	// OnBoot runs for every boot of a fake machine, in a goroutine of its own that Close waits for; ctx ends with that
 	// boot. It stands for what the machine would run.
 	OnBoot func(ctx context.Context, b FakeBoot) `json:"-"`
+
+	// OnAct is told of each act that the BMC accepted, before anything of it is done, one after the other in the order in
+	// which they are done. It must not call the machine.
+	OnAct func(Act) `json:"-"`
 }
 
 const defaultManagerReset = 3 * time.Second
@@ -232,7 +236,8 @@ func (m *Machine) Do(order func() error) error {
 }
 
 // Restart takes the BMC away for a while: it forgets its tasks, and the machine runs on.
-func (m *Machine) Restart() {
+func (m *Machine) Restart(ctx context.Context) {
+	m.did(ctx, ActResetBMC, "")
 	m.cancelTasks()
 	m.mu.Lock()
 	defer m.mu.Unlock()

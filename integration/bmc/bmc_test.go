@@ -151,7 +151,7 @@ func TestTasksAreKeptInBounds(t *testing.T) {
 			t.Error("healed, and jammed still")
 		}
 		long := m.Enqueue("long", time.Hour, func(context.Context) error { return nil })
-		m.Restart()
+		m.Restart(t.Context())
 		synctest.Wait()
 		if !m.Away() || len(m.Tasks()) != 0 {
 			t.Errorf("a BMC that restarts remembers %v; %s", m.Tasks(), long.ID)

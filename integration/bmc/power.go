@@ -17,6 +17,7 @@ type state struct {
 	detail                 string
 	lastReset              time.Time
 	boot                   Override
+	source                 qemu.Target    // what the last boot started from
 	bios, biosNext         map[string]any // in force; what the next boot changes
 	biosTime               time.Time      // when settings took effect last
 	secureBoot, secureNext bool
@@ -69,8 +70,10 @@ func (m *Machine) nextBoot() qemu.Boot {
 	if s.boot.Enabled == "Once" {
 		s.boot = NoOverride()
 	}
+	s.source = b.Target
 	if !m.jammed() {
 		if s.biosNext != nil {
+			m.did(context.Background(), ActApplyBIOS, Settings(s.biosNext))
 			maps.Copy(s.bios, s.biosNext)
 			s.biosNext, s.biosTime = nil, m.env.Now()
 			m.finishTasks(biosTask)
@@ -90,6 +93,11 @@ func (m *Machine) powered(on bool, cause string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, s := m.env.Now(), &m.state
+	if on {
+		m.did(context.Background(), ActPowerOn, string(s.source))
+	} else {
+		m.did(context.Background(), ActPowerOff, "")
+	}
 	s.on, s.progress, s.detail = on, "", ""
 	if on {
 		s.progress, s.lastReset = qemu.PoweredOn, now

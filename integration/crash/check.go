@@ -52,6 +52,7 @@ func Check(e Evidence) []Violation {
 	c.known()
 	c.successes()
 	c.order()
+	c.outOfBand()
 	c.nodes()
 	c.kept()
 	return c.out

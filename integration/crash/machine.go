@@ -42,6 +42,17 @@ func (m *machine) boot(ctx context.Context, b bmc.FakeBoot) {
 	}
 }
 
+// act has the BMC keep the ledger.
+func (m *machine) act(a bmc.Act) {
+	err := m.site.ledger.Append(ledger.Line{Kind: ledger.Act, Machine: m.name, Name: a.Name, Value: a.Value, Session: a.Session})
+	if err == nil {
+		return
+	}
+	m.site.mu.Lock()
+	defer m.site.mu.Unlock()
+	m.site.lost = err
+}
+
 func (m *machine) ramdisk(ctx context.Context, image medium.Image) error {
 	config, err := readMedium(ctx, image)
 	if err != nil {

@@ -83,7 +83,7 @@ func (s *Site) Work(ctx context.Context) *Operators {
 	ctx, cancel := context.WithCancel(ctx)
 	o := &Operators{site: s, cancel: cancel, rest: make(chan struct{}), rounds: map[string]int{}, last: map[string]string{}}
 	for i, m := range s.machines {
-		p := &operator{Operators: o, ctx: ctx, node: m.name, byHand: i % 3}
+		p := &operator{Operators: o, ctx: ctx, node: m.name, byHand: (i + 2) % 3, cleans: i}
 		o.wg.Go(p.work)
 	}
 	return o
@@ -136,6 +136,7 @@ type operator struct {
 	node   string
 	turn   int  // counts the times it left available, by turns to be deployed and to be cleaned by hand
 	byHand int  // cleans by hand to come
+	cleans int  // counts those with steps out of band
 	abort  bool // the clean at work is to be aborted
 	tally  int
 }
@@ -208,9 +209,7 @@ func (p *operator) act(n node) error {
 		if p.byHand == 0 {
 			return p.verb("provide", nil)
 		}
-		err := p.verb("clean", map[string]any{"clean_steps": []map[string]any{
-			{"interface": "management", "step": "clear_job_queue"}, {"interface": "deploy", "step": "erase_devices_metadata"},
-		}})
+		err := p.verb("clean", map[string]any{"clean_steps": p.cleaning()})
 		if err == nil {
 			p.byHand--
 			p.abort = p.byHand == 1
@@ -251,6 +250,26 @@ func (p *operator) act(n node) error {
 		return err
 	}
 	return nil
+}
+
+// cleaning is a clean by hand: something out of band, each time another, and a step of the ramdisk's. The clean that is
+// to be aborted comes to its ramdisk at once.
+func (p *operator) cleaning() []map[string]any {
+	management, erase := map[string]any{"interface": "management", "step": "clear_job_queue"}, map[string]any{"interface": "deploy", "step": "erase_devices_metadata"}
+	if p.byHand == 1 {
+		return []map[string]any{management, erase}
+	}
+	p.cleans++
+	switch p.cleans % 3 {
+	case 1:
+		// The value is given to no other step: by it the BMC's line is this step's.
+		return []map[string]any{management, {"interface": "bios", "step": "apply_configuration", "args": map[string]any{
+			"settings": []map[string]any{{"name": "ServerLabel", "value": fmt.Sprintf("%s-%d", p.node, p.cleans)}},
+		}}, erase}
+	case 2:
+		return []map[string]any{{"interface": "bios", "step": "factory_reset"}, erase}
+	}
+	return []map[string]any{{"interface": "management", "step": "reset_bmc"}, erase}
 }
 
 func closed(c chan struct{}) bool {

@@ -49,6 +49,7 @@ type Site struct {
 	log      *os.File // of server and agents
 
 	mu       sync.Mutex // guards what follows
+	lost     error      // why a BMC's line is not in the ledger
 	promises Promises
 	marks    []string // for the agents to die at, the next first
 	died     []string // marks at which agents died
@@ -58,6 +59,7 @@ type Site struct {
 const (
 	password = "password" // of the BMCs, whose user is admin
 	ready    = time.Minute
+	away     = 300 * time.Millisecond // of a BMC that restarts
 )
 
 // Open makes the machines and starts the server; operators are set to work by Work. Close ends everything.
@@ -86,7 +88,8 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 		}
 		for i := range cfg.Nodes {
 			m := &machine{site: s, name: fmt.Sprintf("m%03d", i+1), addr: address(1 + i)}
-			board, err := s.emulator.Add(emulator.MachineConfig{Name: m.name, Listen: m.addr + ":8000", OnBoot: m.boot})
+			board, err := s.emulator.Add(emulator.MachineConfig{Name: m.name, Listen: m.addr + ":8000", OnBoot: m.boot, OnAct: m.act,
+				ManagerReset: emulator.Duration(away)})
 			if err != nil {
 				return err
 			}
@@ -126,8 +129,14 @@ func (s *Site) BMC(i int) map[string]any {
 }
 
 // Start starts the server, which dies by itself at a mark ("store.commit.before:3") unless that is empty. It returns
-// when the API answers, or when the server is dead.
+// when the API answers, or when the server is dead. The one before it must be dead.
 func (s *Site) Start(ctx context.Context, mark string) error {
+	if s.server != nil && s.server.alive() {
+		return errors.New("the server before still runs")
+	}
+	if err := s.ledger.Append(ledger.Line{Kind: ledger.Serve, At: time.Now()}); err != nil {
+		return err
+	}
 	args := []string{
 		"serve", "--data-dir", filepath.Join(s.cfg.Dir, "data"), "--listen", s.addr + ":6385", "--agent-listen", s.addr + ":6386",
 		"--boot-listen", s.addr + ":6387", "--advertise-agent", s.network.address(), "--base-iso", filepath.Join(s.cfg.Dir, "base.iso"),
@@ -196,7 +205,12 @@ func (s *Site) Close() error {
 // Check judges what is there now; atRest says that no operator's work is under way.
 func (s *Site) Check(ctx context.Context, atRest bool) ([]Violation, error) {
 	e := Evidence{Rest: atRest}
-	var err error
+	s.mu.Lock()
+	err := s.lost
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	if e.Before, err = ledger.Read(s.ledgerFile()); err != nil {
 		return nil, err
 	}

@@ -56,14 +56,14 @@ func (q *request) resetManager() reply {
 	if in.ResetType != "" && !slices.Contains(managerResets(), in.ResetType) {
 		return notInList("ResetType", in.ResetType, managerResets())
 	}
-	return q.change("reset of the manager", func(context.Context) error {
-		q.s.restart(q.m)
+	return q.change("reset of the manager", func(ctx context.Context) error {
+		q.s.restart(ctx, q.m)
 		return nil
 	})
 }
 
-func (s *service) restart(m *Machine) {
-	m.Restart()
+func (s *service) restart(ctx context.Context, m *Machine) {
+	m.Restart(ctx)
 	s.e.sessions.Forget(m.Name(), "")
 	s.e.sessions.Forget(s.address(), "") // at the shared address, everybody's: it is one service
 }
@@ -125,7 +125,9 @@ func (q *request) ejectMedia() reply {
 // change carries out an order, one at a time for each machine, and answers with how it went. Under a fault it is
 // ignored, or becomes a task.
 func (q *request) change(name string, order func(context.Context) error) reply {
-	act := func(ctx context.Context) error { return q.m.Do(func() error { return order(ctx) }) }
+	act := func(ctx context.Context) error {
+		return q.m.Do(func() error { return order(bmc.AskedBy(ctx, q.who.session)) })
+	}
 	trouble := q.m.Trouble()
 	if trouble.Use(faults.Ignore, q.Request) != nil {
 		return noContent()

@@ -142,7 +142,7 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, rt route) {
 			panic(http.ErrAbortHandler) // nobody is at home: the connection ends without a word
 		}
 		if m.Trouble().Use(faults.Restart, r) != nil {
-			s.restart(m)
+			s.restart(r.Context(), m)
 			if err := m.Do(func() error { return m.Eject(s.e.ctx) }); err != nil {
 				s.e.log.Error("forget the medium", "machine", m.Name(), "err", err)
 			}
@@ -209,7 +209,7 @@ func (rt route) allow() string {
 }
 
 // account is who asks: it sees the machines that its name and password open.
-type account struct{ user, password string }
+type account struct{ user, password, session string }
 
 func (a account) opens(user, password string) bool {
 	name, word := login.Equal(a.user, user), login.Equal(a.password, password)
@@ -244,10 +244,10 @@ func (s *service) authenticate(r *http.Request) (account, bool) {
 		if x == nil {
 			return account{}, false
 		}
-		return account{x.User, x.Password}, true
+		return account{x.User, x.Password, x.ID}, true
 	}
 	user, password, ok := r.BasicAuth()
-	a := account{user, password}
+	a := account{user: user, password: password}
 	return a, ok && s.known(a)
 }
 

@@ -54,10 +54,13 @@ func (q *request) login() reply {
 	if a, fine := q.decode(&in); !fine {
 		return a
 	}
-	if !q.s.known(account{in.UserName, in.Password}) {
+	if !q.s.known(account{user: in.UserName, password: in.Password}) {
 		return failure(http.StatusUnauthorized, "InsufficientPrivilege", "The user name or password is wrong.")
 	}
 	token, x := q.s.e.sessions.Create(in.UserName, in.Password, q.s.address())
+	if q.s.only != nil {
+		q.s.only.LoggedIn(x.ID)
+	}
 	a := reply{status: http.StatusCreated, body: sessionBody(x)}
 	a.header = http.Header{"X-Auth-Token": {token}, "Location": {sessionPath + x.ID}}
 	return a

@@ -1,5 +1,5 @@
-// Package ledger is the witness of the crash harness: an append-only file of JSON lines in which the devices of fake
-// machines write what was done to them, and the harness what it killed. Each line is one write, synced before it
+// Package ledger is the witness of the crash harness: an append-only file of JSON lines in which the devices and BMCs of
+// fake machines write what was done to them, and the harness what it killed. Each line is one write, synced before it
 // counts, so that the file's order is the order of what happened, whoever died in between. It judges nothing; package
 // crash does.
 //
@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -22,24 +23,32 @@ import (
 // Kind is what a line tells of.
 type Kind string
 
-// What the agent's devices and its channel write, then what the harness does.
+// What the agent's devices and its channel write, then the BMCs, then what the harness does.
 const (
 	Begin   Kind = "begin"   // a device is worked on from now on
 	End     Kind = "end"     // the work on it is done, well
 	Started Kind = "started" // the server let the step start: its answer is there
 	Told    Kind = "told"    // the server took the step's end: its answer is there
 
+	Act Kind = "act" // the machine's BMC accepted an act and does it now
+
+	Serve Kind = "serve" // a server is started; the one before it is dead
+
 	Boot Kind = "boot" // the machine runs an agent from now on
 	Kill Kind = "kill" // the agent's process is dead, the boot goes on
 	Off  Kind = "off"  // the machine has no power, its memory is gone
 )
 
-// Line is one line. Step is set in the first four kinds, Device in Begin and End, Outcome in Told.
+// Line is one line. Step is set in the first four kinds, Device in Begin and End, Outcome in Told, Value and Session in
+// Act, At in Serve. Machine is that of all but Serve, Name the step's, or the act's.
 type Line struct {
 	Kind    Kind        `json:"kind"`
-	Machine string      `json:"machine"`
+	Machine string      `json:"machine,omitempty"`
 	Step    step.ID     `json:"step,omitempty"`
 	Name    string      `json:"name,omitempty"`
+	Value   string      `json:"value,omitempty"`   // as the BMC saw it
+	Session string      `json:"session,omitempty"` // of the BMC's client
+	At      time.Time   `json:"at,omitzero"`
 	Device  string      `json:"device,omitempty"`
 	Outcome api.Outcome `json:"outcome,omitempty"`
 }

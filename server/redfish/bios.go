@@ -13,6 +13,7 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -193,8 +194,12 @@ func writeSettings(o *operation, found *bios, want map[string]any, changed []str
 	}
 	var resp *http.Response
 	// Writing the same values again does no harm, and nothing tells whether they arrived: so it is repeated.
-	err = act(o, func() (err error) { resp, err = patchTagged(o, to, payload); return err },
-		func() (bool, error) { return false, nil })
+	err = act(o, func() (err error) {
+		failpoint.Here("bios.write.before")
+		resp, err = patchTagged(o, to, payload)
+		failpoint.Here("bios.write.after")
+		return err
+	}, func() (bool, error) { return false, nil })
 	if err != nil {
 		return "", err
 	}
@@ -216,7 +221,9 @@ func (b *bmc) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
 		}
 		power = powerOf(m.PowerState)
 		return act(o, func() error {
+			failpoint.Here("bios.reset.before")
 			info, err := found.ResetBios()
+			failpoint.Here("bios.reset.after")
 			if err == nil && info != nil {
 				task = info.TaskMonitor
 			}

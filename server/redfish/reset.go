@@ -7,6 +7,7 @@ import (
 
 	"github.com/stmcginnis/gofish/schemas"
 
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -46,7 +47,9 @@ func (b *bmc) resetBMC(ctx context.Context, w *work) (step.Result, error) {
 				return fault.New(fault.BMCUnsupported, "the BMC at %s can't be restarted: it offers %s", b.target.origin, join(allowed))
 			}
 		}
+		failpoint.Here("bmc.reset.before")
 		_, err = mgr.Reset(kind)
+		failpoint.Here("bmc.reset.after")
 		if brokenOff(err) {
 			return nil // it went down while it answered
 		}

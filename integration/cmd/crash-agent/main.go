@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -75,6 +76,11 @@ func work(ctx context.Context, o options) error {
 		return err
 	}
 	defer witness.Close()
+	if o.mutant == "forgetful" {
+		if err := os.Remove(filepath.Join(o.dir, "journal")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	journal, err := run.OpenJournal(filepath.Join(o.dir, "journal"))
 	if err != nil {
 		return err
@@ -157,7 +163,7 @@ func (t teller) Result(ctx context.Context, e run.Ended) error {
 
 // mutants lists what mutate knows.
 const mutants = "eager (runs before the server's answer), again (after a crash runs the unfinished step once more), " +
-	"liar (tells of work it did not do)"
+	"liar (tells of work it did not do), forgetful (a new process knows nothing of the one before)"
 
 // mutate gives the agent a mistake.
 func mutate(kind string, s run.Server, m *machine) (run.Server, error) {
@@ -166,6 +172,8 @@ func mutate(kind string, s run.Server, m *machine) (run.Server, error) {
 		return eager{s}, nil
 	case "again":
 		return again{s, m}, m.redo()
+	case "forgetful": // work has seen to it
+		return s, nil
 	case "liar":
 		m.lies = true
 		return s, nil

@@ -1,0 +1,71 @@
+//go:build vm
+
+package crash
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// outOfBandMarks are on either side of each act of a step out of band, and of such a step as a whole.
+var outOfBandMarks = []string{"step.before", "bios.write.before", "bios.write.after", "bios.reset.before", "bios.reset.after", "bmc.reset.before", "bmc.reset.after", "step.after"}
+
+// TestI08_I14_F01_ServerKilledAtEachActOutOfBand: what a kill leaves of a step out of band is interrupted, and a new
+// attempt reads, acts and confirms anew.
+func TestI08_I14_F01_ServerKilledAtEachActOutOfBand(t *testing.T) {
+	t.Parallel()
+	s, o := site(t, func(c *Config) { c.Nodes = 3 })
+	s.server.kill()
+	for _, mark := range outOfBandMarks {
+		if err := s.Start(t.Context(), mark+":1"); err != nil {
+			t.Fatal(err)
+		}
+		byItself, err := s.Died(5 * time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !byItself {
+			t.Fatalf("no work came by the mark %s", mark)
+		}
+		s.check(t, false)
+		open := slices.DeleteFunc(s.attempts(t), func(r conductor.StepRecord) bool { return r.State != conductor.StepStarted })
+		if len(open) == 0 {
+			t.Errorf("the server died at %s, and no step out of band was under way", mark)
+		}
+		if err := s.Start(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, cut := range open {
+			until(t, "a second attempt of "+cut.Step.Name+" that succeeded", func() bool {
+				all := s.attempts(t)
+				return slices.ContainsFunc(all, func(r conductor.StepRecord) bool { return r.ID == cut.ID && r.State == conductor.StepInterrupted }) &&
+					slices.ContainsFunc(all, func(r conductor.StepRecord) bool {
+						return r.Run == cut.Run && r.Order == cut.Order && r.Attempt > cut.Attempt && r.State == conductor.StepSucceeded
+					})
+			})
+		}
+		s.check(t, false)
+		s.server.kill()
+	}
+	s.finish(t, o)
+	t.Logf("%d kills, %d of them between, %d deployments", 2*len(outOfBandMarks), len(outOfBandMarks), o.Rounds())
+	for name := range actOf {
+		if !slices.ContainsFunc(s.attempts(t), func(r conductor.StepRecord) bool { return r.Step.Name == name && r.State == conductor.StepSucceeded }) {
+			t.Errorf("no attempt of %s succeeded", name)
+		}
+	}
+}
+
+// attempts are all steps out of band that the database has.
+func (s *Site) attempts(t *testing.T) []conductor.StepRecord {
+	t.Helper()
+	stored, err := ReadDatabase(t.Context(), s.databaseFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(stored.Steps, func(r conductor.StepRecord) bool { return r.Step.Where != step.OutOfBand })
+}
