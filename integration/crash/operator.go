@@ -138,6 +138,7 @@ type operator struct {
 	byHand int  // cleans by hand to come
 	cleans int  // counts those with steps out of band
 	abort  bool // the clean at work is to be aborted
+	aborts int  // counts the cleans that were to be aborted, by turns as soon as may be and while a step is at work
 	tally  int
 }
 
@@ -145,7 +146,10 @@ type operator struct {
 type node struct {
 	State       state.State `json:"provision_state"`
 	Maintenance bool        `json:"maintenance"`
-	LastError   string      `json:"last_error"`
+	CleanStep   struct {
+		Step string `json:"step"`
+	} `json:"clean_step"` // at work; none is {}
+	LastError string `json:"last_error"`
 }
 
 const look = 100 * time.Millisecond // between looks at a node
@@ -211,8 +215,10 @@ func (p *operator) act(n node) error {
 		}
 		err := p.verb("clean", map[string]any{"clean_steps": p.cleaning()})
 		if err == nil {
+			if p.abort = p.byHand == 1; p.abort {
+				p.aborts++
+			}
 			p.byHand--
-			p.abort = p.byHand == 1
 		}
 		return err
 	case state.Available:
@@ -240,7 +246,7 @@ func (p *operator) act(n node) error {
 	case state.DeployFail, state.Error:
 		return p.verb("deleted", nil)
 	case state.CleanWait:
-		if !p.abort || closed(p.rest) {
+		if !p.abort || closed(p.rest) || p.aborts%2 == 1 && n.CleanStep.Step == "" {
 			return nil
 		}
 		err := p.verb("abort", nil)
@@ -257,7 +263,7 @@ func (p *operator) act(n node) error {
 func (p *operator) cleaning() []map[string]any {
 	management, erase := map[string]any{"interface": "management", "step": "clear_job_queue"}, map[string]any{"interface": "deploy", "step": "erase_devices_metadata"}
 	if p.byHand == 1 {
-		return []map[string]any{management, erase}
+		return []map[string]any{management, erase, {"interface": "deploy", "step": "erase_devices"}}
 	}
 	p.cleans++
 	switch p.cleans % 3 {
