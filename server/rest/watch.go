@@ -119,10 +119,9 @@ func maskArgs(s step.Step, args step.Args) map[string]any {
 }
 
 // patience gives the client of a stream some time for its next piece, in place of the time for a whole answer. The
-// server's time-out for reading the request is lifted: it would end the stream.
+// time for reading the request stays: it ends by itself once the body is read, and must not end before (safety.md T6).
 func (c *call) patience() {
-	rc := http.NewResponseController(c.w)
-	_ = errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(c.api.cfg.Now().Add(streamSlow)))
+	_ = http.NewResponseController(c.w).SetWriteDeadline(c.api.cfg.Now().Add(streamSlow))
 }
 
 func (c *call) logs() error {

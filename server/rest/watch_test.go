@@ -283,3 +283,24 @@ func TestT06_SlowRequestsAreCutOff(t *testing.T) {
 		}
 	})
 }
+
+// TestT06_HalfABodyBeforeAStream: what a client owes of a request's body is waited for as long as any request is read,
+// and the stream begins then; it is not waited for without end.
+func TestT06_HalfABodyBeforeAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.enrolled()
+		conn, err := s.listening().network.Dial(t.Context(), "127.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /v1/events?node=n1 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		line(t, bufio.NewReader(conn), `"provision_state":"enroll"`)
+	})
+}
