@@ -207,7 +207,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 			stop(errors.New("the disk did not keep what was written to the database; start the server again when it is sound"))
 		}
 	})
-	s.welcome(first, apiLn.Addr()) // it is listened on already, and whoever hears an answer has been told
+	s.welcome(first, apiLn.Addr(), agentURL, bootURL) // it is listened on already, and whoever hears an answer has been told
 	s.serveHTTP(ctx, stop, "API", rest.Server(restAPI, log), apiLn)
 	if agents != nil {
 		ch := channel.New(channel.Config{Conductor: c, Dispatcher: dispatcher, Tokens: tokens, Networks: cfg.AgentNetworks, Now: s.now, Log: log})
@@ -335,12 +335,12 @@ func (s *server) serveHTTP(ctx context.Context, stop context.CancelCauseFunc, wh
 }
 
 // welcome says where the server is, and on the first start what to type next.
-func (s *server) welcome(first bool, addr net.Addr) {
+func (s *server) welcome(first bool, addr net.Addr, agents, boot string) {
 	url := "http://" + addr.String()
 	if !loopback(addr) {
 		url = "https://" + addr.String()
 	}
-	s.log.Info("serving", "api", url, "data", s.cfg.DataDir)
+	s.log.Info("serving", "api", url, "agents", agents, "boot", boot, "data", s.cfg.DataDir)
 	if !exists(s.cfg.BaseISO) {
 		s.log.Warn("there is no ramdisk yet; machines can't be booted", "expected", s.cfg.BaseISO, "hint", "bessemer ramdisk build --output "+filepath.Dir(s.cfg.BaseISO))
 	}

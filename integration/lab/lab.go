@@ -5,15 +5,16 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ type Config struct {
 	Cache    string // what outlives the lab: the probe for KVM
 	Bessemer string // the built server
 	ISO      string // the ramdisk's boot medium
-	Listen   string // the server's API; "" takes a free port on loopback
+	Listen   string // the server's API; "" is a port on loopback that the system chooses
 	Args     []string
 	Machines []emulator.MachineConfig
 	Accel    string // "tcg", "kvm" or "auto"
@@ -55,6 +56,7 @@ type Lab struct {
 	Images   string // base URL of the image store as guests reach it
 
 	cfg    Config
+	iso    string
 	args   []string
 	server *process
 }
@@ -70,25 +72,9 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 	if err := copyFile(iso, cfg.ISO); err != nil {
 		return nil, fmt.Errorf("copy the boot medium: %w", err)
 	}
-	listen := cfg.Listen
-	ports, err := freePorts(3)
-	if err != nil {
-		return nil, err
-	}
-	if listen == "" {
-		listen = "127.0.0.1:" + ports[0]
-	}
-	l.URL = "http://" + listen
-	l.Images = "http://" + GuestHost + ":" + ports[2]
-	l.args = append([]string{
-		"serve", "--data-dir", filepath.Join(cfg.Dir, "server"), "--listen", listen,
-		"--agent-listen", "127.0.0.1:" + ports[1], "--advertise-agent", GuestHost + ":" + ports[1],
-		"--boot-listen", "127.0.0.1:" + ports[2], "--advertise-boot", "127.0.0.1:" + ports[2],
-		"--advertise-images", GuestHost + ":" + ports[2], "--base-iso", iso, "--allow-origin", "127.0.0.0/8", "--allow-origin", GuestHost + "/32",
-	}, cfg.Args...)
-	if l.Client, err = client.New(client.Options{Server: l.URL}); err != nil {
-		return nil, err
-	}
+	l.iso = iso
+	l.args = l.arguments(addresses{cmp.Or(cfg.Listen, anyPort), anyPort, anyPort})
+	var err error
 	l.Emulator, err = emulator.New(emulator.Config{
 		Dir: filepath.Join(cfg.Dir, "machines"), Listen: "127.0.0.1:0", Username: Username, Password: Password,
 		Accelerator: cfg.Accel, Cache: cfg.Cache, Machines: cfg.Machines, Control: "127.0.0.1:0",
@@ -101,6 +87,47 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+const anyPort = "127.0.0.1:0"
+
+// addresses are what the server listens on.
+type addresses struct{ api, agents, boot string }
+
+func (l *Lab) arguments(a addresses) []string {
+	return append([]string{
+		"serve", "--data-dir", filepath.Join(l.cfg.Dir, "server"), "--listen", a.api,
+		"--agent-listen", a.agents, "--advertise-agent", GuestHost, "--boot-listen", a.boot, "--advertise-images", GuestHost,
+		"--base-iso", l.iso, "--allow-origin", "127.0.0.0/8", "--allow-origin", GuestHost + "/32",
+	}, l.cfg.Args...)
+}
+
+var serving = regexp.MustCompile(`msg=serving api=(\S+) agents=\S+:(\d+) boot=\S+:(\d+) `)
+
+// bound finds out what the server's first process listens on, whose ports the system chose. The next ones listen there
+// as well.
+func (l *Lab) bound(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		text, err := os.ReadFile(l.ServerLog())
+		if err != nil {
+			return err
+		}
+		if m := serving.FindStringSubmatch(string(text)); m != nil {
+			l.URL, l.Images = m[1], "http://"+GuestHost+":"+m[3]
+			l.args = l.arguments(addresses{strings.TrimPrefix(l.URL, "http://"), "127.0.0.1:" + m[2], "127.0.0.1:" + m[3]})
+			l.Client, err = client.New(client.Options{Server: l.URL})
+			return err
+		}
+		select {
+		case <-l.server.ended:
+			return fmt.Errorf("the server ended: %v\n%s", l.server.err, Tail(l.ServerLog(), 20))
+		case <-ctx.Done():
+			return fmt.Errorf("the server does not say that it serves\n%s", Tail(l.ServerLog(), 20))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func copyFile(to, from string) error {
@@ -138,6 +165,11 @@ func (l *Lab) StartServer(ctx context.Context) error {
 		return err
 	}
 	l.server = p
+	if l.Client == nil {
+		if err := l.bound(ctx); err != nil {
+			return err
+		}
+	}
 	return l.answers(ctx)
 }
 
@@ -270,24 +302,6 @@ func Tail(file string, lines int) string {
 	}
 	all := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// freePorts finds ports that nobody listens on now.
-func freePorts(n int) ([]string, error) {
-	var out []string
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close()
-		_, port, err := net.SplitHostPort(ln.Addr().String())
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, port)
-	}
-	return out, nil
 }
 
 // process is a child that dies with this one.
