@@ -38,9 +38,9 @@ var serverMutants = map[string]serverMutant{
 	// An agent that has forgotten what it ran is offered the started step again, and let start it.
 	"offers-again": {
 		cuts: []cut{
-			{"server/conductor/decide_agent.go", "if r.State == StepOffered {", "if true {"},
+			{"server/conductor/decide/agent.go", "if r.State == conductor.StepOffered {", "if true {"},
 			{"server/engine/effects.go", "case r.State == conductor.StepOffered && r.Command != nil:", "case r.Command != nil:"},
-			{"server/conductor/decide_agent.go", "case r.State == StepStarted && same(r.Nonce, e.Ask.Nonce):", "case r.State == StepStarted:"},
+			{"server/conductor/decide/agent.go", "case r.State == conductor.StepStarted && same(r.Nonce, e.Ask.Nonce):", "case r.State == conductor.StepStarted:"},
 		},
 		agent: "forgetful", mark: "run.after:1",
 	},
