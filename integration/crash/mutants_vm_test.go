@@ -3,7 +3,6 @@
 package crash
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -18,34 +17,6 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 )
 
-// cut takes one guard out of the server: in file the text guard, which must be there exactly once, becomes instead.
-type cut struct{ file, guard, instead string }
-
-// serverMutant is a server without a guard, and when that shows.
-type serverMutant struct {
-	cuts  []cut
-	agent string // a mistake of the agents', which the guard is for; "": none
-	// mark is where the server dies, or the agent when there is one with a mistake.
-	mark string
-}
-
-var serverMutants = map[string]serverMutant{
-	// After a crash a step out of band is begun once more under its old id.
-	"goes-on": {
-		cuts: []cut{{"server/engine/run.go", "if e.Kind != conductor.EffectRunStep {", "if true {"}},
-		mark: "bios.write.after:1",
-	},
-	// An agent that has forgotten what it ran is offered the started step again, and let start it.
-	"offers-again": {
-		cuts: []cut{
-			{"server/conductor/decide/agent.go", "if r.State == conductor.StepOffered {", "if true {"},
-			{"server/engine/effects.go", "case r.State == conductor.StepOffered && r.Command != nil:", "case r.Command != nil:"},
-			{"server/conductor/decide/agent.go", "case r.State == conductor.StepStarted && same(r.Nonce, e.Ask.Nonce):", "case r.State == conductor.StepStarted:"},
-		},
-		agent: "forgetful", mark: "run.after:1",
-	},
-}
-
 // build builds the server with its cuts; the source tree stays as it is.
 func (m serverMutant) build(t *testing.T, name string) string {
 	t.Helper()
@@ -58,16 +29,7 @@ func (m serverMutant) build(t *testing.T, name string) string {
 	overlay.Replace = map[string]string{}
 	texts := map[string][]byte{}
 	for _, c := range m.cuts {
-		text := texts[c.file]
-		if text == nil {
-			if text, err = os.ReadFile(filepath.Join(root, c.file)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n := bytes.Count(text, []byte(c.guard)); n != 1 {
-			t.Fatalf("%s has the guard %q %d times, expected once: what is the guard now?", c.file, c.guard, n)
-		}
-		texts[c.file] = bytes.Replace(text, []byte(c.guard), []byte(c.instead), 1)
+		texts[c.file] = c.from(t, root, texts[c.file])
 	}
 	for file, text := range texts {
 		copied := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
