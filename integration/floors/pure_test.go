@@ -11,6 +11,7 @@ var core = []string{
 	"server/conductor",
 	"server/conductor/decide",
 	"server/conductor/defaults",
+	"server/conductor/disks",
 	"server/conductor/doctor",
 	"server/conductor/fit",
 	"server/conductor/plan",

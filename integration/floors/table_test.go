@@ -43,6 +43,7 @@ var floors = map[string]int{
 	"server/conductor/storetest": 5,
 	"server/conductor/nodetest":  5,
 	"server/conductor/defaults":  5,
+	"server/conductor/disks":     5,
 	"server/conductor/doctor":    5,
 	"server/conductor/fit":       5,
 	"server/conductor/profile":   5,

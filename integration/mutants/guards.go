@@ -19,7 +19,8 @@ var guards = []guard{
 	{"I2", "agent/disk/reserved.go", []string{"reservation", "judged", "nvmeReserved"}, []string{"agent/disk"}, "^(TestGuard|TestI02)", nil},
 	{"I1", "agent/block/class.go", []string{"class", "hostDriver", "nvmeClass", "transports"}, []string{"agent/block"}, "", nil},
 	{"I1", "shared/state/state.go", []string{"Destroys"}, []string{"shared/state", "server/conductor/decide"}, "", nil},
-	{"I1 I4", "server/conductor/decide/offer.go", []string{"offer", "devices", "erased", "live"}, []string{"server/conductor/decide"}, "", nil},
+	{"I1 I4", "server/conductor/decide/offer.go", []string{"offer", "live"}, []string{"server/conductor/decide"}, "", nil},
+	{"I4 I5", "server/conductor/disks/disks.go", []string{"Of", "Erased"}, []string{"server/conductor/disks", "server/conductor/decide"}, "", nil},
 	{
 		"I8 I9 I10", "server/conductor/decide/agent.go", []string{"stepClaimed", "stepEnded", "agentReady", "again"},
 		[]string{"server/conductor/decide"}, "", []string{"refuse", "Refuse"},

@@ -6,6 +6,7 @@
 //	decide    what happens next to a node: from a Snapshot and an Event to a Decision
 //	plan      what a verb would do: the steps, in order
 //	fit       whether a node's record and its BMC allow a flow
+//	disks     which disks a step may touch, and what proves that they were erased
 //	defaults  what default_config makes of a step
 //	profile   what is kept of a ramdisk that speaks the Ironic profile
 //	doctor    what a node waits for, and what is wrong with it

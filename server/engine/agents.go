@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
-	"github.com/bessemer-metal/bessemer/server/conductor/fit"
+	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -79,7 +79,7 @@ func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, 
 		return err
 	}
 	si.Accepted = inspects || !known
-	if root, err := fit.RootDisk(n, inv); err == nil {
+	if root, err := disks.Root(n, inv); err == nil {
 		si.Plugin["root_disk"] = root
 	}
 	if err := tx.PutInventory(si); err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
-	"github.com/bessemer-metal/bessemer/server/conductor/fit"
+	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/server/conductor/profile"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -236,7 +236,7 @@ func describe(n *conductor.Node, inv inventory.Inventory) {
 	if inv.Memory.PhysicalMB > 0 {
 		n.Properties["memory_mb"] = inv.Memory.PhysicalMB
 	}
-	if root, err := fit.RootDisk(*n, inv); err == nil {
+	if root, err := disks.Root(*n, inv); err == nil {
 		n.Properties["local_gb"] = root.Size >> 30
 	}
 }

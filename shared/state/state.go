@@ -219,7 +219,7 @@ func FlowOf(s State) (FlowRow, bool) {
 	return FlowRow{}, false
 }
 
-// IsFailed tells whether a state is where a flow's failure leads.
+// IsFailed tells whether a state is where a flow's failure leads: enroll is one, where a failed verify ends.
 func IsFailed(s State) bool {
 	for _, f := range Flows {
 		if s != "" && s == f.Failed {

@@ -161,3 +161,18 @@ func TestI01_OnlyCleanAndDeployMayDestroy(t *testing.T) {
 		}
 	}
 }
+
+// A failed state is one that a failure leads to by the table; of verify's that is enroll.
+func TestFailedStates(t *testing.T) {
+	failed := map[State]bool{}
+	for _, tr := range Transitions() {
+		if tr.Event == Fail {
+			failed[tr.To] = true
+		}
+	}
+	for _, s := range append(All(), "") {
+		if IsFailed(s) != failed[s] {
+			t.Errorf("%q: %t, the table says %t", s, IsFailed(s), failed[s])
+		}
+	}
+}

@@ -2,8 +2,8 @@
 // and gives the node's next state, step records and Effects as one Decision, or a refusal. It is pure: it knows no clock,
 // and does nothing.
 //
-// verbs.go and instance.go begin what callers ask for, flow.go and agent.go carry it on from step to step, offer.go holds
-// what guards the disks.
+// verbs.go and instance.go begin what callers ask for, flow.go and agent.go carry it on from step to step, offer.go hands a
+// step to an agent.
 package decide
 
 import (

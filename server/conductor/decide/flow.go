@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -100,7 +101,7 @@ func (d *decider) awaitAgent() {
 func (d *decider) finish() {
 	f := d.n.Flow
 	if f.Flow == state.Clean && !f.Manual {
-		if err := d.erased(); err != nil {
+		if err := disks.Erased(*d.n, d.s.Seen, d.s.Accepted, d.s.Steps); err != nil {
 			d.fail(fault.From(err))
 			return
 		}

@@ -137,23 +137,6 @@ func wholeDisk(info map[string]any) error {
 	return nil
 }
 
-// RootDisk selects the disk that gets the image: instance_info.root_device before properties.root_device.
-func RootDisk(n conductor.Node, inv inventory.Inventory) (inventory.Disk, error) {
-	hints, ok := n.InstanceInfo["root_device"].(map[string]any)
-	if !ok {
-		hints, _ = n.Properties["root_device"].(map[string]any)
-	}
-	skip, err := inventory.List(n.Properties, "skip_block_devices")
-	if err != nil {
-		return inventory.Disk{}, err
-	}
-	allow, err := inventory.Allowed(n.Properties)
-	if err != nil {
-		return inventory.Disk{}, err
-	}
-	return inventory.Root(inv.Disks, hints, skip, allow...)
-}
-
 // InstanceTraits are the traits that the instance asks for, in its order; what is no trait is left out. A deployment adds
 // the steps of the deploy templates of these names.
 func InstanceTraits(n conductor.Node) (out []string) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
+	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
@@ -190,7 +191,7 @@ func (b *builder) image(write step.Step, priority Valued) Item {
 		b.Problems = append(b.Problems, fault.From(err))
 	}
 	if b.in.Accepted != nil {
-		if _, err := fit.RootDisk(b.in.Node, *b.in.Accepted); err != nil {
+		if _, err := disks.Root(b.in.Node, *b.in.Accepted); err != nil {
 			b.Problems = append(b.Problems, fault.From(err))
 		}
 	}

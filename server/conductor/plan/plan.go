@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
+	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -282,7 +283,7 @@ func (b *builder) disks() {
 			it.Disks, err = inventory.Targets(inv, n.Properties)
 		case step.RootDisk:
 			var d inventory.Disk
-			if d, err = fit.RootDisk(n, inv); err == nil {
+			if d, err = disks.Root(n, inv); err == nil {
 				it.Disks = []inventory.Disk{d}
 			}
 		default:

@@ -1,0 +1,107 @@
+// Package disks holds what a node's disks are guarded by on the server: which disks a step may touch, and what proves that a
+// cleaning erased them (safety.md I4, I5). It is pure. Package decide asks it before it offers a step and before it ends a
+// cleaning; the agent has guards of its own.
+package disks
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Of are the disks that a step may touch which says t of itself (I4): of those that this boot's lookup brought, seen. A disk
+// that the last inspection saw, accepted, and that is gone now is a failure (I5), not less work. Either inventory is nil when
+// there is none. The faults are disk.none, disk.missing, and those of the hints and lists in the record.
+func Of(n conductor.Node, seen, accepted *inventory.Inventory, t step.Touch) ([]inventory.DeviceID, error) {
+	if t == step.Nothing {
+		return nil, nil
+	}
+	if seen == nil {
+		return nil, fault.New(fault.DiskNone, "the ramdisk brought no inventory")
+	}
+	if t == step.RootDisk {
+		disk, err := Root(n, *seen)
+		if err != nil {
+			return nil, err
+		}
+		id, _ := disk.ID()
+		return []inventory.DeviceID{id}, nil
+	}
+	disks, err := inventory.Targets(*seen, n.Properties)
+	if err != nil {
+		return nil, err
+	}
+	var out []inventory.DeviceID
+	for _, disk := range disks {
+		id, _ := disk.ID()
+		out = append(out, id)
+	}
+	if accepted != nil {
+		before, err := inventory.Targets(*accepted, n.Properties)
+		if err != nil {
+			return nil, err
+		}
+		for _, disk := range before {
+			if id, _ := disk.ID(); !slices.Contains(out, id) {
+				return nil, fault.New(fault.DiskMissing, "the disk with %s, seen by the last inspection, is not there now", id)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Erased checks that every disk that a cleaning has to erase has a verified record among the steps of its run (I5). A run that
+// erases nothing was audited when it began. The fault is disk.not_erased, or one of those of Of.
+func Erased(n conductor.Node, seen, accepted *inventory.Inventory, steps []conductor.StepRecord) error {
+	i := slices.IndexFunc(steps, func(r conductor.StepRecord) bool {
+		return r.Step.Name == catalog.EraseStep && r.State == conductor.StepSucceeded
+	})
+	if i < 0 {
+		if n.Flow.Excluded {
+			return nil
+		}
+		return fault.New(fault.DiskNotErased, "no step of this cleaning erased the disks")
+	}
+	want, err := Of(n, seen, accepted, step.AllDisks)
+	if err != nil {
+		return err
+	}
+	var records []catalog.Erased
+	if r := steps[i].Result; r != nil {
+		raw, err := json.Marshal(r.Data["devices"])
+		if err == nil {
+			err = json.Unmarshal(raw, &records)
+		}
+		if err != nil {
+			return fault.New(fault.DiskNotErased, "the erase step's record can't be read").Because(err)
+		}
+	}
+	for _, id := range want {
+		if !slices.ContainsFunc(records, func(r catalog.Erased) bool { return r.ID == id && r.Whole() }) {
+			return fault.New(fault.DiskNotErased, "no verified erase record for the disk with %s", id)
+		}
+	}
+	return nil
+}
+
+// Root selects the disk that gets the image: instance_info.root_device before properties.root_device.
+func Root(n conductor.Node, inv inventory.Inventory) (inventory.Disk, error) {
+	hints, ok := n.InstanceInfo["root_device"].(map[string]any)
+	if !ok {
+		hints, _ = n.Properties["root_device"].(map[string]any)
+	}
+	skip, err := inventory.List(n.Properties, "skip_block_devices")
+	if err != nil {
+		return inventory.Disk{}, err
+	}
+	allow, err := inventory.Allowed(n.Properties)
+	if err != nil {
+		return inventory.Disk{}, err
+	}
+	return inventory.Root(inv.Disks, hints, skip, allow...)
+}
