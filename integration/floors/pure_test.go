@@ -1,6 +1,11 @@
 package floors
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +65,34 @@ func TestTheCoreIsPure(t *testing.T) {
 		name := short(p.ImportPath)
 		if strings.HasPrefix(name, "server/conductor/") && !strings.HasSuffix(name, "test") && !slices.Contains(core, name) {
 			t.Errorf("%s is not in the list of the core", name)
+		}
+	}
+}
+
+// TestTheCoreStartsNothing: a history of events has one outcome only if nothing in the core runs beside it or waits.
+func TestTheCoreStartsNothing(t *testing.T) {
+	for _, name := range core {
+		dir := filepath.Join("..", "..", filepath.FromSlash(name))
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+				continue
+			}
+			files := token.NewFileSet()
+			f, err := parser.ParseFile(files, filepath.Join(dir, e.Name()), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				switch n.(type) {
+				case *ast.GoStmt, *ast.SelectStmt, *ast.SendStmt, *ast.ChanType:
+					t.Errorf("%s: the core has no goroutines and no channels", files.Position(n.Pos()))
+				}
+				return true
+			})
 		}
 	}
 }
