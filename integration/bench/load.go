@@ -38,6 +38,7 @@ const (
 type scale struct {
 	herd     int // machines that look themselves up at once, and are in flight when the server is killed
 	inFlight int // steps in flight of machines that are records only
+	idle     int // nodes at rest, likewise
 }
 
 // part is one measurement, on a server of its own.
@@ -46,7 +47,7 @@ type part struct {
 	measure func(context.Context, *rack, *figures.Set, scale) error
 }
 
-var parts = []part{{"gap", measureGap}, {"beats", measureBeats}, {"herd", measureHerd}, {"recovery", measureRecovery}, {"cold", measureCold}}
+var parts = []part{{"gap", measureGap}, {"beats", measureBeats}, {"herd", measureHerd}, {"recovery", measureRecovery}, {"cold", measureCold}, {"idle", measureIdle}}
 
 func partNames() (out []string) {
 	for _, p := range parts {
@@ -78,7 +79,8 @@ func runLoad(ctx context.Context, root string, n scale, names ...string) (figure
 			"A bare insert is one row of that size into an SQLite table through the server's store, by sixteen callers at once. "+
 			"Restart: the same machines, each with a step in flight; the server is killed (SIGKILL) and started at once. "+
 			"Restart with the records of %d steps in flight: the records of one machine at work, copied that many times while the server was down, as so many agents do not fit on this host. The first start makes the rows that lists show, as after an upgrade; then it is killed and started again. "+
-			"Memory is the resident set.", beatRuns, beatAgents, int(beatTime.Seconds()), n.herd, int(herdSpread.Seconds()), herdSize>>10, n.inFlight),
+			"Nodes at rest: %d copies of one that is available, its machine in the server's memory; the server reads the power state of each once a minute. "+
+			"Memory is the resident set.", beatRuns, beatAgents, int(beatTime.Seconds()), n.herd, int(herdSpread.Seconds()), herdSize>>10, n.inFlight, n.idle),
 	}
 	for _, name := range names {
 		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })

@@ -40,6 +40,7 @@ func main() {
 	flag.BoolVar(&o.small, "ironic-small", false, "compare with a few requests and nodes only: shows that it works, and writes no page")
 	flag.IntVar(&o.scale.herd, "load-nodes", 5000, "machines of that fleet")
 	flag.IntVar(&o.scale.inFlight, "in-flight", 20_000, "steps in flight at a restart, of machines that are records only")
+	flag.IntVar(&o.scale.idle, "idle", 100_000, "nodes at rest")
 	flag.StringVar(&o.part, "load-part", "", "of the load run only this part ("+strings.Join(partNames(), ", ")+"), print its figures and write no page")
 	bare := flag.String("bare", "", "serve the bare handler, with this folder; the program starts itself so")
 	flag.Parse()

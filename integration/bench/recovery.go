@@ -15,6 +15,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -50,7 +51,7 @@ func measureRecovery(ctx context.Context, r *rack, s *figures.Set, n scale) erro
 	if err := r.kill(); err != nil {
 		return err
 	}
-	if err := copies(ctx, filepath.Join(r.dir, "data"), n.inFlight); err != nil {
+	if err := copies(ctx, filepath.Join(r.dir, "data"), state.CleanWait, n.inFlight); err != nil {
 		return err
 	}
 	var got []restarted
@@ -122,8 +123,8 @@ func (r *rack) rest(ctx context.Context) error {
 	})
 }
 
-// copies gives a database, whose server is gone, n more nodes like its first one.
-func copies(ctx context.Context, dir string, n int) (err error) {
+// copies gives a database, whose server is gone, n more nodes like its first one in this state.
+func copies(ctx context.Context, dir string, in state.State, n int) (err error) {
 	keys, err := seal.Open(filepath.Join(dir, "master.key"), false)
 	if err != nil {
 		return err
@@ -135,20 +136,24 @@ func copies(ctx context.Context, dir string, n int) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	var node conductor.Node
 	var steps []conductor.StepRecord
-	var inventory conductor.StoredInventory
+	var inventory *conductor.StoredInventory // nil: the node has none
 	err = store.View(ctx, func(tx conductor.Tx) error {
-		all, err := tx.Nodes(conductor.NodeFilter{State: string(state.CleanWait), Limit: 1})
+		all, err := tx.Nodes(conductor.NodeFilter{State: string(in), Limit: 1})
 		if err != nil {
 			return err
 		}
 		if len(all) == 0 {
-			return errors.New("no node is in clean wait")
+			return fmt.Errorf("no node is in %s", in)
 		}
 		node = all[0]
 		if steps, err = tx.Steps(node.UUID, ""); err != nil {
 			return err
 		}
-		inventory, err = tx.Inventory(node.UUID)
+		found, err := tx.Inventory(node.UUID)
+		if fault.Is(err, fault.NotFound) {
+			return nil
+		}
+		inventory = &found
 		return err
 	})
 	if err != nil {
@@ -172,7 +177,7 @@ func copies(ctx context.Context, dir string, n int) (err error) {
 }
 
 // another stores one copy under names and ids of its own.
-func another(tx conductor.Tx, node conductor.Node, steps []conductor.StepRecord, inventory conductor.StoredInventory) error {
+func another(tx conductor.Tx, node conductor.Node, steps []conductor.StepRecord, inventory *conductor.StoredInventory) error {
 	node.UUID = conductor.NodeID(uuid.NewString())
 	node.Name = "copy-" + string(node.UUID)
 	if err := tx.CreateNode(&node); err != nil {
@@ -189,6 +194,10 @@ func another(tx conductor.Tx, node conductor.Node, steps []conductor.StepRecord,
 			return err
 		}
 	}
-	inventory.Node = node.UUID
-	return tx.PutInventory(inventory)
+	if inventory == nil {
+		return nil
+	}
+	i := *inventory
+	i.Node = node.UUID
+	return tx.PutInventory(i)
 }

@@ -24,6 +24,7 @@ type rack struct {
 	dir     string
 	program string
 	ports   []int // API, agents, boot
+	alone   bool  // no program plays the machines: they are in the server's memory
 	api     *client.Client
 	running *servers.Child
 }
@@ -50,9 +51,14 @@ func newRack(ctx context.Context, root string) (*rack, error) {
 	return r, nil
 }
 
-func (r *rack) iso() string    { return filepath.Join(r.dir, "base.iso") }
-func (r *rack) socket() string { return filepath.Join(r.dir, "play", "machines") }
-func (r *rack) url() string    { return fmt.Sprintf("http://127.0.0.1:%d", r.ports[0]) }
+func (r *rack) iso() string { return filepath.Join(r.dir, "base.iso") }
+func (r *rack) socket() string {
+	if r.alone {
+		return ""
+	}
+	return filepath.Join(r.dir, "play", "machines")
+}
+func (r *rack) url() string { return fmt.Sprintf("http://127.0.0.1:%d", r.ports[0]) }
 
 // start starts the server and tells how long its first answer took.
 func (r *rack) start(ctx context.Context) (time.Duration, error) {
