@@ -157,3 +157,42 @@ func TestWorkOnOldNodesIsKnown(t *testing.T) {
 		t.Errorf("%d changes were told of, %d before", after, before)
 	}
 }
+
+// A database whose 0013 was the other one tells of changes again, and of who is at work.
+func TestTheOther0013IsMended(t *testing.T) {
+	conn := memory(t)
+	all := read(t, migrations)
+	if _, err := migrate(t.Context(), conn, all[:12]); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"before-0013", "other-0013"} {
+		text, err := os.ReadFile("testdata/" + file + ".sql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.ExecContext(t.Context(), string(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.ExecContext(t.Context(), "PRAGMA user_version = 13"); err != nil {
+		t.Fatal(err)
+	}
+	if from, err := migrate(t.Context(), conn, all); err != nil || from != 13 {
+		t.Fatalf("from %d: %v", from, err)
+	}
+	before := number(t, conn, "SELECT count(*) FROM changes WHERE told = 1")
+	for _, q := range []string{
+		"UPDATE nodes SET body = json_set(body, '$.power_state', 'power off') WHERE name = 'one'",
+		"UPDATE nodes SET body = json_set(body, '$.last_error', 'new') WHERE name = 'one'",
+	} {
+		if _, err := conn.ExecContext(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := number(t, conn, "SELECT count(*) FROM changes WHERE told = 1"); after != before+2 {
+		t.Errorf("%d changes were told of, %d before two of them", after, before)
+	}
+	if working := number(t, conn, "SELECT count(*) FROM nodes INDEXED BY nodes_working WHERE working = 1"); working != 2 {
+		t.Errorf("%d nodes are at work, want 2", working)
+	}
+}
