@@ -87,22 +87,24 @@ func runLoad(ctx context.Context, root string, n scale, names ...string) (figure
 		if i < 0 {
 			return set, fmt.Errorf("load: there is no part %q, but %s", name, strings.Join(partNames(), ", "))
 		}
-		err := func() (err error) {
-			r, err := newRack(ctx, root)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, r.close()) }()
-			if _, err := r.start(ctx); err != nil {
-				return err
-			}
-			return parts[i].measure(ctx, r, &set, n)
-		}()
-		if err != nil {
+		if err := onRack(ctx, root, func(r *rack) error { return parts[i].measure(ctx, r, &set, n) }); err != nil {
 			return set, fmt.Errorf("load: %s: %w", name, err)
 		}
 	}
 	return set, nil
+}
+
+// onRack measures on a server of its own.
+func onRack(ctx context.Context, root string, measure func(*rack) error) (err error) {
+	r, err := newRack(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if _, err := r.start(ctx); err != nil {
+		return err
+	}
+	return measure(r)
 }
 
 func add(s *figures.Set, what string, value float64, unit, target string) {

@@ -5,6 +5,7 @@
 //
 //	bench [-time 1s] [-packages=false] [-boot=false] [-load=false] [-demo=false] [-ironic=false]
 //	bench -load-part recovery [-in-flight 2000]
+//	bench -load-part hour [-hour-nodes 1000 -hour-time 1m]
 package main
 
 import (
@@ -41,7 +42,10 @@ func main() {
 	flag.IntVar(&o.scale.herd, "load-nodes", 5000, "machines of that fleet")
 	flag.IntVar(&o.scale.inFlight, "in-flight", 20_000, "steps in flight at a restart, of machines that are records only")
 	flag.IntVar(&o.scale.idle, "idle", 100_000, "nodes at rest")
-	flag.StringVar(&o.part, "load-part", "", "of the load run only this part ("+strings.Join(partNames(), ", ")+"), print its figures and write no page")
+	flag.StringVar(&o.part, "load-part", "", "of the load run only this part ("+strings.Join(partNames(), ", ")+"), print its figures and write no page; "+
+		hourPart+", which runs only when it is named, writes one when it is as large and long as by default")
+	flag.IntVar(&o.hour.nodes, "hour-nodes", hourNodes, "machines with a step in flight all the time, in the part "+hourPart)
+	flag.DurationVar(&o.hour.lasting, "hour-time", hourTime, "how long that part looks, once all are at work")
 	bare := flag.String("bare", "", "serve the bare handler, with this folder; the program starts itself so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -63,9 +67,13 @@ type options struct {
 	ironic, small        bool
 	scale                scale
 	part                 string
+	hour                 hour
 }
 
 func run(ctx context.Context, o options) error {
+	if o.part == hourPart {
+		return runHour(ctx, o)
+	}
 	if o.part != "" {
 		set, err := runLoad(ctx, o.root, o.scale, o.part)
 		if err == nil {
@@ -119,6 +127,11 @@ func run(ctx context.Context, o options) error {
 	for name, s := range sets {
 		pages[name] = set(s, where)
 	}
+	return writePages(o, pages)
+}
+
+// writePages writes these pages and the index of all that are there.
+func writePages(o options, pages map[string]string) error {
 	names := slices.Sorted(maps.Keys(pages))
 	for _, name := range names {
 		if err := os.WriteFile(filepath.Join(o.root, o.out, name+".md"), []byte(pages[name]), 0o644); err != nil {
@@ -126,7 +139,8 @@ func run(ctx context.Context, o options) error {
 		}
 		fmt.Println(filepath.Join(o.out, name+".md"))
 	}
-	if names, err = others(filepath.Join(o.root, o.out), pages); err != nil {
+	names, err := others(filepath.Join(o.root, o.out), pages)
+	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(o.root, o.out, "README.md"), []byte(index(names, pages)), 0o644)

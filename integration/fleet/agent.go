@@ -28,10 +28,14 @@ func (m *machine) agent(ctx context.Context, config api.BootConfig, boot string,
 	}
 	journal := run.NewJournal()
 	quiet := slog.New(slog.DiscardHandler)
+	whose := ""
+	if m.number < f.Busy {
+		whose = Cleaned
+	}
 	dialer := &net.Dialer{Timeout: 15 * time.Second, LocalAddr: &net.TCPAddr{IP: m.address.AsSlice()}}
 	client, err := agentchannel.New(agentchannel.Config{
 		Boot: config, Key: key, BootID: boot, Version: version, Seq: journal.Seq, Now: time.Now, Log: quiet,
-		Inventory: m.inventory(), Dial: dialer.DialContext, Tried: f.figures.tried,
+		Inventory: m.inventory(), Dial: dialer.DialContext, Tried: f.figures.watch(ctx, whose),
 	})
 	if err != nil {
 		return err
@@ -49,6 +53,9 @@ func (m *machine) agent(ctx context.Context, config api.BootConfig, boot string,
 	wg.Go(func() { ended(f, ex.Run(ctx)) })
 	if f.Quiet {
 		return m.wait(ctx, client, ex)
+	}
+	if m.redials() {
+		return m.redial(ctx, client, ex)
 	}
 	return client.Run(ctx, ex, agentchannel.Offer{Steps: m.Steps(), Versions: map[string]string{"simulated": "1"}})
 }
@@ -129,19 +136,28 @@ func (m *machine) Run(ctx context.Context, name string, c step.Call) (step.Resul
 	m.mu.Lock()
 	if !m.ended.IsZero() {
 		m.fleet.figures.gaps.add(now.Sub(m.ended))
+		if m.fleet.figures.counted(m.ended) && !m.redials() {
+			m.fleet.figures.heldGaps.add(now.Sub(m.ended))
+		}
 	}
 	m.mu.Unlock()
 	m.fleet.figures.executed(c.ID)
+	lasting := m.fleet.StepTime
+	if name == catalog.EraseStep && m.fleet.EraseTime > 0 && m.number >= m.fleet.Busy {
+		lasting = m.fleet.EraseTime
+		m.fleet.figures.erasing.Add(1)
+		defer m.fleet.figures.erasing.Add(-1)
+	}
 	for i := range reports {
 		c.Report(step.Progress{Percent: 100 * float64(i) / reports, Item: name})
-		if err := pause(ctx, m.fleet.StepTime/reports); err != nil {
+		if err := pause(ctx, lasting/reports); err != nil {
 			return step.Result{}, err
 		}
 	}
 	m.mu.Lock()
 	m.ended = time.Now()
 	m.mu.Unlock()
-	if name != "deploy.erase_devices" {
+	if name != catalog.EraseStep {
 		return step.Result{}, nil
 	}
 	erased := []catalog.Erased{}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"math"
@@ -88,6 +89,13 @@ type figures struct {
 	gaps    histogram // from a step's end to the next one's start, in a machine
 	paths   map[string]*histogram
 
+	since     atomic.Int64 // Unix nanoseconds when Count was called; 0: it was not
+	late      histogram    // heartbeats held to the end: how long after it they were answered
+	redialled histogram    // heartbeats of agents that dial for each
+	heldGaps  histogram    // gaps of the others
+	again     atomic.Int64 // lookups beyond the first of an agent
+	erasing   atomic.Int64 // machines whose erasing takes EraseTime, and is under way
+
 	mu      sync.Mutex
 	refused map[string]int // by reason
 	errors  map[string]int // by what failed
@@ -101,8 +109,35 @@ func (g *figures) init() {
 	}
 }
 
-// tried is told of every request of every agent.
-func (g *figures) tried(path string, took time.Duration, err error) {
+// Cleaned is before the reasons that requests of Busy machines were not granted for: an agent whose last step has ended
+// is told that its session is over, if its machine is not off before.
+const Cleaned = "cleaned: "
+
+// watch gives what is told of every request of one agent. What the end of its machine cut short is nobody's failure.
+func (g *figures) watch(ctx context.Context, whose string) func(path string, took time.Duration, err error) {
+	var lookups atomic.Int64
+	return func(path string, took time.Duration, err error) {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return
+		case err != nil:
+		case path == api.PathLookup && lookups.Add(1) > 1:
+			g.again.Add(1)
+		case path == api.PathHeartbeat && took >= api.HeartbeatMax && g.counted(time.Now().Add(-took)):
+			g.late.add(took - api.HeartbeatMax)
+		}
+		g.tried(whose, path, took, err)
+	}
+}
+
+// counted tells whether what began then is to be counted for Counted.
+func (g *figures) counted(began time.Time) bool {
+	since := g.since.Load()
+	return since > 0 && began.UnixNano() >= since
+}
+
+// tried counts a request by what came of it. whose is before the reasons of those that were not granted.
+func (g *figures) tried(whose, path string, took time.Duration, err error) {
 	if err == nil {
 		if h := g.paths[path]; h != nil {
 			h.add(took)
@@ -112,10 +147,10 @@ func (g *figures) tried(path string, took time.Duration, err error) {
 	if f, ok := errors.AsType[*fault.Fault](err); ok {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.refused[string(f.Reason)]++
+		g.refused[whose+string(f.Reason)]++
 		return
 	}
-	g.failed(path, err)
+	g.failed(whose+path, err)
 }
 
 func (g *figures) failed(what string, _ error) {

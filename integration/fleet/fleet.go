@@ -4,7 +4,7 @@
 // and nothing outside this host. bessemer simulate and make bench are made of it.
 //
 // Start at New; machines.go plays the BMCs, agent.go is what runs in a machine, rest.go asks the server for nodes and
-// verbs, beats.go is the fixed load of heartbeats, figures.go what is measured.
+// verbs, beats.go is the fixed load of heartbeats, redial.go agents that keep no connection, figures.go what is measured.
 package fleet
 
 import (
@@ -40,6 +40,9 @@ type Options struct {
 	Gather    bool          // machines that are powered on wait for Release
 	Spread    time.Duration // over which Release starts their agents
 	StepTime  time.Duration // how long a step takes
+	EraseTime time.Duration // how long erasing takes; 0: StepTime
+	Busy      int           // of the first machines erasing takes StepTime all the same
+	Redial    int           // of so many agents one keeps no connection (redial.go); 0: none
 	Inventory int           // bytes that an inventory has at least
 	Quiet     bool          // agents with a running step send heartbeats only when Beats tells them to
 	Log       *slog.Logger
@@ -71,7 +74,11 @@ func New(o Options) (*Fleet, error) {
 	if o.Nodes < 1 || o.Nodes > MaxNodes {
 		return nil, fmt.Errorf("%d nodes, expected 1 to %d", o.Nodes, MaxNodes)
 	}
-	if err := raiseFiles(uint64(o.Nodes)); err != nil {
+	kept := o.Nodes
+	if o.Redial > 0 {
+		kept -= o.Nodes / o.Redial
+	}
+	if err := raiseFiles(uint64(kept)); err != nil {
 		return nil, err
 	}
 	f := &Fleet{
@@ -182,7 +189,7 @@ func mac(number int) string {
 	return fmt.Sprintf("02:be:%02x:%02x:%02x:%02x", number>>24&255, number>>16&255, number>>8&255, number&255)
 }
 
-// raiseFiles makes room for the machines' connections, two each at times.
+// raiseFiles makes room for the connections of machines that keep theirs, two each at times.
 func raiseFiles(nodes uint64) error {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {

@@ -71,6 +71,14 @@ func (f *Fleet) Provide(ctx context.Context) error {
 	return f.verb(ctx, "provide", []state.State{state.Manageable})
 }
 
+// CleanAgain asks for a cleaning of the nodes that are clean. One that failed stays so, for all to see.
+func (f *Fleet) CleanAgain(ctx context.Context) error {
+	if err := f.verb(ctx, "manage", []state.State{state.Available}); err != nil {
+		return err
+	}
+	return f.Provide(ctx)
+}
+
 // verb asks the nodes in the states from for a verb, and waits until none is in one of the states while.
 func (f *Fleet) verb(ctx context.Context, verb string, from []state.State, while ...state.State) error {
 	now, err := f.states(ctx, from...)

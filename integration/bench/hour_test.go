@@ -1,0 +1,61 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/integration/figures"
+)
+
+// TestHour runs the hour with few machines, for seconds: every figure is there, and those that must be 0 are.
+func TestHour(t *testing.T) {
+	h := hour{nodes: 50, lasting: 3 * time.Second, log: t.Output()}
+	var s figures.Set
+	err := onRack(t.Context(), "../..", func(r *rack) error { return measureHour(t.Context(), r, &s, h) })
+	if err != nil {
+		t.Fatalf("%v\n%s", err, table(s))
+	}
+	got := map[string]float64{}
+	for _, f := range s.Rows {
+		got[f.What] = f.Value
+		if f.Target == "0" && f.Value != 0 && !strings.HasPrefix(f.What, "until then") { // a slow host may tell many at once to come back
+			t.Errorf("%s: %v", f.What, f.Value)
+		}
+	}
+	for what, least := range map[string]float64{
+		"at the end: machines whose step is in flight":               50,
+		"at the end: nodes that the server has in clean wait":        50,
+		"steps begun by the machines that are cleaned again":         1,
+		"API, a node shown each second: asked":                       2,
+		"server's memory at the end":                                 1,
+		"server's open files at most":                                40,
+		"write-ahead log at most":                                    0.001,
+		"heartbeat with a connection of its own: median":             0,
+		"held heartbeat, answered after its time: p99":               0,
+		"until then: server's CPU for each machine, two steps begun": 0.01,
+	} {
+		if v, ok := got[what]; !ok || v < least {
+			t.Errorf("%s: %v, expected at least %v", what, v, least)
+		}
+	}
+	if t.Failed() {
+		t.Log(table(s))
+	}
+	if m := hourMethod(h); !strings.Contains(m, "50 machines") {
+		t.Error(m)
+	}
+}
+
+func TestShare(t *testing.T) {
+	all := []time.Duration{1, 2, 3, 4}
+	if share(nil, 0.5) != 0 || share(all, 0.5) != 2 || share(all, 0.99) != 4 || share(all, 1) != 4 || share(all[:1], 0.01) != 1 {
+		t.Error(share(all, 0.5), share(all, 0.99), share(all, 1))
+	}
+}
+
+func TestFailedNodes(t *testing.T) {
+	if n := failedNodes(map[string]int{"available": 3, "clean wait": 5, "clean failed": 2, "error": 1}); n != 3 {
+		t.Error(n)
+	}
+}
