@@ -27,7 +27,7 @@ type Tx interface {
 	NodeByAddress(mac string) (Node, error)
 	Nodes(f NodeFilter) ([]Node, error) // in order of creation
 	// PreparedNodes is Nodes for who shows them: rows that were prepared by the rules called form when the node was
-	// written; a node without one comes as it is. What each gets is gone when it returns.
+	// written; a node without one comes as it is. each may keep what it gets.
 	PreparedNodes(f NodeFilter, form string, each func(p PreparedNode) error) error
 	// EachNode tells the id of every node, in order of creation, and whether work on it is open: a lease, or a flow that
 	// has not ended. It costs a fraction of Nodes, as a start with a large fleet wants no more. each runs nothing else.
@@ -112,8 +112,8 @@ type NodeFilter struct {
 
 // PreparedNode is a node of a list: Row, or where there is none, Node.
 type PreparedNode struct {
-	UUID []byte
-	Row  []byte
+	UUID string
+	Row  string
 	Node *Node
 }
 

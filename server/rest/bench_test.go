@@ -36,12 +36,13 @@ func BenchmarkList10k(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	kept := &ready{backend: fake, ids: make([][]byte, len(nodes)), rows: make([][]byte, len(nodes))}
+	kept := &ready{backend: fake, ids: make([]string, len(nodes)), rows: make([]string, len(nodes))}
 	for i := range nodes {
-		kept.ids[i] = []byte(nodes[i].UUID)
-		if kept.rows[i], err = rows.Row(&nodes[i]); err != nil {
+		row, err := rows.Row(&nodes[i])
+		if err != nil {
 			b.Fatal(err)
 		}
+		kept.ids[i], kept.rows[i] = string(nodes[i].UUID), string(row)
 	}
 	handler := rest.New(rest.Config{Backend: kept, Form: rows.Form(), Auth: rest.NoAuth{}, Hostname: "lab", Now: clock, Log: quiet})
 	for name, path := range map[string]string{"detail": "/v1/nodes/detail", "short": "/v1/nodes"} {

@@ -1,21 +1,19 @@
 package rest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
-	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
@@ -167,18 +165,15 @@ func appendText(b []byte, s string) ([]byte, error) {
 // piece is what a list writes for a field: the key, then the row's value or what make gives for it.
 type piece struct {
 	skip bool
-	key  []byte
-	make func(b, uuid, value []byte, marks byte) []byte
+	key  string
+	make func(b []byte, uuid, value string, marks byte) []byte
 	step bool // a step in progress; "{}" outside a flow
 }
 
 // pieces is one for each field of the table.
 func (c *call) pieces(sel selection) []piece {
-	base, err := json.Marshal(c.base)
-	if err != nil {
-		base = []byte(`""`) // a string: can't happen
-	}
-	base = base[1 : len(base)-1]
+	quoted, _ := appendText(nil, c.base)
+	base := string(quoted[1 : len(quoted)-1])
 	host, _ := appendText(nil, c.api.cfg.Hostname)
 	out := make([]piece, len(c.api.node.fields))
 	wanted := map[string]bool{}
@@ -186,36 +181,29 @@ func (c *call) pieces(sel selection) []piece {
 		wanted[name] = true
 	}
 	for i, f := range c.api.node.fields {
-		p := piece{skip: !wanted[f.Name], key: []byte(`,"` + f.Name + `":`)}
+		p := piece{skip: !wanted[f.Name], key: `,"` + f.Name + `":`}
 		if below, ok := linkFields[f.Name]; ok {
-			p.make = func(b, uuid, _ []byte, _ byte) []byte {
-				for _, l := range [][2]string{{`[{"href":"`, "/v1/nodes/"}, {`},{"href":"`, "/nodes/"}} {
-					b = append(append(append(append(append(append(b, l[0]...), base...), l[1]...), uuid...), below...), `","rel":"`...)
-					if l[1] == "/nodes/" {
-						b = append(b, `bookmark"}]`...)
-					} else {
-						b = append(b, `self"`...)
-					}
-				}
-				return b
+			self, mark, end := `[{"href":"`+base+`/v1/nodes/`, below+`","rel":"self"},{"href":"`+base+`/nodes/`, below+`","rel":"bookmark"}]`
+			p.make = func(b []byte, uuid, _ string, _ byte) []byte {
+				return append(append(append(append(append(b, self...), uuid...), mark...), uuid...), end...)
 			}
 		}
 		switch f.Name {
 		case "conductor":
-			p.make = func(b, _, _ []byte, _ byte) []byte { return append(b, host...) }
+			p.make = func(b []byte, _, _ string, _ byte) []byte { return append(b, host...) }
 		case "reservation":
-			p.make = func(b, _, value []byte, _ byte) []byte {
+			p.make = func(b []byte, _, value string, _ byte) []byte {
 				if len(value) == 0 {
 					return append(b, "null"...)
 				}
 				return append(b, host...)
 			}
 		case "driver_internal_info":
-			p.make = func(b, uuid, value []byte, marks byte) []byte {
+			p.make = func(b []byte, uuid, value string, marks byte) []byte {
 				if marks&inRamdisk == 0 || len(value) < givenSize {
 					return append(b, value...)
 				}
-				given, value := time.Unix(0, int64(binary.BigEndian.Uint64(value))), value[givenSize:]
+				given, value := time.Unix(0, int64(binary.BigEndian.Uint64([]byte(value[:givenSize])))), value[givenSize:]
 				at := heardText(c.api.cfg.Backend.RamdiskHeard(conductor.NodeID(uuid)), given)
 				if at == "" {
 					return append(b, value...)
@@ -225,35 +213,31 @@ func (c *call) pieces(sel selection) []piece {
 			}
 		case "provision_state", "target_provision_state":
 			if c.version < 39 {
-				p.make = func(b, _, value []byte, _ byte) []byte {
+				p.make = func(b []byte, _, value string, _ byte) []byte {
 					if value[0] != '"' {
 						return append(b, value...) // null
 					}
-					b, _ = appendValue(b, stateName(state.State(bytes.Trim(value, `"`)), c.version))
+					b, _ = appendValue(b, stateName(state.State(strings.Trim(value, `"`)), c.version))
 					return b
 				}
 			}
 		}
 		if p.step = slices.Contains(stepFields, f.Name); p.step {
-			p.make = func(b, _, _ []byte, _ byte) []byte { return append(b, "{}"...) }
+			p.make = func(b []byte, _, _ string, _ byte) []byte { return append(b, "{}"...) }
 		}
 		out[i] = p
 	}
 	return out
 }
 
-// appendRow writes an object from a prepared row.
-func appendRow(b []byte, pieces []piece, uuid, row []byte) ([]byte, error) {
+// appendRow writes an object from a prepared row that is whole.
+func appendRow(b []byte, pieces []piece, uuid, row string) []byte {
 	from := len(b)
 	marks := row[0]
 	row = row[1:]
 	for i := range pieces {
-		n, used := binary.Uvarint(row)
-		if used <= 0 || n > uint64(len(row)-used) {
-			return nil, fault.New(fault.InternalError, "the prepared row of node %s is damaged", uuid)
-		}
-		value := row[used : used+int(n)]
-		row = row[used+int(n):]
+		value, after := cutValue(row)
+		row = after
 		p := &pieces[i]
 		if p.skip {
 			continue
@@ -266,92 +250,41 @@ func appendRow(b []byte, pieces []piece, uuid, row []byte) ([]byte, error) {
 		}
 	}
 	if len(b) == from {
-		return append(b, "{}"...), nil
+		return append(b, "{}"...)
 	}
 	b[from] = '{' // in place of the first comma
-	return append(b, '}'), nil
+	return append(b, '}')
 }
 
-// sendNodes answers with the page of nodes that the filter selects.
-func (c *call) sendNodes(filter conductor.NodeFilter, p page) error {
-	pieces, form := c.pieces(p.sel), c.api.form
-	if c.grant.Project != "" {
-		form = "" // what is shown of a node depends on whose it is
+// whole tells whether a row has its marks and all its values.
+func whole(row string, fields int) bool {
+	if row == "" {
+		return false
 	}
-	steps := slices.ContainsFunc(pieces, func(p piece) bool { return p.step && !p.skip })
-	// What takes a look elsewhere waits until the store is left: its place in the page is kept.
-	type later struct {
-		at   int
-		uuid string
-		node *conductor.Node
-	}
-	var (
-		open  []later
-		count int
-		last  string
-		body  []byte
-	)
-	if b, ok := c.api.buffers.Get().(*[]byte); ok { // pages are megabytes: growing each anew costs more than filling it
-		body = *b
-	}
-	defer func() { c.api.buffers.Put(&body) }()
-	err := c.api.cfg.Backend.PreparedNodes(c.r.Context(), filter, form, func() func(conductor.PreparedNode) error {
-		open, count, last, body = nil, 0, "", append(body[:0], `{"nodes":[`...)
-		return func(n conductor.PreparedNode) (err error) {
-			if count++; count == p.limit {
-				last = string(n.UUID)
-			}
-			if count > 1 {
-				body = append(body, ',')
-			}
-			if n.Node != nil || steps && n.Row[0]&inFlow != 0 {
-				open = append(open, later{len(body), string(n.UUID), n.Node})
-				return nil
-			}
-			body, err = appendRow(body, pieces, n.UUID, n.Row)
-			return err
+	row = row[1:]
+	for range fields {
+		n, used := valueSize(row)
+		if used == 0 || n > len(row)-used {
+			return false
 		}
-	})
-	if err != nil {
-		return err
+		row = row[used+n:]
 	}
-	page := body
-	if len(open) > 0 {
-		whole, from := make([]byte, 0, len(body)+len(open)*4096), 0
-		for _, o := range open {
-			whole = append(whole, body[from:o.at]...)
-			from = o.at
-			n := o.node
-			if n == nil {
-				now, err := c.api.cfg.Backend.Node(c.r.Context(), o.uuid)
-				if fault.Is(err, fault.NotFound) { // deleted this moment: no object, and no comma
-					if from < len(body) && body[from] == ',' {
-						from++
-					} else {
-						whole = bytes.TrimSuffix(whole, []byte(","))
-					}
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				n = &now
-			}
-			text, err := c.encodeNode(*n, p.sel)
-			if err != nil {
-				return err
-			}
-			whole = append(whole, text...)
+	return true
+}
+
+// cutValue takes the first value off what is left of a whole row.
+func cutValue(row string) (value, after string) {
+	n, used := valueSize(row)
+	return row[used : used+n], row[used+n:]
+}
+
+// valueSize reads the length of a value, as binary.AppendUvarint wrote it, and the bytes that it takes; 0: there is none.
+func valueSize(row string) (n, used int) {
+	for i := range min(len(row), 5) { // a row is shorter than 32 GiB
+		n |= int(row[i]&0x7f) << (7 * i)
+		if row[i] < 0x80 {
+			return n, i + 1
 		}
-		page = append(whole, body[from:]...)
 	}
-	page = append(page, ']')
-	if next := c.next(p, count, last); next != "" {
-		text, err := json.Marshal(next)
-		if err != nil {
-			return err
-		}
-		page = append(append(page, `,"next":`...), text...)
-	}
-	return c.raw(http.StatusOK, append(page, '}'))
+	return 0, 0
 }

@@ -153,3 +153,27 @@ func TestPagesOfPreparedRows(t *testing.T) {
 		t.Errorf("an empty list: %s", a.Body)
 	}
 }
+
+// A list that is sent in parts is the same as its nodes shown one by one, whatever was sent before it.
+func TestListsInParts(t *testing.T) {
+	s := newServer(t)
+	for i := range 200 {
+		n := oddNodes()[i%8]
+		n.UUID, n.Name = conductor.NodeID(fmt.Sprintf("00000000-0000-4000-8001-%012d", i)), ""
+		n.Description = strings.Repeat(string(rune('a'+i%26)), 40*i)
+		s.nodes = append(s.nodes, n)
+	}
+	s.nodes[120].Description = strings.Repeat("long", 200_000)
+	for range 2 {
+		got := s.do("GET", "/v1/nodes/detail", "")
+		var list struct{ Nodes []json.RawMessage }
+		if err := json.Unmarshal(got.Body.Bytes(), &list); err != nil || len(list.Nodes) != len(s.nodes) {
+			t.Fatalf("%d nodes, %v", len(list.Nodes), err)
+		}
+		for i, n := range s.nodes {
+			if one := s.do("GET", "/v1/nodes/"+string(n.UUID), ""); string(list.Nodes[i]) != one.Body.String() {
+				t.Fatalf("node %d:\nlisted %s\nshown  %s", i, list.Nodes[i], one.Body)
+			}
+		}
+	}
+}

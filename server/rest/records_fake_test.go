@@ -149,17 +149,16 @@ func (b *backend) PreparedNodes(ctx context.Context, f conductor.NodeFilter, for
 	for range 2 {
 		each := begin()
 		for _, n := range nodes {
-			p := conductor.PreparedNode{UUID: []byte(n.UUID), Node: &n}
+			p := conductor.PreparedNode{UUID: string(n.UUID), Node: &n}
 			if b.rows != nil && b.rows.Form() == form {
-				if p.Row, err = b.rows.Row(&n); err != nil {
+				row, err := b.rows.Row(&n)
+				if err != nil {
 					return err
 				}
-				if p.Row != nil {
-					p.Node = nil
-				}
 				if b.cut > 0 {
-					p.Row = p.Row[:b.cut]
+					row = row[:b.cut]
 				}
+				p.Row, p.Node = string(row), nil
 			}
 			if err := each(p); err != nil {
 				return err
@@ -172,7 +171,7 @@ func (b *backend) PreparedNodes(ctx context.Context, f conductor.NodeFilter, for
 // ready is a backend whose rows are in memory.
 type ready struct {
 	*backend
-	ids, rows [][]byte
+	ids, rows []string
 }
 
 func (r *ready) PreparedNodes(_ context.Context, _ conductor.NodeFilter, _ string, begin func() func(conductor.PreparedNode) error) error {

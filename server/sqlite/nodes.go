@@ -54,8 +54,22 @@ var sortable = func() map[string]string {
 	return m
 }()
 
-// nodeQuery adds to a query what a filter says; args are those of the query's beginning.
-func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter) (string, []any, error) {
+// marker finds the node that a filter's page begins after, by its number; 0: it begins with the first.
+func (t *tx) marker(f conductor.NodeFilter) (id int64, err error) {
+	if f.After == "" {
+		return 0, nil
+	}
+	// A hidden marker is a missing one: where the page begins would tell that it is there, and how it sorts.
+	err = t.row("SELECT id FROM nodes WHERE uuid = ? AND (? = '' OR "+visible+")",
+		[]any{text(string(f.After)), text(f.VisibleTo), text(f.VisibleTo), text(f.VisibleTo)}, &id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = noNode(string(f.After))
+	}
+	return id, err
+}
+
+// nodeQuery adds to a query what a filter says; args are those of the query's beginning, after is the filter's marker.
+func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64) (string, []any, error) {
 	var where []string
 	and := func(cond string, a ...any) { where, args = append(where, cond), append(args, a...) }
 	for _, c := range []struct{ column, value string }{
@@ -120,19 +134,11 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter) (string, []
 				WithHint("sort by one of %s", strings.Join(slices.Sorted(maps.Keys(sortable)), ", "))
 		}
 	}
-	if f.After != "" {
-		var id int64
-		// A hidden marker is a missing one: where the page begins would tell that it is there, and how it sorts.
-		if err := t.row("SELECT id FROM nodes WHERE uuid = ? AND (? = '' OR "+visible+")",
-			[]any{text(string(f.After)), text(f.VisibleTo), text(f.VisibleTo), text(f.VisibleTo)}, &id); errors.Is(err, sql.ErrNoRows) {
-			return "", nil, noNode(string(f.After))
-		} else if err != nil {
-			return "", nil, err
-		}
+	if after != 0 {
 		if key == "id" { // a bound on it alone is one that SQLite begins to read at
-			and("id"+than+"?", id)
+			and("id"+than+"?", after)
 		} else {
-			and("("+key+", id)"+than+"(SELECT "+key+", id FROM nodes WHERE id = ?)", id)
+			and("("+key+", id)"+than+"(SELECT "+key+", id FROM nodes WHERE id = ?)", after)
 		}
 	}
 	if len(where) > 0 {
@@ -147,7 +153,11 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter) (string, []
 }
 
 func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
-	q, args, err := t.nodeQuery("SELECT version, body FROM nodes", nil, f)
+	after, err := t.marker(f)
+	if err != nil {
+		return nil, err
+	}
+	q, args, err := t.nodeQuery("SELECT version, body FROM nodes", nil, f, after)
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,10 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // Prepared rows: what lists of nodes show is made when a node is written, in the same transaction, and names the node's
@@ -22,7 +24,7 @@ type preparer struct {
 func (s *Store) Prepare(form string, row func(n *conductor.Node) ([]byte, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.preparer = &preparer{form, row}
+	s.preparer = &preparer{form + framing, row}
 }
 
 // PrepareRows prepares the rows of another form: those that an older program wrote, or one with other rules of what may
@@ -32,13 +34,13 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 	s.mu.Lock()
 	p := s.preparer
 	s.mu.Unlock()
-	const together = 50
+	const batch = 50
 	for after := int64(0); ; {
 		n, last := 0, after
 		err := s.update(ctx, func(t *tx) error {
 			var found []conductor.Node
 			err := t.rows(`SELECT id, version, body FROM nodes LEFT JOIN node_rows ON node = id
-				WHERE id > ? AND (form IS NOT ? OR of_version IS NOT version) ORDER BY id LIMIT ?`, []any{after, p.form, together}, func(scan func(...any) error) error {
+				WHERE id > ? AND (form IS NOT ? OR of_version IS NOT version) ORDER BY id LIMIT ?`, []any{after, p.form, batch}, func(scan func(...any) error) error {
 				var x conductor.Node
 				var body sql.RawBytes
 				if err := scan(&last, &x.Version, &body); err != nil {
@@ -61,7 +63,7 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 			n = len(found)
 			return nil
 		})
-		if err != nil || n < together {
+		if err != nil || n < batch {
 			return err
 		}
 		after = last
@@ -79,28 +81,111 @@ func (t *tx) putRow(n *conductor.Node) error {
 	}
 	_, err = t.exec(`INSERT INTO node_rows (node, of_version, form, prepared) SELECT id, version, ?, ? FROM nodes WHERE uuid = ?
 		ON CONFLICT (node) DO UPDATE SET of_version = excluded.of_version, form = excluded.form, prepared = excluded.prepared`,
-		t.preparer.form, row, text(string(n.UUID)))
+		t.preparer.form, framed(string(n.UUID), row), text(string(n.UUID)))
 	return err
 }
 
+// What is stored of a row is framed: the length of the node's UUID, the UUID, the length of the row, the row. So many of
+// them can stand one behind the other, and whoever reads them needs nothing of the nodes themselves.
+
+// framing is a part of every form: rows that were framed in another way are of another form.
+const framing = "/1"
+
+func framed(uuid string, row []byte) []byte {
+	b := make([]byte, 0, len(uuid)+len(row)+2*binary.MaxVarintLen64)
+	for _, part := range []string{text(uuid), string(row)} {
+		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
+	}
+	return b
+}
+
+// unframe takes the first of the rows.
+func unframe(rows string) (p conductor.PreparedNode, after string, err error) {
+	for _, part := range []*string{&p.UUID, &p.Row} {
+		n, used := binary.Uvarint([]byte(rows[:min(len(rows), binary.MaxVarintLen64)]))
+		if used <= 0 || n > uint64(len(rows)-used) {
+			return p, "", fault.New(fault.InternalError, "the prepared rows of nodes are damaged")
+		}
+		*part, rows = rows[used:used+int(n)], rows[used+int(n):]
+	}
+	return p, rows, nil
+}
+
+// together is how many rows SQLite hands over as one text: a call for each row costs more than the row.
+const together = 100
+
 // PreparedNodes implements conductor.Tx.
 func (t *tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p conductor.PreparedNode) error) error {
-	q, args, err := t.nodeQuery(`SELECT uuid, prepared, CASE WHEN prepared IS NULL THEN body END
-		FROM nodes LEFT JOIN node_rows ON node = id AND of_version = version AND form = ?`, []any{form}, f)
+	after, err := t.marker(f)
 	if err != nil {
 		return err
 	}
-	var uuid, row, body sql.RawBytes
+	byID := !f.Descending && (f.SortKey == "" || f.SortKey == "id")
+	if form == "" || !byID {
+		return t.eachPrepared(f, after, form+framing, each)
+	}
+	form += framing
+	for left := f.Limit; f.Limit == 0 || left > 0; left -= together {
+		f := f
+		f.Limit = together
+		if left > 0 {
+			f.Limit = min(left, together)
+		}
+		q, args, err := t.nodeQuery("SELECT id, prepared"+fromRows, []any{form}, f, after)
+		if err != nil {
+			return err
+		}
+		var n, whole int
+		var last sql.NullInt64
+		var rows sql.NullString
+		if err := t.row("SELECT count(*), count(prepared), max(id), group_concat(prepared, '') FROM ("+q+")", args, &n, &whole, &last, &rows); err != nil {
+			return err
+		}
+		if whole < n { // some have none, or an old one
+			if err := t.eachPrepared(f, after, form, each); err != nil {
+				return err
+			}
+			rows.String = ""
+		}
+		for rest := rows.String; rest != ""; {
+			var p conductor.PreparedNode
+			if p, rest, err = unframe(rest); err != nil {
+				return err
+			}
+			if err := each(p); err != nil {
+				return err
+			}
+		}
+		if n < f.Limit {
+			return nil
+		}
+		after = last.Int64
+	}
+	return nil
+}
+
+const fromRows = " FROM nodes LEFT JOIN node_rows ON node = id AND of_version = version AND form = ?"
+
+// eachPrepared reads them one by one: in any order, and with nodes that have no row.
+func (t *tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) error {
+	q, args, err := t.nodeQuery("SELECT uuid, prepared, CASE WHEN prepared IS NULL THEN body END"+fromRows, []any{form}, f, after)
+	if err != nil {
+		return err
+	}
+	var uuid string
+	var row, body sql.RawBytes
 	return t.rows(q, args, func(scan func(...any) error) error {
 		if err := scan(&uuid, &row, &body); err != nil {
 			return err
 		}
-		p := conductor.PreparedNode{UUID: uuid, Row: row}
+		p := conductor.PreparedNode{UUID: uuid}
 		if row == nil {
 			p.Node = &conductor.Node{}
 			if err := decode("node", body, p.Node); err != nil {
 				return err
 			}
+		} else if p, _, err = unframe(string(row)); err != nil {
+			return err
 		}
 		return each(p)
 	})

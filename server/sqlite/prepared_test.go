@@ -7,6 +7,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // told makes rows that say which node they are of, and how it stands.
@@ -157,6 +158,91 @@ func BenchmarkPreparedList10k(b *testing.B) {
 		})
 		if err != nil || n != 15_000_000 {
 			b.Fatal(n, err)
+		}
+	}
+}
+
+// However rows are read together, a page has its nodes once, in order, with or without rows.
+func TestPagesOfRowsReadTogether(t *testing.T) {
+	s := open(t, config(t, t.TempDir()))
+	const all = 2*together + 50
+	s.Prepare("f", told)
+	err := s.Update(t.Context(), func(tx conductor.Tx) error {
+		for n := range all {
+			if err := tx.CreateNode(storetest.Node(n + 1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, without := range [][]int{nil, {1}, {together}, {together + 1, all}} { // nodes whose rows are out of date
+		for _, n := range without {
+			if err := s.update(t.Context(), func(t *tx) error {
+				_, err := t.exec("UPDATE nodes SET version = version + 1 WHERE uuid = ?", string(storetest.ID(n)))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, limit := range []int{0, 1, together - 1, together, together + 1, 2 * together, all, all + 1} {
+			for _, after := range []int{0, 1, together, all - 1, all} {
+				f := conductor.NodeFilter{Limit: limit, Roots: true}
+				if after > 0 {
+					f.After = storetest.ID(after)
+				}
+				at, rows := after, 0
+				err := s.View(t.Context(), func(tx conductor.Tx) error {
+					return tx.PreparedNodes(f, "f", func(p conductor.PreparedNode) error {
+						at++
+						if want := string(storetest.ID(at)); p.UUID != want || p.Node == nil && p.Row != want+" infra" || p.Node != nil && p.Node.UUID != storetest.ID(at) {
+							t.Fatalf("limit %d after %d: place %d has %q, row %q", limit, after, at, p.UUID, p.Row)
+						}
+						if p.Node == nil {
+							rows++
+						}
+						return nil
+					})
+				})
+				want := all - after
+				if limit > 0 {
+					want = min(want, limit)
+				}
+				if err != nil || at-after != want || len(without) == 0 && rows != want {
+					t.Fatalf("limit %d after %d: %d nodes, %d of rows, expected %d: %v", limit, after, at-after, rows, want, err)
+				}
+			}
+		}
+		if err := s.PrepareRows(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDamagedFramesAreAnError(t *testing.T) {
+	s := open(t, config(t, t.TempDir()))
+	s.Prepare("f", told)
+	if err := s.Update(t.Context(), create(storetest.Node(1))); err != nil {
+		t.Fatal(err)
+	}
+	whole := len(framed(string(storetest.ID(1)), []byte(string(storetest.ID(1))+" infra")))
+	for cut := whole - 1; cut > 0; cut -= 5 {
+		err := s.update(t.Context(), func(t *tx) error {
+			_, err := t.exec("UPDATE node_rows SET prepared = substr(prepared, 1, ?)", cut)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []conductor.NodeFilter{{}, {Descending: true}} {
+			err := s.View(t.Context(), func(tx conductor.Tx) error {
+				return tx.PreparedNodes(f, "f", func(p conductor.PreparedNode) error { t.Errorf("cut to %d: %q", cut, p.Row); return nil })
+			})
+			if fault.From(err).Reason != fault.InternalError {
+				t.Errorf("cut to %d: %v", cut, err)
+			}
 		}
 	}
 }

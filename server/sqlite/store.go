@@ -53,7 +53,7 @@ type Store struct {
 	cfg     Config
 	lock    *os.File
 	pools   [2]*sql.DB // writer's, readers'
-	readers chan *session
+	readers readPool
 	pooled  int // sessions made for readers
 	closing chan struct{}
 	failed  chan struct{}
@@ -82,7 +82,7 @@ var _ conductor.Store = (*Store)(nil)
 // the Sealer can't open (F37); the error says what to do.
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s := &Store{
-		cfg: cfg, readers: make(chan *session, readers),
+		cfg: cfg, readers: readPool{turns: make(chan struct{}, readers)},
 		closing: make(chan struct{}), failed: make(chan struct{}), lost: make(chan struct{}),
 	}
 	if cfg.Now == nil {
@@ -115,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		if err != nil {
 			return nil, err
 		}
-		s.readers <- r
+		s.readers.put(r)
 		s.pooled++
 	}
 	return s, nil
@@ -289,7 +289,8 @@ func (s *Store) Close() error {
 	}
 	close(s.closing)
 	for range s.pooled { // a View in progress gives its connection back first
-		errs = append(errs, (<-s.readers).close())
+		<-s.readers.turns
+		errs = append(errs, s.readers.pop().close())
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())

@@ -159,15 +159,11 @@ func (s *Store) view(ctx context.Context, fn func(*tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var r *session
-	select {
-	case <-s.closing:
-		return fault.New(fault.StorageUnavailable, "the database is closed: the server is stopping")
-	case <-ctx.Done():
-		return ctx.Err()
-	case r = <-s.readers:
+	r, err := s.reader(ctx)
+	if err != nil {
+		return err
 	}
-	defer func() { s.readers <- r }()
+	defer s.readers.put(r)
 	if err := r.run("BEGIN"); err != nil {
 		return explain(err)
 	}

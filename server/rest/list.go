@@ -1,0 +1,132 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// listChunk is how much of a list is made before it is sent. A page in full detail is megabytes: whole, it would fall out
+// of the processor's caches before the kernel copies it, and the client would wait for its last node to read the first.
+const listChunk = 128 << 10
+
+// entry is a node on its way into a list.
+type entry struct {
+	conductor.PreparedNode
+	text json.RawMessage // the object, where it is not made of the row
+	gone bool            // deleted since the list was read
+}
+
+// sendNodes answers with the page of nodes that the filter selects. The store is left before the first byte is sent: a
+// client that reads slowly holds up nobody. What can fail is done by then too, so that a list begun is a list whole.
+func (c *call) sendNodes(filter conductor.NodeFilter, p page) error {
+	pieces, form := c.pieces(p.sel), c.api.form
+	if c.grant.Project != "" {
+		form = "" // what is shown of a node depends on whose it is
+	}
+	nodes, err := c.readNodes(filter, form, pieces)
+	if err != nil {
+		return err
+	}
+	steps := slices.ContainsFunc(pieces, func(p piece) bool { return p.step && !p.skip })
+	for i := range nodes {
+		if n := &nodes[i]; n.Node != nil || steps && n.Row[0]&inFlow != 0 {
+			if err := c.lookUp(n, p.sel); err != nil {
+				return err
+			}
+		}
+	}
+	next := []byte(nil)
+	if len(nodes) > 0 {
+		if url := c.next(p, len(nodes), nodes[len(nodes)-1].UUID); url != "" {
+			if next, err = json.Marshal(url); err != nil {
+				return err
+			}
+		}
+	}
+	return c.late(c.writeNodes(nodes, pieces, next))
+}
+
+// readNodes reads a page. Of a node that has a row it keeps that alone.
+func (c *call) readNodes(filter conductor.NodeFilter, form string, pieces []piece) (nodes []entry, err error) {
+	err = c.api.cfg.Backend.PreparedNodes(c.r.Context(), filter, form, func() func(conductor.PreparedNode) error {
+		nodes = nodes[:0]
+		return func(n conductor.PreparedNode) error {
+			if n.Node == nil && !whole(n.Row, len(pieces)) {
+				return fault.New(fault.InternalError, "the prepared row of node %s is damaged", n.UUID)
+			}
+			nodes = append(nodes, entry{PreparedNode: n})
+			return nil
+		}
+	})
+	return nodes, err
+}
+
+// lookUp makes the object of a node that has no row, or that is in a flow and may have a step in progress.
+func (c *call) lookUp(l *entry, sel selection) error {
+	n := l.Node
+	if n == nil {
+		now, err := c.api.cfg.Backend.Node(c.r.Context(), l.UUID)
+		if l.gone = fault.Is(err, fault.NotFound); l.gone { // deleted this moment
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		n = &now
+	}
+	text, err := c.encodeNode(*n, sel)
+	l.text, l.Node = text, nil
+	return err
+}
+
+// writeNodes sends a list, with the URL of the next page when there is one.
+func (c *call) writeNodes(nodes []entry, pieces []piece, next []byte) error {
+	var buffer []byte
+	if b, ok := c.api.buffers.Get().(*[]byte); ok {
+		buffer = *b
+	} else {
+		buffer = make([]byte, 0, listChunk+listChunk/8)
+	}
+	defer func() {
+		if cap(buffer) <= 2*listChunk { // not one that a giant node has grown
+			c.api.buffers.Put(&buffer)
+		}
+	}()
+	c.w.Header().Set("Content-Type", "application/json")
+	c.sent = true
+	c.w.WriteHeader(http.StatusOK)
+	b := append(buffer[:0], `{"nodes":[`...)
+	first := true
+	for i := range nodes {
+		n := &nodes[i]
+		if n.gone {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		if n.text != nil {
+			b = append(b, n.text...)
+		} else {
+			b = appendRow(b, pieces, n.UUID, n.Row)
+		}
+		if buffer = b; len(b) >= listChunk {
+			if _, err := c.w.Write(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+	}
+	b = append(b, ']')
+	if next != nil {
+		b = append(append(b, `,"next":`...), next...)
+	}
+	buffer = append(b, '}')
+	_, err := c.w.Write(buffer)
+	return err
+}
