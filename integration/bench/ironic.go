@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/integration/servers"
@@ -24,15 +25,22 @@ const ironicPageName = "ironic"
 // ironicVersion is the newest API version of Debian's Ironic: both servers are asked in it.
 const ironicVersion = "1.82"
 
+// callers is how many ask at once where several do.
+const callers = 16
+
 // enough is how many requests a 99th percentile is shown of.
 const enough = 100
 
 // sizes say how much is asked of each server.
 type sizes struct {
 	creates, small int // requests that make a node; small ones
+	crowd          int // such requests, of each kind, of several callers at once
 	lists          int // rounds of a list of a thousand nodes
 	nodes          int // nodes in the database for the lists
 }
+
+// made is how many nodes are made by requests that are measured.
+func (s sizes) made() int { return s.creates + s.crowd }
 
 // cost is what an operation took.
 type cost struct {
@@ -56,7 +64,7 @@ type contender struct {
 }
 
 // operations are the rows of the page, in order.
-var operations = []string{"create a node", "show a node", "show states", "patch a node", "look up a node", "list 1,000", "list 1,000, three fields", "list 1,000 in detail", "list all", "list all in detail"}
+var operations = []string{"create a node", "create a node, 16 at once", "show a node", "show a node, 16 at once", "show states", "patch a node", "patch a node, 16 at once", "look up a node", "look up a node, 16 at once", "list 1,000", "list 1,000, three fields", "list 1,000 in detail", "list all", "list all in detail"}
 
 // measureIronic runs our server and Debian's Ironic, as a test site and as a production site has it, one after the other,
 // asks all the same, and gives the page.
@@ -107,15 +115,15 @@ func ourServer(ctx context.Context, root, dir string, small bool) (*contender, e
 	if err != nil {
 		return nil, err
 	}
-	c := &contender{name: "this server", sizes: sizes{creates: 1000, small: 2000, lists: 20, nodes: 10_000}}
+	c := &contender{name: "this server", sizes: sizes{creates: 1000, small: 2000, crowd: 4000, lists: 20, nodes: 10_000}}
 	if small {
-		c.sizes = sizes{creates: 20, small: 20, lists: 2, nodes: 50}
+		c.sizes = sizes{creates: 20, small: 20, crowd: 20, lists: 2, nodes: 50}
 	}
 	c.restart = func(ctx context.Context) (*servers.Server, error) {
 		return servers.Bessemer(ctx, servers.BessemerConfig{Program: program, Dir: dir})
 	}
 	c.populate = func(ctx context.Context) error {
-		for i := c.sizes.creates; i < c.sizes.nodes; i++ {
+		for i := c.sizes.made(); i < c.sizes.nodes; i++ {
 			if _, _, err := c.ask(ctx, http.MethodPost, "/v1/nodes", c.node(i), http.StatusCreated); err != nil {
 				return err
 			}
@@ -161,12 +169,12 @@ func split(dir string, small bool) *contender {
 
 // debian is what all of Debian's have in common. database is its address once it has been started.
 func debian(name string, database *string, small bool) *contender {
-	c := &contender{name: name, sizes: sizes{creates: 100, small: 100, lists: 3, nodes: 10_000}}
+	c := &contender{name: name, sizes: sizes{creates: 100, small: 100, crowd: 200, lists: 3, nodes: 10_000}}
 	if small {
-		c.sizes = sizes{creates: 5, small: 5, lists: 1, nodes: 50}
+		c.sizes = sizes{creates: 5, small: 5, crowd: 16, lists: 1, nodes: 50}
 	}
 	c.populate = func(ctx context.Context) error {
-		out, err := exec.CommandContext(ctx, servers.Python, "-c", copyNodes, *database, fmt.Sprint(c.sizes.nodes-c.sizes.creates)).CombinedOutput()
+		out, err := exec.CommandContext(ctx, servers.Python, "-c", copyNodes, *database, fmt.Sprint(c.sizes.nodes-c.sizes.made())).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("put nodes into Ironic's database: %w\n%s", err, out)
 		}
@@ -227,19 +235,26 @@ func (c *contender) ask(ctx context.Context, method, path string, body any, want
 	return text, took, err
 }
 
-// times measures an operation that is done n times. What the server puts off until it has time belongs to the operation.
-func (c *contender) times(ctx context.Context, what string, n int, do func(i int) (time.Duration, error)) error {
+// times measures an operation that is done n times, by so many callers at once. What the server puts off until it has
+// time belongs to the operation.
+func (c *contender) times(ctx context.Context, what string, callers, n int, do func(i int) (time.Duration, error)) error {
 	before, err := c.settled(ctx)
 	if err != nil {
 		return err
 	}
-	var took []time.Duration
-	for i := range n {
-		d, err := do(i)
-		if err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		took = append(took, d)
+	took := make([]time.Duration, n)
+	failed := make([]error, callers)
+	var wg sync.WaitGroup
+	for first := range callers {
+		wg.Go(func() {
+			for i := first; i < n && failed[first] == nil; i += callers {
+				took[i], failed[first] = do(i)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	after, err := c.settled(ctx)
 	if err != nil {
@@ -311,7 +326,7 @@ func (c *contender) all(ctx context.Context, path string, want int) (time.Durati
 }
 
 func (c *contender) measure(ctx context.Context) (err error) {
-	c.costs, c.http = map[string]cost{}, &http.Client{Timeout: 10 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
+	c.costs, c.http = map[string]cost{}, &http.Client{Timeout: 10 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
 	if c.server, err = c.restart(ctx); err != nil {
 		return err
 	}
@@ -319,28 +334,34 @@ func (c *contender) measure(ctx context.Context) (err error) {
 	if c.memory[0], err = c.resident(); err != nil {
 		return err
 	}
-	node := func(i int) string { return "/v1/nodes/" + c.node(i % c.sizes.creates)["uuid"].(string) }
-	if err := c.times(ctx, "create a node", c.sizes.creates, c.simple(ctx, http.MethodPost, func(int) string { return "/v1/nodes" },
-		func(i int) any { return c.node(i) }, http.StatusCreated)); err != nil {
-		return err
+	node := func(i int) string { return "/v1/nodes/" + c.node(i % c.sizes.made())["uuid"].(string) }
+	create := c.simple(ctx, http.MethodPost, func(int) string { return "/v1/nodes" }, func(i int) any { return c.node(i) }, http.StatusCreated)
+	show := c.simple(ctx, http.MethodGet, node, nil, http.StatusOK)
+	patch := c.simple(ctx, http.MethodPatch, node, func(i int) any { return []map[string]any{{"op": "add", "path": "/extra/turn", "value": i}} }, http.StatusOK)
+	// Each node once: the first lookup makes the ramdisk's token and stores it, a later one only reads.
+	lookup := c.simple(ctx, http.MethodGet, func(i int) string { return "/v1/lookup?node_uuid=" + strings.TrimPrefix(node(i), "/v1/nodes/") }, nil, http.StatusOK)
+	// later is do for the nodes that a crowd made.
+	later := func(do func(int) (time.Duration, error)) func(int) (time.Duration, error) {
+		return func(i int) (time.Duration, error) { return do(c.sizes.creates + i%c.sizes.crowd) }
 	}
-	patch := func(i int) any { return []map[string]any{{"op": "add", "path": "/extra/turn", "value": i}} }
 	for _, o := range []struct {
-		what string
-		do   func(int) (time.Duration, error)
+		what       string
+		callers, n int
+		do         func(int) (time.Duration, error)
 	}{
-		{"show a node", c.simple(ctx, http.MethodGet, node, nil, http.StatusOK)},
-		{"show states", c.simple(ctx, http.MethodGet, func(i int) string { return node(i) + "/states" }, nil, http.StatusOK)},
-		{"patch a node", c.simple(ctx, http.MethodPatch, node, patch, http.StatusOK)},
+		{"create a node", 1, c.sizes.creates, create},
+		{"create a node, 16 at once", callers, c.sizes.crowd, later(create)},
+		{"show a node", 1, c.sizes.small, show},
+		{"show a node, 16 at once", callers, c.sizes.crowd, show},
+		{"show states", 1, c.sizes.small, c.simple(ctx, http.MethodGet, func(i int) string { return node(i) + "/states" }, nil, http.StatusOK)},
+		{"patch a node", 1, c.sizes.small, patch},
+		{"patch a node, 16 at once", callers, c.sizes.crowd, later(patch)},
+		{"look up a node", 1, c.sizes.creates, lookup},
+		{"look up a node, 16 at once", callers, c.sizes.crowd, later(lookup)},
 	} {
-		if err := c.times(ctx, o.what, c.sizes.small, o.do); err != nil {
+		if err := c.times(ctx, o.what, o.callers, o.n, o.do); err != nil {
 			return err
 		}
-	}
-	// Each node once: the first lookup makes the ramdisk's token and stores it, a later one only reads.
-	lookup := func(i int) string { return "/v1/lookup?node_uuid=" + strings.TrimPrefix(node(i), "/v1/nodes/") }
-	if err := c.times(ctx, "look up a node", c.sizes.creates, c.simple(ctx, http.MethodGet, lookup, nil, http.StatusOK)); err != nil {
-		return err
 	}
 	if err := c.populate(ctx); err != nil {
 		return err
@@ -353,13 +374,13 @@ func (c *contender) measure(ctx context.Context) (err error) {
 		{"list 1,000, three fields", "/v1/nodes?limit=1000&fields=uuid,name,provision_state"},
 		{"list 1,000 in detail", "/v1/nodes/detail?limit=1000"},
 	} {
-		if err := c.times(ctx, o.what, c.sizes.lists, c.simple(ctx, http.MethodGet, list(o.path), nil, http.StatusOK)); err != nil {
+		if err := c.times(ctx, o.what, 1, c.sizes.lists, c.simple(ctx, http.MethodGet, list(o.path), nil, http.StatusOK)); err != nil {
 			return err
 		}
 	}
 	for _, o := range []struct{ what, path string }{{"list all", "/v1/nodes"}, {"list all in detail", "/v1/nodes/detail"}} {
 		rounds := max(1, c.sizes.lists/3)
-		if err := c.times(ctx, o.what, rounds, func(int) (time.Duration, error) { return c.all(ctx, o.path, c.sizes.nodes) }); err != nil {
+		if err := c.times(ctx, o.what, 1, rounds, func(int) (time.Duration, error) { return c.all(ctx, o.path, c.sizes.nodes) }); err != nil {
 			return err
 		}
 	}
@@ -403,14 +424,14 @@ func ironicPage(where, load string, all []*contender) string {
 	ours := all[0]
 	now, _, _ := strings.Cut(load, " ")
 	fmt.Fprintf(&b, "%s# Beside Debian's Ironic\n\n%s The servers run on this machine, one after the other, in the same run, without authentication, and get the same requests of API %s, one at a time on an open "+
-		"connection, from a client on the same host. CPU is that of the server's processes, user and system, per request, until they rest again. Ironic is Debian's package python3-ironic with its defaults but for what "+
+		"connection or, where it is said, of %d callers at once, from a client on the same host. CPU is that of the server's processes, user and system, per request, until they rest again. Ironic is Debian's package python3-ironic with its defaults but for what "+
 		"integration/servers/ironic.go says; MariaDB is Debian's too, with its defaults, runs before Ironic is started, and is counted with it in CPU and memory. All three have what they confirm on the disk. "+
 		"Ironic has fewer requests than ours as each takes longer: %d nodes were made by requests, and copied in its database up to %d, ours all by requests. "+
 		"A lookup is the first of its node, which makes the ramdisk's token and stores it; the nodes are of `fake-hardware` with `direct` and `fast_track`. "+
 		"Lists of all follow `next` from page to page of a thousand; one request is the whole list. p99 is shown of %d requests or more. "+
 		"Memory is the resident set, after the start and after the lists; pages that processes share count once for each.\n\n"+
 		"The machine's load average was %s when it began: what is above a tenth or so is other work, which makes the times (p50, p99, start) too long on all sides; the CPU figures are what to compare then.\n",
-		generated, where, ironicVersion, all[1].sizes.creates, all[1].sizes.nodes, enough, now)
+		generated, where, ironicVersion, callers, all[1].sizes.made(), all[1].sizes.nodes, enough, now)
 	for _, theirs := range all[1:] {
 		fmt.Fprintf(&b, "\n## %s\n\n| | ours: CPU ms | p50 ms | p99 ms | requests | theirs: CPU ms | p50 ms | p99 ms | requests | CPU, times |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n", theirs.name)
 		for _, what := range operations {

@@ -115,8 +115,9 @@ func (eng *Engine) Drivers() []conductor.Driver { return eng.cfg.Drivers }
 // Catalog is every step a node of this hardware type may be asked for; nil for an unknown type.
 func (eng *Engine) Catalog(driver string) *step.Registry { return eng.catalogs[driver] }
 
-// NewID makes a UUID, as nodes, ports, steps and runs have one.
-func NewID() string { return uuid.NewString() }
+// NewID makes a UUID, as nodes, ports, steps and runs have one: of version 7 (RFC 9562), which begin with the time, so that
+// rows made together stand together in the indexes and share the pages that a commit writes.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() } // fails only where crypto/rand does, which never does
 
 func newSalt() []byte {
 	b := make([]byte, 32)

@@ -280,7 +280,7 @@ func (c *call) sendRecord(k *collection, status int, r conductor.Record, sel sel
 	if err != nil {
 		return err
 	}
-	return c.json(status, text)
+	return c.raw(status, text)
 }
 
 func (c *call) showRecord(k *collection) error {

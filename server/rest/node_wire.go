@@ -91,19 +91,24 @@ func (a *API) plain(n conductor.Node) api.Node {
 	if n.Updated.After(n.Created) {
 		out.UpdatedAt = api.Time{Time: n.Updated}
 	}
-	for i, p := range interfaceFields(&out) {
-		*p = ptr(a.implementation(n, i))
+	for _, f := range interfaceFields(&out) {
+		*f.shown = ptr(a.implementation(n, f.name))
 	}
 	return out
 }
 
-// interfaceFields names the fields of the interfaces.
-func interfaceFields(n *api.Node) map[string]**string {
-	return map[string]**string{
-		"bios": &n.BIOSInterface, "boot": &n.BootInterface, "console": &n.ConsoleInterface, "deploy": &n.DeployInterface,
-		"firmware": &n.FirmwareInterface, "inspect": &n.InspectInterface, "management": &n.ManagementInterface,
-		"network": &n.NetworkInterface, "power": &n.PowerInterface, "raid": &n.RAIDInterface, "rescue": &n.RescueInterface,
-		"storage": &n.StorageInterface, "vendor": &n.VendorInterface,
+// interfaceField is where a node shows what it uses for an interface.
+type interfaceField struct {
+	name  string
+	shown **string
+}
+
+func interfaceFields(n *api.Node) [13]interfaceField {
+	return [...]interfaceField{
+		{"bios", &n.BIOSInterface}, {"boot", &n.BootInterface}, {"console", &n.ConsoleInterface}, {"deploy", &n.DeployInterface},
+		{"firmware", &n.FirmwareInterface}, {"inspect", &n.InspectInterface}, {"management", &n.ManagementInterface},
+		{"network", &n.NetworkInterface}, {"power", &n.PowerInterface}, {"raid", &n.RAIDInterface}, {"rescue", &n.RescueInterface},
+		{"storage", &n.StorageInterface}, {"vendor", &n.VendorInterface},
 	}
 }
 

@@ -270,7 +270,7 @@ func (c *call) sendNode(status int, n conductor.Node, sel selection) error {
 	if err != nil {
 		return err
 	}
-	return c.json(status, text)
+	return c.raw(status, text)
 }
 
 func (c *call) showNode() error {
@@ -387,8 +387,8 @@ func (a *API) patchNode(n *conductor.Node, secrets map[string]string, ops []api.
 		n.Interfaces = nil
 	}
 	shown := a.plain(*n)
-	for i, p := range interfaceFields(&shown) {
-		*p = ptr(n.Interfaces[i]) // the choice, not the default
+	for _, f := range interfaceFields(&shown) {
+		*f.shown = ptr(n.Interfaces[f.name]) // the choice, not the default
 	}
 	doc, err := a.node.document(shown)
 	if err != nil {

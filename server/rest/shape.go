@@ -44,7 +44,7 @@ type selection struct {
 
 // all selects every field of the version, or with short those of lists.
 func (s *shape) all(v api.Version, short bool) selection {
-	var sel selection
+	sel := selection{names: make([]string, 0, len(s.fields))}
 	for _, f := range s.fields {
 		if (f.Since <= v || f.Seen > 0 && f.Seen <= v) && (f.Short || !short) {
 			sel.names = append(sel.names, f.Name)
@@ -133,7 +133,7 @@ func checkField(f api.Field, v any) (any, error) {
 		}
 		return f.Reset(), nil
 	}
-	wrong := fault.New(fault.RequestInvalid, "%s must be a %s", f.Name, f.Kind)
+	wrong := func() error { return fault.New(fault.RequestInvalid, "%s must be a %s", f.Name, f.Kind) }
 	switch f.Kind {
 	case api.Text:
 		t, ok := v.(string)
@@ -143,7 +143,7 @@ func checkField(f api.Field, v any) (any, error) {
 		}
 		switch {
 		case !ok:
-			return nil, wrong
+			return nil, wrong()
 		case len([]rune(t)) > longest:
 			return nil, fault.New(fault.RequestInvalid, "%s is longer than %d characters", f.Name, longest)
 		case f.Need && t == "":
@@ -165,19 +165,19 @@ func checkField(f api.Field, v any) (any, error) {
 	case api.Map:
 		m, ok := v.(map[string]any)
 		if !ok {
-			return nil, wrong
+			return nil, wrong()
 		}
 		return m, nil
 	case api.List:
 		l, ok := v.([]any)
 		if !ok {
-			return nil, wrong
+			return nil, wrong()
 		}
 		return l, nil
 	case api.Integer:
 		n, ok := v.(float64)
 		if !ok || n != float64(int32(n)) {
-			return nil, wrong
+			return nil, wrong()
 		}
 		return int(n), nil
 	}

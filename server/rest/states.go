@@ -37,7 +37,7 @@ func (c *call) states() error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, text)
+	return c.raw(http.StatusOK, text)
 }
 
 // statesFields is the table of what states shows.

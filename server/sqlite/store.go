@@ -45,7 +45,7 @@ const (
 
 	// What the write connection keeps of the file, KiB: a batch of nodes with all it touches. With SQLite's 2 MiB a batch
 	// spills into the log and is written twice.
-	writerCache = 32 << 10
+	writerCache = 16 << 10
 )
 
 // Store is an open database. It is safe for concurrent use. Close ends it.

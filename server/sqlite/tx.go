@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/mattn/go-sqlite3"
@@ -225,7 +226,12 @@ func decode(what string, body []byte, v any) error {
 
 // text is s as it comes back from JSON: each byte that is not UTF-8 is U+FFFD. Columns hold it so that they and the
 // body agree.
-func text(s string) string { return string([]rune(s)) }
+func text(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return string([]rune(s))
+}
 
 // null is text for a column that is unique when set.
 func null(s string) any {
