@@ -236,8 +236,9 @@ func appendRow(b []byte, pieces []piece, uuid, row string) []byte {
 	marks := row[0]
 	row = row[1:]
 	for i := range pieces {
-		value, after := cutValue(row)
-		row = after
+		n, used := valueSize(row)
+		value := row[used : used+n]
+		row = row[used+n:]
 		p := &pieces[i]
 		if p.skip {
 			continue
@@ -272,14 +273,16 @@ func whole(row string, fields int) bool {
 	return true
 }
 
-// cutValue takes the first value off what is left of a whole row.
-func cutValue(row string) (value, after string) {
-	n, used := valueSize(row)
-	return row[used : used+n], row[used+n:]
+// valueSize reads the length of the next value, as binary.AppendUvarint wrote it, and the bytes that it takes itself;
+// 0: there is none.
+func valueSize(row string) (n, used int) {
+	if row != "" && row[0] < 0x80 { // nearly all are short
+		return int(row[0]), 1
+	}
+	return longSize(row)
 }
 
-// valueSize reads the length of a value, as binary.AppendUvarint wrote it, and the bytes that it takes; 0: there is none.
-func valueSize(row string) (n, used int) {
+func longSize(row string) (n, used int) {
 	for i := range min(len(row), 5) { // a row is shorter than 32 GiB
 		n |= int(row[i]&0x7f) << (7 * i)
 		if row[i] < 0x80 {

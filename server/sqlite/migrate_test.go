@@ -196,3 +196,27 @@ func TestTheOther0013IsMended(t *testing.T) {
 		t.Errorf("%d nodes are at work, want 2", working)
 	}
 }
+
+// After 0015 each node has a row, with its parent, and none that an older program prepared is shown.
+func TestOldNodesHaveRows(t *testing.T) {
+	conn := memory(t)
+	all := read(t, migrations)
+	if _, err := migrate(t.Context(), conn, all[:14]); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := os.ReadFile("testdata/before-0015.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(t.Context(), string(rows)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := migrate(t.Context(), conn, all[:15]); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	err = conn.QueryRowContext(t.Context(), "SELECT group_concat(node || substr(parent_node, 1, 1) || form, ' ' ORDER BY node) FROM node_rows").Scan(&got)
+	if want := "1 21 3"; err != nil || got != want {
+		t.Errorf("%q, want %q (%v)", got, want, err)
+	}
+}

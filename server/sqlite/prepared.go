@@ -4,14 +4,16 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
+	"reflect"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-// Prepared rows: what lists of nodes show is made when a node is written, in the same transaction, and names the node's
-// version, so that one older than its node is never shown; a list then decodes nothing. They hold nothing that an answer
-// would not show to an administrator, and nothing that can't be made anew: no check at the start reads them.
+// Prepared rows: what lists of nodes show is made when a node is written, in the same transaction; a list then decodes
+// nothing, and most read no node. A trigger puts the row of a node that is written out of date, so that one older than
+// its node is never shown, whoever writes. They hold nothing that an answer would not show to an administrator, and
+// nothing that can't be made anew: no check at the start reads them.
 
 // preparer makes the prepared row of a node.
 type preparer struct {
@@ -40,7 +42,7 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 		err := s.update(ctx, func(t *tx) error {
 			var found []conductor.Node
 			err := t.rows(`SELECT id, version, body FROM nodes LEFT JOIN node_rows ON node = id
-				WHERE id > ? AND (form IS NOT ? OR of_version IS NOT version) ORDER BY id LIMIT ?`, []any{after, p.form, batch}, func(scan func(...any) error) error {
+				WHERE id > ? AND form IS NOT ? ORDER BY id LIMIT ?`, []any{after, p.form, batch}, func(scan func(...any) error) error {
 				var x conductor.Node
 				var body sql.RawBytes
 				if err := scan(&last, &x.Version, &body); err != nil {
@@ -79,8 +81,8 @@ func (t *tx) putRow(n *conductor.Node) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO node_rows (node, of_version, form, prepared) SELECT id, version, ?, ? FROM nodes WHERE uuid = ?
-		ON CONFLICT (node) DO UPDATE SET of_version = excluded.of_version, form = excluded.form, prepared = excluded.prepared`,
+	_, err = t.exec(`INSERT INTO node_rows (node, parent_node, form, prepared) SELECT id, parent, ?, ? FROM nodes WHERE uuid = ?
+		ON CONFLICT (node) DO UPDATE SET form = excluded.form, prepared = excluded.prepared`,
 		t.preparer.form, framed(string(n.UUID), row), text(string(n.UUID)))
 	return err
 }
@@ -131,7 +133,7 @@ func (t *tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p cond
 		if left > 0 {
 			f.Limit = min(left, together)
 		}
-		q, args, err := t.nodeQuery("SELECT id, prepared"+fromRows, []any{form}, f, after)
+		q, args, err := t.rowQuery(form, f, after)
 		if err != nil {
 			return err
 		}
@@ -164,18 +166,33 @@ func (t *tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p cond
 	return nil
 }
 
-const fromRows = " FROM nodes LEFT JOIN node_rows ON node = id AND of_version = version AND form = ?"
+// rowQuery asks for the number and the row of each node, in order of creation. Most lists need nothing of the nodes: the
+// schema's triggers see to it that each has a row, and an old one no form.
+func (t *tx) rowQuery(form string, f conductor.NodeFilter, after int64) (string, []any, error) {
+	plain := f
+	plain.Roots, plain.After, plain.Limit, plain.SortKey = false, "", 0, ""
+	if !reflect.ValueOf(plain).IsZero() {
+		return t.nodeQuery("SELECT id, "+rowOf, []any{form}, f, after)
+	}
+	q := "SELECT node AS id, iif(form = ?, prepared, NULL) AS prepared FROM node_rows WHERE node > ?"
+	if f.Roots {
+		q += " AND parent_node = ''"
+	}
+	return q + " ORDER BY node LIMIT ?", []any{form, after, f.Limit}, nil
+}
+
+const rowOf = "iif(form = ?, prepared, NULL) AS prepared FROM nodes LEFT JOIN node_rows ON node = id"
 
 // eachPrepared reads them one by one: in any order, and with nodes that have no row.
 func (t *tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) error {
-	q, args, err := t.nodeQuery("SELECT uuid, prepared, CASE WHEN prepared IS NULL THEN body END"+fromRows, []any{form}, f, after)
+	q, args, err := t.nodeQuery("SELECT uuid, iif(form = ?, NULL, body), "+rowOf, []any{form, form}, f, after)
 	if err != nil {
 		return err
 	}
 	var uuid string
 	var row, body sql.RawBytes
 	return t.rows(q, args, func(scan func(...any) error) error {
-		if err := scan(&uuid, &row, &body); err != nil {
+		if err := scan(&uuid, &body, &row); err != nil {
 			return err
 		}
 		p := conductor.PreparedNode{UUID: uuid}

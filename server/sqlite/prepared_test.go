@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -244,5 +245,55 @@ func TestDamagedFramesAreAnError(t *testing.T) {
 				t.Errorf("cut to %d: %v", cut, err)
 			}
 		}
+	}
+}
+
+// Lists of nodes without a parent read no node: a node that gets one, or loses it, is where it belongs at once.
+func TestRowsFollowTheParent(t *testing.T) {
+	s := open(t, config(t, t.TempDir()))
+	s.Prepare("f", told)
+	put := func(parent conductor.NodeID) func(tx conductor.Tx) error {
+		return func(tx conductor.Tx) error {
+			n, err := tx.Node(storetest.ID(2))
+			if err != nil {
+				return err
+			}
+			n.Parent = parent
+			return tx.PutNode(&n)
+		}
+	}
+	for _, do := range []func(tx conductor.Tx) error{create(storetest.Node(1)), create(storetest.Node(2)), put(storetest.ID(1)), put("")} {
+		if err := s.Update(t.Context(), do); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []conductor.NodeFilter{{}, {Roots: true}, {Roots: true, Limit: 5}, {Parent: storetest.ID(1)}, {Roots: true, SortKey: "name"}} {
+			var want, got []conductor.NodeID
+			err := s.View(t.Context(), func(tx conductor.Tx) error {
+				nodes, err := tx.Nodes(f)
+				for _, n := range nodes {
+					want = append(want, n.UUID)
+				}
+				return errors.Join(err, tx.PreparedNodes(f, "f", func(p conductor.PreparedNode) error { got = append(got, conductor.NodeID(p.UUID)); return nil }))
+			})
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%+v lists %v, want %v (%v)", f, got, want, err)
+			}
+		}
+	}
+}
+
+// A row that is missing, as after damage, is made by the work at the start.
+func TestMissingRowIsMade(t *testing.T) {
+	s := open(t, config(t, t.TempDir()))
+	s.Prepare("f", told)
+	if err := s.Update(t.Context(), create(storetest.Node(1))); err != nil {
+		t.Fatal(err)
+	}
+	err := s.update(t.Context(), func(t *tx) error { _, err := t.exec("DELETE FROM node_rows"); return err })
+	if err == nil {
+		err = s.PrepareRows(t.Context())
+	}
+	if got := listed(t, s, "f"); err != nil || len(got) != 1 {
+		t.Errorf("listed %v: %v", got, err)
 	}
 }
