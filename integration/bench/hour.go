@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -29,6 +28,7 @@ const (
 	hourBusy    = 200 // of so many machines one is cleaned again and again, besides
 	hourStep    = 5 * time.Second
 	hourArrive  = 30.0 // agents a second at first: each takes 15 ms of a processor on both sides
+	hourRoom    = 32   // on their way at once: a host that is slow gets no more handshakes than it can make in time
 	hourAsk     = time.Second
 	hourArrival = 20 * time.Minute // the longest wait for the last one to be at work, beyond the time over which they come
 )
@@ -40,7 +40,8 @@ type hour struct {
 	log     io.Writer // gets a line a minute
 }
 
-// runHour measures, prints the figures, and writes their page when nothing failed and nothing was made smaller.
+// runHour measures, prints the figures, and writes their page when nothing failed and there were as many machines as by
+// default. An interrupt ends the counting before its time: the page tells how long it was.
 func runHour(ctx context.Context, o options) error {
 	where, err := place(ctx, o.root)
 	if err != nil {
@@ -53,7 +54,7 @@ func runHour(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("load: %s: %w", hourPart, err)
 	}
-	if o.hour.nodes < hourNodes || o.hour.lasting < hourTime {
+	if o.hour.nodes < hourNodes {
 		return nil
 	}
 	return writePages(o, map[string]string{hourPage: set(s, where)})
@@ -66,10 +67,10 @@ func hourMethod(h hour) string {
 		"and a process of simulated machines (`bessemer simulate`'s code) on the same host, which share its processors. %d machines are in cleaning, each with a real agent that speaks over TLS 1.3 with a client key from a loopback address of its own, "+
 		"and with a running step, an erasing that does not end. One agent of %d does as on a network that keeps no connection: its heartbeats are not held, it dials for each, every %.0f s, and is not connected in between; the others each hold one open. "+
 		"(A process can have 20,000 files open on this host, which is fewer than the agents.) %d more machines are cleaned again and again, with steps of %.0f s, so that steps end all the time. "+
-		"The machines come at %.0f a second, not as a herd. Counted is from when all are at work, for %s; meanwhile a client asks for another node each second. "+
+		"The machines come at %.0f a second at most, %d at once, not as a herd. Counted is from when all are at work; meanwhile a client asks for another node each second. "+
 		"A held heartbeat is measured from the end of the %.0f s that it is held, one with its own connection from when it was due, handshake included, a client's request from the time it was to be sent. "+
 		"CPU is that of the server's process, user and system. Memory is the resident set.",
-		h.nodes, hourRedial, api.HeartbeatMax.Seconds(), h.busy(), hourStep.Seconds(), hourArrive, h.lasting, api.HeartbeatMax.Seconds())
+		h.nodes, hourRedial, api.HeartbeatMax.Seconds(), h.busy(), hourStep.Seconds(), hourArrive, hourRoom, api.HeartbeatMax.Seconds())
 }
 
 // measureHour has a fleet at work, and looks for an hour what it costs the server and whether anything is lost.
@@ -77,7 +78,7 @@ func measureHour(ctx context.Context, r *rack, s *figures.Set, h hour) error {
 	n := h.nodes + h.busy()
 	spread := time.Duration(float64(n) / hourArrive * float64(time.Second))
 	f, err := r.fleet(fleet.Options{
-		Nodes: n, Prefix: "hour-", StepTime: hourStep, EraseTime: forever, Busy: h.busy(), Redial: hourRedial, Gather: true, Spread: spread,
+		Nodes: n, Prefix: "hour-", StepTime: hourStep, EraseTime: forever, Busy: h.busy(), Redial: hourRedial, Gather: true, Spread: spread, Arriving: hourRoom,
 	})
 	if err != nil {
 		return err
@@ -136,10 +137,11 @@ func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h hour
 	cleaned := make(chan error, 1)
 	go func() { cleaned <- cleanAgain(limited, f) }()
 	asked := r.ask(limited, h, f)
-	if err := errors.Join(<-cleaned, ctx.Err()); err != nil {
+	if err := <-cleaned; err != nil {
 		return err
 	}
 	over := time.Since(began)
+	ctx = context.WithoutCancel(ctx) // what was counted until an interrupt is told
 	after := f.Summary()
 	used, err := r.cpu()
 	if err != nil {

@@ -43,7 +43,7 @@ func main() {
 	flag.IntVar(&o.scale.inFlight, "in-flight", 20_000, "steps in flight at a restart, of machines that are records only")
 	flag.IntVar(&o.scale.idle, "idle", 100_000, "nodes at rest")
 	flag.StringVar(&o.part, "load-part", "", "of the load run only this part ("+strings.Join(partNames(), ", ")+"), print its figures and write no page; "+
-		hourPart+", which runs only when it is named, writes one when it is as large and long as by default")
+		hourPart+", which runs only when it is named, writes one when it is as large as by default")
 	flag.IntVar(&o.hour.nodes, "hour-nodes", hourNodes, "machines with a step in flight all the time, in the part "+hourPart)
 	flag.DurationVar(&o.hour.lasting, "hour-time", hourTime, "how long that part looks, once all are at work")
 	bare := flag.String("bare", "", "serve the bare handler, with this folder; the program starts itself so")

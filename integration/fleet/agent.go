@@ -22,6 +22,14 @@ const version = "simulated"
 // agent is one agent process, from its lookup until ctx ends. at is when it was to start.
 func (m *machine) agent(ctx context.Context, config api.BootConfig, boot string, at time.Time) error {
 	f := m.fleet
+	arrived, err := f.arrive(ctx)
+	if err != nil {
+		return err
+	}
+	defer arrived()
+	m.mu.Lock()
+	m.arrived = arrived
+	m.mu.Unlock()
 	key, err := agentchannel.NewKey()
 	if err != nil {
 		return err
@@ -33,9 +41,19 @@ func (m *machine) agent(ctx context.Context, config api.BootConfig, boot string,
 		whose = Cleaned
 	}
 	dialer := &net.Dialer{Timeout: 15 * time.Second, LocalAddr: &net.TCPAddr{IP: m.address.AsSlice()}}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if f.Host != "" {
+			_, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			address = net.JoinHostPort(f.Host, port)
+		}
+		return dialer.DialContext(ctx, network, address)
+	}
 	client, err := agentchannel.New(agentchannel.Config{
 		Boot: config, Key: key, BootID: boot, Version: version, Seq: journal.Seq, Now: time.Now, Log: quiet,
-		Inventory: m.inventory(), Dial: dialer.DialContext, Tried: f.figures.watch(ctx, whose),
+		Inventory: m.inventory(), Dial: dial, Tried: f.figures.watch(ctx, whose),
 	})
 	if err != nil {
 		return err
@@ -107,7 +125,7 @@ func (m *machine) wait(ctx context.Context, client *agentchannel.Client, ex *run
 
 func (m *machine) inventory() inventory.Inventory {
 	inv := inventory.Inventory{
-		Interfaces: []inventory.Interface{{Name: "eth0", MACAddress: mac(m.number), HasCarrier: true}},
+		Interfaces: []inventory.Interface{{Name: "eth0", MACAddress: MAC(m.number), HasCarrier: true}},
 		Disks:      []inventory.Disk{m.disk()},
 		CPU:        inventory.CPU{ModelName: "simulated", Count: 2, Architecture: "x86_64", Flags: []string{}, SocketCount: 1},
 		Memory:     inventory.Memory{Total: 4 << 30, PhysicalMB: 4096},
@@ -140,7 +158,9 @@ func (m *machine) Run(ctx context.Context, name string, c step.Call) (step.Resul
 			m.fleet.figures.heldGaps.add(now.Sub(m.ended))
 		}
 	}
+	arrived := m.arrived
 	m.mu.Unlock()
+	arrived()
 	m.fleet.figures.executed(c.ID)
 	lasting := m.fleet.StepTime
 	if name == catalog.EraseStep && m.fleet.EraseTime > 0 && m.number >= m.fleet.Busy {

@@ -39,11 +39,13 @@ type Options struct {
 	Prefix    string        // of the nodes' names; a number follows
 	Gather    bool          // machines that are powered on wait for Release
 	Spread    time.Duration // over which Release starts their agents
+	Arriving  int           // agents at most that are on their way to their first step at once; 0: any number
 	StepTime  time.Duration // how long a step takes
 	EraseTime time.Duration // how long erasing takes; 0: StepTime
 	Busy      int           // of the first machines erasing takes StepTime all the same
 	Redial    int           // of so many agents one keeps no connection (redial.go); 0: none
 	Inventory int           // bytes that an inventory has at least
+	Host      string        // where agents find the server, when it is not the host that their boot configuration names
 	Quiet     bool          // agents with a running step send heartbeats only when Beats tells them to
 	Log       *slog.Logger
 }
@@ -61,6 +63,7 @@ type Fleet struct {
 	began    time.Time
 
 	gate     chan struct{} // closed by Release
+	arriving chan struct{} // room for Arriving; nil: for any number
 	released time.Time
 
 	mu     sync.Mutex
@@ -84,6 +87,9 @@ func New(o Options) (*Fleet, error) {
 	f := &Fleet{
 		Options: o, byNode: map[api.NodeID]*machine{}, gate: make(chan struct{}), more: make(chan struct{}), began: time.Now(),
 		media: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxConnsPerHost: 32, MaxIdleConnsPerHost: 32}},
+	}
+	if o.Arriving > 0 {
+		f.arriving = make(chan struct{}, o.Arriving)
 	}
 	f.run, f.cancel = context.WithCancel(context.Background())
 	f.figures.init()
@@ -170,6 +176,19 @@ func (f *Fleet) intended(ctx context.Context, number int) (time.Time, error) {
 	return at, pause(ctx, time.Until(at))
 }
 
+// arrive waits until the agent may come, and gives what is to be called when it runs its first step, or has ended.
+func (f *Fleet) arrive(ctx context.Context) (arrived func(), err error) {
+	if f.arriving == nil {
+		return func() {}, ctx.Err()
+	}
+	select {
+	case f.arriving <- struct{}{}:
+		return sync.OnceFunc(func() { <-f.arriving }), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // NodeID is the UUID of the machine of that number: the same in every run, so that a fleet is registered once.
 func NodeID(prefix string, number int) api.NodeID {
 	b := sha256.Sum256(fmt.Appendf(nil, "bessemer fleet %s %d", prefix, number))
@@ -184,8 +203,8 @@ func address(number int) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// mac is a locally administered address.
-func mac(number int) string {
+// MAC is a machine's, a locally administered address.
+func MAC(number int) string {
 	return fmt.Sprintf("02:be:%02x:%02x:%02x:%02x", number>>24&255, number>>16&255, number>>8&255, number&255)
 }
 

@@ -76,7 +76,7 @@ func TestMachinesAreTheSameInEachRun(t *testing.T) {
 	if got := address(0).String() + " " + address(MaxNodes-1).String(); got != "127.64.0.1 127.67.13.64" {
 		t.Error(got)
 	}
-	if got := mac(258); got != "02:be:00:00:01:02" {
+	if got := MAC(258); got != "02:be:00:00:01:02" {
 		t.Error(got)
 	}
 }

@@ -23,12 +23,13 @@ type machine struct {
 	node    api.NodeID
 	address netip.Addr
 
-	mu     sync.Mutex
-	state  fake.State
-	boots  int
-	end    func() // stops what runs in it, and waits until it has stopped
-	ended  time.Time
-	client *beating // of a quiet agent
+	mu      sync.Mutex
+	state   fake.State
+	boots   int
+	end     func() // stops what runs in it, and waits until it has stopped
+	arrived func() // of the agent that runs
+	ended   time.Time
+	client  *beating // of a quiet agent
 }
 
 // handler is what the server's fake BMCs ask (server/fake, play.go).

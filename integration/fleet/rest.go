@@ -52,7 +52,7 @@ func (f *Fleet) Register(ctx context.Context) error {
 			"deploy_interface": "direct", "inspect_interface": "agent", // an agent does the work; the default only pretends
 		})
 		if err == nil {
-			_, err = f.API.CreatePort(ctx, map[string]any{"node_uuid": string(m.node), "address": mac(m.number)})
+			_, err = f.API.CreatePort(ctx, map[string]any{"node_uuid": string(m.node), "address": MAC(m.number)})
 		}
 		if fault.Is(err, fault.Conflict) {
 			return nil // it was made by an earlier run
@@ -96,7 +96,7 @@ func (f *Fleet) verb(ctx context.Context, verb string, from []state.State, while
 		if left, err = f.states(ctx, while...); err != nil || len(left) == 0 {
 			break
 		}
-		err = pause(ctx, time.Second)
+		err = pause(ctx, max(time.Second, time.Duration(f.Nodes)*time.Millisecond/4)) // the list of many is work for both
 	}
 	if err != nil {
 		return fmt.Errorf("%s the nodes: %w", verb, err)
