@@ -16,7 +16,7 @@ type Limits struct {
 	AddressBurst float64
 	NodeRate     float64 // requests a second of one node, after its token was checked
 	NodeBurst    float64
-	Conns        int     // connections, all together
+	Conns        int     // connections, all together; by default fewer than the process may open files
 	AddressConns int     // connections of one address
 	Lookups      int     // of one address at once: each may be large, and nothing is proven before it is read
 	AllLookups   int     // of all addresses at once; the others wait their turn, or are told to come back
@@ -26,7 +26,7 @@ type Limits struct {
 
 // DefaultLimits suit a node per address with room for some behind one router.
 func DefaultLimits() Limits {
-	return Limits{AddressRate: 100, AddressBurst: 200, NodeRate: 30, NodeBurst: 90, Conns: 32768, AddressConns: 64, Lookups: 4, AllLookups: 32, DialRate: 10, DialBurst: 100}
+	return Limits{AddressRate: 100, AddressBurst: 200, NodeRate: 30, NodeBurst: 90, Conns: connsFor(files()), AddressConns: 64, Lookups: 4, AllLookups: 32, DialRate: 10, DialBurst: 100}
 }
 
 func (l Limits) withDefaults() Limits {
