@@ -134,12 +134,9 @@ func (c *Channel) lookup(w http.ResponseWriter, r *http.Request) {
 	defer c.turns.leave()
 	var q api.LookupRequest
 	var inv inventory.Inventory
-	err = api.DecodeLookup(r.Body, &q)
+	err = api.DecodeLookup(r.Body, r.ContentLength, &q, &inv)
 	if err == nil {
 		err = q.Check()
-	}
-	if err == nil {
-		err = api.Decode(strings.NewReader(string(q.Inventory)), api.MaxLookup, &inv)
 	}
 	if err != nil {
 		c.refuse(w, r, err)

@@ -13,8 +13,8 @@ import (
 type Snapshot struct {
 	Node     Node
 	Steps    []StepRecord         // of the node's current run, by order, then attempt
-	Seen     *inventory.Inventory // what the current boot's lookup brought; nil before it
-	Accepted *inventory.Inventory // what the last inspection stored; nil before one
+	Seen     *inventory.Inventory // the disks that the current boot's lookup brought, and nothing else of it; nil before it
+	Accepted *inventory.Inventory // those that the last inspection stored; nil before one
 	Registry *step.Registry       // every step the node's hardware type and the stock ramdisk offer
 	// Interfaces are the node's implementations, by interface, defaults filled in. An interface that is not there is taken
 	// for one that works.
@@ -184,7 +184,7 @@ func (ServerRestarted) event()  {}
 func (ClockShifted) event()     {}
 
 // LooksAtDisks tells whether Decide may look at Snapshot's inventories for this event; for the others they need not be
-// read. They are the largest things that a node has, and most events concern no disk.
+// read: most events concern no disk.
 func LooksAtDisks(e Event) bool {
 	switch e := e.(type) {
 	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, DeadlinePassed, AgentSilent, ServerRestarted, ClockShifted, InspectionTold:

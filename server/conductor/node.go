@@ -6,6 +6,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -257,9 +258,11 @@ type StoredInventory struct {
 	Node       NodeID          `json:"node"`
 	Generation uint64          `json:"generation"`
 	Taken      time.Time       `json:"taken"`
-	Accepted   bool            `json:"accepted"` // stored by an inspection, not only seen at a lookup
-	Inventory  json.RawMessage `json:"inventory"`
-	Plugin     map[string]any  `json:"plugin_data,omitempty"`
+	Accepted   bool            `json:"accepted"`  // stored by an inspection, not only seen at a lookup
+	Inventory  json.RawMessage `json:"inventory"` // as it came: whoever stores it has decoded it
+	// Disks are those of Inventory, for whoever stores it has them: decisions are made by them. They are not read back with it.
+	Disks  []inventory.Disk `json:"-"`
+	Plugin map[string]any   `json:"plugin_data,omitempty"`
 }
 
 // Ramdisk is what the Ironic profile keeps. It ends with the machine's power, and with the work that it was up for.

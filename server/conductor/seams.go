@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -60,7 +61,9 @@ type Tx interface {
 	Inventory(node NodeID) (StoredInventory, error) // the accepted one
 	HasInventory(node NodeID) (bool, error)         // whether there is one; it is not read
 	InventoryOf(node NodeID, generation uint64) (StoredInventory, error)
-	PutInventory(i StoredInventory) error
+	AcceptedDisks(node NodeID) (d []inventory.Disk, generation uint64, err error) // of Inventory; the rest of it is not read
+	DisksOf(node NodeID, generation uint64) ([]inventory.Disk, error)             // of InventoryOf, likewise
+	PutInventory(i StoredInventory) error                                         // one whose bytes are there already is left as it is
 
 	AddEffect(e *Effect) error  // sets ID
 	Effects() ([]Effect, error) // not done yet, oldest first

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -27,19 +26,15 @@ type presence struct {
 	checkpoint []step.Checkpoint // what of it
 }
 
-// Lookup answers an agent's claim. Faults: channel.claim_refused, channel.window_closed, node.contested.
+// Lookup answers an agent's claim; inv is what r.Inventory was decoded to. Faults: channel.claim_refused, channel.window_closed, node.contested.
 func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupRequest, inv inventory.Inventory) (conductor.Admission, error) {
 	if r.Node == "" || r.Secret == "" {
 		return conductor.Admission{}, fault.New(fault.ChannelClaim, "the claim names no node or carries no boot secret").
 			WithHint("boot the ramdisk by its medium; it carries both")
 	}
-	raw, err := json.Marshal(inv)
-	if err != nil {
-		return conductor.Admission{}, err
-	}
 	proven := false
 	var adm conductor.Admission
-	err = eng.applyWith(ctx, r.Node, func(n conductor.Node) (conductor.Event, error) {
+	err := eng.applyWith(ctx, r.Node, func(n conductor.Node) (conductor.Event, error) {
 		proven = eng.proves(n, r.Secret)
 		eng.mu.Lock()
 		fenced := eng.fenced[r.Node]
@@ -53,7 +48,7 @@ func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupReq
 			return nil
 		}
 		adm = conductor.Admission{Node: n.UUID, Name: n.Name, Generation: n.Boot.Generation, Level: n.Boot.Level, Interval: eng.cfg.Timeouts.Beat}
-		return eng.keepInventory(tx, n, raw, inv)
+		return eng.keepInventory(tx, n, r.Inventory, inv)
 	})
 	if err != nil {
 		if fault.Is(err, fault.NotFound) {
@@ -72,7 +67,7 @@ func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupReq
 
 // keepInventory stores what a boot brought; an inspection's is the accepted one, and so is the first ever seen.
 func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, inv inventory.Inventory) error {
-	si := conductor.StoredInventory{Node: n.UUID, Generation: n.Boot.Generation, Taken: eng.cfg.Now(), Inventory: raw, Plugin: map[string]any{}}
+	si := conductor.StoredInventory{Node: n.UUID, Generation: n.Boot.Generation, Taken: eng.cfg.Now(), Inventory: raw, Disks: inv.Disks, Plugin: map[string]any{}}
 	inspects := n.Flow != nil && n.Flow.Flow == state.Inspect
 	known, err := tx.HasInventory(n.UUID)
 	if err != nil {

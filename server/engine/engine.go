@@ -9,7 +9,6 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -125,7 +124,7 @@ func newSalt() []byte {
 	return b
 }
 
-// snapshot reads all that Decide needs of a node; its inventories only with disks.
+// snapshot reads all that Decide needs of a node; what its inventories say of disks only with disks.
 func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (conductor.Snapshot, error) {
 	s := conductor.Snapshot{Node: n, Registry: eng.registry(n), Interfaces: eng.interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
 	if n.Boot != nil && !n.Boot.Ended {
@@ -145,16 +144,16 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 	if !disks {
 		return s, known
 	}
-	accepted, err := tx.Inventory(n.UUID)
-	if s.Accepted, err = inventoryOf(accepted, err); err != nil {
+	accepted, of, err := tx.AcceptedDisks(n.UUID)
+	if s.Accepted, err = onlyDisks(accepted, err); err != nil {
 		return s, err
 	}
 	switch {
 	case n.Boot == nil || n.Boot.Redeemed.IsZero():
-	case s.Accepted != nil && accepted.Generation == n.Boot.Generation:
-		s.Seen = s.Accepted // they are one: a large one is read once
+	case s.Accepted != nil && of == n.Boot.Generation:
+		s.Seen = s.Accepted // they are one
 	default:
-		s.Seen, err = inventoryOf(tx.InventoryOf(n.UUID, n.Boot.Generation))
+		s.Seen, err = onlyDisks(tx.DisksOf(n.UUID, n.Boot.Generation))
 	}
 	if err == nil {
 		err = known
@@ -162,18 +161,15 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 	return s, err
 }
 
-func inventoryOf(i conductor.StoredInventory, err error) (*inventory.Inventory, error) {
+// onlyDisks is an inventory as Decide gets it: its disks are all that is decided by.
+func onlyDisks(d []inventory.Disk, err error) (*inventory.Inventory, error) {
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	var inv inventory.Inventory
-	if err := json.Unmarshal(i.Inventory, &inv); err != nil {
-		return nil, fmt.Errorf("stored inventory of %s: %w", i.Node, err)
-	}
-	return &inv, nil
+	return &inventory.Inventory{Disks: d}, nil
 }
 
 // apply is the one way a node changes by an event: decide, commit, act. more runs inside the transaction, after the

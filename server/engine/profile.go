@@ -214,7 +214,7 @@ func inspected(tx conductor.Tx, id string, addresses []string) (conductor.Node, 
 
 // keepTold stores an inspection's inventory and what follows from it for the properties.
 func (eng *Engine) keepTold(tx conductor.Tx, n conductor.Node, raw []byte, inv inventory.Inventory, plugin map[string]any) error {
-	si := conductor.StoredInventory{Node: n.UUID, Generation: n.Generation, Taken: eng.cfg.Now(), Accepted: true, Inventory: raw, Plugin: plugin}
+	si := conductor.StoredInventory{Node: n.UUID, Generation: n.Generation, Taken: eng.cfg.Now(), Accepted: true, Inventory: raw, Disks: inv.Disks, Plugin: plugin}
 	if err := tx.PutInventory(si); err != nil {
 		return err
 	}

@@ -87,51 +87,6 @@ func (t *tx) History(node conductor.NodeID, limit int, marker string) ([]conduct
 	return list[conductor.Entry](t, "history entry", q, args...)
 }
 
-func (t *tx) Inventory(node conductor.NodeID) (conductor.StoredInventory, error) {
-	return t.inventory("accepted = 1", node)
-}
-
-func (t *tx) HasInventory(node conductor.NodeID) (has bool, err error) {
-	err = t.row("SELECT EXISTS (SELECT 1 FROM inventories WHERE node = ? AND accepted = 1)", []any{text(string(node))}, &has)
-	return has, err
-}
-
-func (t *tx) InventoryOf(node conductor.NodeID, generation uint64) (conductor.StoredInventory, error) {
-	return t.inventory("generation = ?", node, int64(generation))
-}
-
-func (t *tx) inventory(which string, node conductor.NodeID, args ...any) (conductor.StoredInventory, error) {
-	var i conductor.StoredInventory
-	var body []byte
-	err := t.row("SELECT body FROM inventories WHERE node = ? AND "+which, append([]any{text(string(node))}, args...), &body)
-	if errors.Is(err, sql.ErrNoRows) {
-		return i, fault.New(fault.InventoryNotFound, "node %s has no such inventory", node)
-	}
-	if err != nil {
-		return i, err
-	}
-	return i, decode("inventory", body, &i)
-}
-
-// PutInventory replaces the one of the same generation, an accepted one also the one accepted before. Of the rest the
-// store keeps none older than this: at most two remain.
-func (t *tx) PutInventory(i conductor.StoredInventory) error {
-	body, err := encode("inventory", i)
-	if err != nil {
-		return err
-	}
-	node, generation := text(string(i.Node)), int64(i.Generation)
-	if _, err := t.exec("DELETE FROM inventories WHERE node = ? AND (generation = ? OR (generation < ? AND accepted = 0) OR (accepted = 1 AND ?))",
-		node, generation, generation, i.Accepted); err != nil {
-		return err
-	}
-	_, err = t.exec("INSERT INTO inventories (node, generation, accepted, body) VALUES (?, ?, ?, ?)", node, generation, i.Accepted, body)
-	if dangling(err) {
-		return noNode(string(i.Node))
-	}
-	return err
-}
-
 func (t *tx) Setting(key string) (string, error) {
 	var v string
 	err := t.row("SELECT value FROM settings WHERE key = ?", []any{key}, &v)

@@ -16,10 +16,18 @@ import (
 // MaxElements elements. The bounds are checked before anything is built from the input (safety.md I25). Its errors
 // are request.too_large and request.invalid; an error of r itself comes back as it is.
 func Decode(r io.Reader, max int64, v any) error {
-	body, err := read(r, max)
+	body, err := read(r, max, 0)
+	if err == nil {
+		err = bounded(body)
+	}
 	if err != nil {
 		return err
 	}
+	return strict(body, v)
+}
+
+// strict decodes what keeps to the bounds.
+func strict(body []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -31,25 +39,6 @@ func Decode(r io.Reader, max int64, v any) error {
 	return nil
 }
 
-// DecodeLookup is Decode for a lookup, except that its protocol version is looked at first: a peer of another
-// version may well send fields that this one does not know, and is to hear of the version rather than of them.
-func DecodeLookup(r io.Reader, v *LookupRequest) error {
-	body, err := read(r, MaxLookup)
-	if err != nil {
-		return err
-	}
-	var peek struct {
-		Protocol int `json:"protocol"`
-	}
-	if err := json.Unmarshal(body, &peek); err != nil {
-		return malformed(err)
-	}
-	if err := CheckProtocol(peek.Protocol); err != nil {
-		return err
-	}
-	return Decode(bytes.NewReader(body), MaxLookup, v)
-}
-
 // CheckProtocol refuses a version of the channel that this build does not speak, with channel.protocol_version.
 func CheckProtocol(version int) error {
 	if version >= MinProtocol && version <= Protocol {
@@ -59,19 +48,24 @@ func CheckProtocol(version int) error {
 		version, MinProtocol, Protocol)
 }
 
-// read gives the bytes of r when they keep to the bounds.
-func read(r io.Reader, max int64) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r, max+1))
-	if err != nil {
+// believed is how long a body is believed to be before it has come: what a sender announces costs it nothing.
+const believed = 256 << 10
+
+// read gives the bytes of r when they keep to the bounds. size is how many are announced, not more than 0 if none are.
+func read(r io.Reader, most, size int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(max(0, min(size, believed))) + bytes.MinRead) // so that a body as long as announced is read into one piece of memory
+	if _, err := b.ReadFrom(io.LimitReader(r, most+1)); err != nil {
 		return nil, fmt.Errorf("read the body: %w", err)
 	}
-	if int64(len(body)) > max {
-		return nil, fault.New(fault.RequestTooLarge, "the body is larger than %d bytes", max)
+	body := b.Bytes()
+	if int64(len(body)) > most {
+		return nil, fault.New(fault.RequestTooLarge, "the body is larger than %d bytes", most)
 	}
 	if !utf8.Valid(body) {
 		return nil, invalid("the body is not valid UTF-8")
 	}
-	return body, bounded(body)
+	return body, nil
 }
 
 // bounded checks depth and element counts in one pass without building anything. It need not understand JSON fully:

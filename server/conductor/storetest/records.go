@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -315,16 +316,48 @@ func testInventories(t *testing.T, s suite) {
 		s.same(seen, stored(2, false))
 		return err
 	})
+	put(stored(2, false)) // it is there already, byte for byte
 	put(stored(3, true))
+	again := stored(3, false)
+	again.Plugin = map[string]any{"later": true}
+	put(again) // as it came before, and accepted then
 	s.view(func(tx conductor.Tx) error {
 		accepted, err := tx.Inventory(ID(1))
 		s.same(accepted, stored(3, true))
 		s.has(second(tx.InventoryOf(ID(1), 7)), fault.InventoryNotFound)
 		return err
 	})
+	s.disksAlone()
 	orphan := stored(1, false)
 	orphan.Node = ID(9)
 	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.PutInventory(orphan) }), fault.NodeNotFound)
+}
+
+// disksAlone reads those of an inventory that were stored with it, and those of one whose were not.
+func (s suite) disksAlone() {
+	s.t.Helper()
+	want := []inventory.Disk{{Name: "/dev/sda", Serial: "S0", Size: 7}}
+	raw, err := json.Marshal(inventory.Inventory{Disks: want, Hostname: "h"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for name, told := range map[string][]inventory.Disk{"told": want, "not told": nil} {
+		i := stored(8, true)
+		i.Inventory, i.Disks = raw, told
+		s.update(func(tx conductor.Tx) error { return tx.PutInventory(i) })
+		s.view(func(tx conductor.Tx) error {
+			all, err := tx.Inventory(ID(1))
+			accepted, of, err2 := tx.AcceptedDisks(ID(1))
+			seen, err3 := tx.DisksOf(ID(1), 8)
+			if !slices.Equal(accepted, want) || of != 8 || !slices.Equal(seen, want) || !bytes.Equal(all.Inventory, raw) {
+				s.t.Errorf("disks %s: %v of %d, %v, in %s", name, accepted, of, seen, all.Inventory)
+			}
+			s.has(second(tx.DisksOf(ID(1), 9)), fault.InventoryNotFound)
+			_, _, err4 := tx.AcceptedDisks(ID(2))
+			s.has(err4, fault.InventoryNotFound)
+			return errors.Join(err, err2, err3)
+		})
+	}
 }
 
 func testEffects(t *testing.T, s suite) {

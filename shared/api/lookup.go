@@ -1,0 +1,110 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+)
+
+// inventoryField is the key of what a lookup mostly is.
+const inventoryField = "inventory"
+
+// DecodeLookup is Decode for a lookup and the inventory in it, which is most of it: that is decoded once, and v.Inventory
+// is the bytes as they came. A body that can't be decoded by a peer of another protocol version is refused for the
+// version: such a peer may well send fields that this one does not know, and is to hear of the version rather than of
+// them. Without an inventory v.Inventory is empty, which v.Check refuses. size is how many bytes are announced, -1 if none are.
+func DecodeLookup(r io.Reader, size int64, v *LookupRequest, inv *inventory.Inventory) error {
+	body, err := read(r, MaxLookup, size)
+	if err == nil {
+		err = bounded(body)
+	}
+	if err != nil {
+		return err
+	}
+	if err := lookup(body, v, inv); err != nil {
+		return otherVersion(body, err)
+	}
+	return CheckProtocol(v.Protocol)
+}
+
+// lookup decodes the inventory where it stands, and the rest with null in its place. Both being JSON, the body is.
+func lookup(body []byte, v *LookupRequest, inv *inventory.Inventory) error {
+	start, end := member(body, inventoryField)
+	if start == end { // none, or its key is spelled in a way that only the decoder reads
+		err := strict(body, v)
+		if err == nil && len(v.Inventory) > 0 {
+			err = strict(v.Inventory, inv)
+		}
+		return err
+	}
+	const none = "null"
+	rest := make([]byte, 0, len(body)-(end-start)+len(none))
+	rest = append(append(append(rest, body[:start]...), none...), body[end:]...)
+	if err := strict(rest, v); err != nil {
+		return err
+	}
+	if string(v.Inventory) != none {
+		return invalid("%s is there more than once", inventoryField)
+	}
+	v.Inventory = body[start:end:end]
+	return strict(v.Inventory, inv)
+}
+
+// otherVersion tells of the protocol version what could not be decoded for another reason.
+func otherVersion(body []byte, why error) error {
+	var peek struct {
+		Protocol int `json:"protocol"`
+	}
+	if err := json.Unmarshal(body, &peek); err != nil {
+		return malformed(err)
+	}
+	if err := CheckProtocol(peek.Protocol); err != nil {
+		return err
+	}
+	return why
+}
+
+// member finds the value of the last member of that name of the object that body is, without white space around it;
+// start and end are equal when there is none. Like bounded it need not understand JSON fully.
+func member(body []byte, name string) (start, end int) {
+	depth, text, from := 0, -1, -1
+	key := []byte(`"` + name + `"`)
+	for i := 0; i < len(body); i++ {
+		c := body[i]
+		if text >= 0 {
+			switch c {
+			case '\\':
+				i++
+			case '"':
+				if depth == 1 && from < 0 && bytes.Equal(body[text:i+1], key) {
+					if n := i + 1 + spaces(body[i+1:]); n < len(body) && body[n] == ':' {
+						from = n + 1
+						i = n
+					}
+				}
+				text = -1
+			}
+			continue
+		}
+		switch c {
+		case '"':
+			text = i
+		case '[', '{':
+			depth++
+		case ']', '}', ',':
+			if depth == 1 && from >= 0 {
+				value := bytes.TrimSpace(body[from:i])
+				start = from + spaces(body[from:])
+				end, from = start+len(value), -1
+			}
+			if c != ',' {
+				depth--
+			}
+		}
+	}
+	return start, end
+}
+
+func spaces(b []byte) int { return len(b) - len(bytes.TrimLeft(b, " \t\r\n")) }
