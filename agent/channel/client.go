@@ -111,6 +111,7 @@ func New(cfg Config) (*Client, error) {
 		}
 		return cfg.Boot.NotBefore.Add(max(0, cfg.Now().Sub(began)))
 	}}
+	d.believe(cfg.Boot.Certificate)
 	t := &http.Transport{
 		DialTLSContext: d.DialTLS,
 		DialContext: func(context.Context, string, string) (net.Conn, error) {

@@ -19,9 +19,10 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
-// dialer makes connections to the one server whose key is pinned (safety.md T5). There is no CA: a first handshake
-// that trusts nobody shows the server's certificate; when its key is a pinned one, that certificate becomes the only
-// root, and the handshake is done again with the standard verification in full.
+// dialer makes connections to the one server whose key is pinned (safety.md T5). There is no CA: a certificate with a
+// pinned key is the only root, and the standard verification is done in full. The boot medium brings one; if the server
+// shows another, or the medium brought none, a handshake that trusts nobody has shown the server's, and when its key is
+// a pinned one, the handshake is done again with that as the root.
 type dialer struct {
 	pins []string
 	key  tls.Certificate
@@ -30,6 +31,16 @@ type dialer struct {
 
 	mu    sync.Mutex
 	roots *x509.CertPool
+}
+
+// believe makes a certificate of the boot medium the root, if its key is pinned.
+func (d *dialer) believe(der []byte) {
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil || !d.pinned(leaf) {
+		return // the server shows its own
+	}
+	d.roots = x509.NewCertPool()
+	d.roots.AddCert(leaf)
 }
 
 // pinError says that the server's key is none of the pinned.

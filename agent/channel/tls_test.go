@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,17 +39,23 @@ func serverKey(t *testing.T, name string, from, until time.Time) (tls.Certificat
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: from, NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := certificate(t, key, name, from, until)
 	spki, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(spki)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func certificate(t *testing.T, key *ecdsa.PrivateKey, name string, from, until time.Time) []byte {
+	t.Helper()
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: from, NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // bench is a client whose words are kept.
@@ -58,7 +65,7 @@ type bench struct {
 	words []string
 }
 
-func newBench(t *testing.T, url string, pins []string, now func() time.Time) *bench {
+func newBench(t *testing.T, url string, pins []string, now func() time.Time, certificate ...byte) *bench {
 	t.Helper()
 	key, err := LoadKey(t.TempDir())
 	if err != nil {
@@ -67,7 +74,7 @@ func newBench(t *testing.T, url string, pins []string, now func() time.Time) *be
 	b := &bench{}
 	seq := uint64(0)
 	b.Client, err = New(Config{
-		Boot: api.BootConfig{Server: url, Pins: pins, Node: "n", Generation: 1, Secret: "canary-secret", NotBefore: medium},
+		Boot: api.BootConfig{Server: url, Pins: pins, Certificate: certificate, Node: "n", Generation: 1, Secret: "canary-secret", NotBefore: medium},
 		Key:  key, Inventory: inventory.Inventory{}, BootID: "boot", Version: "test", Now: now, Log: slog.New(slog.DiscardHandler),
 		Seq:     func() (uint64, error) { b.mu.Lock(); defer b.mu.Unlock(); seq++; return seq, nil },
 		Trouble: func(w string) { b.mu.Lock(); defer b.mu.Unlock(); b.words = append(b.words, w) },
@@ -102,15 +109,31 @@ func TestT05_ServerIdentity(t *testing.T) {
 		return serverKey(t, api.ServerName, medium.Add(-day), medium.Add(365*day))
 	}
 	for name, c := range map[string]struct {
-		key   func(*testing.T) (tls.Certificate, string)
-		serve func(*tls.Config)
-		pin   string // instead of the key's
-		clock time.Time
-		words string // "": the server is accepted
+		key    func(*testing.T) (tls.Certificate, string)
+		serve  func(*tls.Config)
+		pin    string // instead of the key's
+		clock  time.Time
+		brings func(*testing.T, tls.Certificate) []byte // the medium; nil: no certificate
+		shown  int                                      // handshakes that the server begins until it is accepted
+		words  string                                   // "": the server is accepted
 	}{
-		"the pinned server": {key: good, clock: medium},
-		"F29 clock of 1970": {key: good, clock: time.Unix(0, 0)},
-		"F29 clock of 2099": {key: good, clock: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"the pinned server":                 {key: good, clock: medium, shown: 2},
+		"the medium brings its certificate": {key: good, clock: medium, brings: func(_ *testing.T, c tls.Certificate) []byte { return c.Certificate[0] }, shown: 1},
+		"the medium brings one of its key that is over": {key: good, clock: medium, brings: func(t *testing.T, c tls.Certificate) []byte {
+			return certificate(t, c.PrivateKey.(*ecdsa.PrivateKey), api.ServerName, medium.Add(-9*day), medium.Add(-day))
+		}, shown: 2},
+		"the medium brings another server's": {key: good, clock: medium, brings: func(t *testing.T, _ tls.Certificate) []byte {
+			other, _ := good(t)
+			return other.Certificate[0]
+		}, shown: 2},
+		"the medium brings no certificate": {key: good, clock: medium, brings: func(*testing.T, tls.Certificate) []byte { return []byte("x") }, shown: 2},
+		"another key, and the medium brings it": {key: good, clock: medium, pin: base64.StdEncoding.EncodeToString(make([]byte, 32)),
+			brings: func(_ *testing.T, c tls.Certificate) []byte { return c.Certificate[0] }, words: "is not the server that made this boot medium"},
+		"expired, and the medium brings it": {key: func(t *testing.T) (tls.Certificate, string) {
+			return serverKey(t, api.ServerName, medium.Add(-9*day), medium.Add(-day))
+		}, clock: medium, brings: func(_ *testing.T, c tls.Certificate) []byte { return c.Certificate[0] }, words: "is out of its time"},
+		"F29 clock of 1970": {key: good, clock: time.Unix(0, 0), shown: 2},
+		"F29 clock of 2099": {key: good, clock: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC), shown: 2},
 		"another key":       {key: good, clock: medium, pin: base64.StdEncoding.EncodeToString(make([]byte, 32)), words: "is not the server that made this boot medium"},
 		"TLS 1.2 only":      {key: good, clock: medium, serve: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, words: "does not speak TLS 1.3"},
 		"expired": {key: func(t *testing.T) (tls.Certificate, string) {
@@ -135,13 +158,19 @@ func TestT05_ServerIdentity(t *testing.T) {
 			if c.serve != nil {
 				c.serve(srv.TLS)
 			}
+			var shown atomic.Int32
+			srv.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { shown.Add(1); return nil, nil }
 			srv.StartTLS()
 			defer srv.Close()
-			b := newBench(t, srv.URL, []string{"AAAA", pin}, func() time.Time { return c.clock })
+			var brought []byte
+			if c.brings != nil {
+				brought = c.brings(t, cert)
+			}
+			b := newBench(t, srv.URL, []string{"AAAA", pin}, func() time.Time { return c.clock }, brought...)
 			_, err := b.lookup(t.Context())
 			if c.words == "" {
-				if err != nil || h.count() != 1 || len(b.words) != 0 {
-					t.Errorf("%v, %d requests, %q", err, h.count(), b.words)
+				if err != nil || h.count() != 1 || len(b.words) != 0 || int(shown.Load()) != c.shown {
+					t.Errorf("%v, %d requests, %q, %d handshakes", err, h.count(), b.words, shown.Load())
 				}
 				return
 			}

@@ -142,7 +142,7 @@ func (s *site) start() {
 	v.c, err = engine.New(engine.Config{
 		Store: v.store, Drivers: []conductor.Driver{rack{s}}, Dispatcher: d, Logs: v.logs, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
-		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token }, Pins: id.Pins(),
+		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token }, Pins: id.Pins(), Certificate: id.Certificate(),
 		Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
 	})
 	must(err)

@@ -81,6 +81,9 @@ func LoadIdentity(dir string, now time.Time) (*Identity, error) {
 // Pins are what boot media carry: SHA-256 of the key's SPKI, base64.
 func (i *Identity) Pins() []string { return []string{i.pin} }
 
+// Certificate is what boot media carry with them, DER.
+func (i *Identity) Certificate() []byte { return i.cert.Certificate[0] }
+
 // TLS is the listener's configuration: version 1.3 only, HTTP/1.1, a client certificate in every handshake. The
 // certificate is self-signed: it is not the name that counts but the key, to which the token is bound. Tickets are
 // off, so that the key is proven again in each connection.

@@ -24,7 +24,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Config is what a conductor is made of. All fields but AnySource, CheckOrigin, CanBoot and Held are required.
+// Config is what a conductor is made of. All fields but Certificate, AnySource, CheckOrigin, CanBoot and Held are required.
 type Config struct {
 	Store        conductor.Store
 	Drivers      []conductor.Driver
@@ -35,6 +35,7 @@ type Config struct {
 	AgentURL     func() string             // https://address:6386 as agents reach it
 	MediumURL    func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
 	Pins         []string                  // of the agent listener's key, for the boot configuration
+	Certificate  []byte                    // the agent listener's, for it too; nil: agents ask for it
 	Now          func() time.Time
 	Log          *slog.Logger
 	Timeouts     conductor.Timeouts

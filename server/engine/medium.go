@@ -87,7 +87,7 @@ func (eng *Engine) Medium(ctx context.Context, token string, from netip.Addr) (a
 		}
 	}
 	return api.BootConfig{
-		Version: 1, Server: eng.cfg.AgentURL(), Pins: eng.cfg.Pins, Node: n.UUID, Generation: b.Generation,
+		Version: 1, Server: eng.cfg.AgentURL(), Pins: eng.cfg.Pins, Certificate: eng.cfg.Certificate, Node: n.UUID, Generation: b.Generation,
 		Secret: eng.bootSecret(n), NotBefore: b.Opened, Network: network(n),
 	}, nil
 }

@@ -15,9 +15,10 @@ import (
 func sampleBoot() BootConfig {
 	return BootConfig{
 		Version: 1, Server: "https://192.0.2.1:6386",
-		Pins:   []string{base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))},
-		Node:   "6b1c0e5e-0000-4000-8000-000000000001",
-		Secret: base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{9}, 32)), Generation: 3,
+		Pins:        []string{base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))},
+		Certificate: []byte("DER"),
+		Node:        "6b1c0e5e-0000-4000-8000-000000000001",
+		Secret:      base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{9}, 32)), Generation: 3,
 		NotBefore: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC),
 		Network: &Network{MAC: "52:54:00:12:34:56", Address: "192.0.2.9/24", Gateway: "192.0.2.1",
 			Nameservers: []string{"192.0.2.53"}, VLAN: 12, MTU: 1500},
