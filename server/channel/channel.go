@@ -69,6 +69,7 @@ type Channel struct {
 	byAddr  *limit.Buckets[netip.Addr]
 	byNode  *limit.Buckets[conductor.NodeID]
 	lookups *limit.Gate
+	bodies  *bodies
 	turns   *turns
 }
 
@@ -82,6 +83,7 @@ func New(cfg Config) *Channel {
 		byAddr:  limit.NewBuckets[netip.Addr](cfg.Limits.AddressRate, cfg.Limits.AddressBurst, cfg.Now),
 		byNode:  limit.NewBuckets[conductor.NodeID](cfg.Limits.NodeRate, cfg.Limits.NodeBurst, cfg.Now),
 		lookups: limit.NewGate(cfg.Limits.Lookups, 0),
+		bodies:  &bodies{large: cfg.Limits.AllLookups},
 		turns:   newTurns(cfg.Limits.AllLookups, cfg.Now),
 	}
 	c.mux.HandleFunc("POST "+api.PathLookup, c.lookup)
@@ -126,15 +128,25 @@ func (c *Channel) lookup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.lookups.Leave(from)
+	// It is read before it has a turn: who sends slowly keeps nobody else from one.
+	if c.turns.full() || !c.bodies.enter(r.ContentLength) {
+		c.later(w, r)
+		return
+	}
+	defer c.bodies.leave(r.ContentLength)
+	body, err := api.ReadLookup(r.Body, r.ContentLength)
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
 	if !c.turns.enter(r.Context()) {
-		w.Header().Set("Retry-After", strconv.Itoa(c.turns.comeBack()))
-		c.refuse(w, r, fault.New(fault.RequestOverload, "the server is busy with the lookups of other machines"))
+		c.later(w, r)
 		return
 	}
 	defer c.turns.leave()
 	var q api.LookupRequest
 	var inv inventory.Inventory
-	err = api.DecodeLookup(r.Body, r.ContentLength, &q, &inv)
+	err = api.DecodeLookup(body, &q, &inv)
 	if err == nil {
 		err = q.Check()
 	}
@@ -166,6 +178,12 @@ func (c *Channel) lookup(w http.ResponseWriter, r *http.Request) {
 		Protocol: min(q.Protocol, api.Protocol), Node: a.Node, Name: a.Name, Generation: a.Generation, Level: a.Level,
 		Token: text, Expires: claims.Expires, Interval: a.Interval, Time: now,
 	})
+}
+
+// later tells an agent when to look itself up again.
+func (c *Channel) later(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", strconv.Itoa(c.turns.comeBack()))
+	c.refuse(w, r, fault.New(fault.RequestOverload, "the server is busy with the lookups of other machines"))
 }
 
 // contested counts the nodes that one source contests, and says when that blocks it.

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net/http"
@@ -153,11 +154,22 @@ func (r *rig) client(addr string) *client {
 func (c *client) raw(ctx context.Context, method, path string, body []byte, header ...string) *httptest.ResponseRecorder {
 	c.t.Helper()
 	r := httptest.NewRequestWithContext(ctx, method, path, bytes.NewReader(body))
-	r.RemoteAddr = c.addr
-	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c.cert}}
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
+	return c.serve(r)
+}
+
+// from looks up with a body that is read from r.
+func (c *client) from(r io.Reader, size int64) *httptest.ResponseRecorder {
+	q := httptest.NewRequestWithContext(c.t.Context(), http.MethodPost, api.PathLookup, r)
+	q.ContentLength = size
+	return c.serve(q)
+}
+
+func (c *client) serve(r *http.Request) *httptest.ResponseRecorder {
+	r.RemoteAddr = c.addr
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c.cert}}
 	w := httptest.NewRecorder()
 	c.ServeHTTP(w, r)
 	return w

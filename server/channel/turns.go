@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// turnWait is how long a lookup waits for its turn, before its body is read.
+	// turnWait is how long a lookup waits for its turn, once it is read.
 	turnWait = time.Second
 	// turnsWaiting is how many wait at most for each one in hand, however fast they are served.
 	turnsWaiting = 16
@@ -57,8 +57,7 @@ func (t *turns) enter(ctx context.Context) bool {
 	t.mu.Lock()
 	t.count()
 	t.pressed = true
-	most := min(max(int(eager*t.rate*turnWait.Seconds()), cap(t.room)), turnsWaiting*cap(t.room))
-	full := t.waiting >= most
+	full := t.waiting >= t.most()
 	if !full {
 		t.waiting++
 	}
@@ -80,6 +79,21 @@ func (t *turns) enter(ctx context.Context) bool {
 	case <-ctx.Done():
 	}
 	return false
+}
+
+// full tells whether nobody more may wait, so that a request need not be kept.
+func (t *turns) full() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count()
+	full := t.waiting >= t.most()
+	t.pressed = t.pressed || full
+	return full
+}
+
+// most is how many may wait. Called with the lock held.
+func (t *turns) most() int {
+	return min(max(int(eager*t.rate*turnWait.Seconds()), cap(t.room)), turnsWaiting*cap(t.room))
 }
 
 func (t *turns) leave() {

@@ -51,7 +51,7 @@ func CheckProtocol(version int) error {
 // believed is how long a body is believed to be before it has come: what a sender announces costs it nothing.
 const believed = 256 << 10
 
-// read gives the bytes of r when they keep to the bounds. size is how many are announced, not more than 0 if none are.
+// read gives the bytes of r, most at most. size is how many are announced, not more than 0 if none are.
 func read(r io.Reader, most, size int64) ([]byte, error) {
 	var b bytes.Buffer
 	b.Grow(int(max(0, min(size, believed))) + bytes.MinRead) // so that a body as long as announced is read into one piece of memory
@@ -62,15 +62,15 @@ func read(r io.Reader, most, size int64) ([]byte, error) {
 	if int64(len(body)) > most {
 		return nil, fault.New(fault.RequestTooLarge, "the body is larger than %d bytes", most)
 	}
-	if !utf8.Valid(body) {
-		return nil, invalid("the body is not valid UTF-8")
-	}
 	return body, nil
 }
 
-// bounded checks depth and element counts in one pass without building anything. It need not understand JSON fully:
-// whatever it misreads is refused by the decoder that comes after it.
+// bounded checks that it is text, and depth and element counts in one pass without building anything. It need not
+// understand JSON fully: whatever it misreads is refused by the decoder that comes after it.
 func bounded(body []byte) error {
+	if !utf8.Valid(body) {
+		return invalid("the body is not valid UTF-8")
+	}
 	var commas [MaxDepth]int // of the lists and objects that are open
 	depth, text := 0, false
 	for i := 0; i < len(body); i++ {

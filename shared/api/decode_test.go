@@ -94,7 +94,7 @@ func TestF39_VersionIsToldBeforeUnknownFields(t *testing.T) {
 		`{"protocol":1,"addresses":[],"boot_id":"b","seq":1,"agent_version":"v","inventory":{}}`: "",
 	} {
 		var r LookupRequest
-		err := DecodeLookup(strings.NewReader(body), int64(len(body)), &r, new(inventory.Inventory))
+		err := DecodeLookup([]byte(body), &r, new(inventory.Inventory))
 		if want == "" && err != nil || want != "" && !fault.Has(err, want) {
 			t.Errorf("%s: got %v, want %q", body, err, want)
 		}
@@ -138,7 +138,7 @@ func FuzzZ1_Decode(f *testing.F) {
 		for _, v := range []any{new(LookupRequest), new(HeartbeatRequest), new(StartRequest), new(ResultRequest), new(SecretRequest), new(LogRequest)} {
 			var err error
 			if l, ok := v.(*LookupRequest); ok {
-				err = DecodeLookup(strings.NewReader(string(body)), -1, l, new(inventory.Inventory))
+				err = DecodeLookup(body, l, new(inventory.Inventory))
 			} else {
 				err = Decode(strings.NewReader(string(body)), MaxBody, v)
 			}

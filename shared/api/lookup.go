@@ -11,16 +11,16 @@ import (
 // inventoryField is the key of what a lookup mostly is.
 const inventoryField = "inventory"
 
+// ReadLookup reads the body of a lookup; size is how many bytes are announced, -1 if none are. The faults are those of
+// Decode's reading.
+func ReadLookup(r io.Reader, size int64) ([]byte, error) { return read(r, MaxLookup, size) }
+
 // DecodeLookup is Decode for a lookup and the inventory in it, which is most of it: that is decoded once, and v.Inventory
 // is the bytes as they came. A body that can't be decoded by a peer of another protocol version is refused for the
 // version: such a peer may well send fields that this one does not know, and is to hear of the version rather than of
-// them. Without an inventory v.Inventory is empty, which v.Check refuses. size is how many bytes are announced, -1 if none are.
-func DecodeLookup(r io.Reader, size int64, v *LookupRequest, inv *inventory.Inventory) error {
-	body, err := read(r, MaxLookup, size)
-	if err == nil {
-		err = bounded(body)
-	}
-	if err != nil {
+// them. Without an inventory v.Inventory is empty, which v.Check refuses. v keeps the body.
+func DecodeLookup(body []byte, v *LookupRequest, inv *inventory.Inventory) error {
+	if err := bounded(body); err != nil {
 		return err
 	}
 	if err := lookup(body, v, inv); err != nil {

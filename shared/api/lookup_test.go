@@ -48,7 +48,7 @@ func TestT07_ALookupIsDecodedWithItsInventory(t *testing.T) {
 	} {
 		var v LookupRequest
 		var inv inventory.Inventory
-		err := DecodeLookup(strings.NewReader(body), -1, &v, &inv)
+		err := DecodeLookup([]byte(body), &v, &inv)
 		if want == "refused" {
 			if err == nil {
 				t.Errorf("%s was taken as %s, %+v", body, v.Inventory, inv)
@@ -71,7 +71,7 @@ func FuzzZ1_Lookup(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		var v LookupRequest
 		var inv inventory.Inventory
-		err := DecodeLookup(strings.NewReader(body), int64(len(body)), &v, &inv)
+		err := DecodeLookup([]byte(body), &v, &inv)
 		all, alone, plain := plainly(body)
 		switch {
 		case err != nil:
@@ -86,15 +86,17 @@ func FuzzZ1_Lookup(f *testing.F) {
 }
 
 func TestI25_AnnouncedBytesAreNotBelieved(t *testing.T) {
+	const body = `{"protocol":1,"inventory":{}}`
 	for _, size := range []int64{-1, 0, 1, 1 << 62} {
-		var v LookupRequest
-		if err := DecodeLookup(strings.NewReader(`{"protocol":1,"inventory":{}}`), size, &v, new(inventory.Inventory)); err != nil {
-			t.Errorf("%d announced: %v", size, err)
+		if got, err := ReadLookup(strings.NewReader(body), size); err != nil || string(got) != body || cap(got) > 2*believed {
+			t.Errorf("%d announced: %q in %d, %v", size, got, cap(got), err)
 		}
 	}
-	long := fmt.Sprintf(`{"protocol":1,"serial":%q,"inventory":{}}`, strings.Repeat("x", MaxLookup))
-	if err := DecodeLookup(strings.NewReader(long), 10, new(LookupRequest), new(inventory.Inventory)); !fault.Has(err, fault.RequestTooLarge) {
-		t.Errorf("%v, want that it is too large", err)
+	for _, more := range []int{0, 1} {
+		_, err := ReadLookup(strings.NewReader(strings.Repeat("x", MaxLookup+more)), 10)
+		if more == 0 && err != nil || more == 1 && !fault.Has(err, fault.RequestTooLarge) {
+			t.Errorf("%d bytes more than the bound: %v", more, err)
+		}
 	}
 }
 
@@ -120,7 +122,7 @@ func BenchmarkDecodeLookup(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := DecodeLookup(strings.NewReader(body), int64(len(body)), new(LookupRequest), new(inventory.Inventory)); err != nil {
+		if err := DecodeLookup([]byte(body), new(LookupRequest), new(inventory.Inventory)); err != nil {
 			b.Fatal(err)
 		}
 	}
