@@ -74,6 +74,9 @@ func serve(ctx context.Context, cfg config.Server, out io.Writer, now func() tim
 	if err != nil {
 		return err
 	}
+	var meanwhile sync.WaitGroup
+	meanwhile.Go(func() { rest.Compile(true) }) // the database keeps one processor busy
+	defer meanwhile.Wait()
 	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(cfg.DataDir, "bessemer.db"), Sealer: keys, Log: log, Now: now})
 	if err != nil {
 		return err

@@ -23,14 +23,15 @@ import (
 
 // API is the handler of everything below / on the API listener.
 type API struct {
-	cfg     Config
-	router  *mux.Router
-	open    *mux.Router // of the routes that ask for no credentials: only asked whether it has one
-	told    told
-	budgets *limit.Buckets[netip.Addr] // of who asks without credentials
-	cross   *http.CrossOriginProtection
-	hosts   []string                   // names of this server in links of drivers and conductors
-	sealed  map[string]map[string]bool // by driver: which keys of driver_info may be shown
+	cfg Config
+	routers
+	handlers             []http.Handler // of the routes, in their order
+	nothing, otherMethod http.Handler
+	told                 told
+	budgets              *limit.Buckets[netip.Addr] // of who asks without credentials
+	cross                *http.CrossOriginProtection
+	hosts                []string                   // names of this server in links of drivers and conductors
+	sealed               map[string]map[string]bool // by driver: which keys of driver_info may be shown
 	// interfaces is what each driver supports, by driver and interface, the default first.
 	interfaces map[string]map[string][]string
 	form       string // of the prepared rows that may be shown
@@ -48,21 +49,17 @@ func New(cfg Config) *API {
 	}
 	a.learn(cfg.Backend.Drivers())
 	a.form = cfg.Form
-	a.router = mux.NewRouter()
-	a.router.NotFoundHandler = a.serve(route{need: access.Open, handle: func(c *call) error {
+	a.routers = compiled[cfg.Images != nil]()
+	a.nothing = a.serve(route{need: access.Open, handle: func(c *call) error {
 		c.routing = true
 		return fault.New(fault.RequestPath, "There is nothing at this path.")
 	}})
-	a.router.MethodNotAllowedHandler = a.serve(route{need: access.Open, handle: func(c *call) error {
+	a.otherMethod = a.serve(route{need: access.Open, handle: func(c *call) error {
 		c.routing = true
 		return fault.New(fault.MethodNotAllowed, "%s is not served at %s", c.r.Method, c.r.URL.Path)
 	}})
-	a.open = mux.NewRouter()
 	for _, rt := range a.routes() {
-		a.router.Handle(rt.path, a.serve(rt)).Methods(rt.method)
-		if rt.need == access.Open {
-			a.open.Handle(rt.path, a.router).Methods(rt.method)
-		}
+		a.handlers = append(a.handlers, a.serve(rt))
 	}
 	return a
 }
@@ -146,7 +143,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(fault.New(fault.RequestForbidden, "a web page of another origin may not change anything here"))
 		return
 	}
-	if !a.open.Match(r, &mux.RouteMatch{}) {
+	if !a.routers.open.Match(r, &mux.RouteMatch{}) {
 		name, grant, authErr := a.cfg.Auth.Authenticate(r)
 		if authErr != nil {
 			c.unauthenticated(authErr, a.cfg.Auth.Realm())
@@ -163,7 +160,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(err)
 		return
 	}
-	a.router.ServeHTTP(w, r)
+	a.routers.all.ServeHTTP(w, r)
 }
 
 // serve wraps the handler of a route: version gate, access, body bound, error.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,7 +119,7 @@ func survives(ctx context.Context, path string) (string, error) {
 	if err := conn.QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&sound); err != nil || sound != "ok" {
 		return "", fmt.Errorf("integrity_check: %s (%w)", sound, err)
 	}
-	if err := check(ctx, conn); err != nil {
+	if err := check(ctx, conn, slices.Concat(checked[:]...)); err != nil {
 		return "", err
 	}
 	if err := conn.QueryRowContext(ctx, "SELECT description, body ->> '$.extra.blob' FROM nodes").Scan(&mark, &blob); err != nil {

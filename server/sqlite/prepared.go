@@ -36,6 +36,9 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 	s.mu.Lock()
 	p := s.preparer
 	s.mu.Unlock()
+	if done, err := s.allPrepared(ctx, p.form); done || err != nil {
+		return err
+	}
 	const batch = 50
 	for after := int64(0); ; {
 		n, last := 0, after
@@ -70,6 +73,15 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 		}
 		after = last
 	}
+}
+
+// allPrepared tells whether every node has its row. It is asked of a reader: the writer would keep what it read in its cache,
+// which is large.
+func (s *Store) allPrepared(ctx context.Context, form string) (all bool, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		return t.row("SELECT (SELECT count(*) FROM nodes) = (SELECT count(*) FROM node_rows WHERE form = ?)", []any{form}, &all)
+	})
+	return all, err
 }
 
 // putRow prepares the row of a node that was written, if rows are prepared.

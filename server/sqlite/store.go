@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,15 +109,20 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
 	}
-	for range readers {
+	return s, s.connectReaders(ctx, readers)
+}
+
+// connectReaders opens the read connections that are missing up to n.
+func (s *Store) connectReaders(ctx context.Context, n int) error {
+	for s.pooled < n {
 		r, err := s.connect(ctx, 1, "mode=ro&_query_only=1")
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.readers.put(r)
 		s.pooled++
 	}
-	return s, nil
+	return nil
 }
 
 // connect opens one connection of a pool; it is never given back, so that its statements stay prepared.
@@ -158,10 +162,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return s.held(Owner{}, 0)
 	}
 	if from > 0 {
-		if err := check(ctx, conn); err != nil {
-			return err
-		}
-		if err := s.checkKeys(ctx, conn); err != nil {
+		if err := s.check(ctx); err != nil {
 			return err
 		}
 	}
@@ -198,69 +199,6 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	s.cfg.Log.Info("database open", "path", s.cfg.Path, "schema", len(all), "migrated_from", from, "fence", s.fence)
 	return nil
-}
-
-// check looks for damage in the tables that decisions rest on. History, audit and inventories only grow and decide
-// nothing; reading all of them would make a large server's start slow.
-func check(ctx context.Context, conn *sql.Conn) error {
-	// It also runs before migrations: of the names, those that the schema has.
-	for _, table := range []string{"nodes", "ports", "records", "steps", "secrets", "effects", "settings"} {
-		var there bool
-		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", table).Scan(&there); err != nil {
-			return explain(err)
-		}
-		if !there {
-			continue
-		}
-		var found string
-		if err := conn.QueryRowContext(ctx, "SELECT quick_check FROM pragma_quick_check(?)", table).Scan(&found); err != nil {
-			return explain(err)
-		}
-		if found != "ok" {
-			return fmt.Errorf("table %s is damaged: %s; restore the last backup and confirm each node", table, strings.ReplaceAll(found, "\n", ", "))
-		}
-	}
-	return nil
-}
-
-// checkKeys opens one secret of each key, so that a missing master key is found at the start and not when a BMC is
-// needed at night, or a webhook told.
-func (s *Store) checkKeys(ctx context.Context, conn *sql.Conn) error {
-	for _, q := range []struct{ table, query string }{
-		{"secrets", "SELECT node, field, key_id, sealed FROM secrets GROUP BY key_id"},
-		{"webhooks", "SELECT '" + hookSecret + "', uuid, key_id, sealed FROM webhooks GROUP BY key_id"},
-	} {
-		var there bool // it also runs before migrations
-		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", q.table).Scan(&there); err != nil {
-			return explain(err)
-		}
-		if !there {
-			continue
-		}
-		if err := s.openEach(ctx, conn, q.query); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Store) openEach(ctx context.Context, conn *sql.Conn, query string) error {
-	rows, err := conn.QueryContext(ctx, query)
-	if err != nil {
-		return explain(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var of, field, key string
-		var sealed []byte
-		if err := rows.Scan(&of, &field, &key, &sealed); err != nil {
-			return explain(err)
-		}
-		if _, err := s.cfg.Sealer.Open(of, field, key, sealed); err != nil {
-			return fmt.Errorf("its secrets can't be opened: they are sealed with key %s; put the master key file back that this database was used with: %w", key, err)
-		}
-	}
-	return explain(rows.Err())
 }
 
 // Failed is closed when the disk refused to make a write durable (F6). What the file holds then is not known to this
