@@ -27,6 +27,9 @@ func (s *Store) check(ctx context.Context) error {
 			beside = s.checkKeys(ctx, conn)
 		}
 		if beside == nil {
+			beside = resize(ctx, conn, readerCache)
+		}
+		if beside == nil {
 			beside = s.connectReaders(ctx, readers)
 		}
 	})
@@ -38,8 +41,20 @@ func (s *Store) check(ctx context.Context) error {
 	return err
 }
 
+// While tables are checked each page is read once or twice and not again: a small cache, KiB, spares allocating one for each. Then
+// a reader has SQLite's own size; the writer's is set later.
+const checkCache, readerCache = 256, 2000
+
+func resize(ctx context.Context, conn *sql.Conn, cache int) error {
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA cache_size = -%d", cache))
+	return explain(err)
+}
+
 // check looks for damage in tables.
 func check(ctx context.Context, conn *sql.Conn, tables []string) error {
+	if err := resize(ctx, conn, checkCache); err != nil {
+		return err
+	}
 	// It also runs before migrations: of the names, those that the schema has.
 	for _, table := range tables {
 		var there bool
