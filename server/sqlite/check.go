@@ -27,7 +27,8 @@ func (s *Store) check(ctx context.Context) error {
 			beside = s.checkKeys(ctx, conn)
 		}
 		if beside == nil {
-			beside = resize(ctx, conn, readerCache)
+			_, err := conn.ExecContext(ctx, readerCache)
+			beside = explain(err)
 		}
 		if beside == nil {
 			beside = s.connectReaders(ctx, readers)
@@ -41,19 +42,17 @@ func (s *Store) check(ctx context.Context) error {
 	return err
 }
 
-// While tables are checked each page is read once or twice and not again: a small cache, KiB, spares allocating one for each. Then
+// While tables are checked each page is read once or twice and not again: a small cache spares allocating one for each. Then
 // a reader has SQLite's own size; the writer's is set later.
-const checkCache, readerCache = 256, 2000
-
-func resize(ctx context.Context, conn *sql.Conn, cache int) error {
-	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA cache_size = -%d", cache))
-	return explain(err)
-}
+const (
+	checkCache  = "PRAGMA cache_size = -256" // KiB
+	readerCache = "PRAGMA cache_size = -2000"
+)
 
 // check looks for damage in tables.
 func check(ctx context.Context, conn *sql.Conn, tables []string) error {
-	if err := resize(ctx, conn, checkCache); err != nil {
-		return err
+	if _, err := conn.ExecContext(ctx, checkCache); err != nil {
+		return explain(err)
 	}
 	// It also runs before migrations: of the names, those that the schema has.
 	for _, table := range tables {
