@@ -225,12 +225,29 @@ func (t *tx) CreateNode(n *conductor.Node) error {
 	return t.putRow(n)
 }
 
+// unchanged selects a node whose columns, but body, are what columns gives of it.
+const unchanged = `name IS ? AND provision_state = ? AND driver = ? AND resource_class = ? AND conductor_group = ? AND owner = ? AND
+	instance_uuid IS ? AND fault = ? AND description = ? AND maintenance = ? AND retired = ? AND instance_name = ? AND lessee = ? AND
+	shard = ? AND parent = ? AND chassis = ?`
+
+// PutNode writes most nodes by their body alone: what is set is written anew in each index that holds it.
 func (t *tx) PutNode(n *conductor.Node) error {
 	values, err := columns(n)
 	if err != nil {
 		return err
 	}
-	changed, err := t.exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
+	last := len(values) - 2
+	body, working := values[last], values[last+1]
+	args := append(append([]any{body, text(string(n.UUID)), n.Version}, values[:last]...), working)
+	changed, err := t.exec("UPDATE nodes SET body = ?, version = version + 1 WHERE uuid = ? AND version = ? AND "+unchanged+" AND working = ?", args...)
+	if err != nil {
+		return err
+	}
+	if changed == 1 {
+		n.Version++
+		return t.putRow(n)
+	}
+	changed, err = t.exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
 		instance_uuid = ?, fault = ?, description = ?, maintenance = ?, retired = ?, instance_name = ?, lessee = ?, shard = ?, parent = ?,
 		chassis = ?, body = ?, working = ?, version = version + 1
 		WHERE uuid = ? AND version = ?`, append(values, text(string(n.UUID)), n.Version)...)
