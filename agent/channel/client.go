@@ -212,9 +212,13 @@ func (c *Client) lookup(ctx context.Context) (string, error) {
 			q.Addresses = append(q.Addresses, i.MACAddress)
 		}
 	}
+	body, err := api.EncodeLookup(q)
+	if err != nil {
+		return "", fmt.Errorf("encode a lookup: %w", err)
+	}
 	var a api.LookupAnswer
 	failpoint.Here("lookup.before")
-	err = c.post(ctx, 2*patience, api.PathLookup, "", maxAnswer, q, &a)
+	err = c.send(ctx, 2*patience, api.PathLookup, "", maxAnswer, body, &a)
 	failpoint.Here("lookup.after")
 	if err == nil {
 		err = api.CheckProtocol(a.Protocol)
@@ -301,15 +305,20 @@ type answerError struct{ what string }
 func (e *answerError) Error() string { return "unexpected answer: " + e.what }
 
 // post makes one request. A refusal comes back as the server's fault.
-func (c *Client) post(ctx context.Context, wait time.Duration, path, token string, limit int64, q, answer any) (err error) {
-	began := c.Now()
-	defer func() { c.Tried(path, c.Now().Sub(began), err) }()
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("no answer within %s: %w", wait, context.DeadlineExceeded))
-	defer cancel()
+func (c *Client) post(ctx context.Context, wait time.Duration, path, token string, limit int64, q, answer any) error {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return fmt.Errorf("encode a request: %w", err)
 	}
+	return c.send(ctx, wait, path, token, limit, body, answer)
+}
+
+// send is post of what is encoded.
+func (c *Client) send(ctx context.Context, wait time.Duration, path, token string, limit int64, body []byte, answer any) (err error) {
+	began := c.Now()
+	defer func() { c.Tried(path, c.Now().Sub(began), err) }()
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("no answer within %s: %w", wait, context.DeadlineExceeded))
+	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make a request: %w", err)

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -10,6 +11,27 @@ import (
 
 // inventoryField is the key of what a lookup mostly is.
 const inventoryField = "inventory"
+
+// none stands where there is no inventory.
+const none = "null"
+
+// EncodeLookup is a lookup as an agent sends it, each time that it is told to come back: its inventory, which is JSON
+// already, is not looked through again.
+func EncodeLookup(q LookupRequest) ([]byte, error) {
+	raw := q.Inventory
+	q.Inventory = nil
+	b, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	const last = none + "}" // the field that the inventory is
+	head, ok := bytes.CutSuffix(b, []byte(last))
+	if !ok {
+		return nil, fmt.Errorf("a lookup ends in %.20q", b[max(0, len(b)-20):])
+	}
+	out := make([]byte, 0, len(head)+len(raw)+1)
+	return append(append(append(out, head...), raw...), '}'), nil
+}
 
 // ReadLookup reads the body of a lookup; size is how many bytes are announced, -1 if none are. The faults are those of
 // Decode's reading.
@@ -39,7 +61,6 @@ func lookup(body []byte, v *LookupRequest, inv *inventory.Inventory) error {
 		}
 		return err
 	}
-	const none = "null"
 	rest := make([]byte, 0, len(body)-(end-start)+len(none))
 	rest = append(append(append(rest, body[:start]...), none...), body[end:]...)
 	if err := strict(rest, v); err != nil {

@@ -62,6 +62,22 @@ func TestT07_ALookupIsDecodedWithItsInventory(t *testing.T) {
 	}
 }
 
+func TestALookupIsEncodedAsItIs(t *testing.T) {
+	for _, q := range []LookupRequest{
+		{Protocol: 1, Addresses: []string{}, Inventory: json.RawMessage(`{"disks":[],"hostname":"null}"}`)},
+		{Protocol: 1, Node: "n", Generation: 3, Secret: "s", Addresses: []string{"52:54:00:00:00:01"}, Serial: "<&>", BootID: "b", Seq: 7, AgentVersion: "v",
+			Inventory: json.RawMessage(`{}`)},
+	} {
+		want, err := json.Marshal(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := EncodeLookup(q); err != nil || string(got) != string(want) {
+			t.Errorf("%s, want %s (%v)", got, want, err)
+		}
+	}
+}
+
 // FuzzZ1_Lookup compares with decoding as simply as can be: whatever is taken is taken as the same, and nothing is taken
 // that is refused there.
 func FuzzZ1_Lookup(f *testing.F) {
