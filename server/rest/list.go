@@ -11,7 +11,8 @@ import (
 
 // listChunk is how much of a list is made before it is sent. A page in full detail is megabytes: whole, it would fall out
 // of the processor's caches before the kernel copies it, and the client would wait for its last node to read the first.
-const listChunk = 128 << 10
+// In smaller parts than this, server and client wake each other more often.
+const listChunk = 512 << 10
 
 // entry is a node on its way into a list.
 type entry struct {
@@ -57,6 +58,9 @@ func (c *call) readNodes(filter conductor.NodeFilter, form string, pieces []piec
 		return func(n conductor.PreparedNode) error {
 			if n.Node == nil && !whole(n.Row, len(pieces)) {
 				return fault.New(fault.InternalError, "the prepared row of node %s is damaged", n.UUID)
+			}
+			if len(nodes) == cap(nodes) && len(nodes) >= 100 { // it will be a full page
+				nodes = slices.Grow(nodes, max(filter.Limit-len(nodes), len(nodes)))
 			}
 			nodes = append(nodes, entry{PreparedNode: n})
 			return nil
