@@ -35,21 +35,23 @@ func (eng *Engine) RamdiskLookup(ctx context.Context, id string, addresses []str
 	return eng.admit(ctx, n, find, source)
 }
 
-// admit makes the token of a node that a view found, unless there is one. If the node has changed since, it is found again.
+// admit makes the token of a node that a view found, in a transaction that finds it again and sees that there is none: its
+// version alone would not tell that the node is another of the same UUID by then, or its card another's.
 func (eng *Engine) admit(ctx context.Context, n conductor.Node, find func(conductor.Tx) (conductor.Node, error), source string) (_ conductor.Node, token string, err error) {
 	if r := n.Ramdisk; r != nil && (r.Source == source || r.Contested) {
 		return n, "", nil // as it was: nothing is written
 	}
-	fresh, seen := newAgentToken(), n
+	fresh := newAgentToken()
 	err = eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		token, n = "", seen
-		given, changed, err := eng.giveToken(tx, &n, fresh, source)
-		if fault.Has(err, fault.StateConflict) || fault.Is(err, fault.NotFound) { // it has changed since
-			if n, err = find(tx); err == nil {
-				given, changed, err = eng.giveToken(tx, &n, fresh, source)
-			}
+		token = ""
+		if n, err = find(tx); err != nil {
+			return err
 		}
+		given, changed, err := profile.Admit(&n, fresh, source, eng.cfg.Now())
 		if err != nil || !changed {
+			return err
+		}
+		if err := tx.PutNode(&n); err != nil {
 			return err
 		}
 		act := "lookup"
@@ -71,15 +73,6 @@ func (eng *Engine) admit(ctx context.Context, n conductor.Node, find func(conduc
 	}
 	eng.notify(n.UUID)
 	return n, token, nil
-}
-
-// giveToken stores a token with the node, if none was given and the node is still as it was read (I17).
-func (eng *Engine) giveToken(tx conductor.Tx, n *conductor.Node, token, source string) (given, changed bool, err error) {
-	given, changed, err = profile.Admit(n, token, source, eng.cfg.Now())
-	if err == nil && changed {
-		err = tx.PutNode(n)
-	}
-	return given, changed, err
 }
 
 // newAgentToken is 32 random bytes, as Ironic's tokens are.

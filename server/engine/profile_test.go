@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -393,4 +395,33 @@ func (s *site) other() conductor.NodeID {
 		s.t.Fatal(err)
 	}
 	return n.UUID
+}
+
+// Between a lookup's view and its write the node may go, and another come with its UUID, or its card be another's: a lookup
+// writes to the node that its claim finds then, and to no other (I17).
+func TestI17_ALookupIsOfTheNodeAsItIsByThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fast(t)
+		was := s.node()
+		var once sync.Once
+		s.fault.set(nil, func(ctx context.Context) error {
+			once.Do(func() {
+				err := s.store.Update(ctx, func(tx conductor.Tx) error {
+					n := was
+					n.Name = "later"
+					return errors.Join(tx.DeleteNode(was.UUID), tx.CreateNode(&n))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			return nil
+		}, nil)
+		if _, token, err := s.c.RamdiskLookup(t.Context(), "", []string{card}, from, true); err == nil || token != "" {
+			t.Errorf("a card that is gone is given a token: %v", err)
+		}
+		if n, err := s.c.Node(t.Context(), string(was.UUID)); err != nil || n.Name != "later" || n.Ramdisk != nil {
+			t.Errorf("the later node is %q, with ramdisk %v: %v", n.Name, n.Ramdisk, err)
+		}
+	})
 }
