@@ -2,6 +2,7 @@ package channel
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -57,12 +58,31 @@ func (l Limits) withDefaults() Limits {
 // listener closes at once what exceeds the limits on connections, before a handshake is spent on it.
 type listener struct {
 	net.Listener
+	most  int // connections, all together
 	conns *limit.Gate
 	dials *limit.Buckets[netip.Addr]
+	now   func() time.Time
+	log   *slog.Logger
+	told  time.Time // when it was last said that there is no room; Accept's
 }
 
-func limited(ln net.Listener, l Limits, now func() time.Time) *listener {
-	return &listener{Listener: ln, conns: limit.NewGate(l.AddressConns, l.Conns), dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now)}
+func limited(ln net.Listener, l Limits, now func() time.Time, log *slog.Logger) *listener {
+	return &listener{
+		Listener: ln, most: l.Conns, conns: limit.NewGate(l.AddressConns, l.Conns), dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now), now: now, log: log,
+	}
+}
+
+// tellEvery is the least time between two lines about the same want of room.
+const tellEvery = time.Minute
+
+// tellFull says that agents are turned away for want of room, now and then: each would be a line otherwise, at the hands of
+// whoever dials.
+func (l *listener) tellFull() {
+	if now := l.now(); l.conns.Full() && now.Sub(l.told) >= tellEvery {
+		l.told = now
+		l.log.Warn("agents' connections are closed at once: there are as many as this server takes", "open", l.most, "at", l.Addr(),
+			"hint", "if so many machines are at work, raise the server's limit of open files (LimitNOFILE of its unit); else see with ss -tn which addresses hold them")
+	}
 }
 
 // Accept gives the next connection that is inside the limits.
@@ -76,6 +96,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err == nil && l.admit(addr) {
 			return &counted{Conn: conn, release: sync.OnceFunc(func() { l.conns.Leave(addr) })}, nil
 		}
+		l.tellFull()
 		// The peer is beyond its budget: whether it hears of the close does not matter.
 		_ = conn.Close()
 	}

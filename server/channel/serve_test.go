@@ -2,6 +2,7 @@ package channel
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -19,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,7 +256,7 @@ func TestT06_ConnectionsAreCapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln := limited(inner, Limits{AddressConns: 2, DialRate: 1e-9, DialBurst: 4}.withDefaults(), time.Now)
+	ln := limited(inner, Limits{AddressConns: 2, DialRate: 1e-9, DialBurst: 4}.withDefaults(), time.Now, slog.New(slog.DiscardHandler))
 	accepted := make(chan net.Conn)
 	done := make(chan struct{})
 	go func() {
@@ -359,5 +362,50 @@ func TestT06_SlowClients(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestT06_WantOfRoomIsTold: while there is no room for more connections the log says so, and what to do, once a minute.
+func TestT06_WantOfRoomIsTold(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	var passed atomic.Int64
+	began := time.Now()
+	ln := limited(inner, Limits{Conns: 1}.withDefaults(), func() time.Time { return began.Add(time.Duration(passed.Load())) }, slog.New(slog.NewTextHandler(&said, nil)))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+		}
+	}()
+	open := func() net.Conn {
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	open()
+	for _, after := range []time.Duration{0, time.Second, tellEvery, tellEvery + time.Second} {
+		passed.Store(int64(after))
+		if _, err := open().Read(make([]byte, 1)); err == nil {
+			t.Error("a connection too many is spoken to")
+		}
+	}
+	if err := inner.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	if n := strings.Count(said.String(), "closed at once"); n != 2 || !strings.Contains(said.String(), "open=1") || !strings.Contains(said.String(), "LimitNOFILE") {
+		t.Errorf("it is said %d times, expected 2:\n%s", n, said.String())
 	}
 }

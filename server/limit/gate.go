@@ -29,6 +29,13 @@ func (g *Gate) Enter(network netip.Addr) bool {
 	return true
 }
 
+// Full tells whether all together have no more room.
+func (g *Gate) Full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.all > 0 && g.total >= g.all
+}
+
 // Leave gives back what Enter took.
 func (g *Gate) Leave(network netip.Addr) {
 	g.mu.Lock()
