@@ -298,8 +298,11 @@ func TestMutantsAreCaught(t *testing.T) {
 			defer o.Stop()
 			for range 40 {
 				mark := ""
-				if mutant == "eager" { // its mistake shows when the claim never reaches the database
+				switch mutant {
+				case "eager": // its mistake shows when the claim never reaches the database
 					mark = "request /v1/agent/start:1"
+				case "again": // its mistake shows when it dies with work done and not told of
+					s.ArmAgents("run.after:1")
 				}
 				s.server.kill()
 				if err := s.Start(t.Context(), mark); err != nil {

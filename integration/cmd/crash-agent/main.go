@@ -212,7 +212,12 @@ func (a again) Start(ctx context.Context, id stepID, nonce string) error {
 }
 
 func (a again) Result(ctx context.Context, e run.Ended) error {
-	return errors.Join(os.Remove(a.m.unfinished()), a.Server.Result(ctx, e))
+	// A result is told until it is answered, and one of a process before has no file: an error here would be told for ever,
+	// and the machine would do nothing more that could be found.
+	if err := os.Remove(a.m.unfinished()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return a.Server.Result(ctx, e)
 }
 
 func (m *machine) unfinished() string { return filepath.Join(m.dir, "unfinished") }
