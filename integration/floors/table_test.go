@@ -80,7 +80,9 @@ var floors = map[string]int{
 
 	"server/conductor/decide":   7,
 	"server/rest":               8,
-	"server/engine":             8,
+	"server/engine":             9,
+	"server/engine/powersync":   8,
+	"server/engine/sessions":    5,
 	"hardware-managers/generic": 7,
 	"hardware-managers/example": 7,
 

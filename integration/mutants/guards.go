@@ -32,6 +32,6 @@ var guards = []guard{
 	{"I8", "server/conductor/decide/attempt.go", []string{"move"}, []string{"server/conductor/decide"}, "", nil},
 	{"I18", "server/token/token.go", []string{"Verify", "verify", "key"}, []string{"server/token"}, "", nil},
 	{"I18", "server/conductor/stands.go", []string{"Stands"}, []string{"server/conductor"}, "", nil},
-	{"I18", "server/engine/standing.go", []string{"stands", "get"}, []string{"server/engine"}, "", nil},
+	{"I18", "server/engine/sessions/sessions.go", []string{"Stands", "get"}, []string{"server/engine/sessions", "server/engine"}, "", nil},
 	{"I18", "server/engine/agents.go", []string{"session", "applyAs", "Secret", "mayRead", "Heartbeat"}, []string{"server/engine"}, "", nil},
 }

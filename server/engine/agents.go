@@ -99,7 +99,7 @@ func (eng *Engine) session(tx conductor.Tx, s conductor.Session) (conductor.Node
 // Heartbeat takes a sign of life. A stale sequence number is channel.stale_message and changes nothing.
 func (eng *Engine) Heartbeat(ctx context.Context, s conductor.Session, r api.HeartbeatRequest) error {
 	id := s.Claims.Node
-	b, err := eng.stands(ctx, s)
+	b, err := eng.sessions.Stands(ctx, s)
 	if err == nil {
 		err = eng.inOrder(id, b, r.Seq)
 	}
@@ -217,7 +217,7 @@ func (eng *Engine) mayRead(n conductor.Node, name, secret string) bool {
 
 // Log keeps what the agent says. It never fails the agent's work: a full disk drops lines and counts them (F38).
 func (eng *Engine) Log(ctx context.Context, s conductor.Session, r api.LogRequest) error {
-	b, err := eng.stands(ctx, s)
+	b, err := eng.sessions.Stands(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,14 @@ func (eng *Engine) hand(id conductor.NodeID) chan struct{} {
 	return eng.hands[id]
 }
 
+// busy tells whether somebody acts upon a node's BMC, or waits for something on the node.
+func (eng *Engine) busy(id conductor.NodeID) bool {
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	_, waits := eng.waits[id]
+	return waits || len(eng.hands[id]) > 0
+}
+
 // recall cancels an effect under way that the node's record no longer wants.
 func (eng *Engine) recall(n conductor.Node) {
 	eng.mu.Lock()
@@ -320,6 +328,18 @@ func (eng *Engine) open(ctx context.Context, n conductor.Node, again bool) (cond
 	}
 	return d.Open(ctx, a)
 }
+
+// health is what the node's driver knows of its BMC; the zero Health of one that keeps no account.
+func (eng *Engine) health(n conductor.Node) conductor.Health {
+	if d, ok := eng.drivers[n.Driver].(conductor.HealthTeller); ok {
+		return d.Health(n.DriverInfo)
+	}
+	return conductor.Health{}
+}
+
+// BMCHealth is how a node's BMC has answered lately, by the driver's breaker and by the periodic looks at the power
+// state. It asks the BMC nothing.
+func (eng *Engine) BMCHealth(n conductor.Node) conductor.Health { return eng.looks.Health(n) }
 
 // marked has a mark on either side of each act upon a BMC; only the crash harness's build has it.
 type marked struct{ conductor.BMC }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
+	"github.com/bessemer-metal/bessemer/server/engine/powersync"
+	"github.com/bessemer-metal/bessemer/server/engine/sessions"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -49,11 +51,11 @@ type Config struct {
 // Engine is the running core of the server. Its methods are safe for concurrent use. Run must be
 // running for effects to be carried out.
 type Engine struct {
-	cfg       Config
-	drivers   map[string]conductor.Driver
-	catalogs  map[string]*step.Registry
-	narrowed  sync.Map // *step.Registry by hardware type and interfaces (interfaces.go)
-	standings *standings
+	cfg      Config
+	drivers  map[string]conductor.Driver
+	catalogs map[string]*step.Registry
+	narrowed sync.Map // *step.Registry by hardware type and interfaces (interfaces.go)
+	sessions *sessions.Store
 	// listening is since when an agent's sign of life can have been heard.
 	listening time.Time
 
@@ -71,8 +73,8 @@ type Engine struct {
 	run      context.Context                    // nil until Run, and after it
 	ready    chan struct{}                      // closed when Run has gone on with what the store held
 	wg       sync.WaitGroup
-	looks    *looks        // at idle nodes' power states
-	wishes   chan struct{} // one slot: there are allocations to settle
+	looks    *powersync.Looks // at idle nodes' power states
+	wishes   chan struct{}    // one slot: there are allocations to settle
 
 	alive time.Time // the stamp in the store; Run's goroutine alone
 }
@@ -90,15 +92,21 @@ func New(cfg Config) (*Engine, error) {
 	if len(cfg.BootKey) != 32 {
 		return nil, fmt.Errorf("boot key: %d bytes, want 32", len(cfg.BootKey))
 	}
-	known := &standings{m: map[conductor.NodeID]*standing{}}
-	cfg.Store = watchedStore{cfg.Store, known}
+	watched := sessions.Over(cfg.Store)
+	cfg.Store = watched
 	eng := &Engine{
-		cfg: cfg, listening: cfg.Now(), standings: known, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
+		cfg: cfg, listening: cfg.Now(), sessions: watched, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
 		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, beats: map[conductor.NodeID]time.Time{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 		wishes: make(chan struct{}, 1),
 	}
-	eng.looks = newLooks(eng)
+	eng.looks = powersync.New(powersync.Config{
+		Every: cfg.PowerSync, Now: cfg.Now, Log: cfg.Log, Held: cfg.Held, Busy: eng.busy, Node: eng.Node, Knows: eng.health,
+		BMC: func(ctx context.Context, n conductor.Node) (conductor.BMC, error) { return eng.open(ctx, n, false) },
+		Apply: func(ctx context.Context, id conductor.NodeID, e conductor.Event) error {
+			return eng.apply(ctx, id, e, nil)
+		},
+	})
 	for _, d := range cfg.Drivers {
 		reg, err := step.NewRegistry(append(append([]step.Step{}, d.Steps()...), catalog.InBand...)...)
 		if err != nil {

@@ -107,7 +107,7 @@ func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n condu
 	eng.mu.Lock()
 	delete(eng.versions, n.UUID) // of a deleted node of the same UUID
 	eng.mu.Unlock()
-	eng.looks.add(n.UUID)
+	eng.looks.Add(n.UUID)
 	eng.notify(n.UUID)
 	return stored, nil
 }

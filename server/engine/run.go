@@ -27,7 +27,7 @@ func (eng *Engine) Run(ctx context.Context) error {
 	err := eng.recover(run)
 	if err == nil {
 		close(eng.ready)
-		eng.wg.Go(func() { eng.looks.run(run) })
+		eng.wg.Go(func() { eng.looks.Run(run) })
 		eng.wg.Go(func() { eng.allocate(run) })
 		eng.watchDeadlines(run)
 	}
@@ -77,7 +77,7 @@ func (eng *Engine) recover(ctx context.Context) error {
 		return err
 	}
 	for _, id := range every {
-		eng.looks.add(id)
+		eng.looks.Add(id)
 	}
 	eng.mu.Lock()
 	eng.run = ctx

@@ -1,9 +1,14 @@
-package engine
+// Package powersync keeps the power states of idle nodes true (docs/adr/0042-power-sync.md): now and then it asks each BMC,
+// and tells what it found as an event. It reads and never acts: what follows is decided elsewhere.
+//
+// Start at Looks.Run; next chooses whom to ask, look asks.
+package powersync
 
 import (
 	"cmp"
 	"container/heap"
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -23,11 +28,24 @@ const (
 	lookLongest = 8                // back-off, in intervals, while a BMC stays away
 )
 
-// looks keeps the power states of idle nodes true: now and then it asks each BMC. Nodes are spread over the interval, one
+// Config is what looks are made with. All fields but Held are required.
+type Config struct {
+	Every time.Duration // between two looks at a node; 0: never
+	Now   func() time.Time
+	Log   *slog.Logger
+	Held  func() error                   // why the server's lease of the store does not hold; nil: it does
+	Busy  func(id conductor.NodeID) bool // somebody acts upon the node, or work on it is open
+	Node  func(ctx context.Context, ident string) (conductor.Node, error)
+	BMC   func(ctx context.Context, n conductor.Node) (conductor.BMC, error) // opens the node's, to be read
+	Knows func(n conductor.Node) conductor.Health                            // what the driver knows of the BMC
+	Apply func(ctx context.Context, id conductor.NodeID, e conductor.Event) error
+}
+
+// Looks are the looks at a fleet. Nodes are spread over the interval, one
 // BMC is asked by one look at a time, and BMCs that do not answer wait in places of their own, so that they delay only
-// their own nodes (I28). It reads and never acts: what follows is for Decide. Without a change nothing is written.
-type looks struct {
-	eng   *Engine
+// their own nodes (I28). Without a change nothing is written.
+type Looks struct {
+	cfg   Config
 	quick chan struct{}
 	slow  chan struct{}
 
@@ -49,31 +67,32 @@ type look struct {
 	last   string    // what it was
 }
 
-func newLooks(eng *Engine) *looks {
-	return &looks{
-		eng: eng, quick: make(chan struct{}, lookPlaces), slow: make(chan struct{}, slowPlaces),
+// New makes looks at no node yet.
+func New(cfg Config) *Looks {
+	return &Looks{
+		cfg: cfg, quick: make(chan struct{}, lookPlaces), slow: make(chan struct{}, slowPlaces),
 		nodes: map[conductor.NodeID]*look{}, busy: map[string]bool{},
 	}
 }
 
-// add takes a node in, at some moment of the coming interval.
-func (s *looks) add(id conductor.NodeID) {
-	every := s.eng.cfg.PowerSync
+// Add takes a node in, at some moment of the coming interval.
+func (s *Looks) Add(id conductor.NodeID) {
+	every := s.cfg.Every
 	if every <= 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nodes[id] == nil {
-		l := &look{node: id, at: s.eng.cfg.Now().Add(rand.N(every))}
+		l := &look{node: id, at: s.cfg.Now().Add(rand.N(every))}
 		s.nodes[id] = l
 		heap.Push(&s.due, l)
 	}
 }
 
-// run looks until ctx ends and waits for the looks under way.
-func (s *looks) run(ctx context.Context) {
-	if s.eng.cfg.PowerSync <= 0 {
+// Run looks until ctx ends and waits for the looks under way.
+func (s *Looks) Run(ctx context.Context) {
+	if s.cfg.Every <= 0 {
 		return
 	}
 	var wg sync.WaitGroup
@@ -100,7 +119,7 @@ func (s *looks) run(ctx context.Context) {
 }
 
 // next takes the first look that is due and has a place; nil when there is none.
-func (s *looks) next() (*look, *place) {
+func (s *Looks) next() (*look, *place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var later []*look
@@ -109,7 +128,7 @@ func (s *looks) next() (*look, *place) {
 			heap.Push(&s.due, l)
 		}
 	}()
-	now := s.eng.cfg.Now()
+	now := s.cfg.Now()
 	for len(s.due) > 0 && !s.due[0].at.After(now) {
 		p := s.place(s.due[0].failed > 0)
 		if p == nil && s.due[0].failed == 0 {
@@ -132,7 +151,7 @@ func (s *looks) next() (*look, *place) {
 }
 
 // put queues a look again.
-func (s *looks) put(l *look, keep bool) {
+func (s *Looks) put(l *look, keep bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unmark(l)
@@ -140,32 +159,27 @@ func (s *looks) put(l *look, keep bool) {
 		delete(s.nodes, l.node)
 		return
 	}
-	pause := s.eng.cfg.PowerSync
+	pause := s.cfg.Every
 	if over := l.failed - lookFails; over > 0 {
 		pause *= time.Duration(min(1<<min(over, 6), lookLongest))
 	}
 	if l.soon {
 		pause, l.soon = time.Second, false
 	}
-	l.at = s.eng.cfg.Now().Add(pause - pause/10 + rand.N(pause/5+1))
+	l.at = s.cfg.Now().Add(pause - pause/10 + rand.N(pause/5+1))
 	heap.Push(&s.due, l)
 }
 
 // look asks one node's BMC; false when the node is gone.
-func (s *looks) look(ctx context.Context, l *look) bool {
-	eng := s.eng
-	eng.mu.Lock()
-	_, waits := eng.waits[l.node]
-	hand := eng.hands[l.node]
-	eng.mu.Unlock()
-	if waits || len(hand) > 0 || eng.cfg.Held != nil && eng.cfg.Held() != nil {
+func (s *Looks) look(ctx context.Context, l *look) bool {
+	if s.cfg.Busy(l.node) || s.cfg.Held != nil && s.cfg.Held() != nil {
 		return true // somebody acts upon it, or another server may
 	}
-	n, err := eng.Node(ctx, string(l.node))
+	n, err := s.cfg.Node(ctx, string(l.node))
 	if err != nil {
 		return !fault.Is(err, fault.NotFound)
 	}
-	if !s.name(l, eng.health(n).Origin) {
+	if !s.name(l, s.cfg.Knows(n).Origin) {
 		return true // another look asks that BMC now
 	}
 	if !decide.Synced(n) {
@@ -192,8 +206,8 @@ func (s *looks) look(ctx context.Context, l *look) bool {
 }
 
 // ask reads the power state, and the rest of the status where the BMC tells it.
-func (s *looks) ask(ctx context.Context, n conductor.Node) (p conductor.Power, more *conductor.Status, err error) {
-	b, err := s.eng.open(ctx, n, false)
+func (s *Looks) ask(ctx context.Context, n conductor.Node) (p conductor.Power, more *conductor.Status, err error) {
+	b, err := s.cfg.BMC(ctx, n)
 	if err != nil {
 		return "", nil, err
 	}
@@ -215,14 +229,14 @@ func (s *looks) ask(ctx context.Context, n conductor.Node) (p conductor.Power, m
 	return p, more, err
 }
 
-func (s *looks) tell(ctx context.Context, n conductor.Node, e conductor.Event) {
-	if err := s.eng.apply(ctx, n.UUID, e, nil); err != nil && ctx.Err() == nil {
-		s.eng.cfg.Log.Warn("take over a power state", "node", n.Name, "err", err)
+func (s *Looks) tell(ctx context.Context, n conductor.Node, e conductor.Event) {
+	if err := s.cfg.Apply(ctx, n.UUID, e); err != nil && ctx.Err() == nil {
+		s.cfg.Log.Warn("take over a power state", "node", n.Name, "err", err)
 	}
 }
 
 // unmark lets others ask the look's BMC. Called with the lock held.
-func (s *looks) unmark(l *look) {
+func (s *Looks) unmark(l *look) {
 	if l.marks {
 		delete(s.busy, l.bmc)
 		l.marks = false
@@ -230,7 +244,7 @@ func (s *looks) unmark(l *look) {
 }
 
 // name keeps which BMC a node is behind, and holds it for this look; false when another look does.
-func (s *looks) name(l *look, bmc string) bool {
+func (s *Looks) name(l *look, bmc string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l.bmc == bmc {
@@ -249,18 +263,18 @@ func (s *looks) name(l *look, bmc string) bool {
 	return true
 }
 
-func (s *looks) fail(l *look, why string) (int, time.Time) {
+func (s *Looks) fail(l *look, why string) (int, time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l.failed == 0 {
-		l.since = s.eng.cfg.Now()
+		l.since = s.cfg.Now()
 	}
 	l.failed++
 	l.last = why
 	return l.failed, l.since
 }
 
-func (s *looks) forget(l *look) {
+func (s *Looks) forget(l *look) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.failed, l.last, l.since = 0, "", time.Time{}
@@ -286,7 +300,7 @@ func (q *lookQueue) Pop() any {
 // place is what a look holds while it asks: a quick one, which it changes for a slow one when the answer is long in
 // coming.
 type place struct {
-	s     *looks
+	s     *Looks
 	timer *time.Timer
 
 	mu   sync.Mutex
@@ -294,7 +308,7 @@ type place struct {
 }
 
 // place takes a place; nil when there is none. A BMC that failed before waits among the slow from the start.
-func (s *looks) place(slow bool) *place {
+func (s *Looks) place(slow bool) *place {
 	p := &place{s: s, held: s.quick}
 	if slow {
 		p.held = s.slow
@@ -334,19 +348,9 @@ func (p *place) leave() {
 	p.held = nil
 }
 
-// health is what the node's driver knows of its BMC; the zero Health of one that keeps no account.
-func (eng *Engine) health(n conductor.Node) conductor.Health {
-	if d, ok := eng.drivers[n.Driver].(conductor.HealthTeller); ok {
-		return d.Health(n.DriverInfo)
-	}
-	return conductor.Health{}
-}
-
-// BMCHealth is how a node's BMC has answered lately, by the driver's breaker and by the periodic looks at the power
-// state. It asks the BMC nothing.
-func (eng *Engine) BMCHealth(n conductor.Node) conductor.Health {
-	h := eng.health(n)
-	s := eng.looks
+// Health is how a node's BMC has answered lately, by the driver's breaker and by these looks. It asks the BMC nothing.
+func (s *Looks) Health(n conductor.Node) conductor.Health {
+	h := s.cfg.Knows(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.nodes[n.UUID]; l != nil && l.failed > h.Failed {

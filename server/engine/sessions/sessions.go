@@ -1,4 +1,9 @@
-package engine
+// Package sessions checks agents' sessions against what the store holds of their nodes' boots, from memory, so that a
+// heartbeat reads no store. It wraps the store, because every transaction that changes a node has to pass by it
+// (docs/adr/0101-sessions-in-memory.md).
+//
+// Start at Store.Stands.
+package sessions
 
 import (
 	"context"
@@ -86,22 +91,28 @@ func (c *standings) end(id conductor.NodeID) {
 	}
 }
 
-// watchedStore is a Store that tells standings of every node that a transaction changes.
-type watchedStore struct {
+// Store is a store that knows of every node that a transaction changes.
+type Store struct {
 	conductor.Store
-	standings *standings
+	known standings
 }
 
-func (w watchedStore) Update(ctx context.Context, fn func(conductor.Tx) error) error {
+// Over wraps a store. All that changes nodes must be done through what it gives.
+func Over(s conductor.Store) *Store {
+	return &Store{Store: s, known: standings{m: map[conductor.NodeID]*standing{}}}
+}
+
+// Update is the store's.
+func (s *Store) Update(ctx context.Context, fn func(conductor.Tx) error) error {
 	var changed []conductor.NodeID
 	defer func() {
 		for _, id := range changed {
-			w.standings.end(id)
+			s.known.end(id)
 		}
 	}()
-	return w.Store.Update(ctx, func(tx conductor.Tx) error {
+	return s.Store.Update(ctx, func(tx conductor.Tx) error {
 		return fn(watchedTx{tx, func(id conductor.NodeID) {
-			w.standings.begin(id)
+			s.known.begin(id)
 			changed = append(changed, id)
 		}})
 	})
@@ -127,18 +138,18 @@ func (t watchedTx) DeleteNode(id conductor.NodeID) error {
 	return t.Tx.DeleteNode(id)
 }
 
-// stands checks that node, generation, key and source of a session still stand (I18, T2), from memory or the store,
-// and gives the boot.
-func (eng *Engine) stands(ctx context.Context, s conductor.Session) (*conductor.Boot, error) {
-	id := s.Claims.Node
-	boot, known, entry := eng.standings.get(id)
+// Stands checks that node, generation, key and source of a session still stand (I18, T2), from memory or the store,
+// and gives the boot. channel.token, or the store's own fault.
+func (s *Store) Stands(ctx context.Context, session conductor.Session) (*conductor.Boot, error) {
+	id := session.Claims.Node
+	boot, known, entry := s.known.get(id)
 	if !known {
-		err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		err := s.View(ctx, func(tx conductor.Tx) error {
 			n, err := tx.Node(id)
 			boot = slim(n.Boot)
 			return err
 		})
-		eng.standings.put(id, entry, boot, err == nil)
+		s.known.put(id, entry, boot, err == nil)
 		if fault.Is(err, fault.NotFound) {
 			return nil, fault.New(fault.ChannelToken, "the token's node does not exist")
 		}
@@ -146,5 +157,5 @@ func (eng *Engine) stands(ctx context.Context, s conductor.Session) (*conductor.
 			return nil, err
 		}
 	}
-	return boot, conductor.Stands(conductor.Node{UUID: id, Boot: boot}, s)
+	return boot, conductor.Stands(conductor.Node{UUID: id, Boot: boot}, session)
 }
