@@ -40,3 +40,16 @@ func TestHintsNameRealCommands(t *testing.T) {
 		t.Errorf("only %d hints name a command", n)
 	}
 }
+
+// serve is made without the other commands (see root): nobody may notice.
+func TestServeAloneIsTheSame(t *testing.T) {
+	alone := clitest.Run(t, "http://127.0.0.1:1", false, "serve", "--help")
+	for _, args := range [][]string{{"help", "serve"}, {"--server", "http://127.0.0.1:1", "serve", "--help"}} {
+		if got := clitest.Run(t, "http://127.0.0.1:1", false, args...); got != alone {
+			t.Errorf("%q writes\n%s\nand serve --help\n%s", args, got, alone)
+		}
+	}
+	if got := clitest.Run(t, "http://127.0.0.1:1", false, "serve", "--no-such-flag"); !strings.Contains(got, "unknown flag: --no-such-flag") || !strings.HasSuffix(got, "exit 2\n") {
+		t.Errorf("a flag that is none: %s", got)
+	}
+}

@@ -15,8 +15,8 @@ import (
 	"github.com/bessemer-metal/bessemer/server/cli/work"
 )
 
-// root is the tree of commands.
-func root(c *command.Run, p host.Programs) *cobra.Command {
+// root is the tree of commands that the arguments can mean.
+func root(c *command.Run, p host.Programs, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bessemer",
 		Short: "Turn machines into machines that run what you want, and back into clean ones",
@@ -41,6 +41,11 @@ bessemer serve starts a server; all other commands talk to one.`,
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	c.Globals(root)
+	serve := host.ServeCommand(c, p)
+	root.AddCommand(serve)
+	if len(args) > 0 && args[0] == serve.Name() {
+		return root // a server's first answer would wait until all the other commands are made
+	}
 	node := command.Group(&cobra.Command{Use: "node", Aliases: []string{"nodes"}, Short: "Machines: create, show, move through their life, watch",
 		Long: "A node is one machine. NODE is its name or UUID."})
 	node.AddCommand(record.Commands(c)...)
@@ -54,7 +59,7 @@ bessemer serve starts a server; all other commands talk to one.`,
 	root.AddCommand(node, flows.VerbCommand(c, work.Named("inspect")), flows.VerbCommand(c, work.Named("provide")), flows.StateCommand(c), flows.BMCCommand(c),
 		fleet.ConfigureCommand(c), fleet.RegisterCommand(c), fleet.ImportCommand(c), acts.SelectorsCommand(), resources.PortCommand(c), resources.ImageCommand(c),
 		observe.DoctorCommand(c, p.Examine), observe.EventsCommand(c), settings,
-		host.ServeCommand(c, p), host.UserCommand(c, p), host.RamdiskCommand(c, p), host.SimulateCommand(c, p), host.VersionCommand(c, p))
+		host.UserCommand(c, p), host.RamdiskCommand(c, p), host.SimulateCommand(c, p), host.VersionCommand(c, p))
 	resources.Add(c, root)
 	command.Group(root)
 	return root
