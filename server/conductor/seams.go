@@ -61,9 +61,13 @@ type Tx interface {
 	Inventory(node NodeID) (StoredInventory, error) // the accepted one
 	HasInventory(node NodeID) (bool, error)         // whether there is one; it is not read
 	InventoryOf(node NodeID, generation uint64) (StoredInventory, error)
-	AcceptedDisks(node NodeID) (d []inventory.Disk, generation uint64, err error) // of Inventory; the rest of it is not read
-	DisksOf(node NodeID, generation uint64) ([]inventory.Disk, error)             // of InventoryOf, likewise
-	PutInventory(i StoredInventory) error                                         // one whose bytes are there already is left as it is
+	// AcceptedDisks are those of Inventory; the rest of it is not read. generation is the boot that InventoryOf has the same
+	// for, 0 when that one has brought another since.
+	AcceptedDisks(node NodeID) (d []inventory.Disk, generation uint64, err error)
+	DisksOf(node NodeID, generation uint64) ([]inventory.Disk, error) // of InventoryOf, likewise
+	// PutInventory replaces what the same boot brought before. Only an accepted one takes the place of the accepted one; one
+	// whose bytes are there already is left as it is.
+	PutInventory(i StoredInventory) error
 
 	AddEffect(e *Effect) error  // sets ID
 	Effects() ([]Effect, error) // not done yet, oldest first

@@ -85,12 +85,16 @@ func noInventory(node conductor.NodeID) error {
 
 // PutInventory replaces the one of the same generation, an accepted one also the one accepted before. Of the rest the
 // store keeps none older than this: at most two remain. One that is there already, byte for byte, is not written again.
+// An accepted one whose own boot brings another is kept beside it, as that of boot 0: no ramdisk is booted under that number.
 func (t *tx) PutInventory(i conductor.StoredInventory) error {
 	node, generation, found := text(string(i.Node)), int64(i.Generation), string(i.Inventory)
 	if !i.Accepted {
 		var same bool
 		err := t.row("SELECT EXISTS (SELECT 1 FROM inventories WHERE node = ? AND generation = ? AND found = ?)", []any{node, generation, found}, &same)
 		if err != nil || same {
+			return err
+		}
+		if _, err := t.exec("UPDATE inventories SET generation = 0 WHERE node = ? AND generation = ? AND accepted = 1", node, generation); err != nil {
 			return err
 		}
 	}

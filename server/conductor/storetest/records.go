@@ -327,10 +327,51 @@ func testInventories(t *testing.T, s suite) {
 		s.has(second(tx.InventoryOf(ID(1), 7)), fault.InventoryNotFound)
 		return err
 	})
+	s.anotherOfTheBoot(put)
 	s.disksAlone()
 	orphan := stored(1, false)
 	orphan.Node = ID(9)
 	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.PutInventory(orphan) }), fault.NodeNotFound)
+}
+
+// anotherOfTheBoot puts others of the boot whose inventory is the accepted one: that one stays, and stays accepted.
+func (s suite) anotherOfTheBoot(put func(conductor.StoredInventory)) {
+	s.t.Helper()
+	for _, cpus := range []string{"5", "6"} {
+		other := stored(3, false)
+		other.Inventory = json.RawMessage(`{"cpu":{"count":` + cpus + `}}`)
+		put(other)
+		s.view(func(tx conductor.Tx) error {
+			accepted, err := tx.Inventory(ID(1))
+			s.same(accepted, stored(3, true))
+			seen, err2 := tx.InventoryOf(ID(1), 3)
+			s.same(seen, other)
+			_, of, err3 := tx.AcceptedDisks(ID(1))
+			if of != 0 {
+				s.t.Errorf("the accepted one is that of boot %d", of)
+			}
+			return errors.Join(err, err2, err3)
+		})
+	}
+	put(stored(4, false)) // the next boot
+	accepted := stored(4, true)
+	accepted.Inventory = json.RawMessage(`{"cpu":{"count":7}}`)
+	s.view(func(tx conductor.Tx) error {
+		got, err := tx.Inventory(ID(1))
+		s.same(got, stored(3, true))
+		s.has(second(tx.InventoryOf(ID(1), 3)), fault.InventoryNotFound)
+		return err
+	})
+	put(accepted)
+	s.view(func(tx conductor.Tx) error {
+		got, err := tx.Inventory(ID(1))
+		s.same(got, accepted)
+		_, of, err2 := tx.AcceptedDisks(ID(1))
+		if of != 4 {
+			s.t.Errorf("the accepted one is that of boot %d", of)
+		}
+		return errors.Join(err, err2)
+	})
 }
 
 // disksAlone reads those of an inventory that were stored with it, and those of one whose were not.

@@ -1,0 +1,127 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/state"
+)
+
+var disk2 = inventory.Disk{Name: "/dev/nvme1n1", Serial: "S1", Size: 8 << 30, Class: inventory.NVMePCIe}
+
+// looking boots a machine whose agent may look itself up several times, each time with other disks.
+func (s *site) looking() func(disks ...inventory.Disk) *agent {
+	s.t.Helper()
+	token := strings.Split(strings.TrimPrefix(<-s.board.booted, "http://192.0.2.9:6387/boot/"), "/")[0]
+	cfg, err := s.c.Medium(s.t.Context(), token, netip.MustParseAddr("192.0.2.1"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	peer := conductor.Peer{Key: "thumb", Addr: netip.MustParseAddr("192.0.2.50")}
+	return func(disks ...inventory.Disk) *agent {
+		s.t.Helper()
+		inv := inventory.Inventory{Disks: disks}
+		raw, err := json.Marshal(inv)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.seq++
+		adm, err := s.c.Lookup(s.t.Context(), peer, api.LookupRequest{Node: cfg.Node, Generation: cfg.Generation, Secret: cfg.Secret, BootID: "b", Seq: s.seq, Inventory: raw}, inv)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return &agent{s: s, sess: conductor.Session{Peer: peer, Claims: api.Claims{Node: adm.Node, Generation: adm.Generation, Key: "thumb"}}}
+	}
+}
+
+// accepts are the disks of the accepted inventory.
+func (s *site) accepts(want ...inventory.Disk) {
+	s.t.Helper()
+	stored, err := s.c.Inventory(s.t.Context(), "n1")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var inv inventory.Inventory
+	if err := json.Unmarshal(stored.Inventory, &inv); err != nil {
+		s.t.Fatal(err)
+	}
+	if !stored.Accepted || !slices.Equal(inv.Disks, want) {
+		s.t.Errorf("accepted %v: %v, want %v", stored.Accepted, inv.Disks, want)
+	}
+}
+
+// TestI05_ADiskThatALaterLookupOfTheBootLacksIsMissing: what was accepted stays accepted, also where the same boot brings
+// another inventory, as an agent does that was started again.
+func TestI05_ADiskThatALaterLookupOfTheBootLacksIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		look := s.looking()
+		look(disk, disk2)
+		a := look(disk)
+		s.accepts(disk, disk2)
+		a.beat(api.HeartbeatRequest{Steps: catalog.InBand})
+		if n := s.until(state.CleanFail); n.LastReason != fault.DiskMissing {
+			t.Errorf("%s: %s", n.LastReason, n.LastError)
+		}
+		s.accepts(disk, disk2)
+	})
+}
+
+// TestI04_ADiskThatALaterLookupOfTheBootBringsIsErasedToo: targets are those of the machine now.
+func TestI04_ADiskThatALaterLookupOfTheBootBringsIsErasedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		look := s.looking()
+		look(disk)
+		look(disk2) // replaced again, as it was not accepted
+		a := look(disk, disk2)
+		s.accepts(disk)
+		a.beat(api.HeartbeatRequest{Steps: catalog.InBand})
+		want := []inventory.DeviceID{}
+		for _, d := range []inventory.Disk{disk, disk2} {
+			id, _ := d.ID()
+			want = append(want, id)
+		}
+		if cmd := <-s.mail.offers; !slices.Equal(cmd.Devices, want) {
+			t.Errorf("%s of %v, want %v", cmd.Step, cmd.Devices, want)
+		}
+	})
+}
+
+// TestI05_OnlyAnInspectionAccepts, and one that has ended no more: its ramdisk may stay up for the work after it.
+func TestI05_OnlyAnInspectionAccepts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		if err := s.change("n1", func(n *conductor.Node) { n.DriverInfo["fast_track"] = true }); err != nil {
+			t.Fatal(err)
+		}
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		look := s.looking()
+		look(disk)
+		a := look(disk, disk2) // the inspection's last word
+		a.beat(api.HeartbeatRequest{Steps: catalog.InBand})
+		s.until(state.Manageable)
+		s.accepts(disk, disk2)
+		a = look(disk)
+		s.accepts(disk, disk2)
+		a.beat(api.HeartbeatRequest{Steps: catalog.InBand})
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		if n := s.until(state.CleanFail); n.LastReason != fault.DiskMissing {
+			t.Errorf("%s: %s", n.LastReason, n.LastError)
+		}
+	})
+}
