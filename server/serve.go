@@ -25,6 +25,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/engine"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/images"
 	"github.com/bessemer-metal/bessemer/server/ipmi"
@@ -260,7 +261,7 @@ func (s *server) installation(ctx context.Context) (name string, err error) {
 		if name, err = tx.Setting(installation); err != nil || name != "" {
 			return err
 		}
-		name = engine.NewID()
+		name = nodes.NewID()
 		return tx.PutSetting(installation, name)
 	})
 	return name, err

@@ -95,6 +95,9 @@ const FaultPower = "power failure"
 // SecretRescue is the sealed secret that holds the hash of a rescue's password while the rescue is on its way.
 const SecretRescue = "rescue_password"
 
+// DriverSecret is the sealed secret's field for a secret of driver_info.
+func DriverSecret(key string) string { return "driver_info." + key }
+
 // Masked stands wherever a secret is stored elsewhere or not shown.
 const Masked = api.Masked
 

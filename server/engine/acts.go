@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -221,7 +222,7 @@ func (eng *Engine) bring(ctx context.Context, b conductor.BMC, a conductor.Power
 		if seen == 1 {
 			wait = 200 * time.Millisecond
 		}
-		if !pause(ctx, wait) {
+		if !retry.Pause(ctx, wait) {
 			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return ctx.Err()
 			}

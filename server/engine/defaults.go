@@ -8,6 +8,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -39,7 +40,7 @@ func scopeOf(tx conductor.Tx, text string) (conductor.Scope, conductor.Node, err
 	if err != nil || s.Kind != conductor.One {
 		return s, conductor.Node{}, err
 	}
-	n, err := find(tx, s.Name)
+	n, err := nodes.Find(tx, s.Name)
 	s.Name = string(n.UUID)
 	return s, n, err
 }
@@ -155,7 +156,7 @@ func (eng *Engine) checkDefault(d conductor.Default, driver string) error {
 // the node is in, weakest first.
 func (eng *Engine) ExplainDefaults(ctx context.Context, ident string) (scopes []conductor.Scope, out []defaults.Explained, err error) {
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
+		n, err := nodes.Find(tx, ident)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/doctor"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -16,7 +17,7 @@ import (
 func (eng *Engine) Diagnose(ctx context.Context, ident string) (api.Diagnosis, error) {
 	var c doctor.Case
 	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
+		n, err := nodes.Find(tx, ident)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -14,7 +15,7 @@ import (
 func (eng *Engine) doubt(ctx context.Context) error {
 	var why, epoch string
 	var effects []conductor.Effect
-	err := eng.view(ctx, func(tx conductor.Tx) (err error) {
+	err := retry.View(ctx, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) {
 		if why, err = tx.Setting(conductor.SettingDoubt); err != nil || why == "" {
 			return err
 		}

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -118,7 +117,7 @@ func (eng *Engine) order(e conductor.Effect) {
 		return // it is in the store: Run starts it
 	}
 	eng.wg.Go(func() {
-		for try := 1; pause(run, backoff(try)); try++ {
+		for try := 1; retry.Pause(run, retry.Backoff(try)); try++ {
 			if !fault.Has(eng.handOver(e), fault.StorageUnavailable) {
 				return
 			}
@@ -162,25 +161,11 @@ func (eng *Engine) forget(tx conductor.Tx, given []int64) error {
 	return nil
 }
 
-// view reads as soon as the store can be read: that it can't is no reason to give up an effect (I30).
-func (eng *Engine) view(ctx context.Context, fn func(conductor.Tx) error) error {
-	for try := 1; ; try++ {
-		err := eng.cfg.Store.View(ctx, fn)
-		if !fault.Has(err, fault.StorageUnavailable) {
-			return err
-		}
-		eng.cfg.Log.Error("read for an effect", "err", err)
-		if !pause(ctx, backoff(try)) {
-			return err
-		}
-	}
-}
-
 // perform carries out one effect to its end and tells Decide. A retriable failure is tried again until Timeouts.BMC
 // has passed; meanwhile the wait shows what the BMC said. When run ends the effect stays in the store.
 func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 	var n conductor.Node
-	err := eng.view(run, func(tx conductor.Tx) (err error) { n, err = tx.Node(e.Node); return err })
+	err := retry.View(run, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) { n, err = tx.Node(e.Node); return err })
 	if fault.Is(err, fault.NotFound) {
 		return // deleted with all that belonged to it
 	}
@@ -222,7 +207,7 @@ func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 		if err := eng.apply(run, e.Node, conductor.EffectEvidence{Effect: e, Text: text}, nil); err != nil {
 			eng.cfg.Log.Warn("note a BMC's answer", "node", n.Name, "err", err)
 		}
-		if !pause(ctx, backoff(try)) {
+		if !retry.Pause(ctx, retry.Backoff(try)) {
 			continue // the next try sees ctx and ends
 		}
 	}
@@ -242,23 +227,6 @@ func (eng *Engine) unsaid(n conductor.Node, f *fault.Fault) *fault.Fault {
 		out.Cause = errors.New(strings.ReplaceAll(f.Cause.Error(), token, conductor.Masked))
 	}
 	return &out
-}
-
-// backoff grows from half a second to 30, with jitter, so that nodes behind one BMC do not march in step.
-func backoff(try int) time.Duration {
-	d := 500 * time.Millisecond << min(try-1, 6)
-	return min(d, 30*time.Second)/2 + rand.N(min(d, 30*time.Second)/2+1)
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // done commits the end of an effect together with what follows from it. decide false only clears the effect.
@@ -281,7 +249,7 @@ func (eng *Engine) done(ctx context.Context, e conductor.EffectDone, decide bool
 		}
 		// The store is away: nothing is granted until it is back (I30).
 		eng.cfg.Log.Error("store the end of an effect", "node", e.Effect.Node, "effect", e.Effect.Kind, "err", err)
-		if !pause(ctx, backoff(try)) {
+		if !retry.Pause(ctx, retry.Backoff(try)) {
 			return
 		}
 	}
@@ -312,7 +280,7 @@ func (eng *Engine) open(ctx context.Context, n conductor.Node, again bool) (cond
 	}
 	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		for _, k := range d.SecretKeys() {
-			v, err := tx.Secret(n.UUID, driverSecret(k))
+			v, err := tx.Secret(n.UUID, conductor.DriverSecret(k))
 			if fault.Is(err, fault.NotFound) {
 				continue
 			}
@@ -365,14 +333,11 @@ func (m marked) SetMedia(ctx context.Context, url string) error {
 	return err
 }
 
-// driverSecret is the store's field for a secret of driver_info.
-func driverSecret(key string) string { return "driver_info." + key }
-
 // runStep runs an out-of-band step and commits its end with what follows.
 func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	var r conductor.StepRecord
 	var n conductor.Node
-	err := eng.view(run, func(tx conductor.Tx) (err error) {
+	err := retry.View(run, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) {
 		if n, err = tx.Node(e.Node); err != nil {
 			return err
 		}
@@ -421,7 +386,7 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 			return
 		}
 		eng.cfg.Log.Error("store the end of a step", "node", e.Node, "step", e.Step, "err", err)
-		if !pause(run, backoff(try)) {
+		if !retry.Pause(run, retry.Backoff(try)) {
 			return
 		}
 	}
@@ -431,7 +396,7 @@ func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.S
 	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
 	defer cancel()
 	b, err := eng.bmc(ctx, n, false)
-	for try := 1; fault.Has(err, fault.StorageUnavailable) && pause(ctx, backoff(try)); try++ {
+	for try := 1; fault.Has(err, fault.StorageUnavailable) && retry.Pause(ctx, retry.Backoff(try)); try++ {
 		b, err = eng.bmc(ctx, n, false)
 	}
 	if err != nil {

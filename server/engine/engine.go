@@ -14,11 +14,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
+	"github.com/bessemer-metal/bessemer/server/engine/allocations"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/server/engine/powersync"
+	"github.com/bessemer-metal/bessemer/server/engine/records"
 	"github.com/bessemer-metal/bessemer/server/engine/sessions"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -51,11 +52,16 @@ type Config struct {
 // Engine is the running core of the server. Its methods are safe for concurrent use. Run must be
 // running for effects to be carried out.
 type Engine struct {
-	cfg      Config
-	drivers  map[string]conductor.Driver
-	catalogs map[string]*step.Registry
-	narrowed sync.Map // *step.Registry by hardware type and interfaces (interfaces.go)
-	sessions *sessions.Store
+	// What operators keep, which is only read and written.
+	*nodes.Keeper
+	*records.Shelf
+
+	cfg       Config
+	allocator *allocations.Allocator
+	drivers   map[string]conductor.Driver
+	catalogs  map[string]*step.Registry
+	narrowed  sync.Map // *step.Registry by hardware type and interfaces (interfaces.go)
+	sessions  *sessions.Store
 	// listening is since when an agent's sign of life can have been heard.
 	listening time.Time
 
@@ -74,7 +80,6 @@ type Engine struct {
 	ready    chan struct{}                      // closed when Run has gone on with what the store held
 	wg       sync.WaitGroup
 	looks    *powersync.Looks // at idle nodes' power states
-	wishes   chan struct{}    // one slot: there are allocations to settle
 
 	alive time.Time // the stamp in the store; Run's goroutine alone
 }
@@ -98,8 +103,10 @@ func New(cfg Config) (*Engine, error) {
 		cfg: cfg, listening: cfg.Now(), sessions: watched, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
 		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, beats: map[conductor.NodeID]time.Time{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
-		wishes: make(chan struct{}, 1),
 	}
+	eng.allocator = allocations.New(allocations.Config{Store: cfg.Store, Now: cfg.Now, Log: cfg.Log, Notify: eng.notify})
+	eng.Keeper = nodes.New(nodes.Config{Store: cfg.Store, Now: cfg.Now, Drivers: eng.drivers, Notify: eng.notify, Created: eng.created, Deleted: eng.deleted})
+	eng.Shelf = records.New(records.Config{Store: cfg.Store, Now: cfg.Now, Notify: eng.notify, Allocations: eng.allocator})
 	eng.looks = powersync.New(powersync.Config{
 		Every: cfg.PowerSync, Now: cfg.Now, Log: cfg.Log, Held: cfg.Held, Busy: eng.busy, Node: eng.Node, Knows: eng.health,
 		BMC: func(ctx context.Context, n conductor.Node) (conductor.BMC, error) { return eng.open(ctx, n, false) },
@@ -123,10 +130,6 @@ func (eng *Engine) Drivers() []conductor.Driver { return eng.cfg.Drivers }
 // Catalog is every step a node of this hardware type may be asked for; nil for an unknown type.
 func (eng *Engine) Catalog(driver string) *step.Registry { return eng.catalogs[driver] }
 
-// NewID makes a UUID, as nodes, ports, steps and runs have one: of version 7 (RFC 9562), which begin with the time, so that
-// rows made together stand together in the indexes and share the pages that a commit writes.
-func NewID() string { return uuid.Must(uuid.NewV7()).String() } // fails only where crypto/rand does, which never does
-
 func newSalt() []byte {
 	b := make([]byte, 32)
 	rand.Read(b) // never fails (crypto/rand)
@@ -135,7 +138,7 @@ func newSalt() []byte {
 
 // snapshot reads all that Decide needs of a node; what its inventories say of disks only with disks.
 func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (conductor.Snapshot, error) {
-	s := conductor.Snapshot{Node: n, Registry: eng.registry(n), Interfaces: eng.interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: NewID, NewSalt: newSalt}
+	s := conductor.Snapshot{Node: n, Registry: eng.registry(n), Interfaces: eng.interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: nodes.NewID, NewSalt: newSalt}
 	if n.Boot != nil && !n.Boot.Ended {
 		s.Heard = eng.cfg.Dispatcher.Heard(n.UUID, n.Boot.Generation)
 	}
@@ -273,7 +276,7 @@ func commit(tx conductor.Tx, d *conductor.Decision, now time.Time) error {
 		}
 	}
 	if d.InstanceGone {
-		if err := detach(tx, d.Node.UUID); err != nil {
+		if err := records.Detach(tx, d.Node.UUID); err != nil {
 			return err
 		}
 	}
@@ -286,7 +289,7 @@ func commit(tx conductor.Tx, d *conductor.Decision, now time.Time) error {
 		}
 	}
 	for _, h := range d.History {
-		h.UUID = NewID()
+		h.UUID = nodes.NewID()
 		if err := tx.AppendHistory(h); err != nil {
 			return err
 		}
@@ -342,4 +345,31 @@ func (eng *Engine) index(n conductor.Node) bool {
 	}
 	eng.waits[n.UUID] = waitIndex{deadline: f.Wait.Deadline, since: f.Wait.Since, phase: f.Phase, generation: n.Generation}
 	return true
+}
+
+// created takes in a node that is new in the store.
+func (eng *Engine) created(id conductor.NodeID) {
+	eng.mu.Lock()
+	delete(eng.versions, id) // of a deleted node of the same UUID
+	eng.mu.Unlock()
+	eng.looks.Add(id)
+}
+
+// deleted forgets a node that is gone from the store, and ends what is under way for it.
+func (eng *Engine) deleted(id conductor.NodeID) {
+	eng.mu.Lock()
+	delete(eng.waits, id)
+	delete(eng.versions, id)
+	delete(eng.hands, id)
+	delete(eng.agents, id)
+	delete(eng.beats, id)
+	eng.repace(id)
+	if w := eng.workers[id]; w != nil && w.cancel != nil {
+		w.cancel()
+	}
+	eng.mu.Unlock()
+	eng.cfg.Dispatcher.Drop(id)
+	if err := eng.cfg.Logs.Delete(id); err != nil {
+		eng.cfg.Log.Warn("delete a node's logs", "node", id, "err", err)
+	}
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"maps"
 	"strings"
 	"unicode"
 
@@ -49,41 +48,4 @@ func rescueHash(p *conductor.Provision) ([]byte, error) {
 		return nil, fault.New(fault.RequestInvalid, "rescue_password: %v", err)
 	}
 	return []byte(hash), nil
-}
-
-// vifKeys are the keys of a port's internal_info that hold what the instance's network is attached to, as Ironic names
-// them.
-var vifKeys = []string{vifKey, "vif_port_id"}
-
-// detach takes the instance's network attachments off a node's ports and port groups, in the transaction that ends the instance.
-func detach(tx conductor.Tx, id conductor.NodeID) error {
-	ports, err := conductor.RecordsOf[conductor.Port](tx, conductor.RecordFilter{Node: id})
-	if err != nil {
-		return err
-	}
-	groups, err := conductor.RecordsOf[conductor.Portgroup](tx, conductor.RecordFilter{Node: id})
-	if err != nil {
-		return err
-	}
-	attached := map[conductor.Record]*map[string]any{}
-	for i := range ports {
-		attached[&ports[i]] = &ports[i].InternalInfo
-	}
-	for i := range groups {
-		attached[&groups[i]] = &groups[i].InternalInfo
-	}
-	for record, info := range attached {
-		kept := maps.Clone(*info)
-		for _, k := range vifKeys {
-			delete(kept, k)
-		}
-		if len(kept) == len(*info) {
-			continue
-		}
-		*info = kept
-		if err := tx.PutRecord(record); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,11 +1,7 @@
 package engine
 
 import (
-	"cmp"
 	"context"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
@@ -51,19 +47,6 @@ func (eng *Engine) registry(n conductor.Node) *step.Registry {
 	}
 	eng.narrowed.Store(key, r)
 	return r
-}
-
-// fitting checks that a hardware type offers the implementations that a node names.
-func fitting(d conductor.Driver, chosen map[string]string) error {
-	have := d.Interfaces()
-	for _, kind := range slices.Sorted(maps.Keys(chosen)) {
-		if !slices.Contains(have[kind], chosen[kind]) {
-			return fault.New(fault.RequestInvalid, "%s_interface %q does not fit hardware type %s, which has %s",
-				kind, chosen[kind], d.Name(), cmp.Or(strings.Join(have[kind], ", "), "none")).
-				WithHint("choose one of these, or leave the field out for the default")
-		}
-	}
-	return nil
 }
 
 // Validate tells for each interface whether the node's record suffices: "" or the reason why not.

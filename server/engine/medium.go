@@ -12,9 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -49,11 +48,11 @@ func (eng *Engine) mediumURL(n conductor.Node) string {
 }
 
 func (eng *Engine) mediumToken(n conductor.Node) string {
-	id, err := uuid.Parse(string(n.UUID))
+	id, err := nodes.Packed(n.UUID)
 	if err != nil {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(append(id[:], eng.derive("medium url", n)...))
+	return base64.RawURLEncoding.EncodeToString(append(id, eng.derive("medium url", n)...))
 }
 
 // Medium gives the boot configuration behind a medium's token. It is there from the intent to boot until the lookup,
@@ -64,8 +63,7 @@ func (eng *Engine) Medium(ctx context.Context, token string, from netip.Addr) (a
 	if err != nil || len(raw) != 16+sha256.Size {
 		return api.BootConfig{}, gone
 	}
-	id, _ := uuid.FromBytes(raw[:16])
-	n, err := eng.Node(ctx, id.String())
+	n, err := eng.Node(ctx, string(nodes.Unpacked([16]byte(raw))))
 	if err != nil {
 		if fault.Is(err, fault.NotFound) {
 			return api.BootConfig{}, gone

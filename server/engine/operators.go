@@ -11,6 +11,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -120,62 +121,10 @@ func (eng *Engine) SetPower(ctx context.Context, who conductor.Caller, ident str
 	return eng.apply(ctx, n.UUID, conductor.PowerAsked{Caller: who, Ask: p}, nil)
 }
 
-// SetMaintenance sets or clears the operator's flag; either way the server's own fault goes.
-func (eng *Engine) SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error {
-	var id conductor.NodeID
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
-		if err != nil {
-			return err
-		}
-		id = n.UUID
-		// What the server had set is the operator's from now on: the server does not end it.
-		n.Maintenance, n.MaintenanceReason, n.Fault = on, reason, ""
-		if !on {
-			n.MaintenanceReason = ""
-		}
-		n.Updated = eng.cfg.Now()
-		if err := tx.PutNode(&n); err != nil {
-			return err
-		}
-		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: id, Act: "maintenance", Detail: map[string]any{"on": on, "reason": reason}})
-	})
-	if err == nil {
-		eng.notify(id)
-	}
-	return err
-}
-
-// Inventory is what the last inspection stored; inventory.not_found before one.
-func (eng *Engine) Inventory(ctx context.Context, ident string) (inv conductor.StoredInventory, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
-		if err != nil {
-			return err
-		}
-		inv, err = tx.Inventory(n.UUID)
-		return err
-	})
-	return inv, err
-}
-
-// History lists what happened to a node, newest first.
-func (eng *Engine) History(ctx context.Context, ident string, limit int, marker string) (out []conductor.Entry, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
-		if err != nil {
-			return err
-		}
-		out, err = tx.History(n.UUID, limit, marker)
-		return err
-	})
-	return out, err
-}
-
 // Steps lists the attempts of a run, "" meaning the current or last one, with progress as fresh as it is known.
 func (eng *Engine) Steps(ctx context.Context, ident, run string) (out []conductor.StepRecord, err error) {
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
+		n, err := nodes.Find(tx, ident)
 		if err != nil {
 			return err
 		}

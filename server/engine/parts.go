@@ -71,59 +71,10 @@ func changesParts(step string) bool {
 	return strings.HasPrefix(step, "bios.") || strings.HasPrefix(step, "firmware.")
 }
 
-// BIOSSettings lists what was read last of the machine's BIOS.
-func (eng *Engine) BIOSSettings(ctx context.Context, ident string) (n conductor.Node, all []conductor.BIOSSetting, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		if n, err = find(tx, ident); err != nil {
-			return err
-		}
-		all, err = tx.BIOSSettings(n.UUID)
-		return err
-	})
-	return n, all, err
-}
-
-// Firmware lists what was read last of the machine's firmware.
-func (eng *Engine) Firmware(ctx context.Context, ident string) (n conductor.Node, all []conductor.FirmwareComponent, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		if n, err = find(tx, ident); err != nil {
-			return err
-		}
-		all, err = tx.Firmware(n.UUID)
-		return err
-	})
-	return n, all, err
-}
-
-// edit changes a node's record by an operator's request that is no PATCH.
-func (eng *Engine) edit(ctx context.Context, who conductor.Caller, ident string, entry conductor.Audit, change func(*conductor.Node) error) error {
-	var id conductor.NodeID
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
-		if err != nil {
-			return err
-		}
-		id = n.UUID
-		if err := change(&n); err != nil {
-			return err
-		}
-		n.Updated = eng.cfg.Now()
-		if err := tx.PutNode(&n); err != nil {
-			return err
-		}
-		entry.Time, entry.Actor, entry.Request, entry.Node = n.Updated, who.Name, who.Request, n.UUID
-		return tx.AppendAudit(entry)
-	})
-	if err == nil {
-		eng.notify(id)
-	}
-	return err
-}
-
 // SetTargetRAID keeps the arrays that a later step is to build; an empty configuration forgets them. driver.no_raid where
 // the node's interface builds none.
 func (eng *Engine) SetTargetRAID(ctx context.Context, who conductor.Caller, ident string, target map[string]any) error {
-	return eng.edit(ctx, who, ident, conductor.Audit{Act: "raid.target"}, func(n *conductor.Node) error {
+	return eng.Edit(ctx, who, ident, conductor.Audit{Act: "raid.target"}, func(n *conductor.Node) error {
 		if err := eng.offers(*n, "raid"); err != nil {
 			f := fault.New(fault.NoRAID, "%s", fault.From(err).Message)
 			return f.At(string(n.UUID), "")
@@ -150,7 +101,7 @@ func (eng *Engine) Console(ctx context.Context, ident string) (bool, error) {
 
 // SetConsole switches it. There is nothing behind it: only fake-hardware has a console, for clients to try.
 func (eng *Engine) SetConsole(ctx context.Context, who conductor.Caller, ident string, on bool) error {
-	return eng.edit(ctx, who, ident, conductor.Audit{Act: "console", Detail: map[string]any{"on": on}}, func(n *conductor.Node) error {
+	return eng.Edit(ctx, who, ident, conductor.Audit{Act: "console", Detail: map[string]any{"on": on}}, func(n *conductor.Node) error {
 		if err := eng.offers(*n, "console"); err != nil {
 			return err
 		}

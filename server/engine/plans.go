@@ -9,6 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -17,7 +18,7 @@ import (
 // asked. What is wrong with it stands in its Problems.
 func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision) (out plan.Plan, err error) {
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
+		n, err := nodes.Find(tx, ident)
 		if err != nil {
 			return err
 		}

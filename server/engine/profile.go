@@ -11,6 +11,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/server/conductor/profile"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
@@ -59,7 +60,7 @@ func (eng *Engine) admit(ctx context.Context, n conductor.Node, find func(conduc
 			token = fresh
 		} else {
 			act = "lookup.contested"
-			e := conductor.Entry{UUID: NewID(), Node: n.UUID, Time: eng.cfg.Now(), Severity: "ERROR", Type: "identity", State: n.State, Target: n.Target,
+			e := conductor.Entry{UUID: nodes.NewID(), Node: n.UUID, Time: eng.cfg.Now(), Severity: "ERROR", Type: "identity", State: n.State, Target: n.Target,
 				Event: "looked up from a second address, " + source + ": what its ramdisk says counts no more", Reason: fault.NodeContested}
 			if err := tx.AppendHistory(e); err != nil {
 				return err
@@ -115,7 +116,7 @@ func ramdiskNode(tx conductor.Tx, id string, addresses []string) (conductor.Node
 func (eng *Engine) RamdiskHeartbeat(ctx context.Context, b profile.Beat) error {
 	var n conductor.Node
 	look := func(tx conductor.Tx) (changed bool, err error) {
-		if n, err = find(tx, b.Node); err != nil {
+		if n, err = nodes.Find(tx, b.Node); err != nil {
 			return false, err
 		}
 		return profile.Heard(&n, b)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -28,7 +29,7 @@ func (eng *Engine) Run(ctx context.Context) error {
 	if err == nil {
 		close(eng.ready)
 		eng.wg.Go(func() { eng.looks.Run(run) })
-		eng.wg.Go(func() { eng.allocate(run) })
+		eng.wg.Go(func() { eng.allocator.Run(run) })
 		eng.watchDeadlines(run)
 	}
 	end()
@@ -54,7 +55,7 @@ func (eng *Engine) recover(ctx context.Context) error {
 	}
 	var effects []conductor.Effect
 	var away conductor.ClockShifted
-	err := eng.view(ctx, func(tx conductor.Tx) error {
+	err := retry.View(ctx, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) error {
 		var err error
 		if effects, err = tx.Effects(); err != nil {
 			return err
@@ -139,7 +140,7 @@ func (eng *Engine) recover(ctx context.Context) error {
 
 // nodeIDs lists all nodes, and those with open work.
 func (eng *Engine) nodeIDs(ctx context.Context) (every, open []conductor.NodeID, err error) {
-	err = eng.view(ctx, func(tx conductor.Tx) error {
+	err = retry.View(ctx, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) error {
 		every, open = nil, nil // the store may call again
 		return tx.EachNode(func(id conductor.NodeID, working bool) {
 			if every = append(every, id); working {
@@ -174,7 +175,7 @@ func (eng *Engine) recoverAll(ctx context.Context, all []change, failed func(cha
 func (eng *Engine) stored(ctx context.Context, act func() error) error {
 	for try := 1; ; try++ {
 		err := act()
-		if !fault.Has(err, fault.StorageUnavailable) || !pause(ctx, backoff(try)) {
+		if !fault.Has(err, fault.StorageUnavailable) || !retry.Pause(ctx, retry.Backoff(try)) {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package engine
+package records
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -28,12 +29,12 @@ func address(text string) (string, error) {
 func same(a, b map[string]any) bool { return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b) }
 
 // putPort keeps the rules of ports.
-func putPort(_ *Engine, tx conductor.Tx, _ conductor.Caller, before, after conductor.Record) (err error) {
+func putPort(_ *Shelf, tx conductor.Tx, _ conductor.Caller, before, after conductor.Record) (err error) {
 	p := after.(*conductor.Port)
 	if p.Address, err = address(p.Address); err != nil {
 		return err
 	}
-	n, err := itsNode(tx, p.Node)
+	n, err := nodes.Named(tx, p.Node)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func putPort(_ *Engine, tx conductor.Tx, _ conductor.Caller, before, after condu
 	}
 	was := before.(*conductor.Port)
 	p.Node, p.InternalInfo = was.Node, was.InternalInfo
-	if err := mayChange(n); err != nil {
+	if err := nodes.MayChange(n); err != nil {
 		return err
 	}
 	if n.Maintenance {
@@ -72,13 +73,13 @@ func putPort(_ *Engine, tx conductor.Tx, _ conductor.Caller, before, after condu
 }
 
 // removePort: a card that an instance uses stays.
-func removePort(_ *Engine, tx conductor.Tx, r conductor.Record) error {
+func removePort(_ *Shelf, tx conductor.Tx, r conductor.Record) error {
 	p := r.(*conductor.Port)
 	n, err := tx.Node(p.Node)
 	if err != nil {
 		return err
 	}
-	if err := mayChange(n); err != nil {
+	if err := nodes.MayChange(n); err != nil {
 		return err
 	}
 	if vif := vifOf(*p); vif != "" && !n.Maintenance {

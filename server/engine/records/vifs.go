@@ -1,4 +1,4 @@
-package engine
+package records
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -17,9 +18,9 @@ const vifKey = "tenant_vif_port_id"
 func vifOf(p conductor.Port) string { v, _ := p.InternalInfo[vifKey].(string); return v }
 
 // VIFs lists what is attached, in the order of the ports.
-func (eng *Engine) VIFs(ctx context.Context, ident string) (out []string, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
+func (s *Shelf) VIFs(ctx context.Context, ident string) (out []string, err error) {
+	err = s.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := nodes.Find(tx, ident)
 		if err != nil {
 			return err
 		}
@@ -35,10 +36,10 @@ func (eng *Engine) VIFs(ctx context.Context, ident string) (out []string, err er
 }
 
 // changeVIFs changes a node's ports in one transaction; change gives the port to store.
-func (eng *Engine) changeVIFs(ctx context.Context, who conductor.Caller, ident, act, id string, change func(n conductor.Node, ports []conductor.Port) (conductor.Port, error)) error {
+func (s *Shelf) changeVIFs(ctx context.Context, who conductor.Caller, ident, act, id string, change func(n conductor.Node, ports []conductor.Port) (conductor.Port, error)) error {
 	var node conductor.NodeID
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
+	err := s.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		n, err := nodes.Find(tx, ident)
 		if err != nil {
 			return err
 		}
@@ -51,22 +52,22 @@ func (eng *Engine) changeVIFs(ctx context.Context, who conductor.Caller, ident, 
 		if err != nil {
 			return err
 		}
-		p.Updated = eng.cfg.Now()
+		p.Updated = s.cfg.Now()
 		if err := tx.PutRecord(&p); err != nil {
 			return err
 		}
 		return tx.AppendAudit(conductor.Audit{Time: p.Updated, Actor: who.Name, Request: who.Request, Node: n.UUID, Act: act, Detail: map[string]any{"vif": id, "port": p.UUID}})
 	})
 	if err == nil {
-		eng.notify(node)
+		s.cfg.Notify(node)
 	}
 	return err
 }
 
 // AttachVIF puts a virtual interface on a port: the one named, else the first that is free, those the ramdisk may boot from
 // before the others. vif.attached when it is on one already, or the port named has one; vif.no_port when none is free.
-func (eng *Engine) AttachVIF(ctx context.Context, who conductor.Caller, ident, id, port string) error {
-	return eng.changeVIFs(ctx, who, ident, "vif.attach", id, func(n conductor.Node, ports []conductor.Port) (conductor.Port, error) {
+func (s *Shelf) AttachVIF(ctx context.Context, who conductor.Caller, ident, id, port string) error {
+	return s.changeVIFs(ctx, who, ident, "vif.attach", id, func(n conductor.Node, ports []conductor.Port) (conductor.Port, error) {
 		for _, p := range ports {
 			if vifOf(p) == id {
 				return p, fault.New(fault.VIFAttached, "Unable to attach VIF because VIF %s is already attached to port %s", id, p.UUID).At(string(n.UUID), "")
@@ -99,8 +100,8 @@ func (eng *Engine) AttachVIF(ctx context.Context, who conductor.Caller, ident, i
 }
 
 // DetachVIF takes one off its port; vif.not_found when it is on none.
-func (eng *Engine) DetachVIF(ctx context.Context, who conductor.Caller, ident, id string) error {
-	return eng.changeVIFs(ctx, who, ident, "vif.detach", id, func(n conductor.Node, ports []conductor.Port) (conductor.Port, error) {
+func (s *Shelf) DetachVIF(ctx context.Context, who conductor.Caller, ident, id string) error {
+	return s.changeVIFs(ctx, who, ident, "vif.detach", id, func(n conductor.Node, ports []conductor.Port) (conductor.Port, error) {
 		for _, p := range ports {
 			if vifOf(p) == id {
 				p.InternalInfo = maps.Clone(p.InternalInfo)
@@ -110,4 +111,41 @@ func (eng *Engine) DetachVIF(ctx context.Context, who conductor.Caller, ident, i
 		}
 		return conductor.Port{}, fault.New(fault.VIFNotFound, "Unable to detach VIF %s from node %s because it is not attached to it.", id, n.UUID).At(string(n.UUID), "")
 	})
+}
+
+// vifKeys are the keys of a port's internal_info that hold what the instance's network is attached to, as Ironic names
+// them.
+var vifKeys = []string{vifKey, "vif_port_id"}
+
+// Detach takes the instance's network attachments off a node's ports and port groups, in the transaction that ends the instance.
+func Detach(tx conductor.Tx, id conductor.NodeID) error {
+	ports, err := conductor.RecordsOf[conductor.Port](tx, conductor.RecordFilter{Node: id})
+	if err != nil {
+		return err
+	}
+	groups, err := conductor.RecordsOf[conductor.Portgroup](tx, conductor.RecordFilter{Node: id})
+	if err != nil {
+		return err
+	}
+	attached := map[conductor.Record]*map[string]any{}
+	for i := range ports {
+		attached[&ports[i]] = &ports[i].InternalInfo
+	}
+	for i := range groups {
+		attached[&groups[i]] = &groups[i].InternalInfo
+	}
+	for record, info := range attached {
+		kept := maps.Clone(*info)
+		for _, k := range vifKeys {
+			delete(kept, k)
+		}
+		if len(kept) == len(*info) {
+			continue
+		}
+		*info = kept
+		if err := tx.PutRecord(record); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,4 +1,9 @@
-package engine
+// Package nodes keeps the records of nodes: it finds, lists, makes, changes and deletes them for operators, by the rules of
+// what may be changed in which state. It touches no machine and runs no flow; what else follows from a record that has come
+// or gone is its caller's.
+//
+// Start at Keeper; rules.go says what a state lets change, related.go what of a node leads elsewhere.
+package nodes
 
 import (
 	"cmp"
@@ -6,12 +11,10 @@ import (
 	"encoding/json"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/google/uuid"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -19,59 +22,55 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-var nameLetters = regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
+// Keeper keeps the nodes of a store.
+type Keeper struct{ cfg Config }
 
-// isName tells whether a node or a record may have this name. The length is no part of the expression: as a repetition
-// it costs each start of the program milliseconds.
-func isName(s string) bool { return len(s) <= 255 && nameLetters.MatchString(s) }
+// New makes a keeper.
+func New(cfg Config) *Keeper { return &Keeper{cfg} }
 
-// reserved are names that would be read as something else in a path.
-var reserved = []string{"detail", "validate", "states", "management", "maintenance", "vendor_passthru"}
-
-// find loads a node by UUID or name.
-func find(tx conductor.Tx, ident string) (conductor.Node, error) {
-	if uuid.Validate(ident) == nil {
-		return tx.Node(conductor.NodeID(strings.ToLower(ident)))
-	}
-	if !isName(ident) {
-		return conductor.Node{}, fault.New(fault.RequestInvalid, "%q is neither a UUID nor a node name", ident)
-	}
-	return tx.NodeByName(ident)
+// Config is what a keeper is made with. All fields are required.
+type Config struct {
+	Store   conductor.Store
+	Now     func() time.Time
+	Drivers map[string]conductor.Driver // by the name of the hardware type
+	// What is told after a commit: a record changed, one is new, one is gone (both before Notify).
+	Notify           func(conductor.NodeID)
+	Created, Deleted func(conductor.NodeID)
 }
 
 // Node finds a node by UUID or name.
-func (eng *Engine) Node(ctx context.Context, ident string) (n conductor.Node, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { n, err = find(tx, ident); return err })
+func (k *Keeper) Node(ctx context.Context, ident string) (n conductor.Node, err error) {
+	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error { n, err = Find(tx, ident); return err })
 	return n, err
 }
 
 // Nodes lists nodes.
-func (eng *Engine) Nodes(ctx context.Context, f conductor.NodeFilter) (out []conductor.Node, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Nodes(f); return err })
+func (k *Keeper) Nodes(ctx context.Context, f conductor.NodeFilter) (out []conductor.Node, err error) {
+	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Nodes(f); return err })
 	return out, err
 }
 
 // PreparedNodes lists nodes for who shows them. begin is called again when the store has to be read again.
-func (eng *Engine) PreparedNodes(ctx context.Context, f conductor.NodeFilter, form string, begin func() (each func(p conductor.PreparedNode) error)) error {
-	return eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { return tx.PreparedNodes(f, form, begin()) })
+func (k *Keeper) PreparedNodes(ctx context.Context, f conductor.NodeFilter, form string, begin func() (each func(p conductor.PreparedNode) error)) error {
+	return k.cfg.Store.View(ctx, func(tx conductor.Tx) error { return tx.PreparedNodes(f, form, begin()) })
 }
 
 // CreateNode stores a new node in enroll. secrets are driver_info values that are sealed; the node's DriverInfo
 // shows Masked in their place.
-func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error) {
+func (k *Keeper) CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error) {
 	if n.UUID == "" {
 		n.UUID = conductor.NodeID(NewID())
 	}
-	if uuid.Validate(string(n.UUID)) != nil {
+	if !IsUUID(string(n.UUID)) {
 		return n, fault.New(fault.RequestInvalid, "uuid %q is not a UUID", n.UUID)
 	}
 	n.UUID = conductor.NodeID(strings.ToLower(string(n.UUID)))
-	now := eng.cfg.Now()
+	now := k.cfg.Now()
 	n.State, n.StateSince, n.Created = state.Enroll, now, now
 	var stored conductor.Node
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+	err := k.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		n, floor := n, uint64(0)
-		if err := eng.sound(&n); err != nil {
+		if err := k.sound(&n); err != nil {
 			return err
 		}
 		if err := related(tx, conductor.Node{}, &n); err != nil {
@@ -104,11 +103,8 @@ func (eng *Engine) CreateNode(ctx context.Context, who conductor.Caller, n condu
 	if err != nil {
 		return n, err
 	}
-	eng.mu.Lock()
-	delete(eng.versions, n.UUID) // of a deleted node of the same UUID
-	eng.mu.Unlock()
-	eng.looks.Add(n.UUID)
-	eng.notify(n.UUID)
+	k.cfg.Created(n.UUID)
+	k.cfg.Notify(n.UUID)
 	return stored, nil
 }
 
@@ -118,7 +114,7 @@ func keepSecrets(tx conductor.Tx, id conductor.NodeID, secrets map[string]string
 		if v != "" {
 			raw = []byte(v)
 		}
-		if err := tx.PutSecret(id, driverSecret(k), raw); err != nil {
+		if err := tx.PutSecret(id, conductor.DriverSecret(k), raw); err != nil {
 			return err
 		}
 	}
@@ -126,15 +122,15 @@ func keepSecrets(tx conductor.Tx, id conductor.NodeID, secrets map[string]string
 }
 
 // sound checks a whole node: names, hardware type, hints, the skip list.
-func (eng *Engine) sound(n *conductor.Node) error {
-	if n.Name != "" && (!isName(n.Name) || uuid.Validate(n.Name) == nil || slices.Contains(reserved, n.Name)) {
+func (k *Keeper) sound(n *conductor.Node) error {
+	if n.Name != "" && (!IsName(n.Name) || IsUUID(n.Name) || slices.Contains(reserved, n.Name)) {
 		return fault.New(fault.RequestInvalid, "%q can't be a node's name", n.Name).
 			WithHint("1 to 255 letters, digits and - . _ ~; not a UUID, not one of %s", strings.Join(reserved, ", "))
 	}
-	d, ok := eng.drivers[n.Driver]
+	d, ok := k.cfg.Drivers[n.Driver]
 	if !ok {
 		return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).
-			WithHint("the hardware types are %s", strings.Join(slices.Sorted(maps.Keys(eng.drivers)), ", "))
+			WithHint("the hardware types are %s", strings.Join(slices.Sorted(maps.Keys(k.cfg.Drivers)), ", "))
 	}
 	if err := fitting(d, n.Interfaces); err != nil {
 		return err
@@ -170,14 +166,14 @@ func (eng *Engine) sound(n *conductor.Node) error {
 
 // UpdateNode changes what an operator may change: change edits a copy, and puts new values of sealed driver_info keys
 // into the map ("" forgets one). What belongs to the server (state, flow, boot) is not taken over.
-func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error) {
+func (k *Keeper) UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error) {
 	var out conductor.Node
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
+	err := k.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		n, err := Find(tx, ident)
 		if err != nil {
 			return err
 		}
-		if err := mayChange(n); err != nil && !n.Maintenance { // told before what is wrong with the change, as upstream does
+		if err := MayChange(n); err != nil && !n.Maintenance { // told before what is wrong with the change, as upstream does
 			return err
 		}
 		was, err := deepCopy(n)
@@ -205,7 +201,7 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		if len(secrets) > 0 || !reflect.DeepEqual(n.DriverInfo, was.DriverInfo) {
 			n.BMC = nil // what another BMC said
 		}
-		if err := eng.sound(&n); err != nil {
+		if err := k.sound(&n); err != nil {
 			return err
 		}
 		if err := coherent(was, &n); err != nil {
@@ -214,7 +210,7 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		if err := related(tx, was, &n); err != nil {
 			return err
 		}
-		n.Updated = eng.cfg.Now()
+		n.Updated = k.cfg.Now()
 		if err := tx.PutNode(&n); err != nil {
 			return err
 		}
@@ -222,10 +218,10 @@ func (eng *Engine) UpdateNode(ctx context.Context, who conductor.Caller, ident s
 		if err := keepSecrets(tx, n.UUID, secrets); err != nil {
 			return err
 		}
-		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.update"})
+		return tx.AppendAudit(conductor.Audit{Time: k.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.update"})
 	})
 	if err == nil {
-		eng.notify(out.UUID)
+		k.cfg.Notify(out.UUID)
 	}
 	return out, err
 }
@@ -241,36 +237,12 @@ func deepCopy(n conductor.Node) (conductor.Node, error) {
 	return out, err
 }
 
-// coherent checks the rules between fields.
-func coherent(was conductor.Node, n *conductor.Node) error {
-	id := string(n.UUID)
-	if err := settled(was, *n); err != nil {
-		return err
-	}
-	if n.Protected && !was.Protected && n.State != state.Active && n.State != state.Rescue {
-		return fault.New(fault.NodeInUse, "only an active node can be protected; this one is %s", n.State).At(id, "")
-	}
-	if n.Retired && !was.Retired && n.State == state.Available {
-		return fault.New(fault.NodeInUse, "an available node can't be retired").WithHint("bessemer node manage %s first", cmp.Or(n.Name, id)).At(id, "")
-	}
-	if n.InstanceUUID != "" && was.InstanceUUID != "" && n.InstanceUUID != was.InstanceUUID {
-		return fault.New(fault.NodeInUse, "the node already belongs to instance %s", was.InstanceUUID).At(id, "")
-	}
-	if !n.Protected {
-		n.ProtectedReason = ""
-	}
-	if !n.Retired {
-		n.RetiredReason = ""
-	}
-	return nil
-}
-
 // DeleteNode removes a node with all that belongs to it. While a step is started, or the
 // machine of an ended one is not off yet, it is refused, also in maintenance: a running eraser keeps its owner (F40).
-func (eng *Engine) DeleteNode(ctx context.Context, who conductor.Caller, ident string) error {
+func (k *Keeper) DeleteNode(ctx context.Context, who conductor.Caller, ident string) error {
 	var id conductor.NodeID
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
+	err := k.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		n, err := Find(tx, ident)
 		if err != nil {
 			return err
 		}
@@ -302,26 +274,12 @@ func (eng *Engine) DeleteNode(ctx context.Context, who conductor.Caller, ident s
 		if err := tx.DeleteNode(n.UUID); err != nil {
 			return err
 		}
-		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.delete", Detail: map[string]any{"name": n.Name, "state": n.State}})
+		return tx.AppendAudit(conductor.Audit{Time: k.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.delete", Detail: map[string]any{"name": n.Name, "state": n.State}})
 	})
 	if err != nil {
 		return err
 	}
-	eng.mu.Lock()
-	delete(eng.waits, id)
-	delete(eng.versions, id)
-	delete(eng.hands, id)
-	delete(eng.agents, id)
-	delete(eng.beats, id)
-	eng.repace(id)
-	if w := eng.workers[id]; w != nil && w.cancel != nil {
-		w.cancel()
-	}
-	eng.mu.Unlock()
-	eng.cfg.Dispatcher.Drop(id)
-	if err := eng.cfg.Logs.Delete(id); err != nil {
-		eng.cfg.Log.Warn("delete a node's logs", "node", id, "err", err)
-	}
-	eng.notify(id)
+	k.cfg.Deleted(id)
+	k.cfg.Notify(id)
 	return nil
 }

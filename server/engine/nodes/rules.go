@@ -1,10 +1,11 @@
-package engine
+package nodes
 
 import (
 	"cmp"
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/drivers"
@@ -17,18 +18,18 @@ import (
 // open are the states of a flow in which its node may be changed all the same.
 var open = []state.State{state.Verifying, state.Inspecting, state.InspectWait, state.ServiceHold}
 
-// mayChange keeps a node as it is while a flow reads it.
-func mayChange(n conductor.Node) error {
+// MayChange keeps a node as it is while a flow reads it.
+func MayChange(n conductor.Node) error {
 	if _, busy := state.FlowOf(n.State); !busy || slices.Contains(open, n.State) {
 		return nil
 	}
 	return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", n.State).At(string(n.UUID), "")
 }
 
-// mayUpdate is mayChange for what a node is to become: its instance, and nothing else, may be taken off it in maintenance
+// mayUpdate is MayChange for what a node is to become: its instance, and nothing else, may be taken off it in maintenance
 // at any time. secrets are those that change with it, which the record does not show.
 func mayUpdate(was, n conductor.Node, secrets map[string]string) error {
-	err := mayChange(was)
+	err := MayChange(was)
 	if err == nil || !was.Maintenance || was.InstanceUUID == "" || n.InstanceUUID != "" || len(secrets) > 0 {
 		return err
 	}
@@ -69,6 +70,43 @@ func mayDelete(n conductor.Node) error {
 		return fault.New(fault.NodeProtected, "the node is protected (%s)", cmp.Or(n.ProtectedReason, "no reason given")).At(id, "")
 	case !n.Maintenance && !slices.Contains([]state.State{state.Enroll, state.Manageable, state.AdoptFail, state.Available}, n.State):
 		return fault.New(fault.NodeInUse, "a node that is %q can't be deleted", n.State).At(id, "")
+	}
+	return nil
+}
+
+// coherent checks the rules between fields.
+func coherent(was conductor.Node, n *conductor.Node) error {
+	id := string(n.UUID)
+	if err := settled(was, *n); err != nil {
+		return err
+	}
+	if n.Protected && !was.Protected && n.State != state.Active && n.State != state.Rescue {
+		return fault.New(fault.NodeInUse, "only an active node can be protected; this one is %s", n.State).At(id, "")
+	}
+	if n.Retired && !was.Retired && n.State == state.Available {
+		return fault.New(fault.NodeInUse, "an available node can't be retired").WithHint("bessemer node manage %s first", cmp.Or(n.Name, id)).At(id, "")
+	}
+	if n.InstanceUUID != "" && was.InstanceUUID != "" && n.InstanceUUID != was.InstanceUUID {
+		return fault.New(fault.NodeInUse, "the node already belongs to instance %s", was.InstanceUUID).At(id, "")
+	}
+	if !n.Protected {
+		n.ProtectedReason = ""
+	}
+	if !n.Retired {
+		n.RetiredReason = ""
+	}
+	return nil
+}
+
+// fitting checks that a hardware type offers the implementations that a node names.
+func fitting(d conductor.Driver, chosen map[string]string) error {
+	have := d.Interfaces()
+	for _, kind := range slices.Sorted(maps.Keys(chosen)) {
+		if !slices.Contains(have[kind], chosen[kind]) {
+			return fault.New(fault.RequestInvalid, "%s_interface %q does not fit hardware type %s, which has %s",
+				kind, chosen[kind], d.Name(), cmp.Or(strings.Join(have[kind], ", "), "none")).
+				WithHint("choose one of these, or leave the field out for the default")
+		}
 	}
 	return nil
 }

@@ -1,10 +1,11 @@
-package engine
+package records
 
 import (
 	"cmp"
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -28,18 +29,18 @@ func inGroup(p *conductor.Port, g conductor.Portgroup) error {
 
 // putPortgroup keeps the rules of port groups: how a group is connected changes when it may for its ports. They follow it
 // to another physical network.
-func putPortgroup(eng *Engine, tx conductor.Tx, who conductor.Caller, before, after conductor.Record) (err error) {
+func putPortgroup(s *Shelf, tx conductor.Tx, who conductor.Caller, before, after conductor.Record) (err error) {
 	g := after.(*conductor.Portgroup)
 	if g.Address != "" {
 		if g.Address, err = address(g.Address); err != nil {
 			return err
 		}
 	}
-	n, err := itsNode(tx, g.Node)
+	n, err := nodes.Named(tx, g.Node)
 	if err != nil || before == nil {
 		return err
 	}
-	if err := mayChange(n); err != nil {
+	if err := nodes.MayChange(n); err != nil {
 		return err
 	}
 	was := before.(*conductor.Portgroup)
@@ -61,11 +62,11 @@ func putPortgroup(eng *Engine, tx conductor.Tx, who conductor.Caller, before, af
 	}
 	for _, p := range ports {
 		if p.PhysicalNet != g.PhysicalNet && g.PhysicalNet != was.PhysicalNet {
-			p.PhysicalNet, p.Updated = g.PhysicalNet, eng.cfg.Now()
+			p.PhysicalNet, p.Updated = g.PhysicalNet, s.cfg.Now()
 			if err := tx.PutRecord(&p); err != nil {
 				return err
 			}
-			a := eng.auditRecord(who, "update", &p)
+			a := s.auditRecord(who, "update", &p)
 			a.Detail["physical_network"] = p.PhysicalNet
 			if err := tx.AppendAudit(a); err != nil {
 				return err
@@ -82,13 +83,13 @@ func membersOf(tx conductor.Tx, group string) ([]conductor.Port, error) {
 	return conductor.RecordsOf[conductor.Port](tx, conductor.RecordFilter{Is: map[string][]string{"portgroup_uuid": {group}}})
 }
 
-func removePortgroup(_ *Engine, tx conductor.Tx, r conductor.Record) error {
+func removePortgroup(_ *Shelf, tx conductor.Tx, r conductor.Record) error {
 	g := r.(*conductor.Portgroup)
 	n, err := tx.Node(g.Node)
 	if err != nil {
 		return err
 	}
-	if err := mayChange(n); err != nil {
+	if err := nodes.MayChange(n); err != nil {
 		return err
 	}
 	ports, err := membersOf(tx, g.UUID)
@@ -98,7 +99,7 @@ func removePortgroup(_ *Engine, tx conductor.Tx, r conductor.Record) error {
 	return err
 }
 
-func removeChassis(_ *Engine, tx conductor.Tx, r conductor.Record) error {
+func removeChassis(_ *Shelf, tx conductor.Tx, r conductor.Record) error {
 	in, err := tx.Nodes(conductor.NodeFilter{Chassis: r.Keys().UUID, Limit: 1})
 	if err == nil && len(in) > 0 {
 		return fault.New(fault.ChassisNotEmpty, "Cannot complete the requested action because chassis %s contains nodes.", r.Keys().UUID)
@@ -107,8 +108,8 @@ func removeChassis(_ *Engine, tx conductor.Tx, r conductor.Record) error {
 }
 
 // putVolume: what an existing record says changes only while the machine is off.
-func putVolume(_ *Engine, tx conductor.Tx, _ conductor.Caller, before, after conductor.Record) error {
-	n, err := itsNode(tx, after.Keys().Node)
+func putVolume(_ *Shelf, tx conductor.Tx, _ conductor.Caller, before, after conductor.Record) error {
+	n, err := nodes.Named(tx, after.Keys().Node)
 	if err != nil || before == nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func putVolume(_ *Engine, tx conductor.Tx, _ conductor.Caller, before, after con
 }
 
 // removeVolume: as putVolume, but before a node is in use it is no matter.
-func removeVolume(_ *Engine, tx conductor.Tx, r conductor.Record) error {
+func removeVolume(_ *Shelf, tx conductor.Tx, r conductor.Record) error {
 	n, err := tx.Node(r.Keys().Node)
 	if err != nil || slices.Contains([]state.State{state.Enroll, state.Manageable, state.AdoptFail}, n.State) {
 		return err

@@ -1,30 +1,31 @@
-package engine
+package records
 
 import (
 	"context"
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/server/origin"
 )
 
 // Webhooks lists the destinations that are told of changes.
-func (eng *Engine) Webhooks(ctx context.Context) (out []conductor.Webhook, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Webhooks(); return err })
+func (s *Shelf) Webhooks(ctx context.Context) (out []conductor.Webhook, err error) {
+	err = s.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Webhooks(); return err })
 	return out, err
 }
 
 // Webhook finds one by UUID.
-func (eng *Engine) Webhook(ctx context.Context, uuid string) (w conductor.Webhook, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { w, err = tx.Webhook(uuid); return err })
+func (s *Shelf) Webhook(ctx context.Context, uuid string) (w conductor.Webhook, err error) {
+	err = s.cfg.Store.View(ctx, func(tx conductor.Tx) error { w, err = tx.Webhook(uuid); return err })
 	return w, err
 }
 
 // PutWebhook makes a webhook (without a UUID) that is told of what changes from now on, or changes the one there is. change
 // edits it and gives its secret, nil to keep that; it runs within the transaction.
-func (eng *Engine) PutWebhook(ctx context.Context, who conductor.Caller, uuid string, change func(*conductor.Webhook) ([]byte, error)) (conductor.Webhook, error) {
+func (s *Shelf) PutWebhook(ctx context.Context, who conductor.Caller, uuid string, change func(*conductor.Webhook) ([]byte, error)) (conductor.Webhook, error) {
 	var w conductor.Webhook
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) (err error) {
+	err := s.cfg.Store.Update(ctx, func(tx conductor.Tx) (err error) {
 		act, store := "webhook.update", tx.PutWebhook
 		if uuid == "" {
 			act, store = "webhook.create", tx.CreateWebhook
@@ -32,7 +33,7 @@ func (eng *Engine) PutWebhook(ctx context.Context, who conductor.Caller, uuid st
 			if err != nil {
 				return err
 			}
-			w = conductor.Webhook{UUID: NewID(), Created: eng.cfg.Now(), Epoch: pos.Epoch, Seq: pos.Last}
+			w = conductor.Webhook{UUID: nodes.NewID(), Created: s.cfg.Now(), Epoch: pos.Epoch, Seq: pos.Last}
 		} else if w, err = tx.Webhook(uuid); err != nil {
 			return err
 		}
@@ -54,18 +55,18 @@ func (eng *Engine) PutWebhook(ctx context.Context, who conductor.Caller, uuid st
 		if err := store(w, secret); err != nil {
 			return err
 		}
-		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: act,
+		return tx.AppendAudit(conductor.Audit{Time: s.cfg.Now(), Actor: who.Name, Request: who.Request, Act: act,
 			Detail: map[string]any{"webhook": w.UUID, "origin": origin.Of(w.URL), "project": w.Project, "secret": secret != nil}})
 	})
 	if err == nil {
-		eng.notify("")
+		s.cfg.Notify("")
 	}
 	return w, err
 }
 
 // DeleteWebhook forgets one; what it was not told of yet it is not told.
-func (eng *Engine) DeleteWebhook(ctx context.Context, who conductor.Caller, uuid string) error {
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+func (s *Shelf) DeleteWebhook(ctx context.Context, who conductor.Caller, uuid string) error {
+	err := s.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		w, err := tx.Webhook(uuid)
 		if err != nil {
 			return err
@@ -73,11 +74,11 @@ func (eng *Engine) DeleteWebhook(ctx context.Context, who conductor.Caller, uuid
 		if err := tx.DeleteWebhook(uuid); err != nil {
 			return err
 		}
-		return tx.AppendAudit(conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: "webhook.delete",
+		return tx.AppendAudit(conductor.Audit{Time: s.cfg.Now(), Actor: who.Name, Request: who.Request, Act: "webhook.delete",
 			Detail: map[string]any{"webhook": uuid, "origin": origin.Of(w.URL)}})
 	})
 	if err == nil {
-		eng.notify("")
+		s.cfg.Notify("")
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package engine
+package nodes
 
 import (
 	"strings"
@@ -10,7 +10,7 @@ func TestNamesHaveLettersAndALength(t *testing.T) {
 		"a": true, "A-1._~": true, strings.Repeat("a", 255): true,
 		"": false, strings.Repeat("a", 256): false, "a b": false, "a\n": false, "a/b": false, "ä": false,
 	} {
-		if isName(name) != want {
+		if IsName(name) != want {
 			t.Errorf("%q: %v", name, !want)
 		}
 	}

@@ -1,22 +1,44 @@
-package engine
+// Package allocations gives nodes to who asks for one of a kind. An allocation is stored as allocating and answered at
+// once; one goroutine finds its node. What was allocating when the server stopped is gone on with when it starts.
+//
+// Start at Allocator.Run; fits says whether an allocation may have a node.
+package allocations
 
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-// An allocation is stored as allocating and answered at once; one goroutine finds its node. What was allocating when
-// the server stopped is gone on with when it starts.
+// Allocator settles the allocations of a store. Its methods are safe for concurrent use.
+type Allocator struct {
+	cfg    Config
+	wishes chan struct{} // one slot: there are allocations to settle
+}
 
-// putAllocation keeps the rules of allocations. One that names a node is for a node in use already: it is settled here.
-func putAllocation(eng *Engine, tx conductor.Tx, _ conductor.Caller, before, after conductor.Record) error {
+// Config is what an allocator is made with. All fields are required.
+type Config struct {
+	Store  conductor.Store
+	Now    func() time.Time
+	Log    *slog.Logger
+	Notify func(conductor.NodeID) // the node's record changed
+}
+
+// New makes one that settles nothing before Run.
+func New(cfg Config) *Allocator { return &Allocator{cfg: cfg, wishes: make(chan struct{}, 1)} }
+
+// Put keeps the rules of allocations before one is stored; before is nil for a new one. One that names a node is for a node in use already: it is settled here.
+func (al *Allocator) Put(tx conductor.Tx, before, after conductor.Record) error {
 	a := after.(*conductor.Allocation)
 	if before != nil {
 		was := before.(*conductor.Allocation)
@@ -24,7 +46,7 @@ func putAllocation(eng *Engine, tx conductor.Tx, _ conductor.Caller, before, aft
 		return nil
 	}
 	for i, ident := range a.Candidates {
-		n, err := find(tx, string(ident))
+		n, err := nodes.Find(tx, string(ident))
 		if fault.Is(err, fault.NotFound) {
 			return fault.New(fault.RequestInvalid, "Node %s could not be found.", ident)
 		}
@@ -48,7 +70,7 @@ func putAllocation(eng *Engine, tx conductor.Tx, _ conductor.Caller, before, aft
 		}
 		return nil
 	}
-	n, err := itsNode(tx, a.Node)
+	n, err := nodes.Named(tx, a.Node)
 	if err != nil {
 		return err
 	}
@@ -73,22 +95,22 @@ func putAllocation(eng *Engine, tx conductor.Tx, _ conductor.Caller, before, aft
 	if a.Class == "" {
 		a.Class = n.ResourceClass
 	}
-	return eng.give(tx, &n, a)
+	return al.give(tx, &n, a)
 }
 
 // give writes into the node that the allocation has it.
-func (eng *Engine) give(tx conductor.Tx, n *conductor.Node, a *conductor.Allocation) error {
+func (al *Allocator) give(tx conductor.Tx, n *conductor.Node, a *conductor.Allocation) error {
 	info := map[string]any{}
 	for k, v := range n.InstanceInfo {
 		info[k] = v
 	}
 	info["traits"] = append([]string{}, a.Traits...)
-	n.InstanceInfo, n.InstanceUUID, n.Allocation, n.Updated = info, a.UUID, a.UUID, eng.cfg.Now()
+	n.InstanceInfo, n.InstanceUUID, n.Allocation, n.Updated = info, a.UUID, a.UUID, al.cfg.Now()
 	a.State, a.Node, a.LastError = conductor.AllocationOn, n.UUID, ""
 	if err := tx.PutNode(n); err != nil {
 		return err
 	}
-	return tx.AppendHistory(conductor.Entry{UUID: NewID(), Node: n.UUID, Time: n.Updated, Severity: "INFO", Type: "allocation",
+	return tx.AppendHistory(conductor.Entry{UUID: nodes.NewID(), Node: n.UUID, Time: n.Updated, Severity: "INFO", Type: "allocation",
 		Event: "reserved for allocation " + a.UUID, State: n.State})
 }
 
@@ -96,8 +118,8 @@ func (eng *Engine) give(tx conductor.Tx, n *conductor.Node, a *conductor.Allocat
 var updatable = []state.State{state.DeployFail, state.Inspecting, state.InspectFail, state.InspectWait, state.CleanFail, state.Error,
 	state.Verifying, state.AdoptFail, state.RescueFail, state.UnrescueFail, state.ServiceHold, state.ServiceFail}
 
-// removeAllocation frees its node; not while an instance is on it or is being put there or taken away.
-func removeAllocation(eng *Engine, tx conductor.Tx, r conductor.Record) error {
+// Remove frees an allocation's node before it is deleted; not while an instance is on it or is being put there or taken away.
+func (al *Allocator) Remove(tx conductor.Tx, r conductor.Record) error {
 	a := r.(*conductor.Allocation)
 	if a.Node == "" {
 		return nil
@@ -119,36 +141,36 @@ func removeAllocation(eng *Engine, tx conductor.Tx, r conductor.Record) error {
 	if n.Allocation != a.UUID {
 		return nil
 	}
-	n.Allocation, n.InstanceUUID, n.Updated = "", "", eng.cfg.Now()
+	n.Allocation, n.InstanceUUID, n.Updated = "", "", al.cfg.Now()
 	return tx.PutNode(&n)
 }
 
-// allocationChanged tells the goroutine of new work, and whoever watches the node.
-func allocationChanged(eng *Engine, r conductor.Record) {
+// Changed, called after the commit, tells the goroutine of new work, and whoever watches the node.
+func (al *Allocator) Changed(r conductor.Record) {
 	a := r.(*conductor.Allocation)
 	if a.State == conductor.Allocating {
-		eng.wakeAllocator()
+		al.wake()
 	}
 	if a.Node != "" {
-		eng.notify(a.Node)
+		al.cfg.Notify(a.Node)
 	}
 }
 
-func (eng *Engine) wakeAllocator() {
+func (al *Allocator) wake() {
 	select {
-	case eng.wishes <- struct{}{}:
+	case al.wishes <- struct{}{}:
 	default: // it is awake, or will be
 	}
 }
 
-// allocate settles allocations until ctx ends, one after the other in order of creation.
-func (eng *Engine) allocate(ctx context.Context) {
+// Run settles allocations until ctx ends, one after the other in order of creation.
+func (al *Allocator) Run(ctx context.Context) {
 	for try := 0; ; {
-		err := eng.allocateAll(ctx)
+		err := al.settleAll(ctx)
 		if err == nil {
 			try = 0
 			select {
-			case <-eng.wishes:
+			case <-al.wishes:
 				continue
 			case <-ctx.Done():
 				return
@@ -158,50 +180,50 @@ func (eng *Engine) allocate(ctx context.Context) {
 			return
 		}
 		try++
-		eng.cfg.Log.Error("allocate nodes", "err", err)
-		if !pause(ctx, backoff(try)) {
+		al.cfg.Log.Error("allocate nodes", "err", err)
+		if !retry.Pause(ctx, retry.Backoff(try)) {
 			return
 		}
 	}
 }
 
-func (eng *Engine) allocateAll(ctx context.Context) error {
+func (al *Allocator) settleAll(ctx context.Context) error {
 	for {
 		var open []conductor.Allocation
-		if err := eng.view(ctx, func(tx conductor.Tx) (err error) {
+		if err := retry.View(ctx, al.cfg.Store, al.cfg.Log, func(tx conductor.Tx) (err error) {
 			open, err = conductor.RecordsOf[conductor.Allocation](tx, conductor.RecordFilter{Is: map[string][]string{"state": {conductor.Allocating}}, Limit: 100})
 			return err
 		}); err != nil || len(open) == 0 {
 			return err
 		}
 		for _, a := range open {
-			if err := eng.allocateOne(ctx, a); err != nil {
+			if err := al.settle(ctx, a); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// allocateOne finds a node, or ends the allocation in error: also one that can't be carried out, so that it stops no
+// settle finds a node, or ends the allocation in error: also one that can't be carried out, so that it stops no
 // other. What is worth trying again, the store's absence above all, is the error.
-func (eng *Engine) allocateOne(ctx context.Context, wish conductor.Allocation) error {
-	candidates, why, err := eng.candidates(ctx, wish)
+func (al *Allocator) settle(ctx context.Context, wish conductor.Allocation) error {
+	candidates, why, err := al.candidates(ctx, wish)
 	if err == nil {
-		err = eng.reserve(ctx, wish, candidates, why)
+		err = al.reserve(ctx, wish, candidates, why)
 	}
 	if err == nil || ctx.Err() != nil || fault.From(err).Code.Retriable() {
 		return err
 	}
-	eng.cfg.Log.Error("allocate a node", "allocation", wish.UUID, "err", err)
-	return eng.reserve(ctx, wish, nil, strings.TrimSuffix(fault.From(err).Message, "."))
+	al.cfg.Log.Error("allocate a node", "allocation", wish.UUID, "err", err)
+	return al.reserve(ctx, wish, nil, strings.TrimSuffix(fault.From(err).Message, "."))
 }
 
 // reserve ends the allocation on the first candidate that still fits, or in error. Candidates are looked for outside the
 // transaction, so that a large fleet does not hold up who writes, and judged again inside. Without a candidate why says
 // what was wrong.
-func (eng *Engine) reserve(ctx context.Context, wish conductor.Allocation, candidates []conductor.NodeID, why string) error {
+func (al *Allocator) reserve(ctx context.Context, wish conductor.Allocation, candidates []conductor.NodeID, why string) error {
 	var done conductor.Allocation
-	err := eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+	err := al.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		a, err := conductor.RecordOf[conductor.Allocation](tx, wish.UUID)
 		if fault.Is(err, fault.NotFound) {
 			return nil // deleted meanwhile
@@ -224,7 +246,7 @@ func (eng *Engine) reserve(ctx context.Context, wish conductor.Allocation, candi
 			if !fits(n, a) || !hasTraits(n, a.Traits) {
 				continue
 			}
-			if err := eng.give(tx, &n, &a); err != nil {
+			if err := al.give(tx, &n, &a); err != nil {
 				return err
 			}
 			why = ""
@@ -234,7 +256,7 @@ func (eng *Engine) reserve(ctx context.Context, wish conductor.Allocation, candi
 			a.State, a.LastError = conductor.AllocationError,
 				fault.New(fault.AllocationFailed, "Failed to process allocation %s: %s.", a.UUID, why).Report()
 		}
-		a.Updated = eng.cfg.Now()
+		a.Updated = al.cfg.Now()
 		done = a
 		if err := tx.PutRecord(&a); err != nil {
 			return err
@@ -242,23 +264,23 @@ func (eng *Engine) reserve(ctx context.Context, wish conductor.Allocation, candi
 		return tx.AppendAudit(conductor.Audit{Time: a.Updated, Actor: "server", Node: a.Node, Act: "allocation." + a.State, Detail: map[string]any{"uuid": a.UUID}})
 	})
 	if err == nil && done.UUID != "" {
-		allocationChanged(eng, &done)
+		al.Changed(&done)
 	}
 	return err
 }
 
 // candidates are the nodes that fit, one of the allocation's own name first, else in no order; without any, why.
-func (eng *Engine) candidates(ctx context.Context, a conductor.Allocation) (ids []conductor.NodeID, why string, err error) {
+func (al *Allocator) candidates(ctx context.Context, a conductor.Allocation) (ids []conductor.NodeID, why string, err error) {
 	const page = 500
 	no, any := false, false
 	f := conductor.NodeFilter{State: string(state.Available), ResourceClass: a.Class, Associated: &no, Maintenance: &no, Project: a.Owner, Limit: page}
 	var namesake conductor.NodeID
 	for {
-		var nodes []conductor.Node
-		if err := eng.view(ctx, func(tx conductor.Tx) (err error) { nodes, err = tx.Nodes(f); return err }); err != nil {
+		var found []conductor.Node
+		if err := retry.View(ctx, al.cfg.Store, al.cfg.Log, func(tx conductor.Tx) (err error) { found, err = tx.Nodes(f); return err }); err != nil {
 			return nil, "", err
 		}
-		for _, n := range nodes {
+		for _, n := range found {
 			if !fits(n, a) {
 				continue
 			}
@@ -271,10 +293,10 @@ func (eng *Engine) candidates(ctx context.Context, a conductor.Allocation) (ids 
 				ids = append(ids, n.UUID)
 			}
 		}
-		if len(nodes) < page {
+		if len(found) < page {
 			break
 		}
-		f.After = nodes[len(nodes)-1].UUID
+		f.After = found[len(found)-1].UUID
 	}
 	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	if namesake != "" {
@@ -303,40 +325,4 @@ func fits(n conductor.Node, a conductor.Allocation) bool {
 
 func hasTraits(n conductor.Node, traits []string) bool {
 	return !slices.ContainsFunc(traits, func(t string) bool { return !slices.Contains(n.Traits, t) })
-}
-
-// NodeAllocation is the allocation that has the node; allocation.not_found without one.
-func (eng *Engine) NodeAllocation(ctx context.Context, ident string) (a conductor.Allocation, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		n, err := find(tx, ident)
-		if err != nil {
-			return err
-		}
-		if n.Allocation == "" {
-			return fault.New(fault.AllocationNotFound, "Allocation for node %s was not found", ident).At(string(n.UUID), "")
-		}
-		a, err = conductor.RecordOf[conductor.Allocation](tx, n.Allocation)
-		return err
-	})
-	return a, err
-}
-
-// released keeps a node and its allocation together when an operator takes the instance away.
-func released(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
-	n.Allocation = was.Allocation
-	if n.Allocation == "" || n.InstanceUUID == was.InstanceUUID {
-		return nil
-	}
-	if !n.Maintenance {
-		return fault.New(fault.NodeInUse, "Node %s with an allocation can not have instance_uuid removed", n.UUID).
-			WithHint("bessemer allocation delete %s instead, or bessemer node maintenance set %s first", n.Allocation, cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
-	}
-	n.Allocation = ""
-	return tx.DeleteRecord(conductor.KindAllocation, was.Allocation)
-}
-
-// Shards lists the parts of the fleet, the largest first.
-func (eng *Engine) Shards(ctx context.Context) (out []conductor.Shard, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Shards(); return err })
-	return out, err
 }

@@ -1,4 +1,4 @@
-package engine
+package nodes
 
 import (
 	"cmp"
@@ -26,7 +26,7 @@ func inWords(states []state.State) string {
 // UUID; its network's description; the instance's name. What did not change is not judged again.
 func related(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
 	if n.Parent != was.Parent && n.Parent != "" {
-		parent, err := find(tx, string(n.Parent))
+		parent, err := Find(tx, string(n.Parent))
 		if fault.Is(err, fault.NotFound) {
 			return fault.New(fault.RequestInvalid, "parent_node: there is no node %q", n.Parent)
 		}
@@ -93,4 +93,18 @@ func childless(tx conductor.Tx, n conductor.Node) error {
 	}
 	return fault.New(fault.NodeInUse, "other nodes are parts of it: %s", cmp.Or(parts[0].Name, string(parts[0].UUID))).
 		WithHint("delete them first, or take parent_node away from them; bessemer node children list %s shows them", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
+}
+
+// released keeps a node and its allocation together when an operator takes the instance away.
+func released(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
+	n.Allocation = was.Allocation
+	if n.Allocation == "" || n.InstanceUUID == was.InstanceUUID {
+		return nil
+	}
+	if !n.Maintenance {
+		return fault.New(fault.NodeInUse, "Node %s with an allocation can not have instance_uuid removed", n.UUID).
+			WithHint("bessemer allocation delete %s instead, or bessemer node maintenance set %s first", n.Allocation, cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
+	}
+	n.Allocation = ""
+	return tx.DeleteRecord(conductor.KindAllocation, was.Allocation)
 }

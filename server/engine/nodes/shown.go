@@ -1,0 +1,82 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// What else is kept of nodes, to be shown.
+
+// Inventory is what the last inspection stored; inventory.not_found before one.
+func (k *Keeper) Inventory(ctx context.Context, ident string) (inv conductor.StoredInventory, err error) {
+	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := Find(tx, ident)
+		if err != nil {
+			return err
+		}
+		inv, err = tx.Inventory(n.UUID)
+		return err
+	})
+	return inv, err
+}
+
+// History lists what happened to a node, newest first.
+func (k *Keeper) History(ctx context.Context, ident string, limit int, marker string) (out []conductor.Entry, err error) {
+	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := Find(tx, ident)
+		if err != nil {
+			return err
+		}
+		out, err = tx.History(n.UUID, limit, marker)
+		return err
+	})
+	return out, err
+}
+
+// BIOSSettings lists what was read last of the machine's BIOS.
+func (k *Keeper) BIOSSettings(ctx context.Context, ident string) (n conductor.Node, all []conductor.BIOSSetting, err error) {
+	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		if n, err = Find(tx, ident); err != nil {
+			return err
+		}
+		all, err = tx.BIOSSettings(n.UUID)
+		return err
+	})
+	return n, all, err
+}
+
+// Firmware lists what was read last of the machine's firmware.
+func (k *Keeper) Firmware(ctx context.Context, ident string) (n conductor.Node, all []conductor.FirmwareComponent, err error) {
+	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		if n, err = Find(tx, ident); err != nil {
+			return err
+		}
+		all, err = tx.Firmware(n.UUID)
+		return err
+	})
+	return n, all, err
+}
+
+// NodeAllocation is the allocation that has the node; allocation.not_found without one.
+func (k *Keeper) NodeAllocation(ctx context.Context, ident string) (a conductor.Allocation, err error) {
+	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+		n, err := Find(tx, ident)
+		if err != nil {
+			return err
+		}
+		if n.Allocation == "" {
+			return fault.New(fault.AllocationNotFound, "Allocation for node %s was not found", ident).At(string(n.UUID), "")
+		}
+		a, err = conductor.RecordOf[conductor.Allocation](tx, n.Allocation)
+		return err
+	})
+	return a, err
+}
+
+// Shards lists the parts of the fleet, the largest first.
+func (k *Keeper) Shards(ctx context.Context) (out []conductor.Shard, err error) {
+	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error { out, err = tx.Shards(); return err })
+	return out, err
+}
