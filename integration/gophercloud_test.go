@@ -25,6 +25,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -74,7 +75,7 @@ func ironicClient(t *testing.T, microversion string) *gophercloud.ServiceClient 
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
-	h := httptest.NewServer(rest.New(rest.Config{Backend: c, Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: log}))
+	h := httptest.NewServer(rest.New(rest.Config{Backend: c, Auth: login.None{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: log}))
 	t.Cleanup(func() {
 		cancel()
 		h.CloseClientConnections()

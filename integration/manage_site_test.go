@@ -14,6 +14,7 @@ import (
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -28,7 +29,7 @@ func newManager(t *testing.T) *manager {
 	t.Helper()
 	s := newBMCSite(t, nil, "password")
 	s.do(state.VerbManage, state.Manageable)
-	return &manager{s, rest.New(rest.Config{Backend: s.c, Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: slog.New(slog.DiscardHandler)})}
+	return &manager{s, rest.New(rest.Config{Backend: s.c, Auth: login.None{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: slog.New(slog.DiscardHandler)})}
 }
 
 // call makes a request below the node and gives the body of an answer of the wanted status.

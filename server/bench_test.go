@@ -20,6 +20,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -63,7 +64,7 @@ func overStore(b testing.TB, prepared bool) (http.Handler, *sqlite.Store) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return rest.New(rest.Config{Backend: eng, Form: rows.Form(), Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: quiet}), store
+	return rest.New(rest.Config{Backend: eng, Form: rows.Form(), Auth: login.None{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: quiet}), store
 }
 
 func ask(b testing.TB, h http.Handler, method, path, body string, want int) *httptest.ResponseRecorder {

@@ -33,6 +33,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/origin"
 	"github.com/bessemer-metal/bessemer/server/redfish"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/server/token"
@@ -99,7 +100,7 @@ type server struct {
 	wg    sync.WaitGroup
 }
 
-func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenticator, first bool) error {
+func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authenticator, first bool) error {
 	cfg, log := s.cfg, s.log
 	ctx, stop := context.WithCancelCause(ctx)
 	defer s.wg.Wait()
@@ -179,7 +180,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 	if err != nil {
 		return err
 	}
-	if err := rest.CheckListen(auth, apiLn.Addr(), cfg.ForceNoAuth); err != nil {
+	if err := login.CheckListen(auth, apiLn.Addr(), cfg.ForceNoAuth); err != nil {
 		return err
 	}
 	host, err := os.Hostname()
@@ -202,7 +203,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth rest.Authenti
 		hooks := webhook.New(webhook.Config{Store: s.store, Changed: c.Notices(ctx), Transport: policy.Transport(), Origins: cfg.WebhookOrigins, Now: s.now, Log: log})
 		s.wg.Go(func() { hooks.Run(ctx) })
 	}
-	if b, ok := auth.(*rest.Basic); ok {
+	if b, ok := auth.(*login.Basic); ok {
 		s.wg.Go(func() { s.followUsers(ctx, b) })
 	}
 	s.wg.Go(func() {

@@ -27,7 +27,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/images"
-	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -279,7 +279,7 @@ func TestUsersAreReplacedWhileTheServerRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	line, err := rest.UserLine("ann", "one")
+	line, err := login.UserLine("ann", "one")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestUsersAreReplacedWhileTheServerRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := auth.(*rest.Basic)
+	b := auth.(*login.Basic)
 	role := func() access.Role {
 		q := httptest.NewRequest("GET", "/v1/nodes", nil)
 		q.SetBasicAuth("ann", "one")
@@ -313,7 +313,7 @@ func TestUsersAreReplacedWhileTheServerRuns(t *testing.T) {
 			t.Error("a change of the files is not seen")
 		}
 	}
-	other, err := rest.UserLine("ann", "two")
+	other, err := login.UserLine("ann", "two")
 	if err != nil {
 		t.Fatal(err)
 	}

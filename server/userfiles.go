@@ -13,7 +13,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
-	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 )
 
 // userFiles keeps the user and roles files for bessemer user. What the files hold beside the lines that are changed stays
@@ -69,7 +69,7 @@ func has(lines []string, name string) bool {
 // write checks both files as the server reads them, then writes those that have changed, for nobody else to read. What
 // gives less comes first: a user without a role has no access, and neither has a role without a user.
 func (l userLines) write(cfg config.Server, was userLines) error {
-	if _, err := rest.NewBasic(strings.NewReader(joined(l.users)), strings.NewReader(joined(l.roles))); err != nil {
+	if _, err := login.NewBasic(strings.NewReader(joined(l.users)), strings.NewReader(joined(l.roles))); err != nil {
 		return fmt.Errorf("nothing was written: %w", err)
 	}
 	for _, f := range []struct {
@@ -142,7 +142,7 @@ func setUser(cfg config.Server, u host.User, password string) error {
 	l := userLines{slices.Clone(was.users), slices.Clone(was.roles)}
 	switch {
 	case password != "":
-		line, err := rest.UserLine(u.Name, password)
+		line, err := login.UserLine(u.Name, password)
 		if err != nil {
 			return fmt.Errorf("make the password's hash: %w", err)
 		}

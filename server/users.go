@@ -12,7 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/config"
-	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 )
 
 // firstAdministrator is who a first start with --auth basic makes when there is no user file.
@@ -23,9 +23,9 @@ const usersEvery = 5 * time.Second
 
 // authenticator reads who may call the API. On a first start with basic and no user file at its default place it makes
 // one administrator, and tells out, this once, in which file the password is.
-func authenticator(cfg config.Server, first bool, out io.Writer) (rest.Authenticator, error) {
+func authenticator(cfg config.Server, first bool, out io.Writer) (login.Authenticator, error) {
 	if cfg.Auth != "basic" {
-		return rest.NoAuth{}, nil
+		return login.None{}, nil
 	}
 	if first && !exists(cfg.Users) && !exists(cfg.Roles) &&
 		cfg.Users == filepath.Join(cfg.DataDir, "users") && cfg.Roles == filepath.Join(cfg.DataDir, "roles") {
@@ -39,7 +39,7 @@ func authenticator(cfg config.Server, first bool, out io.Writer) (rest.Authentic
 	}
 	defer users.Close()
 	defer roles.Close()
-	return rest.NewBasic(users, roles)
+	return login.NewBasic(users, roles)
 }
 
 func openUsers(cfg config.Server) (users, roles *os.File, err error) {
@@ -64,7 +64,7 @@ func makeAdministrator(cfg config.Server, out io.Writer) error {
 		return err
 	}
 	password := rand.Text()
-	line, err := rest.UserLine(firstAdministrator, password)
+	line, err := login.UserLine(firstAdministrator, password)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func writeNew(name, text string) error {
 
 // followUsers takes over changes of the user and roles files until ctx ends. A file that can't be read, or is wrong,
 // leaves the users as they are, and is tried again: it may become readable without a new stamp.
-func (s *server) followUsers(ctx context.Context, b *rest.Basic) {
+func (s *server) followUsers(ctx context.Context, b *login.Basic) {
 	tick := time.NewTicker(usersEvery)
 	defer tick.Stop()
 	taken, told := s.users, ""
@@ -122,7 +122,7 @@ func (s *server) followUsers(ctx context.Context, b *rest.Basic) {
 	}
 }
 
-func (s *server) replaceUsers(b *rest.Basic) error {
+func (s *server) replaceUsers(b *login.Basic) error {
 	users, roles, err := openUsers(s.cfg)
 	if err != nil {
 		return err

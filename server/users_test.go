@@ -14,7 +14,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/config"
-	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 )
 
 // TestI26_AFailedReloadIsTriedAgain: a role that was taken away while its file could not be read is gone once it can,
@@ -22,7 +22,7 @@ import (
 func TestI26_AFailedReloadIsTriedAgain(t *testing.T) {
 	dir, line := t.TempDir(), ""
 	var err error
-	if line, err = rest.UserLine("ann", "one"); err != nil {
+	if line, err = login.UserLine("ann", "one"); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestI26_AFailedReloadIsTriedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := auth.(*rest.Basic)
+		b := auth.(*login.Basic)
 		s.users = usersStamp(s.cfg)
 		wait := func() { // over the next look at the files
 			t.Helper()

@@ -79,6 +79,9 @@ var floors = map[string]int{
 	"agent/image":           6,
 
 	"server/conductor/decide":   7,
+	"server/rest/login":         4,
+	"server/rest/shape":         4,
+	"server/rest/mask":          5,
 	"server/rest":               8,
 	"server/engine":             9,
 	"server/engine/retry":       5,

@@ -28,6 +28,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -123,7 +124,7 @@ func TestScripts(t *testing.T) {
 type world struct {
 	wrap    func(conductor.Driver) conductor.Driver // nil: the driver as it is
 	pretend bool                                    // the machines pretend all work
-	auth    rest.Authenticator                      // nil: everybody may do everything
+	auth    login.Authenticator                     // nil: everybody may do everything
 	tls     string                                  // file that its certificate is written to; "": no TLS
 }
 
@@ -163,7 +164,7 @@ func (x world) serve(dir string) (url string, stop func(), err error) {
 		driver = x.wrap(driver)
 	}
 	if x.auth == nil {
-		x.auth = rest.NoAuth{}
+		x.auth = login.None{}
 	}
 	c, err := engine.New(engine.Config{
 		Store: store, Drivers: []conductor.Driver{driver}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},

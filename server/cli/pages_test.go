@@ -18,7 +18,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 	"github.com/bessemer-metal/bessemer/server/cli/host"
 	"github.com/bessemer-metal/bessemer/server/config"
-	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -141,11 +141,11 @@ func TestConnectAsThePageSays(t *testing.T) {
 	if clouds == nil || len(commands) != 1 {
 		t.Fatalf("the page shows %d commands, and this clouds.yaml: %q", len(commands), clouds)
 	}
-	line, err := rest.UserLine("ann", "labsecret")
+	line, err := login.UserLine("ann", "labsecret")
 	if err != nil {
 		t.Fatal(err)
 	}
-	auth, err := rest.NewBasic(strings.NewReader(line+"\n"), strings.NewReader("ann:admin\n"))
+	auth, err := login.NewBasic(strings.NewReader(line+"\n"), strings.NewReader("ann:admin\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

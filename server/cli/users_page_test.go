@@ -7,14 +7,14 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 )
 
 // rolesOfThePage is the roles file that docs/howto/projects.md shows.
 const rolesOfThePage = "admin:admin\nann:operator:blue\nole:observer\n"
 
 // usersOfThePage are those of the page; a password is the name and -secret.
-func usersOfThePage() rest.Authenticator {
+func usersOfThePage() login.Authenticator {
 	var users strings.Builder
 	for _, name := range []string{"admin", "ann", "ole"} {
 		hash, err := bcrypt.GenerateFromPassword([]byte(name+"-secret"), bcrypt.MinCost)
@@ -23,7 +23,7 @@ func usersOfThePage() rest.Authenticator {
 		}
 		users.WriteString(name + ":" + string(hash) + "\n")
 	}
-	auth, err := rest.NewBasic(strings.NewReader(users.String()), strings.NewReader(rolesOfThePage))
+	auth, err := login.NewBasic(strings.NewReader(users.String()), strings.NewReader(rolesOfThePage))
 	if err != nil {
 		panic(err)
 	}

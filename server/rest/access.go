@@ -3,8 +3,6 @@ package rest
 import (
 	"context"
 	"net"
-	"reflect"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,7 +10,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
-	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -117,7 +115,7 @@ func (c *call) permit(rt route) error {
 
 // permitOn decides about one object of the path. The handler is given its UUID: what the name stands for may change.
 func (c *call) permitOn(need access.Right, o owned, given string) error {
-	id, err := ident(given)
+	id, err := shape.Ident(given)
 	if err != nil {
 		return err
 	}
@@ -235,41 +233,6 @@ func (c *call) maySet(n conductor.Node, fields []string) error {
 		}
 	}
 	return nil
-}
-
-// patched is the top-level fields that a patch would change. Those that nobody may change are left out: ApplyPatch
-// refuses them with a list of those that can.
-func (s *shape) patched(ops []api.PatchOp) []string {
-	var out []string
-	for _, o := range ops {
-		top, _, _ := strings.Cut(strings.TrimPrefix(o.Path, "/"), "/")
-		if f, ok := s.field(top); ok && f.Patch {
-			out = append(out, top)
-		}
-	}
-	return out
-}
-
-// redact replaces the fields of an object that the caller is not shown. Unset ones stay: there is nothing to hide.
-func (s *shape) redact(object any, sees func(field string) bool) {
-	v := reflect.ValueOf(object).Elem()
-	for _, f := range s.fields {
-		at := v.Field(s.at[f.Name])
-		if sees(f.Name) || at.IsZero() || at.Kind() == reflect.Map && at.Len() == 0 {
-			continue
-		}
-		switch at.Interface().(type) {
-		case map[string]any:
-			at.Set(reflect.ValueOf(map[string]any{"content": access.Redaction}))
-		case *string:
-			text := access.Redaction
-			at.Set(reflect.ValueOf(&text))
-		case string:
-			at.SetString(access.Redaction)
-		default:
-			at.SetZero()
-		}
-	}
 }
 
 // What of the same is written into the audit: once in so long.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -18,10 +20,10 @@ func allocations() *collection {
 	return &collection{
 		kind: conductor.KindAllocation, path: "allocations", since: 52, named: 52, changes: 57, absent: true, full: true, owned: true,
 		listing: access.AllocationList, reading: access.AllocationRead, creating: access.AllocationCreate, changing: access.AllocationChange,
-		shape: newShape(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: prepareAllocation, judge: judgeAllocation, fields: allocationSetters,
+		shape: shape.New(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: prepareAllocation, judge: judgeAllocation, fields: allocationSetters,
 		filters: []recordFilter{
 			{"node", 52, func(c *call, f *conductor.RecordFilter, v string) error {
-				if _, err := ident(v); err != nil {
+				if _, err := shape.Ident(v); err != nil {
 					return err
 				}
 				n, err := c.findNode(v)
@@ -39,8 +41,8 @@ func allocations() *collection {
 func showAllocation(c *call, r conductor.Record) any {
 	a := r.(*conductor.Allocation)
 	out := api.Allocation{
-		UUID: a.UUID, Name: ptr(a.Name), ResourceClass: ptr(a.Class), Traits: append([]string{}, a.Traits...), CandidateNodes: []string{},
-		Owner: ptr(a.Owner), NodeUUID: ptr(a.Node), State: a.State, LastError: ptr(a.LastError), Extra: object(a.Extra),
+		UUID: a.UUID, Name: shape.OrNull(a.Name), ResourceClass: shape.OrNull(a.Class), Traits: append([]string{}, a.Traits...), CandidateNodes: []string{},
+		Owner: shape.OrNull(a.Owner), NodeUUID: shape.OrNull(a.Node), State: a.State, LastError: shape.OrNull(a.LastError), Extra: shape.Object(a.Extra),
 		Links: api.LinkPair(c.base, "allocations/"+a.UUID),
 	}
 	for _, id := range a.Candidates {
@@ -62,7 +64,7 @@ func prepareAllocation(c *call, doc map[string]any) error {
 		return fault.New(fault.RequestInvalid, "Cannot set node when creating an allocation in this API version")
 	}
 	text, _ := given.(string)
-	if _, err := ident(text); err != nil {
+	if _, err := shape.Ident(text); err != nil {
 		return err
 	}
 	id, err := c.bodyNode(text)
@@ -77,7 +79,7 @@ func prepareAllocation(c *call, doc map[string]any) error {
 		return err
 	}
 	c.backfill = n.UUID
-	if doc["uuid"] == nil && isUUID(n.InstanceUUID) {
+	if doc["uuid"] == nil && shape.IsUUID(n.InstanceUUID) {
 		doc["uuid"] = n.InstanceUUID
 	}
 	return nil
@@ -101,7 +103,7 @@ var allocationSetters = setters[conductor.Allocation]{
 			return err
 		}
 		for _, t := range a.Traits {
-			if err := checkTrait(t); err != nil {
+			if err := shape.CheckTrait(t); err != nil {
 				return err
 			}
 		}
@@ -114,7 +116,7 @@ var allocationSetters = setters[conductor.Allocation]{
 		}
 		a.Candidates = nil
 		for _, id := range nodes {
-			if _, err := ident(id); err != nil {
+			if _, err := shape.Ident(id); err != nil {
 				return err
 			}
 			if err := c.mayRefer(id); err != nil {
@@ -206,13 +208,13 @@ func (c *call) deleteNodeAllocation() error {
 func templates() *collection {
 	return &collection{
 		kind: conductor.KindTemplate, path: "deploy_templates", since: 55, named: 55, absent: true,
-		listing: access.TemplateRead, reading: access.TemplateRead, creating: access.TemplateChange, changing: access.TemplateChange, shape: newShape(api.Template{}, api.TemplateFields()),
+		listing: access.TemplateRead, reading: access.TemplateRead, creating: access.TemplateChange, changing: access.TemplateChange, shape: shape.New(api.Template{}, api.TemplateFields()),
 		show: func(c *call, r conductor.Record) any {
 			t := r.(*conductor.Template)
-			out := api.Template{UUID: t.UUID, Name: t.Name, Steps: []api.TemplateStep{}, Description: ptr(t.Description), Extra: object(t.Extra),
+			out := api.Template{UUID: t.UUID, Name: t.Name, Steps: []api.TemplateStep{}, Description: shape.OrNull(t.Description), Extra: shape.Object(t.Extra),
 				Links: api.LinkPair(c.base, "deploy_templates/"+t.UUID)}
 			for _, s := range t.Steps {
-				args, _ := maskDeep(object(s.Args)).(map[string]any)
+				args, _ := mask.Deep(shape.Object(s.Args)).(map[string]any)
 				out.Steps = append(out.Steps, api.TemplateStep{Interface: s.Interface, Step: s.Step, Args: args, Priority: s.Priority})
 			}
 			out.CreatedAt, out.UpdatedAt = stamps(&t.Head)
@@ -231,13 +233,13 @@ func templates() *collection {
 func runbooks() *collection {
 	return &collection{
 		kind: conductor.KindRunbook, path: "runbooks", since: 92, named: 92, absent: true, owned: true,
-		listing: access.RunbookList, reading: access.RunbookRead, creating: access.RunbookCreate, changing: access.RunbookChange, shape: newShape(api.Runbook{}, api.RunbookFields()),
+		listing: access.RunbookList, reading: access.RunbookRead, creating: access.RunbookCreate, changing: access.RunbookChange, shape: shape.New(api.Runbook{}, api.RunbookFields()),
 		show: func(c *call, r conductor.Record) any {
 			b := r.(*conductor.Runbook)
 			out := api.Runbook{UUID: b.UUID, Name: b.Name, Steps: []api.RunbookStep{}, DisableRamdisk: b.NoRamdisk, Public: b.Public,
-				Owner: ptr(b.Owner), Extra: object(b.Extra), Links: api.LinkPair(c.base, "runbooks/"+b.UUID)}
+				Owner: shape.OrNull(b.Owner), Extra: shape.Object(b.Extra), Links: api.LinkPair(c.base, "runbooks/"+b.UUID)}
 			for _, s := range b.Steps {
-				args, _ := maskDeep(object(s.Args)).(map[string]any)
+				args, _ := mask.Deep(shape.Object(s.Args)).(map[string]any)
 				out.Steps = append(out.Steps, api.RunbookStep{Interface: s.Interface, Step: s.Step, Args: args, Order: s.Order})
 			}
 			out.CreatedAt, out.UpdatedAt = stamps(&b.Head)
@@ -313,7 +315,7 @@ func (d document) steps(rank string) ([]conductor.RequestedStep, error) {
 		if s.Args, ok = args.(map[string]any); !ok && (given || rank == "priority") {
 			return nil, fault.New(fault.RequestInvalid, "steps: args of entry %d must be an object", i+1)
 		}
-		if hasSecret(s.Args) {
+		if mask.HasSecret(s.Args) {
 			return nil, fault.New(fault.RequestInvalid, "steps: args of entry %d would hold a secret, and this server keeps none there", i+1)
 		}
 		n, ok := wholeNumber(m[rank])

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -111,7 +113,7 @@ func (c *call) unauthenticated(err error, realm string) {
 // node is the identifier in the path; characters that no name or UUID has are refused.
 // Names are there from version 1.5 on: before it a node is known by its UUID only.
 func (c *call) node() (string, error) {
-	if s := mux.Vars(c.r)["node"]; c.version < 5 && isName(s) && !isUUID(s) {
+	if s := mux.Vars(c.r)["node"]; c.version < 5 && shape.IsName(s) && !shape.IsUUID(s) {
 		return "", fault.New(fault.NodeNotFound, "there is no node with the UUID %q", s)
 	}
 	return c.named("node")
@@ -122,45 +124,7 @@ func (c *call) named(variable string) (string, error) {
 	if id := c.pinned[variable]; id != "" {
 		return id, nil
 	}
-	return ident(mux.Vars(c.r)[variable])
-}
-
-func ident(s string) (string, error) {
-	if !isName(s) {
-		return "", fault.New(fault.RequestInvalid, "Expected a logical name or UUID, received %q.", s)
-	}
-	return s, nil
-}
-
-func isName(s string) bool {
-	if s == "" || len(s) > 255 {
-		return false
-	}
-	for _, r := range s {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._~", r) {
-			return false
-		}
-	}
-	return true
-}
-
-func isUUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, r := range s {
-		switch i {
-		case 8, 13, 18, 23:
-			if r != '-' {
-				return false
-			}
-		default:
-			if !strings.ContainsRune("0123456789abcdefABCDEF", r) {
-				return false
-			}
-		}
-	}
-	return true
+	return shape.Ident(mux.Vars(c.r)[variable])
 }
 
 // query gives the arguments when each is known and given once.
@@ -209,7 +173,7 @@ func (c *call) body(optional bool, known ...string) (map[string]any, error) {
 	if !ok {
 		return nil, fault.New(fault.RequestInvalid, "the body must be a JSON object")
 	}
-	for _, k := range sortedKeys(m) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
 		if len(known) > 0 && !slices.Contains(known, k) {
 			return nil, fault.New(fault.RequestInvalid, "%q is not known here; known are %s", k, strings.Join(known, ", "))
 		}
@@ -247,13 +211,4 @@ func deeper(v any, levels int) bool {
 		return levels == 0
 	}
 	return false
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -56,7 +57,7 @@ func objectTo[R any](at func(*R) *map[string]any) setter[R] {
 func traitTo[R any](at func(*R) *string) setter[R] {
 	return func(_ *call, to *R, d document, field string) error {
 		*at(to) = d.text(field)
-		return checkTrait(*at(to))
+		return shape.CheckTrait(*at(to))
 	}
 }
 

@@ -6,7 +6,7 @@ import "testing"
 func TestEveryFieldThatMayBeGivenIsSet(t *testing.T) {
 	for _, k := range collections() {
 		settable := 0
-		for _, f := range k.shape.fields {
+		for _, f := range k.shape.Fields {
 			if !f.Create && !f.Patch {
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -44,7 +45,7 @@ func BenchmarkList10k(b *testing.B) {
 		}
 		kept.ids[i], kept.rows[i] = string(nodes[i].UUID), string(row)
 	}
-	handler := rest.New(rest.Config{Backend: kept, Form: rows.Form(), Auth: rest.NoAuth{}, Hostname: "lab", Now: clock, Log: quiet})
+	handler := rest.New(rest.Config{Backend: kept, Form: rows.Form(), Auth: login.None{}, Hostname: "lab", Now: clock, Log: quiet})
 	for name, path := range map[string]string{"detail": "/v1/nodes/detail", "short": "/v1/nodes"} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

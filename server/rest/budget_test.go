@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -18,7 +19,7 @@ import (
 func TestT06_AFloodOfRamdiskCallsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := withFake(t, state.InspectWait)
-		s.handler = rest.New(rest.Config{Backend: s.backend, Auth: rest.NoAuth{}, Hostname: "lab", Started: now, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		s.handler = rest.New(rest.Config{Backend: s.backend, Auth: login.None{}, Hostname: "lab", Started: now, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 		ask := func(method, path, from string) *httptest.ResponseRecorder {
 			r := httptest.NewRequest(method, "http://127.0.0.1:6385"+path, nil)
 			r.RemoteAddr = from

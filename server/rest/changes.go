@@ -11,6 +11,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -150,10 +151,10 @@ func (c *call) batchGet() error {
 		return fault.New(fault.RequestInvalid, "ids has %d entries, expected 1 to %d", len(ids), maxPage)
 	}
 	for i, id := range ids {
-		if _, err := ident(id); err != nil {
+		if _, err := shape.Ident(id); err != nil {
 			return err
 		}
-		if isUUID(id) {
+		if shape.IsUUID(id) {
 			ids[i] = strings.ToLower(id)
 		}
 	}
@@ -161,9 +162,9 @@ func (c *call) batchGet() error {
 	if err != nil {
 		return err
 	}
-	sel := c.api.node.all(c.version, false)
+	sel := c.api.node.All(c.version, false)
 	if len(fields) > 0 {
-		if sel, err = c.api.node.wanted(strings.Join(fields, ","), c.version); err != nil {
+		if sel, err = c.api.node.Wanted(strings.Join(fields, ","), c.version); err != nil {
 			return err
 		}
 	}

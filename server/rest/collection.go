@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -37,7 +38,7 @@ type collection struct {
 	changes api.Version // PATCH is there from; 0: as since
 	absent  bool        // before since, methods that change answer 405, not 404
 	full    bool        // lists show every field, and know no detail
-	shape   *shape
+	shape   *shape.Shape
 	// What list, show, create, and patch and delete need of the caller. On create, the nodes that the body names need
 	// the right to change.
 	listing, reading, creating, changing access.Right
@@ -89,7 +90,7 @@ func is(name string, since api.Version) recordFilter {
 func ofNode(name string) recordFilter {
 	return recordFilter{name, 1, func(c *call, f *conductor.RecordFilter, v string) error {
 		if name == "node_uuid" {
-			if err := wantUUID(name, v); err != nil {
+			if err := shape.WantUUID(name, v); err != nil {
 				return err
 			}
 		}
@@ -98,7 +99,7 @@ func ofNode(name string) recordFilter {
 }
 
 func (c *call) setNode(f *conductor.RecordFilter, id string) error {
-	if _, err := ident(id); err != nil {
+	if _, err := shape.Ident(id); err != nil {
 		return err
 	}
 	n, err := c.findNode(id)
@@ -206,8 +207,8 @@ func (c *call) listRecords(k *collection, detail bool, below func(f *conductor.R
 	if err != nil {
 		return err
 	}
-	if k.full && p.sel.given == "" {
-		p.sel = k.shape.all(c.version, false)
+	if k.full && p.sel.Given == "" {
+		p.sel = k.shape.All(c.version, false)
 	}
 	filter := conductor.RecordFilter{Limit: p.limit, After: p.marker, SortKey: p.key, Descending: p.down, VisibleTo: c.visibleTo(), Owned: k.owned}
 	if err := c.recordFilter(k, q, &filter); err != nil {
@@ -224,7 +225,7 @@ func (c *call) listRecords(k *collection, detail bool, below func(f *conductor.R
 	}
 	list := make([]json.RawMessage, 0, len(found))
 	for _, r := range found {
-		text, err := k.shape.encode(k.show(c, r), p.sel)
+		text, err := k.shape.Encode(k.show(c, r), p.sel)
 		if err != nil {
 			return err
 		}
@@ -268,15 +269,15 @@ func (c *call) recordFilter(k *collection, q url.Values, to *conductor.RecordFil
 // record is the identifier in the path. What has no names (yet) is found by its UUID alone.
 func (c *call) record() (string, error) {
 	if given := mux.Vars(c.r)["record"]; c.of.named == 0 || c.version < c.of.named {
-		if err := wantUUID(string(c.of.kind), given); err != nil {
+		if err := shape.WantUUID(string(c.of.kind), given); err != nil {
 			return "", err
 		}
 	}
 	return c.named("record")
 }
 
-func (c *call) sendRecord(k *collection, status int, r conductor.Record, sel selection) error {
-	text, err := k.shape.encode(k.show(c, r), sel)
+func (c *call) sendRecord(k *collection, status int, r conductor.Record, sel shape.Selection) error {
+	text, err := k.shape.Encode(k.show(c, r), sel)
 	if err != nil {
 		return err
 	}
@@ -300,15 +301,15 @@ func (c *call) showRecord(k *collection) error {
 }
 
 // fieldsAsked is the selection of an answer that shows one object.
-func (c *call) fieldsAsked(s *shape) (selection, error) {
+func (c *call) fieldsAsked(s *shape.Shape) (shape.Selection, error) {
 	q, err := c.query("fields")
 	if err != nil {
-		return selection{}, err
+		return shape.Selection{}, err
 	}
 	if list := q.Get("fields"); list != "" {
-		return s.wanted(list, c.version)
+		return s.Wanted(list, c.version)
 	}
-	return s.all(c.version, false), nil
+	return s.All(c.version, false), nil
 }
 
 func (c *call) createRecord(k *collection) error {
@@ -325,7 +326,7 @@ func (c *call) createRecord(k *collection) error {
 			return err
 		}
 	}
-	names, err := k.shape.created(doc, c.version)
+	names, err := k.shape.Created(doc, c.version)
 	if err != nil {
 		return err
 	}
@@ -340,7 +341,7 @@ func (c *call) createRecord(k *collection) error {
 		return err
 	}
 	c.w.Header().Set("Location", c.base+"/v1/"+k.path+"/"+r.Top().UUID)
-	return c.sendRecord(k, http.StatusCreated, r, k.shape.all(c.version, false))
+	return c.sendRecord(k, http.StatusCreated, r, k.shape.All(c.version, false))
 }
 
 func (c *call) patchRecord(k *collection) error {
@@ -353,15 +354,15 @@ func (c *call) patchRecord(k *collection) error {
 		return err
 	}
 	r, err := c.api.cfg.Backend.UpdateRecord(c.r.Context(), c.who, k.kind, id, func(r conductor.Record) error {
-		doc, err := k.shape.document(k.show(&call{api: c.api, version: c.version}, r))
+		doc, err := k.shape.Document(k.show(&call{api: c.api, version: c.version}, r))
 		if err != nil {
 			return err
 		}
-		doc, touched, err := api.ApplyPatch(doc, ops, k.shape.fields, c.version)
+		doc, touched, err := api.ApplyPatch(doc, ops, k.shape.Fields, c.version)
 		if err != nil {
 			return err
 		}
-		if err := k.shape.check(doc, touched); err != nil {
+		if err := k.shape.Check(doc, touched); err != nil {
 			return err
 		}
 		return k.assign(c, r, doc, touched)
@@ -369,7 +370,7 @@ func (c *call) patchRecord(k *collection) error {
 	if err != nil {
 		return err
 	}
-	return c.sendRecord(k, http.StatusOK, r, k.shape.all(c.version, false))
+	return c.sendRecord(k, http.StatusOK, r, k.shape.All(c.version, false))
 }
 
 func (c *call) deleteRecord(k *collection) error {
@@ -397,7 +398,7 @@ func (d document) head(h *conductor.Head, name string) error {
 	case "uuid":
 		h.UUID = d.text(name)
 	case "name":
-		if s := d.text(name); s != "" && (!isName(s) || isUUID(s)) {
+		if s := d.text(name); s != "" && (!shape.IsName(s) || shape.IsUUID(s)) {
 			return fault.New(fault.RequestInvalid, "%q can't be a name", s).WithHint("1 to 255 letters, digits and - . _ ~; not a UUID")
 		}
 		h.Name = d.text(name)
@@ -407,7 +408,7 @@ func (d document) head(h *conductor.Head, name string) error {
 
 // bodyNode is the node that a body names by UUID: not found it is a wrong request.
 func (c *call) bodyNode(id string) (conductor.NodeID, error) {
-	if c.grant.Project == "" && isUUID(id) { // whose it is does not matter, and whether it is there the conductor looks itself
+	if c.grant.Project == "" && shape.IsUUID(id) { // whose it is does not matter, and whether it is there the conductor looks itself
 		var err error
 		if c.refers != "" {
 			err = c.mayOn(c.refers, conductor.Node{})

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -71,7 +73,7 @@ var driveNames = map[string]string{"meta_data": "meta_data.json", "network_data"
 func driveFiles(given map[string]any, version api.Version) (map[string][]byte, error) {
 	const dir = "openstack/latest/"
 	files := map[string][]byte{}
-	for _, k := range sortedKeys(given) {
+	for _, k := range slices.Sorted(maps.Keys(given)) {
 		v := given[k]
 		switch k {
 		case "meta_data", "network_data", "vendor_data":

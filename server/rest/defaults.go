@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -20,7 +21,7 @@ func (c *call) defaults() error {
 	}
 	out := api.DefaultList{Defaults: []api.Default{}}
 	for _, d := range all {
-		out.Defaults = append(out.Defaults, api.Default{Scope: d.Scope.String(), Flow: d.Flow, Step: d.Step, Key: d.Key, Value: maskDeep(d.Value)})
+		out.Defaults = append(out.Defaults, api.Default{Scope: d.Scope.String(), Flow: d.Flow, Step: d.Step, Key: d.Key, Value: mask.Deep(d.Value)})
 	}
 	return c.json(http.StatusOK, out)
 }
@@ -101,9 +102,9 @@ func (c *call) explainDefaults() error {
 		out.Scopes = append(out.Scopes, s.String())
 	}
 	for _, e := range values {
-		v := api.DefaultOfNode{Flow: e.Flow, Step: e.Step, Key: e.Key, Value: maskDeep(e.Value), Origin: string(e.Origin), Overrides: []api.DefaultLayer{}, Note: e.Note}
+		v := api.DefaultOfNode{Flow: e.Flow, Step: e.Step, Key: e.Key, Value: mask.Deep(e.Value), Origin: string(e.Origin), Overrides: []api.DefaultLayer{}, Note: e.Note}
 		for _, l := range e.Overrides {
-			v.Overrides = append(v.Overrides, api.DefaultLayer{Value: maskDeep(l.Value), Origin: string(l.Origin)})
+			v.Overrides = append(v.Overrides, api.DefaultLayer{Value: mask.Deep(l.Value), Origin: string(l.Origin)})
 		}
 		out.Values = append(out.Values, v)
 	}

@@ -2,8 +2,8 @@
 // back. It decides nothing about nodes; what may happen to one is the conductor's to say.
 //
 // Start at the table in routes.go: what is not in it is not served (safety.md T16), and each row names the right that a
-// caller needs (access.go asks server/access). Every request goes through API.ServeHTTP (serve.go); fields are shown and accepted by the tables of shared/api alone, and secrets are masked in
-// mask.go.
+// caller needs (access.go asks server/access). Every request goes through API.ServeHTTP (serve.go); fields are shown and
+// accepted by the tables of shared/api alone (shape), and secrets are masked (mask).
 package rest
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -78,7 +79,7 @@ type Images interface {
 type Config struct {
 	Backend  Backend
 	Images   Images // nil: no image store, its routes answer 404
-	Auth     Authenticator
+	Auth     login.Authenticator
 	Hostname string                                // shown as the conductor
 	Form     string                                // of the prepared rows in the store (Preparer.Form)
 	Public   string                                // base URL in links; "" takes scheme and host of each request

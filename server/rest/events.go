@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -41,14 +42,14 @@ func (c *call) events() error {
 		s.from = &from
 	}
 	if id := q.Get("node"); id != "" {
-		if id, err = ident(id); err != nil {
+		if id, err = shape.Ident(id); err != nil {
 			return err
 		}
 		n, err := c.findNode(id)
 		switch {
 		case err == nil:
 			s.one = n.UUID
-		case fault.Is(err, fault.NotFound) && s.from != nil && isUUID(id):
+		case fault.Is(err, fault.NotFound) && s.from != nil && shape.IsUUID(id):
 			s.one = conductor.NodeID(id) // it may be gone, which is an event that was not heard yet
 		default:
 			return err

@@ -1,12 +1,15 @@
 package rest
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -15,15 +18,15 @@ import (
 func portgroups() *collection {
 	return &collection{
 		kind: conductor.KindPortgroup, path: "portgroups", since: 23, named: 23,
-		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: newShape(api.Portgroup{}, api.PortgroupFields()),
+		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: shape.New(api.Portgroup{}, api.PortgroupFields()),
 		fresh:   func() conductor.Record { return &conductor.Portgroup{Mode: "active-backup", Standalone: true} },
 		filters: []recordFilter{ofNode("node"), byAddress},
 		show: func(c *call, r conductor.Record) any {
 			g := r.(*conductor.Portgroup)
 			out := api.Portgroup{
-				UUID: g.UUID, Name: ptr(g.Name), Address: ptr(g.Address), NodeUUID: string(g.Node), Mode: ptr(g.Mode), Properties: object(g.Properties),
-				StandalonePortsSupported: g.Standalone, PhysicalNetwork: ptr(g.PhysicalNet), Category: ptr(g.Category), Extra: object(g.Extra),
-				InternalInfo: object(g.InternalInfo), Ports: api.LinkPair(c.base, "portgroups/"+g.UUID+"/ports"), Links: api.LinkPair(c.base, "portgroups/"+g.UUID),
+				UUID: g.UUID, Name: shape.OrNull(g.Name), Address: shape.OrNull(g.Address), NodeUUID: string(g.Node), Mode: shape.OrNull(g.Mode), Properties: shape.Object(g.Properties),
+				StandalonePortsSupported: g.Standalone, PhysicalNetwork: shape.OrNull(g.PhysicalNet), Category: shape.OrNull(g.Category), Extra: shape.Object(g.Extra),
+				InternalInfo: shape.Object(g.InternalInfo), Ports: api.LinkPair(c.base, "portgroups/"+g.UUID+"/ports"), Links: api.LinkPair(c.base, "portgroups/"+g.UUID),
 			}
 			out.CreatedAt, out.UpdatedAt = stamps(&g.Head)
 			return out
@@ -35,8 +38,8 @@ func portgroups() *collection {
 
 // nodeByUUID refuses a node_uuid that is none.
 func nodeByUUID(_ *call, doc map[string]any) error {
-	if of, ok := doc["node_uuid"].(string); ok && !isUUID(of) {
-		return wantUUID("node_uuid", of)
+	if of, ok := doc["node_uuid"].(string); ok && !shape.IsUUID(of) {
+		return shape.WantUUID("node_uuid", of)
 	}
 	return nil
 }
@@ -64,7 +67,7 @@ var portgroupSetters = setters[conductor.Portgroup]{
 
 // setGroup selects the ports of a port group.
 func (c *call) setGroup(f *conductor.RecordFilter, id string) error {
-	if _, err := ident(id); err != nil {
+	if _, err := shape.Ident(id); err != nil {
 		return err
 	}
 	g, err := c.api.cfg.Backend.Record(c.r.Context(), conductor.KindPortgroup, id)
@@ -84,11 +87,11 @@ func (c *call) setGroup(f *conductor.RecordFilter, id string) error {
 func chassis() *collection {
 	return &collection{
 		kind: conductor.KindChassis, path: "chassis", since: 1,
-		listing: access.ChassisRead, reading: access.ChassisRead, creating: access.ChassisChange, changing: access.ChassisChange, shape: newShape(api.Chassis{}, api.ChassisFields()),
+		listing: access.ChassisRead, reading: access.ChassisRead, creating: access.ChassisChange, changing: access.ChassisChange, shape: shape.New(api.Chassis{}, api.ChassisFields()),
 		show: func(c *call, r conductor.Record) any {
 			x := r.(*conductor.Chassis)
 			path := "chassis/" + x.UUID
-			out := api.Chassis{UUID: x.UUID, Description: ptr(x.Description), Extra: object(x.Extra), Links: api.LinkPair(c.base, path),
+			out := api.Chassis{UUID: x.UUID, Description: shape.OrNull(x.Description), Extra: shape.Object(x.Extra), Links: api.LinkPair(c.base, path),
 				Nodes: [][]api.Link{api.LinkPair(c.base, path+"/nodes")}}
 			out.CreatedAt, out.UpdatedAt = stamps(&x.Head)
 			return out
@@ -104,11 +107,11 @@ func chassis() *collection {
 func connectors() *collection {
 	return &collection{
 		kind: conductor.KindConnector, path: "volume/connectors", list: "connectors", since: 32,
-		listing: access.VolumeList, reading: access.VolumeRead, creating: access.VolumeCreate, changing: access.VolumeChange, shape: newShape(api.Connector{}, api.ConnectorFields()),
+		listing: access.VolumeList, reading: access.VolumeRead, creating: access.VolumeCreate, changing: access.VolumeChange, shape: shape.New(api.Connector{}, api.ConnectorFields()),
 		filters: []recordFilter{ofNode("node")},
 		show: func(c *call, r conductor.Record) any {
 			x := r.(*conductor.Connector)
-			out := api.Connector{UUID: x.UUID, NodeUUID: string(x.Node), Type: x.Type, ConnectorID: x.ID, Extra: object(x.Extra),
+			out := api.Connector{UUID: x.UUID, NodeUUID: string(x.Node), Type: x.Type, ConnectorID: x.ID, Extra: shape.Object(x.Extra),
 				Links: api.LinkPair(c.base, "volume/connectors/"+x.UUID)}
 			out.CreatedAt, out.UpdatedAt = stamps(&x.Head)
 			return out
@@ -127,13 +130,13 @@ func connectors() *collection {
 func targets() *collection {
 	return &collection{
 		kind: conductor.KindTarget, path: "volume/targets", list: "targets", since: 32,
-		listing: access.VolumeList, reading: access.VolumeRead, creating: access.VolumeCreate, changing: access.VolumeChange, shape: newShape(api.Target{}, api.TargetFields()),
+		listing: access.VolumeList, reading: access.VolumeRead, creating: access.VolumeCreate, changing: access.VolumeChange, shape: shape.New(api.Target{}, api.TargetFields()),
 		filters: []recordFilter{ofNode("node")},
 		show: func(c *call, r conductor.Record) any {
 			x := r.(*conductor.Target)
-			properties, _ := maskDeep(object(x.Properties)).(map[string]any)
+			properties, _ := mask.Deep(shape.Object(x.Properties)).(map[string]any)
 			out := api.Target{UUID: x.UUID, NodeUUID: string(x.Node), VolumeType: x.Type, VolumeID: x.Volume, BootIndex: x.BootIndex,
-				Properties: properties, Extra: object(x.Extra), Links: api.LinkPair(c.base, "volume/targets/"+x.UUID)}
+				Properties: properties, Extra: shape.Object(x.Extra), Links: api.LinkPair(c.base, "volume/targets/"+x.UUID)}
 			out.CreatedAt, out.UpdatedAt = stamps(&x.Head)
 			return out
 		},
@@ -147,7 +150,7 @@ func targets() *collection {
 				return nil
 			},
 			"properties": func(_ *call, x *conductor.Target, d document, field string) error {
-				if x.Properties = d.object(field); hasSecret(x.Properties) {
+				if x.Properties = d.object(field); mask.HasSecret(x.Properties) {
 					return fault.New(fault.RequestInvalid, "properties would hold a secret, and this server keeps none there")
 				}
 				return nil
@@ -268,7 +271,7 @@ func (c *call) takeEvents() error {
 	known := append(needed, "device_id", "binding:host_id", "binding:vnic_type")
 	for _, x := range list {
 		e, _ := x.(map[string]any)
-		for _, k := range sortedKeys(e) {
+		for _, k := range slices.Sorted(maps.Keys(e)) {
 			if _, text := e[k].(string); !text && e[k] != nil || !slices.Contains(known, k) {
 				return fault.New(fault.RequestInvalid, "%s of an event is not known or no string; known are %s", k, strings.Join(known, ", "))
 			}
@@ -283,7 +286,7 @@ func (c *call) takeEvents() error {
 		default:
 			return fault.New(fault.RequestInvalid, "%v is no event; events are network.bind_port, network.unbind_port and network.delete_port", e["event"])
 		}
-		if err := wantUUID("port_id", e["port_id"].(string)); err != nil {
+		if err := shape.WantUUID("port_id", e["port_id"].(string)); err != nil {
 			return err
 		}
 		if _, err := macAddress(e["mac_address"].(string)); err != nil {

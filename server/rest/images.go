@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -19,7 +20,7 @@ const uploadSlow = 60 * time.Second
 
 func (c *call) imageName() (string, error) {
 	name := mux.Vars(c.r)["image"]
-	if !isName(name) || strings.HasPrefix(name, ".") {
+	if !shape.IsName(name) || strings.HasPrefix(name, ".") {
 		return "", fault.New(fault.RequestInvalid, "%q is no name for an image: letters, digits and - . _ ~, not beginning with a dot", name)
 	}
 	return name, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 )
 
 // TestI27_ImagesArePublishedAndDeletedWithATrace: who replaces what machines boot from is in the audit, and what can't be put
@@ -33,7 +34,7 @@ func TestI27_ImagesArePublishedAndDeletedWithATrace(t *testing.T) {
 		t.Errorf("the audit has %s, expected %s", got, want)
 	}
 	s.want(s.do("PUT", "/v1/images/kept.raw", "old"), 201)
-	s.handler = rest.New(rest.Config{Backend: mute{s.backend}, Images: s.images, Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	s.handler = rest.New(rest.Config{Backend: mute{s.backend}, Images: s.images, Auth: login.None{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	s.want(s.do("PUT", "/v1/images/kept.raw", "new"), 500)
 	s.want(s.do("DELETE", "/v1/images/kept.raw", ""), 500)
 	if s.images.images["kept.raw"] != "old" {

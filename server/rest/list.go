@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -70,7 +71,7 @@ func (c *call) readNodes(filter conductor.NodeFilter, form string, pieces []piec
 }
 
 // lookUp makes the object of a node that has no row, or that is in a flow and may have a step in progress.
-func (c *call) lookUp(l *entry, sel selection) error {
+func (c *call) lookUp(l *entry, sel shape.Selection) error {
 	n := l.Node
 	if n == nil {
 		now, err := c.api.cfg.Backend.Node(c.r.Context(), l.UUID)

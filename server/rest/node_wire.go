@@ -9,32 +9,18 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-// ptr is nil for the zero value: what Ironic shows as null.
-func ptr[T ~string](v T) *string {
-	if v == "" {
-		return nil
-	}
-	s := string(v)
-	return &s
-}
-
-func object(m map[string]any) map[string]any {
-	if m == nil {
-		return map[string]any{}
-	}
-	return m
-}
-
 // show is a node as the wire has it, secrets masked, and what its lessee is not shown redacted.
 func (c *call) show(n conductor.Node) api.Node {
 	out := c.api.plain(n)
-	out.DriverInfo = c.api.maskInfo(n.Driver, n.DriverInfo)
-	out.InstanceInfo = maskInstance(n.InstanceInfo)
+	out.DriverInfo = c.api.sealed.Info(n.Driver, n.DriverInfo)
+	out.InstanceInfo = mask.Instance(n.InstanceInfo)
 	out.ProvisionState = stateName(n.State, c.version)
 	out.TargetProvisionState = stateName(n.Target, c.version)
 	if b := n.Boot; b != nil && b.AgentVersion != "" {
@@ -53,9 +39,9 @@ func (c *call) show(n conductor.Node) api.Node {
 		out.DriverInternalInfo["lease"] = map[string]any{"holder": l.Holder, "number": l.Number, "since": l.Since.UTC().Format(time.RFC3339)}
 	}
 	if conductor.Busy(n) {
-		out.Reservation = ptr(c.api.cfg.Hostname)
+		out.Reservation = shape.OrNull(c.api.cfg.Hostname)
 	}
-	out.Conductor = ptr(c.api.cfg.Hostname)
+	out.Conductor = shape.OrNull(c.api.cfg.Hostname)
 	path := "nodes/" + string(n.UUID)
 	out.Links = api.LinkPair(c.base, path)
 	out.Ports = api.LinkPair(c.base, path+"/ports")
@@ -63,7 +49,7 @@ func (c *call) show(n conductor.Node) api.Node {
 	out.Portgroups = api.LinkPair(c.base, path+"/portgroups")
 	out.Volume = api.LinkPair(c.base, path+"/volume")
 	if of := ownersOf(n); c.grant.Stands(of) == access.Lessee {
-		c.api.node.redact(&out, func(field string) bool { return c.grant.Sees(of, field) })
+		c.api.node.Redact(&out, func(field string) bool { return c.grant.Sees(of, field) })
 	}
 	return out
 }
@@ -73,26 +59,26 @@ func (c *call) show(n conductor.Node) api.Node {
 func (a *API) plain(n conductor.Node) api.Node {
 	powerOff := n.DisablePowerOff
 	out := api.Node{
-		UUID: string(n.UUID), Name: ptr(n.Name), Driver: n.Driver, DriverInfo: object(n.DriverInfo),
-		DriverInternalInfo: map[string]any{}, Properties: object(n.Properties), InstanceInfo: object(n.InstanceInfo),
-		InstanceUUID: ptr(n.InstanceUUID), InstanceName: ptr(n.InstanceName), ChassisUUID: ptr(n.Chassis), AllocationUUID: ptr(n.Allocation), Extra: object(n.Extra),
-		Description: ptr(n.Description), ResourceClass: ptr(n.ResourceClass), ConductorGroup: n.Group,
-		Owner: ptr(n.Owner), Lessee: ptr(n.Lessee), AutomatedClean: n.AutomatedClean,
-		Protected: n.Protected, ProtectedReason: ptr(n.ProtectedReason), Retired: n.Retired, RetiredReason: ptr(n.RetiredReason),
-		Maintenance: n.Maintenance, MaintenanceReason: ptr(n.MaintenanceReason), Fault: ptr(n.Fault),
-		NetworkData: object(n.NetworkData), BootMode: ptr(n.BootMode), SecureBoot: n.SecureBoot,
-		PowerState: ptr(n.Power), TargetPowerState: ptr(n.PowerTarget), ProvisionUpdatedAt: api.Time{Time: n.StateSince},
-		LastError: ptr(n.LastError), CleanStep: map[string]any{}, DeployStep: map[string]any{}, ServiceStep: map[string]any{},
-		RAIDConfig: object(n.RAID), TargetRAIDConfig: object(n.TargetRAID), ConsoleEnabled: n.Console, ParentNode: ptr(n.Parent),
+		UUID: string(n.UUID), Name: shape.OrNull(n.Name), Driver: n.Driver, DriverInfo: shape.Object(n.DriverInfo),
+		DriverInternalInfo: map[string]any{}, Properties: shape.Object(n.Properties), InstanceInfo: shape.Object(n.InstanceInfo),
+		InstanceUUID: shape.OrNull(n.InstanceUUID), InstanceName: shape.OrNull(n.InstanceName), ChassisUUID: shape.OrNull(n.Chassis), AllocationUUID: shape.OrNull(n.Allocation), Extra: shape.Object(n.Extra),
+		Description: shape.OrNull(n.Description), ResourceClass: shape.OrNull(n.ResourceClass), ConductorGroup: n.Group,
+		Owner: shape.OrNull(n.Owner), Lessee: shape.OrNull(n.Lessee), AutomatedClean: n.AutomatedClean,
+		Protected: n.Protected, ProtectedReason: shape.OrNull(n.ProtectedReason), Retired: n.Retired, RetiredReason: shape.OrNull(n.RetiredReason),
+		Maintenance: n.Maintenance, MaintenanceReason: shape.OrNull(n.MaintenanceReason), Fault: shape.OrNull(n.Fault),
+		NetworkData: shape.Object(n.NetworkData), BootMode: shape.OrNull(n.BootMode), SecureBoot: n.SecureBoot,
+		PowerState: shape.OrNull(n.Power), TargetPowerState: shape.OrNull(n.PowerTarget), ProvisionUpdatedAt: api.Time{Time: n.StateSince},
+		LastError: shape.OrNull(n.LastError), CleanStep: map[string]any{}, DeployStep: map[string]any{}, ServiceStep: map[string]any{},
+		RAIDConfig: shape.Object(n.RAID), TargetRAIDConfig: shape.Object(n.TargetRAID), ConsoleEnabled: n.Console, ParentNode: shape.OrNull(n.Parent),
 		InspectionStartedAt: api.Time{Time: n.InspectionStarted}, InspectionFinishedAt: api.Time{Time: n.InspectionFinished},
-		Traits: append([]string{}, n.Traits...), Shard: ptr(n.Shard), DisablePowerOff: &powerOff, Health: ptr(n.Health),
+		Traits: append([]string{}, n.Traits...), Shard: shape.OrNull(n.Shard), DisablePowerOff: &powerOff, Health: shape.OrNull(n.Health),
 		CreatedAt: api.Time{Time: n.Created},
 	}
 	if n.Updated.After(n.Created) {
 		out.UpdatedAt = api.Time{Time: n.Updated}
 	}
 	for _, f := range interfaceFields(&out) {
-		*f.shown = ptr(a.implementation(n, f.name))
+		*f.shown = shape.OrNull(a.implementation(n, f.name))
 	}
 	return out
 }
@@ -140,7 +126,7 @@ func stateName(s state.State, v api.Version) *string {
 	case s == state.InspectWait && v < 39:
 		s = state.Inspecting
 	}
-	return ptr(s)
+	return shape.OrNull(s)
 }
 
 // addStep fills in the step in progress of a node in a flow.
@@ -158,7 +144,7 @@ func (c *call) addStep(ctx context.Context, n conductor.Node, out *api.Node) err
 		if r.State != conductor.StepStarted && r.State != conductor.StepOffered {
 			continue
 		}
-		*into = map[string]any{"interface": r.Step.Interface(), "step": r.Step.Short(), "args": maskArgs(r.Step, r.Args),
+		*into = map[string]any{"interface": r.Step.Interface(), "step": r.Step.Short(), "args": mask.Args(r.Step, r.Args),
 			"priority": r.Step.Priority[f.Flow], "abortable": r.Step.Abortable}
 	}
 	return nil
@@ -185,7 +171,7 @@ func (a *API) assign(n *conductor.Node, doc map[string]any, names []string, secr
 			n.Name = text(name)
 		case "driver":
 		case "driver_info":
-			info, err := a.sealInfo(n.Driver, fields(name), n.DriverInfo, secrets)
+			info, err := a.sealed.Seal(n.Driver, fields(name), n.DriverInfo, secrets)
 			if err != nil {
 				return err
 			}
@@ -196,7 +182,7 @@ func (a *API) assign(n *conductor.Node, doc map[string]any, names []string, secr
 			}
 			n.Properties = fields(name)
 		case "instance_info":
-			if err := checkInstance(fields(name), n.InstanceInfo); err != nil {
+			if err := mask.CheckInstance(fields(name), n.InstanceInfo); err != nil {
 				return err
 			}
 			n.InstanceInfo = fields(name)
@@ -295,4 +281,6 @@ func (a *API) setInterface(n *conductor.Node, iface, name string) error {
 
 var reservedNames = []string{"detail", "validate", "states", "management", "maintenance", "vendor_passthru"}
 
-func isNodeName(s string) bool { return isName(s) && !isUUID(s) && !slices.Contains(reservedNames, s) }
+func isNodeName(s string) bool {
+	return shape.IsName(s) && !shape.IsUUID(s) && !slices.Contains(reservedNames, s)
+}

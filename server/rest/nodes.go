@@ -10,6 +10,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -21,7 +22,10 @@ var nodeFilters = []struct {
 	since api.Version
 	set   func(f *conductor.NodeFilter, value string) error
 }{
-	{"instance_uuid", 1, func(f *conductor.NodeFilter, v string) error { f.InstanceUUID = v; return wantUUID("instance_uuid", v) }},
+	{"instance_uuid", 1, func(f *conductor.NodeFilter, v string) error {
+		f.InstanceUUID = v
+		return shape.WantUUID("instance_uuid", v)
+	}},
 	{"associated", 1, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Associated, "associated", v) }},
 	{"maintenance", 1, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Maintenance, "maintenance", v) }},
 	{"provision_state", 9, func(f *conductor.NodeFilter, v string) error {
@@ -47,7 +51,7 @@ var nodeFilters = []struct {
 	{"project", 65, func(f *conductor.NodeFilter, v string) error { f.Project = v; return nil }},
 	{"chassis_uuid", 1, func(f *conductor.NodeFilter, v string) error {
 		f.Chassis = strings.ToLower(v)
-		return wantUUID("chassis_uuid", v)
+		return shape.WantUUID("chassis_uuid", v)
 	}},
 	{"shard", 82, func(f *conductor.NodeFilter, v string) error { f.Shards = strings.Split(v, ","); return nil }},
 	{"sharded", 82, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Sharded, "sharded", v) }},
@@ -77,20 +81,13 @@ func setFlag(to **bool, name, text string) error {
 	return nil
 }
 
-func wantUUID(name, v string) error {
-	if !isUUID(v) {
-		return fault.New(fault.RequestInvalid, "%s: expected a UUID, received %q", name, v)
-	}
-	return nil
-}
-
 // page is what every list takes: limit, marker, sort_key, sort_dir, fields, detail.
 type page struct {
 	limit  int
 	marker string
 	key    string
 	down   bool
-	sel    selection
+	sel    shape.Selection
 	query  url.Values // to repeat in next
 }
 
@@ -99,14 +96,14 @@ func pageArguments(more ...string) []string {
 }
 
 // pageOf reads the arguments of a list; detail is what the path says.
-func (c *call) pageOf(q url.Values, s *shape, detail bool) (page, error) {
+func (c *call) pageOf(q url.Values, s *shape.Shape, detail bool) (page, error) {
 	p := page{limit: maxPage, marker: q.Get("marker"), query: q}
 	var err error
 	if p.limit, err = limitOf(q); err != nil {
 		return p, err
 	}
 	if p.marker != "" {
-		if err := wantUUID("marker", p.marker); err != nil {
+		if err := shape.WantUUID("marker", p.marker); err != nil {
 			return p, err
 		}
 	}
@@ -118,7 +115,7 @@ func (c *call) pageOf(q url.Values, s *shape, detail bool) (page, error) {
 		return p, fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", q.Get("sort_dir"))
 	}
 	if key := q.Get("sort_key"); key != "" {
-		if err := s.sortable(key, c.version); err != nil {
+		if err := s.Sortable(key, c.version); err != nil {
 			return p, err
 		}
 		if key != "id" {
@@ -139,10 +136,10 @@ func (c *call) pageOf(q url.Values, s *shape, detail bool) (page, error) {
 		if detail {
 			return p, fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 		}
-		p.sel, err = s.wanted(list, c.version)
+		p.sel, err = s.Wanted(list, c.version)
 		return p, err
 	}
-	p.sel = s.all(c.version, !detail)
+	p.sel = s.All(c.version, !detail)
 	return p, nil
 }
 
@@ -244,7 +241,7 @@ func (c *call) narrowed(f *conductor.NodeFilter, q url.Values) (none bool, err e
 	if q.Has("conductor") && q.Get("conductor") != c.api.cfg.Hostname {
 		return true, nil
 	}
-	if f.Parent != "" && !isUUID(string(f.Parent)) {
+	if f.Parent != "" && !shape.IsUUID(string(f.Parent)) {
 		parent, err := c.findNode(string(f.Parent))
 		if fault.Is(err, fault.NotFound) {
 			return true, nil
@@ -255,17 +252,17 @@ func (c *call) narrowed(f *conductor.NodeFilter, q url.Values) (none bool, err e
 	return false, nil
 }
 
-func (c *call) encodeNode(n conductor.Node, sel selection) (json.RawMessage, error) {
+func (c *call) encodeNode(n conductor.Node, sel shape.Selection) (json.RawMessage, error) {
 	out := c.show(n)
-	if slices.ContainsFunc(sel.names, func(f string) bool { return f == "clean_step" || f == "deploy_step" || f == "service_step" }) {
+	if slices.ContainsFunc(sel.Names, func(f string) bool { return f == "clean_step" || f == "deploy_step" || f == "service_step" }) {
 		if err := c.addStep(c.r.Context(), n, &out); err != nil {
 			return nil, err
 		}
 	}
-	return c.api.node.encode(out, sel)
+	return c.api.node.Encode(out, sel)
 }
 
-func (c *call) sendNode(status int, n conductor.Node, sel selection) error {
+func (c *call) sendNode(status int, n conductor.Node, sel shape.Selection) error {
 	text, err := c.encodeNode(n, sel)
 	if err != nil {
 		return err
@@ -297,7 +294,7 @@ func (c *call) createNode() error {
 	if err != nil {
 		return err
 	}
-	names, err := c.api.node.created(doc, c.version)
+	names, err := c.api.node.Created(doc, c.version)
 	if err != nil {
 		return err
 	}
@@ -329,7 +326,7 @@ func (c *call) createNode() error {
 		return err
 	}
 	c.w.Header().Set("Location", c.base+"/v1/nodes/"+string(n.UUID))
-	return c.sendNode(http.StatusCreated, n, c.api.node.all(c.version, false))
+	return c.sendNode(http.StatusCreated, n, c.api.node.All(c.version, false))
 }
 
 func (c *call) patchNode() error {
@@ -364,7 +361,7 @@ func (c *call) patchNode() error {
 		}
 	}
 	n, err := c.api.cfg.Backend.UpdateNode(c.r.Context(), c.who, id, func(n *conductor.Node, secrets map[string]string) error {
-		if err := c.maySet(*n, c.api.node.patched(ops)); err != nil {
+		if err := c.maySet(*n, c.api.node.Patched(ops)); err != nil {
 			return err
 		}
 		if unseen != nil {
@@ -378,7 +375,7 @@ func (c *call) patchNode() error {
 	if err != nil {
 		return err
 	}
-	return c.sendNode(http.StatusOK, n, c.api.node.all(c.version, false))
+	return c.sendNode(http.StatusOK, n, c.api.node.All(c.version, false))
 }
 
 // patchNode applies a PATCH to a node.
@@ -388,16 +385,16 @@ func (a *API) patchNode(n *conductor.Node, secrets map[string]string, ops []api.
 	}
 	shown := a.plain(*n)
 	for _, f := range interfaceFields(&shown) {
-		*f.shown = ptr(n.Interfaces[f.name]) // the choice, not the default
+		*f.shown = shape.OrNull(n.Interfaces[f.name]) // the choice, not the default
 	}
-	doc, err := a.node.document(shown)
+	doc, err := a.node.Document(shown)
 	if err != nil {
 		return err
 	}
 	if v < 25 && slices.ContainsFunc(ops, func(op api.PatchOp) bool { return op.Op == "remove" && op.Path == "/chassis_uuid" }) {
 		return fault.New(fault.RequestVersion, "a node can be taken out of its chassis from version 1.25 on, %s was asked for", v)
 	}
-	doc, touched, err := api.ApplyPatch(doc, ops, a.node.fields, v)
+	doc, touched, err := api.ApplyPatch(doc, ops, a.node.Fields, v)
 	if err != nil {
 		return err
 	}
@@ -406,7 +403,7 @@ func (a *API) patchNode(n *conductor.Node, secrets map[string]string, ops []api.
 	}
 	// A flag and its reason are judged together, the flag first.
 	slices.SortStableFunc(touched, func(x, y string) int { return len(x) - len(y) })
-	if err := a.node.check(doc, touched); err != nil {
+	if err := a.node.Check(doc, touched); err != nil {
 		return err
 	}
 	return a.assign(n, doc, touched, secrets)

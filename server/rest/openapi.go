@@ -56,7 +56,7 @@ var pathVariable = regexp.MustCompile(`\{(\w+)\}`)
 // describe makes the document.
 func (a *API) describe() map[string]any {
 	node := map[string]any{"$ref": "#/components/schemas/node"}
-	schemas := map[string]any{"node": ofFields(a.node.fields), "error": schema{"type": "object", "properties": schema{
+	schemas := map[string]any{"node": ofFields(a.node.Fields), "error": schema{"type": "object", "properties": schema{
 		"error_message": schema{"type": "string", "description": "JSON text: faultcode, faultstring, debuginfo; or code, title, description"},
 		"fault":         ofType(reflect.TypeFor[api.RESTFault]()),
 		"error":         schema{"type": "object", "description": "in its place where credentials are missing or wrong"},
@@ -67,7 +67,7 @@ func (a *API) describe() map[string]any {
 	}
 	for _, k := range a.beside {
 		one := map[string]any{"$ref": "#/components/schemas/" + string(k.kind)}
-		schemas[string(k.kind)] = ofFields(k.shape.fields)
+		schemas[string(k.kind)] = ofFields(k.shape.Fields)
 		name := k.list
 		if name == "" {
 			name = k.path

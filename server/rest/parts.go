@@ -10,6 +10,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -59,7 +60,7 @@ type biosView struct {
 
 func (c *call) biosView(n conductor.Node, s conductor.BIOSSetting) biosView {
 	return biosView{
-		Name: s.Name, Value: s.Value, Type: ptr(s.Type), Allowed: append([]string{}, s.Allowed...), Lower: s.Lower, Upper: s.Upper, Shortest: s.Shortest, Longest: s.Longest,
+		Name: s.Name, Value: s.Value, Type: shape.OrNull(s.Type), Allowed: append([]string{}, s.Allowed...), Lower: s.Lower, Upper: s.Upper, Shortest: s.Shortest, Longest: s.Longest,
 		ReadOnly: s.ReadOnly, ResetRequired: s.ResetRequired, Unique: s.Unique, Created: api.Time{Time: s.Created}, Updated: api.Time{Time: s.Updated},
 		Links: api.LinkPair(c.base, fmt.Sprintf("nodes/%s/bios/%s", n.UUID, url.PathEscape(s.Name))),
 	}
@@ -88,13 +89,13 @@ func listParts[P, V any](c *call, name string, fields []api.Field, chosen api.Ve
 	if err != nil {
 		return err
 	}
-	shape := newShape(*new(V), fields)
-	sel := shape.all(c.version, !detail)
+	form := shape.New(*new(V), fields)
+	sel := form.All(c.version, !detail)
 	if list := q.Get("fields"); list != "" {
 		if detail {
 			return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 		}
-		if sel, err = shape.wanted(list+",created_at,updated_at", c.version); err != nil {
+		if sel, err = form.Wanted(list+",created_at,updated_at", c.version); err != nil {
 			return err
 		}
 	}
@@ -104,7 +105,7 @@ func listParts[P, V any](c *call, name string, fields []api.Field, chosen api.Ve
 	}
 	out := []any{}
 	for _, part := range all {
-		text, err := shape.encode(view(n, part), sel)
+		text, err := form.Encode(view(n, part), sel)
 		if err != nil {
 			return err
 		}
@@ -123,12 +124,12 @@ func (c *call) biosSetting() error {
 		return err
 	}
 	name := mux.Vars(c.r)["setting"]
-	shape := newShape(biosView{}, biosFields)
+	form := shape.New(biosView{}, biosFields)
 	for _, s := range all {
 		if s.Name != name {
 			continue
 		}
-		text, err := shape.encode(c.biosView(n, s), shape.all(c.version, false))
+		text, err := form.Encode(c.biosView(n, s), form.All(c.version, false))
 		if err != nil {
 			return err
 		}
@@ -153,6 +154,6 @@ type firmwareView struct {
 
 func (c *call) firmware() error {
 	return listParts(c, "firmware", firmwareFields, 86, c.api.cfg.Backend.Firmware, func(_ conductor.Node, f conductor.FirmwareComponent) firmwareView {
-		return firmwareView{f.Component, f.Initial, f.Current, ptr(f.Flashed), api.Time{Time: f.Created}, api.Time{Time: f.Updated}}
+		return firmwareView{f.Component, f.Initial, f.Current, shape.OrNull(f.Flashed), api.Time{Time: f.Created}, api.Time{Time: f.Updated}}
 	})
 }

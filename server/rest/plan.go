@@ -8,6 +8,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -77,7 +78,7 @@ func planView(n conductor.Node, target string, p plan.Plan) api.Plan {
 	}
 	for _, it := range p.Items {
 		s := api.PlannedStep{
-			Step: it.Step.Name, Doc: it.Step.Doc, Where: it.Step.Where, Boots: it.Boots, Restarts: it.Step.Reboot, Args: maskArgs(it.Step, it.Args),
+			Step: it.Step.Name, Doc: it.Step.Doc, Where: it.Step.Where, Boots: it.Boots, Restarts: it.Step.Reboot, Args: mask.Args(it.Step, it.Args),
 			Origins: map[string]string{}, Priority: it.Priority.Value, PriorityOrigin: string(it.Priority.Origin), Disks: plannedDisks(it.Disks),
 			Expected: seconds(it.Expect), Basis: it.Basis, Deadline: seconds(it.Step.Timeout), Repeat: it.Step.Repeat, Abortable: it.Step.Abortable,
 		}

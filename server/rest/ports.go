@@ -1,11 +1,13 @@
 package rest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -14,7 +16,7 @@ import (
 func ports() *collection {
 	return &collection{
 		kind: conductor.KindPort, path: "ports", since: 1, named: 88,
-		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: newShape(api.Port{}, api.PortFields()),
+		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: shape.New(api.Port{}, api.PortFields()),
 		fresh: func() conductor.Record { return &conductor.Port{PXE: true} },
 		show:  showPort, prepare: preparePort, fields: portSetters,
 		filters: []recordFilter{
@@ -51,10 +53,10 @@ func nodeIs(field string) func(*call, *conductor.RecordFilter, string) error {
 func showPort(c *call, r conductor.Record) any {
 	p := r.(*conductor.Port)
 	out := api.Port{
-		UUID: p.UUID, Address: p.Address, NodeUUID: string(p.Node), Name: ptr(p.Name), PXEEnabled: p.PXE,
-		LocalLinkConnection: object(p.Link), PortgroupUUID: ptr(p.Group), PhysicalNetwork: ptr(p.PhysicalNet), IsSmartNIC: p.SmartNIC,
-		Extra: object(p.Extra), InternalInfo: object(p.InternalInfo), Description: ptr(p.Description), Vendor: ptr(p.Vendor),
-		Category: ptr(p.Category), Links: api.LinkPair(c.base, "ports/"+p.UUID),
+		UUID: p.UUID, Address: p.Address, NodeUUID: string(p.Node), Name: shape.OrNull(p.Name), PXEEnabled: p.PXE,
+		LocalLinkConnection: shape.Object(p.Link), PortgroupUUID: shape.OrNull(p.Group), PhysicalNetwork: shape.OrNull(p.PhysicalNet), IsSmartNIC: p.SmartNIC,
+		Extra: shape.Object(p.Extra), InternalInfo: shape.Object(p.InternalInfo), Description: shape.OrNull(p.Description), Vendor: shape.OrNull(p.Vendor),
+		Category: shape.OrNull(p.Category), Links: api.LinkPair(c.base, "ports/"+p.UUID),
 	}
 	out.CreatedAt, out.UpdatedAt = stamps(&p.Head)
 	return out
@@ -71,8 +73,8 @@ func preparePort(c *call, doc map[string]any) error {
 		}
 		doc["node_uuid"] = of
 		delete(doc, "node_ident")
-	} else if of, ok := doc["node_uuid"].(string); ok && !isUUID(of) {
-		return wantUUID("node_uuid", of)
+	} else if of, ok := doc["node_uuid"].(string); ok && !shape.IsUUID(of) {
+		return shape.WantUUID("node_uuid", of)
 	}
 	return nil
 }
@@ -112,7 +114,7 @@ func checkLink(c *call, m map[string]any) error {
 		return nil
 	}
 	known := []string{"switch_id", "port_id", "switch_info", "hostname", "network_type"}
-	for _, k := range sortedKeys(m) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
 		if _, text := m[k].(string); !text || !slices.Contains(known, k) {
 			return fault.New(fault.RequestInvalid, "local_link_connection.%s is not known or no string; known are %s", k, strings.Join(known, ", "))
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -51,9 +53,9 @@ const preparedFormat = 2
 // NewPreparer makes the preparer for these hardware types. What they say is secret is a part of the form: with other
 // ones, old rows are not shown.
 func NewPreparer(drivers []conductor.Driver) (*Preparer, error) {
-	a := &API{cfg: Config{Backend: driversOnly{drivers: drivers}}, node: newShape(api.Node{}, api.NodeFields())}
+	a := &API{cfg: Config{Backend: driversOnly{drivers: drivers}}, node: shape.New(api.Node{}, api.NodeFields())}
 	a.learn(drivers)
-	rules, err := json.Marshal([]any{preparedFormat, api.NodeFields(), a.sealed, a.interfaces, api.SecretWords(), commonInfo})
+	rules, err := json.Marshal([]any{preparedFormat, api.NodeFields(), a.sealed, a.interfaces, api.SecretWords(), mask.CommonInfo})
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func (p *Preparer) Row(n *conductor.Node) ([]byte, error) {
 	}
 	var value []byte
 	var err error
-	for _, f := range p.api.node.fields {
+	for _, f := range p.api.node.Fields {
 		value = value[:0]
 		_, link := linkFields[f.Name]
 		switch {
@@ -114,7 +116,7 @@ func (p *Preparer) Row(n *conductor.Node) ([]byte, error) {
 			if f.Name == "driver_internal_info" && n.Ramdisk != nil {
 				value = binary.BigEndian.AppendUint64(value, uint64(n.Ramdisk.Given.UnixNano()))
 			}
-			if value, err = appendValue(value, shown.Field(p.api.node.at[f.Name]).Interface()); err != nil {
+			if value, err = shape.AppendValue(value, p.api.node.Value(shown, f.Name)); err != nil {
 				return nil, fmt.Errorf("prepare field %s: %w", f.Name, err)
 			}
 		}
@@ -122,44 +124,6 @@ func (p *Preparer) Row(n *conductor.Node) ([]byte, error) {
 		row = append(row, value...)
 	}
 	return row, nil
-}
-
-// appendValue is json.Marshal with a short way for what most fields hold.
-func appendValue(b []byte, v any) ([]byte, error) {
-	switch t := v.(type) {
-	case *string:
-		if t == nil {
-			return append(b, "null"...), nil
-		}
-		return appendText(b, *t)
-	case string:
-		return appendText(b, t)
-	case bool:
-		if t {
-			return append(b, "true"...), nil
-		}
-		return append(b, "false"...), nil
-	case map[string]any:
-		if len(t) == 0 && t != nil {
-			return append(b, "{}"...), nil
-		}
-	case api.Time:
-		if t.IsZero() {
-			return append(b, "null"...), nil
-		}
-	}
-	text, err := json.Marshal(v)
-	return append(b, text...), err
-}
-
-func appendText(b []byte, s string) ([]byte, error) {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			text, err := json.Marshal(s)
-			return append(b, text...), err
-		}
-	}
-	return append(append(append(b, '"'), s...), '"'), nil
 }
 
 // piece is what a list writes for a field: the key, then the row's value or what make gives for it.
@@ -171,16 +135,16 @@ type piece struct {
 }
 
 // pieces is one for each field of the table.
-func (c *call) pieces(sel selection) []piece {
-	quoted, _ := appendText(nil, c.base)
+func (c *call) pieces(sel shape.Selection) []piece {
+	quoted, _ := shape.AppendText(nil, c.base)
 	base := string(quoted[1 : len(quoted)-1])
-	host, _ := appendText(nil, c.api.cfg.Hostname)
-	out := make([]piece, len(c.api.node.fields))
+	host, _ := shape.AppendText(nil, c.api.cfg.Hostname)
+	out := make([]piece, len(c.api.node.Fields))
 	wanted := map[string]bool{}
-	for _, name := range sel.names {
+	for _, name := range sel.Names {
 		wanted[name] = true
 	}
-	for i, f := range c.api.node.fields {
+	for i, f := range c.api.node.Fields {
 		p := piece{skip: !wanted[f.Name], key: `,"` + f.Name + `":`}
 		if below, ok := linkFields[f.Name]; ok {
 			self, mark, end := `[{"href":"`+base+`/v1/nodes/`, below+`","rel":"self"},{"href":"`+base+`/nodes/`, below+`","rel":"bookmark"}]`
@@ -217,7 +181,7 @@ func (c *call) pieces(sel selection) []piece {
 					if value[0] != '"' {
 						return append(b, value...) // null
 					}
-					b, _ = appendValue(b, stateName(state.State(strings.Trim(value, `"`)), c.version))
+					b, _ = shape.AppendValue(b, stateName(state.State(strings.Trim(value, `"`)), c.version))
 					return b
 				}
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -115,7 +116,7 @@ func bodyOf(target string) string {
 
 func newDeciding(t *testing.T) *server {
 	s := newServer(t)
-	s.handler = rest.New(rest.Config{Backend: deciding{s.backend}, Images: s.images, Auth: rest.NoAuth{}, Hostname: "lab", Started: now, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(s.log, nil))})
+	s.handler = rest.New(rest.Config{Backend: deciding{s.backend}, Images: s.images, Auth: login.None{}, Hostname: "lab", Started: now, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(s.log, nil))})
 	s.enrolled()
 	return s
 }

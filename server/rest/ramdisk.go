@@ -14,6 +14,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/profile"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -55,7 +56,7 @@ func (c *call) lookup() error {
 	}
 	id := strings.ToLower(q.Get("node_uuid"))
 	if id != "" {
-		if err := wantUUID("node_uuid", id); err != nil {
+		if err := shape.WantUUID("node_uuid", id); err != nil {
 			return err
 		}
 	}
@@ -152,7 +153,7 @@ func (c *call) heartbeat() error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	id, err := ident(strings.TrimSuffix(mux.Vars(c.r)["node"], ".json"))
+	id, err := shape.Ident(strings.TrimSuffix(mux.Vars(c.r)["node"], ".json"))
 	if err != nil {
 		return err
 	}
@@ -234,7 +235,7 @@ func (c *call) continueInspection() error {
 	}
 	id := strings.ToLower(q.Get("node_uuid"))
 	if id != "" {
-		if err := wantUUID("node_uuid", id); err != nil {
+		if err := shape.WantUUID("node_uuid", id); err != nil {
 			return err
 		}
 	}

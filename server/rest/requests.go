@@ -106,7 +106,7 @@ func (a *API) requests() map[string]schema {
 	reason := keyed(nil, schema{"reason": maybeText})
 	hook := schema{"url": schema{"type": []string{"string", "null"}, "maxLength": maxURL}, "project": maybeText,
 		"secret": schema{"type": []string{"string", "null"}, "minLength": minSecret, "maxLength": maxSecret}}
-	newNode, newHook := newObject(a.node.fields), maps.Clone(hook)
+	newNode, newHook := newObject(a.node.Fields), maps.Clone(hook)
 	newNode["allOf"] = nodeRules()
 	newHook["url"], newHook["secret"] = schema{"type": "string", "maxLength": maxURL}, schema{"type": "string", "minLength": minSecret, "maxLength": maxSecret}
 	provision := keyed([]string{"target"}, schema{"target": oneOf(verbs...), "configdrive": schema{"type": []string{"string", "object", "null"}},
@@ -118,7 +118,7 @@ func (a *API) requests() map[string]schema {
 	defaults["anyOf"] = []schema{having("priority", schema{"not": schema{"type": "null"}}), having("args", schema{"type": "object", "minProperties": 1})}
 	out := map[string]schema{
 		"POST /v1/nodes": newNode,
-		"PATCH " + node:  patchOf(a.node.fields),
+		"PATCH " + node:  patchOf(a.node.Fields),
 
 		"PUT " + node + "/states/power": keyed([]string{"target"}, schema{"target": oneOf(powerTargets...),
 			"timeout": schema{"type": []string{"integer", "null"}, "minimum": 1, "description": "seconds; x-since 1.27"}}),
@@ -150,7 +150,7 @@ func (a *API) requests() map[string]schema {
 		"POST /v1/continue_inspection": {"type": "object", "required": []string{"inventory"}, "properties": schema{"inventory": anObject}},
 	}
 	for _, k := range a.beside {
-		made := newObject(k.shape.fields)
+		made := newObject(k.shape.Fields)
 		if alias, ok := aliases[k.kind]; ok {
 			made["properties"].(schema)[alias.name] = schema{"type": "string", "description": "in place of " + alias.of}
 			if required, _ := made["required"].([]string); slices.Contains(required, alias.of) {
@@ -159,7 +159,7 @@ func (a *API) requests() map[string]schema {
 		}
 		recordRules(k.kind, made)
 		out["POST /v1/"+k.path] = made
-		out["PATCH /v1/"+k.path+"/{record}"] = patchOf(k.shape.fields)
+		out["PATCH /v1/"+k.path+"/{record}"] = patchOf(k.shape.Fields)
 	}
 	return out
 }

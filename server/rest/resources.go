@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/gorilla/mux"
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -137,7 +137,7 @@ func (c *call) setTraits() error {
 	var traits []string
 	for _, v := range list {
 		t, _ := v.(string)
-		if err := checkTrait(t); err != nil {
+		if err := shape.CheckTrait(t); err != nil {
 			return err
 		}
 		traits = append(traits, t)
@@ -160,7 +160,7 @@ func (c *call) addTrait() error {
 	if _, err := c.body(true, "none"); err != nil {
 		return err
 	}
-	if err := checkTrait(trait); err != nil {
+	if err := shape.CheckTrait(trait); err != nil {
 		return err
 	}
 	if err := c.changeTraits(func(t []string) ([]string, error) { return append(t, trait), nil }); err != nil {
@@ -185,20 +185,6 @@ func (c *call) removeTrait() error {
 	return c.empty(http.StatusNoContent)
 }
 
-var standardTraits = []string{"CUSTOM_", "COMPUTE_", "HW_", "MISC_", "OWNER_", "STORAGE_"}
-
-// checkTrait goes by the prefix for standard names, as there is no list of them here.
-func checkTrait(t string) error {
-	ok := len(t) <= 255 && slices.ContainsFunc(standardTraits, func(p string) bool { return strings.HasPrefix(t, p) && len(t) > len(p) })
-	for _, r := range t {
-		ok = ok && (r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_')
-	}
-	if !ok {
-		return fault.New(fault.RequestInvalid, "%q is no trait: a custom one is CUSTOM_ and capital letters, digits and _, at most 255 characters", t)
-	}
-	return nil
-}
-
 func (c *call) inventory() error {
 	id, err := c.node()
 	if err != nil {
@@ -211,7 +197,7 @@ func (c *call) inventory() error {
 	return c.json(http.StatusOK, struct {
 		Inventory json.RawMessage `json:"inventory"`
 		Plugin    map[string]any  `json:"plugin_data"`
-	}{inv.Inventory, object(inv.Plugin)})
+	}{inv.Inventory, shape.Object(inv.Plugin)})
 }
 
 func (c *call) history() error {
@@ -236,7 +222,7 @@ func (c *call) history() error {
 		return err
 	}
 	if m := q.Get("marker"); m != "" {
-		if err := wantUUID("marker", m); err != nil {
+		if err := shape.WantUUID("marker", m); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -33,7 +34,7 @@ func newServer(t *testing.T) *server {
 	}
 	b.rows = rows
 	return &server{T: t, backend: b, images: i, log: log, handler: rest.New(rest.Config{
-		Backend: b, Form: rows.Form(), Images: i, Auth: rest.NoAuth{}, Hostname: "lab", Started: now, Now: func() time.Time { return now },
+		Backend: b, Form: rows.Form(), Images: i, Auth: login.None{}, Hostname: "lab", Started: now, Now: func() time.Time { return now },
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 }

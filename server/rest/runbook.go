@@ -5,6 +5,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -17,7 +18,7 @@ func (c *call) useRunbook(p *conductor.Provision, v any, body map[string]any, n 
 	if !ok {
 		return fault.New(fault.RequestInvalid, "runbook must be the name or UUID of one")
 	}
-	id, err := ident(text)
+	id, err := shape.Ident(text)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -236,13 +236,13 @@ func TestT16_FieldsAreShownAndTakenByTheTable(t *testing.T) {
 
 func strconvQuote(s string) string { return `"` + s + `"` }
 
-func basic(t *testing.T) *rest.Basic {
+func basic(t *testing.T) *login.Basic {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := rest.NewBasic(strings.NewReader("# users\n\nann:"+string(hash)+"\nbob:$2y"+string(hash[3:])+"\n"), strings.NewReader("ann:admin\nbob:admin\n"))
+	b, err := login.NewBasic(strings.NewReader("# users\n\nann:"+string(hash)+"\nbob:$2y"+string(hash[3:])+"\n"), strings.NewReader("ann:admin\nbob:admin\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,29 +305,6 @@ func TestI24_NothingWithoutCredentials(t *testing.T) {
 	if w := try("GET", "/v1/nodes", pair("ann:righ:t")); w.Code != 401 {
 		t.Errorf("a longer password: %d", w.Code)
 	}
-	for _, file := range []string{"", "ann", "ann:plain", "ann:{SHA}x", ":$2y$05$x"} {
-		if _, err := rest.NewBasic(strings.NewReader(file), strings.NewReader("ann:admin")); err == nil {
-			t.Errorf("the user file %q is accepted", file)
-		}
-	}
-}
-
-func TestNoAuthStaysOnLoopback(t *testing.T) {
-	for addr, ok := range map[string]bool{"127.0.0.1:6385": true, "[::1]:6385": true, "0.0.0.0:6385": false, "192.0.2.1:6385": false, "[::]:6385": false} {
-		a, err := net.ResolveTCPAddr("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := rest.CheckListen(rest.NoAuth{}, a, false); (err == nil) != ok {
-			t.Errorf("%s: %v", addr, err)
-		}
-		if err := rest.CheckListen(rest.NoAuth{}, a, true); err != nil {
-			t.Errorf("%s forced: %v", addr, err)
-		}
-		if err := rest.CheckListen(basic(t), a, false); err != nil {
-			t.Errorf("%s with credentials: %v", addr, err)
-		}
-	}
 }
 
 // A page in the operator's browser must not reach an API without credentials, neither by a name that points here nor
@@ -385,7 +362,7 @@ func TestConfigDriveImages(t *testing.T) {
 func TestCrashIsAnswered(t *testing.T) {
 	s := newServer(t)
 	s.enrolled()
-	crash := rest.New(rest.Config{Backend: crashing{s.backend}, Auth: rest.NoAuth{}, Now: time.Now, Log: slog.New(slog.NewTextHandler(s.log, nil))})
+	crash := rest.New(rest.Config{Backend: crashing{s.backend}, Auth: login.None{}, Now: time.Now, Log: slog.New(slog.NewTextHandler(s.log, nil))})
 	s.handler = crash
 	a := s.want(s.do("GET", first, ""), 500)
 	if id := a.Header().Get(api.HeaderRequest); !strings.Contains(a.fault(), id) || !strings.Contains(s.log.String(), id) || strings.Contains(a.Body.String(), "canary") {

@@ -17,6 +17,8 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/limit"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -30,13 +32,13 @@ type API struct {
 	told                 told
 	budgets              *limit.Buckets[netip.Addr] // of who asks without credentials
 	cross                *http.CrossOriginProtection
-	hosts                []string                   // names of this server in links of drivers and conductors
-	sealed               map[string]map[string]bool // by driver: which keys of driver_info may be shown
+	hosts                []string // names of this server in links of drivers and conductors
+	sealed               mask.Drivers
 	// interfaces is what each driver supports, by driver and interface, the default first.
 	interfaces map[string]map[string][]string
 	form       string // of the prepared rows that may be shown
 	buffers    sync.Pool
-	node       *shape
+	node       *shape.Shape
 	beside     []*collection
 }
 
@@ -44,7 +46,7 @@ type API struct {
 func New(cfg Config) *API {
 	a := &API{
 		cfg: cfg, cross: http.NewCrossOriginProtection(), hosts: []string{cfg.Hostname},
-		node: newShape(api.Node{}, api.NodeFields()), beside: collections(),
+		node: shape.New(api.Node{}, api.NodeFields()), beside: collections(),
 		budgets: limit.NewBuckets[netip.Addr](openRate, openBurst, cfg.Now),
 	}
 	a.learn(cfg.Backend.Drivers())
@@ -66,9 +68,9 @@ func New(cfg Config) *API {
 
 // learn keeps what the hardware types say of themselves.
 func (a *API) learn(drivers []conductor.Driver) {
-	a.sealed, a.interfaces = map[string]map[string]bool{}, map[string]map[string][]string{}
+	a.sealed, a.interfaces = mask.Of(drivers), map[string]map[string][]string{}
 	for _, d := range drivers {
-		a.sealed[d.Name()], a.interfaces[d.Name()] = keySet(d), d.Interfaces()
+		a.interfaces[d.Name()] = d.Interfaces()
 	}
 }
 

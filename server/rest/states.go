@@ -2,19 +2,22 @@ package rest
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/gorilla/mux"
+
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
-	"github.com/gorilla/mux"
 )
 
 func (c *call) states() error {
@@ -32,8 +35,8 @@ func (c *call) states() error {
 		TargetPowerState: s.TargetPowerState, TargetProvisionState: s.TargetProvisionState, ProvisionUpdatedAt: s.ProvisionUpdatedAt,
 		RAIDConfig: s.RAIDConfig, TargetRAIDConfig: s.TargetRAIDConfig, BootMode: s.BootMode, SecureBoot: s.SecureBoot,
 	}
-	shape := newShape(answer, statesFields)
-	text, err := shape.encode(answer, shape.all(c.version, false))
+	form := shape.New(answer, statesFields)
+	text, err := form.Encode(answer, form.All(c.version, false))
 	if err != nil {
 		return err
 	}
@@ -307,7 +310,7 @@ func (c *call) wantedSteps(name string, v any) ([]step.Wanted, error) {
 		if !ok {
 			return nil, wrong("expected an object")
 		}
-		for _, k := range sortedKeys(m) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
 			if slices.Contains(childSteps, k) {
 				return nil, wrong("%s is not served: this server knows no nodes below a node", k).
 					WithHint("leave it out, and ask for the step on each of those nodes by itself")

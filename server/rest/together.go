@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -47,7 +48,7 @@ func provisionRules() []schema {
 	}
 	to := func(verb state.Event) schema { return having("target", oneOf(targets(verb)...)) }
 	var out []schema
-	for _, name := range sortedKeys(argumentVerbs) {
+	for _, name := range slices.Sorted(maps.Keys(argumentVerbs)) {
 		out = append(out, where(having(name, schema{"not": schema{"type": "null"}}), having("target", oneOf(targets(argumentVerbs[name]...)...))))
 	}
 	book := having("runbook", someText)

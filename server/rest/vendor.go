@@ -9,6 +9,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -63,7 +64,7 @@ func (c *call) attachVIF() error {
 		return err
 	}
 	vif, _ := body["id"].(string)
-	if !isName(vif) {
+	if !shape.IsName(vif) {
 		return fault.New(fault.RequestInvalid, "id is %s, expected a UUID or a name", shown(body["id"]))
 	}
 	port := ""
@@ -74,7 +75,7 @@ func (c *call) attachVIF() error {
 		case body["portgroup_uuid"] != nil:
 			return fault.New(fault.RequestInvalid, "portgroup_uuid: a virtual interface goes on a port here, not on a group of ports").WithHint("give port_uuid")
 		case body["port_uuid"] != nil:
-			if port, _ = body["port_uuid"].(string); !isUUID(port) {
+			if port, _ = body["port_uuid"].(string); !shape.IsUUID(port) {
 				return fault.New(fault.RequestInvalid, "port_uuid is %s, expected a UUID", shown(body["port_uuid"]))
 			}
 		}
@@ -90,7 +91,7 @@ func (c *call) detachVIF() error {
 	if err != nil {
 		return err
 	}
-	vif, err := ident(mux.Vars(c.r)["vif"])
+	vif, err := shape.Ident(mux.Vars(c.r)["vif"])
 	if err != nil {
 		return err
 	}

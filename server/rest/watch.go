@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/doctor"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -86,13 +87,13 @@ func verbsFrom(s state.State) []string {
 func stepView(r conductor.StepRecord) api.StepView {
 	v := api.StepView{
 		ID: r.ID, Order: r.Order, Attempt: r.Attempt, Step: r.Step.Name, Doc: r.Step.Doc, Where: r.Step.Where,
-		Args: maskArgs(r.Step, r.Args), State: string(r.State), Generation: r.Generation, Progress: r.Progress,
+		Args: mask.Args(r.Step, r.Args), State: string(r.State), Generation: r.Generation, Progress: r.Progress,
 		Abortable: r.Step.Abortable, Offered: api.Time{Time: r.Offered}, Started: api.Time{Time: r.Started},
 		Ended: api.Time{Time: r.Ended}, Deadline: api.Time{Time: r.Deadline},
 	}
 	v.Log = r.Log
 	if r.Result != nil {
-		masked, _ := maskDeep(r.Result.Data).(map[string]any)
+		masked, _ := mask.Deep(r.Result.Data).(map[string]any)
 		v.Result = &step.Result{Data: masked, Reboot: r.Result.Reboot}
 	}
 	if r.Fault != nil {
@@ -100,22 +101,6 @@ func stepView(r conductor.StepRecord) api.StepView {
 		v.Fault = &f
 	}
 	return v
-}
-
-// maskArgs shows a step's arguments: only those the step declares, secret ones masked.
-func maskArgs(s step.Step, args step.Args) map[string]any {
-	out := map[string]any{}
-	for _, a := range s.Args {
-		v, given := args[a.Name]
-		if !given {
-			continue
-		}
-		if a.Secret || api.SecretName(a.Name) {
-			v = conductor.Masked
-		}
-		out[a.Name] = maskDeep(v)
-	}
-	return out
 }
 
 // patience gives the client of a stream some time for its next piece, in place of the time for a whole answer. The

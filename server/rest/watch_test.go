@@ -16,6 +16,7 @@ import (
 	"github.com/bessemer-metal/bessemer/integration/simnet"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -28,7 +29,7 @@ const patient = 31 * time.Second
 // and a busy machine misses none of them.
 func (s *server) listening() *served {
 	s.Helper()
-	h := rest.New(rest.Config{Backend: s.backend, Images: s.images, Auth: rest.NoAuth{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	h := rest.New(rest.Config{Backend: s.backend, Images: s.images, Auth: login.None{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	srv := rest.Server(h, slog.New(slog.DiscardHandler))
 	if srv.ReadHeaderTimeout <= 0 || srv.ReadTimeout <= 0 || srv.IdleTimeout <= 0 || srv.MaxHeaderBytes <= 0 {
 		s.Errorf("the server waits for ever: %+v", srv)

@@ -1,4 +1,6 @@
-package rest
+// Package login says who a request is from, and with which grant: HTTP basic authentication against a file of users and a
+// file of roles, or nobody asked at all (safety.md I24). What a grant allows is server/access's to say.
+package login
 
 import (
 	"bytes"
@@ -28,16 +30,16 @@ type Authenticator interface {
 	Realm() string
 }
 
-// NoAuth lets everyone in as administrator. CheckListen keeps it on loopback.
-type NoAuth struct{}
+// None lets everyone in as administrator. CheckListen keeps it on loopback.
+type None struct{}
 
 // Authenticate gives the name "noauth".
-func (NoAuth) Authenticate(*http.Request) (string, access.Grant, error) {
+func (None) Authenticate(*http.Request) (string, access.Grant, error) {
 	return "noauth", access.Grant{Role: access.Admin}, nil
 }
 
 // Realm is empty: no credentials.
-func (NoAuth) Realm() string { return "" }
+func (None) Realm() string { return "" }
 
 // CheckListen refuses to serve an API without credentials on an address that others reach, unless forced.
 func CheckListen(a Authenticator, addr net.Addr, force bool) error {

@@ -1,29 +1,44 @@
-package rest
+// Package mask keeps secrets out of what is shown (safety.md I22). A text in driver_info is shown only under a key that is
+// known to be harmless: one that the driver describes and does not name as secret, or one of CommonInfo. Everything else is
+// handed to the conductor as a secret, sealed there, and shown as ******. An empty text forgets it. Elsewhere nothing is
+// sealed: what sounds like a secret is refused where it would be kept, and masked where it is found.
+package mask
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Secrets (safety.md I22). A text in driver_info is shown only under a key that is known to be harmless: one that the
-// driver describes and does not name as secret, or one of commonInfo. Everything else is handed to the conductor as a
-// secret, sealed there, and shown as ******. An empty text forgets it.
-
-// commonInfo are the keys of driver_info that all drivers share.
-var commonInfo = []string{
+// CommonInfo are the keys of driver_info that all drivers share.
+var CommonInfo = []string{
 	"deploy_kernel", "deploy_ramdisk", "deploy_iso", "rescue_kernel", "rescue_ramdisk", "rescue_iso",
 	"kernel_append_params", "bootloader", "force_persistent_boot_device", "external_http_url", "image_download_source",
 	"agent_verify_ca", "config_via_removable", "fast_track",
 }
 
-// keySet is the driver_info keys of a driver that may be shown.
+// Drivers is, by driver, which keys of driver_info may be shown. What is not in it is a secret.
+type Drivers map[string]map[string]bool
+
+// Of reads it from what the hardware types say of themselves.
+func Of(drivers []conductor.Driver) Drivers {
+	all := Drivers{}
+	for _, d := range drivers {
+		all[d.Name()] = keySet(d)
+	}
+	return all
+}
+
+// keySet is the keys of one driver.
 func keySet(d conductor.Driver) map[string]bool {
 	shown := map[string]bool{}
-	for _, k := range commonInfo {
+	for _, k := range CommonInfo {
 		shown[k] = true
 	}
 	for k := range d.Properties() {
@@ -35,39 +50,39 @@ func keySet(d conductor.Driver) map[string]bool {
 	return shown
 }
 
-// secretInfo tells whether a text under this key of driver_info is a secret. Of an unknown driver everything is.
-func (a *API) secretInfo(driver, key string) bool {
-	return api.SecretName(key) || !a.sealed[driver][key]
+// secret tells whether a text under this key of driver_info is a secret. Of an unknown driver everything is.
+func (all Drivers) secret(driver, key string) bool {
+	return api.SecretName(key) || !all[driver][key]
 }
 
-// maskInfo is driver_info as it is shown.
-func (a *API) maskInfo(driver string, info map[string]any) map[string]any {
+// Info is driver_info as it is shown.
+func (all Drivers) Info(driver string, info map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range info {
-		if _, text := v.(string); (text || api.SecretName(k)) && a.secretInfo(driver, k) {
+		if _, text := v.(string); (text || api.SecretName(k)) && all.secret(driver, k) {
 			out[k] = conductor.Masked
 			continue
 		}
-		out[k] = maskDeep(v)
+		out[k] = Deep(v)
 	}
 	return out
 }
 
-// maskInstance is instance_info as it is shown.
-func maskInstance(info map[string]any) map[string]any {
+// Instance is instance_info as it is shown.
+func Instance(info map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range info {
 		if k == "configdrive" || k == "image_url" || api.SecretName(k) {
 			out[k] = conductor.Masked
 			continue
 		}
-		out[k] = maskDeep(v)
+		out[k] = Deep(v)
 	}
 	return out
 }
 
-// maskDeep masks what sounds like a secret anywhere below v, and the user part of URLs.
-func maskDeep(v any) any {
+// Deep masks what sounds like a secret anywhere below v, and the user part of URLs.
+func Deep(v any) any {
 	switch t := v.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(t))
@@ -75,14 +90,14 @@ func maskDeep(v any) any {
 			if api.SecretName(k) {
 				out[k] = conductor.Masked
 			} else {
-				out[k] = maskDeep(x)
+				out[k] = Deep(x)
 			}
 		}
 		return out
 	case []any:
 		out := make([]any, len(t))
 		for i, x := range t {
-			out[i] = maskDeep(x)
+			out[i] = Deep(x)
 		}
 		return out
 	case string:
@@ -93,14 +108,14 @@ func maskDeep(v any) any {
 	return v
 }
 
-// sealInfo splits driver_info as given into what is kept open and the secrets. A value of ****** keeps the secret that
-// is there.
-func (a *API) sealInfo(driver string, given, old map[string]any, secrets map[string]string) (map[string]any, error) {
+// Seal splits driver_info as given into what is kept open and the secrets. A value of ****** keeps the secret that
+// is there. What it finds wrong is request.invalid.
+func (all Drivers) Seal(driver string, given, old map[string]any, secrets map[string]string) (map[string]any, error) {
 	out := map[string]any{}
 	for k, v := range given {
 		text, isText := v.(string)
 		if !isText {
-			if api.SecretName(k) || hasSecret(v) {
+			if api.SecretName(k) || HasSecret(v) {
 				return nil, fault.New(fault.RequestInvalid, "driver_info.%s holds a secret that is not a plain string", k).
 					WithHint("secrets are kept sealed one by one: give each as a string at the top of driver_info")
 			}
@@ -108,7 +123,7 @@ func (a *API) sealInfo(driver string, given, old map[string]any, secrets map[str
 			continue
 		}
 		switch {
-		case !a.secretInfo(driver, k):
+		case !all.secret(driver, k):
 			if userinfo(text) {
 				return nil, fault.New(fault.RequestInvalid, "driver_info.%s is a URL with a user or password in it", k).
 					WithHint("give them in their own keys, where they are kept sealed")
@@ -132,17 +147,17 @@ func (a *API) sealInfo(driver string, given, old map[string]any, secrets map[str
 	return out, nil
 }
 
-// checkInstance refuses secrets in instance_info: it is shown, and not sealed. ****** for a config drive that is kept
+// CheckInstance refuses secrets in instance_info: it is shown, and not sealed. ****** for a config drive that is kept
 // leaves it as it is.
-func checkInstance(info, old map[string]any) error {
-	for _, k := range sortedKeys(info) {
+func CheckInstance(info, old map[string]any) error {
+	for _, k := range slices.Sorted(maps.Keys(info)) {
 		text, _ := info[k].(string)
 		switch {
 		case k == "configdrive" && info[k] == conductor.Masked && old[k] == conductor.Masked:
 		case k == "configdrive":
 			return fault.New(fault.RequestInvalid, "instance_info.configdrive can't be set").
 				WithHint("give configdrive together with the target active")
-		case api.SecretName(k) || hasSecret(info[k]):
+		case api.SecretName(k) || HasSecret(info[k]):
 			return fault.New(fault.RequestInvalid, "instance_info.%s would hold a secret, and this server keeps none there", k)
 		case userinfo(text):
 			return fault.New(fault.RequestInvalid, "instance_info.%s is a URL with a user or password in it, which every answer would show", k).
@@ -152,17 +167,18 @@ func checkInstance(info, old map[string]any) error {
 	return nil
 }
 
-func hasSecret(v any) bool {
+// HasSecret tells whether anything below v sounds like a secret, or is a URL with a user or password.
+func HasSecret(v any) bool {
 	switch t := v.(type) {
 	case map[string]any:
 		for k, x := range t {
-			if api.SecretName(k) || hasSecret(x) {
+			if api.SecretName(k) || HasSecret(x) {
 				return true
 			}
 		}
 	case []any:
 		for _, x := range t {
-			if hasSecret(x) {
+			if HasSecret(x) {
 				return true
 			}
 		}
@@ -181,4 +197,20 @@ func userinfo(s string) bool {
 	authority, _, _ := strings.Cut(rest, "/")
 	u, err := url.Parse(s)
 	return strings.Contains(authority, "@") || err == nil && u.User != nil
+}
+
+// Args shows a step's arguments: only those the step declares, secret ones masked.
+func Args(s step.Step, args step.Args) map[string]any {
+	out := map[string]any{}
+	for _, a := range s.Args {
+		v, given := args[a.Name]
+		if !given {
+			continue
+		}
+		if a.Secret || api.SecretName(a.Name) {
+			v = conductor.Masked
+		}
+		out[a.Name] = Deep(v)
+	}
+	return out
 }
