@@ -8,6 +8,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/disks"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -35,7 +36,7 @@ func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupReq
 	proven := false
 	var adm conductor.Admission
 	err := eng.applyWith(ctx, r.Node, func(n conductor.Node) (conductor.Event, error) {
-		proven = eng.proves(n, r.Secret)
+		proven = eng.media.Proves(n, r.Secret)
 		eng.mu.Lock()
 		fenced := eng.fenced[r.Node]
 		eng.mu.Unlock()
@@ -84,7 +85,7 @@ func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, 
 	if !inspects {
 		return nil
 	}
-	describe(&n, inv)
+	nodes.Describe(&n, inv)
 	return tx.PutNode(&n)
 }
 
@@ -209,10 +210,11 @@ func (eng *Engine) Secret(ctx context.Context, s conductor.Session, r api.Secret
 // mayRead tells whether the server's own catalogue gives the step this secret. What an agent says that its steps need
 // counts for nothing: a rogue one would name the BMC's password (I20, T17).
 func (eng *Engine) mayRead(n conductor.Node, name, secret string) bool {
-	if eng.catalogs[n.Driver] == nil {
+	steps := eng.machines.Catalog(n.Driver)
+	if steps == nil {
 		return false
 	}
-	s, _ := eng.catalogs[n.Driver].Get(name) // a step that is not listed needs none
+	s, _ := steps.Get(name) // a step that is not listed needs none
 	return slices.Contains(s.Secrets, secret)
 }
 
@@ -276,4 +278,15 @@ func (eng *Engine) progress(id conductor.NodeID, st step.ID) *step.Progress {
 		return a.progress
 	}
 	return nil
+}
+
+// beat tells a node whose step waits for a heartbeat that there was one.
+func (eng *Engine) beat(ctx context.Context, s conductor.Session) error {
+	eng.mu.Lock()
+	waits := eng.waits[s.Claims.Node].phase == conductor.PhaseBeat
+	eng.mu.Unlock()
+	if !waits {
+		return nil
+	}
+	return eng.applyAs(ctx, s, conductor.AgentHeard{})
 }

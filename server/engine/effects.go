@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/machines"
+	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
@@ -218,7 +220,7 @@ func (eng *Engine) unsaid(n conductor.Node, f *fault.Fault) *fault.Fault {
 	if f == nil || n.Boot == nil {
 		return f
 	}
-	token, out := eng.mediumToken(n), *f
+	token, out := eng.media.Token(n), *f
 	if token == "" {
 		return f
 	}
@@ -232,7 +234,7 @@ func (eng *Engine) unsaid(n conductor.Node, f *fault.Fault) *fault.Fault {
 // done commits the end of an effect together with what follows from it. decide false only clears the effect.
 func (eng *Engine) done(ctx context.Context, e conductor.EffectDone, decide bool) {
 	clear := func(tx conductor.Tx) error {
-		if err := eng.keepParts(tx, e.Effect.Node, e.Parts); err != nil {
+		if err := nodes.KeepParts(tx, e.Effect.Node, e.Parts, eng.cfg.Now()); err != nil {
 			return err
 		}
 		return tx.DoneEffect(e.Effect.ID)
@@ -253,84 +255,6 @@ func (eng *Engine) done(ctx context.Context, e conductor.EffectDone, decide bool
 			return
 		}
 	}
-}
-
-// bmc opens the node's controller for acts; again is for an operator who asks anew.
-func (eng *Engine) bmc(ctx context.Context, n conductor.Node, again bool) (conductor.BMC, error) {
-	b, err := eng.open(ctx, n, again)
-	if failpoint.On && err == nil {
-		b = marked{b}
-	}
-	if err != nil || eng.cfg.Held == nil {
-		return b, err
-	}
-	return fenced{b, eng.cfg.Held}, nil
-}
-
-// open opens the node's controller with its credentials, as the hardware type has it. Who acts by it asks Held first:
-// bmc does, and directly (manage.go).
-func (eng *Engine) open(ctx context.Context, n conductor.Node, again bool) (conductor.BMC, error) {
-	d, ok := eng.drivers[n.Driver]
-	if !ok {
-		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
-	}
-	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Secrets: map[string]string{}, Again: again}
-	for _, m := range n.Media {
-		a.Keep = append(a.Keep, m.URL)
-	}
-	err := eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		for _, k := range d.SecretKeys() {
-			v, err := tx.Secret(n.UUID, conductor.DriverSecret(k))
-			if fault.Is(err, fault.NotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			a.Secrets[k] = string(v)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return d.Open(ctx, a)
-}
-
-// health is what the node's driver knows of its BMC; the zero Health of one that keeps no account.
-func (eng *Engine) health(n conductor.Node) conductor.Health {
-	if d, ok := eng.drivers[n.Driver].(conductor.HealthTeller); ok {
-		return d.Health(n.DriverInfo)
-	}
-	return conductor.Health{}
-}
-
-// BMCHealth is how a node's BMC has answered lately, by the driver's breaker and by the periodic looks at the power
-// state. It asks the BMC nothing.
-func (eng *Engine) BMCHealth(n conductor.Node) conductor.Health { return eng.looks.Health(n) }
-
-// marked has a mark on either side of each act upon a BMC; only the crash harness's build has it.
-type marked struct{ conductor.BMC }
-
-func (m marked) SetPower(ctx context.Context, a conductor.PowerAction) error {
-	failpoint.Here("bmc.power.before")
-	err := m.BMC.SetPower(ctx, a)
-	failpoint.Here("bmc.power.after")
-	return err
-}
-
-func (m marked) SetBoot(ctx context.Context, b conductor.BootTarget) error {
-	failpoint.Here("bmc.boot.before")
-	err := m.BMC.SetBoot(ctx, b)
-	failpoint.Here("bmc.boot.after")
-	return err
-}
-
-func (m marked) SetMedia(ctx context.Context, url string) error {
-	failpoint.Here("bmc.media.before")
-	err := m.BMC.SetMedia(ctx, url)
-	failpoint.Here("bmc.media.after")
-	return err
 }
 
 // runStep runs an out-of-band step and commits its end with what follows.
@@ -368,12 +292,12 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 		end.Progress = p
 	}
 	var parts *conductor.Parts
-	if changesParts(r.Step.Name) { // what came of it, also of a failed one
-		parts = eng.readParts(run, n)
+	if machines.ChangesParts(r.Step.Name) { // what came of it, also of a failed one
+		parts = eng.machines.Parts(run, n)
 	}
 	for try := 1; ; try++ {
 		err := eng.apply(run, e.Node, end, func(tx conductor.Tx) error {
-			if err := eng.keepParts(tx, e.Node, parts); err != nil {
+			if err := nodes.KeepParts(tx, e.Node, parts, eng.cfg.Now()); err != nil {
 				return err
 			}
 			return tx.DoneEffect(e.ID)
@@ -395,15 +319,15 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.StepRecord) (ran, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
 	defer cancel()
-	b, err := eng.bmc(ctx, n, false)
+	b, err := eng.machines.BMC(ctx, n, false)
 	for try := 1; fault.Has(err, fault.StorageUnavailable) && retry.Pause(ctx, retry.Backoff(try)); try++ {
-		b, err = eng.bmc(ctx, n, false)
+		b, err = eng.machines.BMC(ctx, n, false)
 	}
 	if err != nil {
 		return ran{}, err
 	}
 	if r.Step.Where == step.Server {
-		power, err := eng.powerStep(ctx, b, r)
+		power, err := eng.machines.PowerStep(ctx, b, r)
 		return ran{power: power}, err
 	}
 	bound, err := b.Steps(ctx)
@@ -423,4 +347,10 @@ func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.S
 		},
 	})
 	return ran{result: result}, err
+}
+
+// ran is what became of a step that the server ran.
+type ran struct {
+	result step.Result
+	power  conductor.Power // of a power act; "" otherwise
 }

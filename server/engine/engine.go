@@ -1,6 +1,7 @@
 // Package engine commits what the conductor decides and then carries it out: it applies events to nodes inside the
 // store's transactions, hands commands to agents, acts upon BMCs, watches deadlines, and goes on after a restart. It
-// decides nothing about a node by itself.
+// decides nothing about a node by itself. What only reads and writes records, and what reaches machines, are the packages
+// below it (docs/adr/0254-parts-of-the-engine.md).
 //
 // Start at Engine.apply (decide, commit, act); effects.go and acts.go touch the outside world, run.go keeps time and
 // recovers, agents.go and operators.go are the two sides that call in.
@@ -9,19 +10,23 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/server/engine/allocations"
+	"github.com/bessemer-metal/bessemer/server/engine/machines"
+	"github.com/bessemer-metal/bessemer/server/engine/management"
+	"github.com/bessemer-metal/bessemer/server/engine/medium"
 	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/server/engine/powersync"
+	"github.com/bessemer-metal/bessemer/server/engine/ramdisks"
 	"github.com/bessemer-metal/bessemer/server/engine/records"
 	"github.com/bessemer-metal/bessemer/server/engine/sessions"
-	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -55,12 +60,14 @@ type Engine struct {
 	// What operators keep, which is only read and written.
 	*nodes.Keeper
 	*records.Shelf
+	// What is asked of a BMC by operators, and told by ramdisks of the Ironic profile.
+	*management.Desk
+	*ramdisks.Ramdisks
 
 	cfg       Config
 	allocator *allocations.Allocator
-	drivers   map[string]conductor.Driver
-	catalogs  map[string]*step.Registry
-	narrowed  sync.Map // *step.Registry by hardware type and interfaces (interfaces.go)
+	machines  *machines.Machines
+	media     *medium.Media
 	sessions  *sessions.Store
 	// listening is since when an agent's sign of life can have been heard.
 	listening time.Time
@@ -71,9 +78,8 @@ type Engine struct {
 	waits    map[conductor.NodeID]waitIndex
 	versions map[conductor.NodeID]int64 // of the newest decision that was carried outside
 	agents   map[conductor.NodeID]*presence
-	beats    map[conductor.NodeID]time.Time // of ramdisks of the Ironic profile (profile.go)
-	fenced   map[conductor.NodeID]bool      // about to lose power for a boot: nobody looks itself up (acts.go)
-	given    []int64                        // orders that the dispatcher has, by effect, still in the store
+	fenced   map[conductor.NodeID]bool // about to lose power for a boot: nobody looks itself up (acts.go)
+	given    []int64                   // orders that the dispatcher has, by effect, still in the store
 	subs     map[*subscription]struct{}
 	paces    map[conductor.NodeID]chan struct{} // closed when a watcher of the node comes or goes
 	run      context.Context                    // nil until Run, and after it
@@ -92,43 +98,67 @@ type waitIndex struct {
 	generation uint64
 }
 
-// New checks the configuration and makes the step catalogues of each hardware type.
+// New checks the configuration and makes the parts; nothing runs before Run.
 func New(cfg Config) (*Engine, error) {
-	if len(cfg.BootKey) != 32 {
-		return nil, fmt.Errorf("boot key: %d bytes, want 32", len(cfg.BootKey))
-	}
 	watched := sessions.Over(cfg.Store)
 	cfg.Store = watched
 	eng := &Engine{
-		cfg: cfg, listening: cfg.Now(), sessions: watched, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{},
-		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, beats: map[conductor.NodeID]time.Time{}, fenced: map[conductor.NodeID]bool{},
+		cfg: cfg, listening: cfg.Now(), sessions: watched,
+		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}
+	applied := func(ctx context.Context, id conductor.NodeID, e conductor.Event) error {
+		return eng.apply(ctx, id, e, nil)
+	}
+	var err error
+	if eng.machines, err = machines.New(machines.Config{Store: cfg.Store, Drivers: cfg.Drivers, Now: cfg.Now, Log: cfg.Log, Timeouts: cfg.Timeouts, Held: cfg.Held}); err != nil {
+		return nil, err
+	}
+	eng.Keeper = nodes.New(nodes.Config{Store: cfg.Store, Now: cfg.Now, Drivers: eng.machines.ByName(), Notify: eng.notify, Created: eng.created, Deleted: eng.deleted})
 	eng.allocator = allocations.New(allocations.Config{Store: cfg.Store, Now: cfg.Now, Log: cfg.Log, Notify: eng.notify})
-	eng.Keeper = nodes.New(nodes.Config{Store: cfg.Store, Now: cfg.Now, Drivers: eng.drivers, Notify: eng.notify, Created: eng.created, Deleted: eng.deleted})
-	eng.Shelf = records.New(records.Config{Store: cfg.Store, Now: cfg.Now, Notify: eng.notify, Allocations: eng.allocator})
+	eng.Shelf = records.New(records.Config{Store: cfg.Store, Now: cfg.Now, Notify: eng.notify, Allocations: eng.allocator, Machines: eng.machines})
+	if eng.media, err = medium.New(medium.Config{
+		Key: cfg.BootKey, AgentURL: cfg.AgentURL, URL: cfg.MediumURL, Pins: cfg.Pins, Certificate: cfg.Certificate, AnySource: cfg.AnySource,
+		Now: cfg.Now, Log: cfg.Log, Machines: eng.machines, Node: eng.Node, Apply: applied,
+	}); err != nil {
+		return nil, err
+	}
+	eng.Desk = management.New(management.Config{
+		Store: cfg.Store, Now: cfg.Now, Nodes: eng.Keeper, Machines: eng.machines, Media: eng.media, CheckOrigin: cfg.CheckOrigin, Hand: eng.hand, Apply: applied,
+	})
+	eng.Ramdisks = ramdisks.New(ramdisks.Config{Store: cfg.Store, Now: cfg.Now, Notify: eng.notify, Machines: eng.machines, Apply: eng.apply})
 	eng.looks = powersync.New(powersync.Config{
-		Every: cfg.PowerSync, Now: cfg.Now, Log: cfg.Log, Held: cfg.Held, Busy: eng.busy, Node: eng.Node, Knows: eng.health,
-		BMC: func(ctx context.Context, n conductor.Node) (conductor.BMC, error) { return eng.open(ctx, n, false) },
-		Apply: func(ctx context.Context, id conductor.NodeID, e conductor.Event) error {
-			return eng.apply(ctx, id, e, nil)
+		Every: cfg.PowerSync, Now: cfg.Now, Log: cfg.Log, Held: cfg.Held, Busy: eng.busy, Node: eng.Node, Knows: eng.machines.Health, Apply: applied,
+		BMC: func(ctx context.Context, n conductor.Node) (conductor.BMC, error) {
+			return eng.machines.Open(ctx, n, false)
 		},
 	})
-	for _, d := range cfg.Drivers {
-		reg, err := step.NewRegistry(append(append([]step.Step{}, d.Steps()...), catalog.InBand...)...)
-		if err != nil {
-			return nil, fmt.Errorf("steps of hardware type %s: %w", d.Name(), err)
-		}
-		eng.drivers[d.Name()], eng.catalogs[d.Name()] = d, reg
-	}
 	return eng, nil
 }
 
 // Drivers lists the hardware types.
-func (eng *Engine) Drivers() []conductor.Driver { return eng.cfg.Drivers }
+func (eng *Engine) Drivers() []conductor.Driver { return eng.machines.Drivers() }
 
 // Catalog is every step a node of this hardware type may be asked for; nil for an unknown type.
-func (eng *Engine) Catalog(driver string) *step.Registry { return eng.catalogs[driver] }
+func (eng *Engine) Catalog(driver string) *step.Registry { return eng.machines.Catalog(driver) }
+
+// BMCHealth is how a node's BMC has answered lately, by the driver's breaker and by the periodic looks at the power
+// state. It asks the BMC nothing.
+func (eng *Engine) BMCHealth(n conductor.Node) conductor.Health { return eng.looks.Health(n) }
+
+// Validate tells for each interface whether the node's record suffices: "" or the reason why not.
+func (eng *Engine) Validate(ctx context.Context, ident string) (map[string]string, error) {
+	n, err := eng.Node(ctx, ident)
+	if err != nil {
+		return nil, err
+	}
+	return eng.machines.Validate(n)
+}
+
+// Medium gives the boot configuration behind a medium's token (medium.Media.Medium).
+func (eng *Engine) Medium(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
+	return eng.media.Medium(ctx, token, from)
+}
 
 func newSalt() []byte {
 	b := make([]byte, 32)
@@ -138,7 +168,7 @@ func newSalt() []byte {
 
 // snapshot reads all that Decide needs of a node; what its inventories say of disks only with disks.
 func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (conductor.Snapshot, error) {
-	s := conductor.Snapshot{Node: n, Registry: eng.registry(n), Interfaces: eng.interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: nodes.NewID, NewSalt: newSalt}
+	s := conductor.Snapshot{Node: n, Registry: eng.machines.Registry(n), Interfaces: eng.machines.Interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: nodes.NewID, NewSalt: newSalt}
 	if n.Boot != nil && !n.Boot.Ended {
 		s.Heard = eng.cfg.Dispatcher.Heard(n.UUID, n.Boot.Generation)
 	}
@@ -362,12 +392,12 @@ func (eng *Engine) deleted(id conductor.NodeID) {
 	delete(eng.versions, id)
 	delete(eng.hands, id)
 	delete(eng.agents, id)
-	delete(eng.beats, id)
 	eng.repace(id)
 	if w := eng.workers[id]; w != nil && w.cancel != nil {
 		w.cancel()
 	}
 	eng.mu.Unlock()
+	eng.Ramdisks.Forget(id)
 	eng.cfg.Dispatcher.Drop(id)
 	if err := eng.cfg.Logs.Delete(id); err != nil {
 		eng.cfg.Log.Warn("delete a node's logs", "node", id, "err", err)

@@ -35,30 +35,6 @@ func (k *Keeper) History(ctx context.Context, ident string, limit int, marker st
 	return out, err
 }
 
-// BIOSSettings lists what was read last of the machine's BIOS.
-func (k *Keeper) BIOSSettings(ctx context.Context, ident string) (n conductor.Node, all []conductor.BIOSSetting, err error) {
-	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		if n, err = Find(tx, ident); err != nil {
-			return err
-		}
-		all, err = tx.BIOSSettings(n.UUID)
-		return err
-	})
-	return n, all, err
-}
-
-// Firmware lists what was read last of the machine's firmware.
-func (k *Keeper) Firmware(ctx context.Context, ident string) (n conductor.Node, all []conductor.FirmwareComponent, err error) {
-	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {
-		if n, err = Find(tx, ident); err != nil {
-			return err
-		}
-		all, err = tx.Firmware(n.UUID)
-		return err
-	})
-	return n, all, err
-}
-
 // NodeAllocation is the allocation that has the node; allocation.not_found without one.
 func (k *Keeper) NodeAllocation(ctx context.Context, ident string) (a conductor.Allocation, err error) {
 	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {

@@ -1,5 +1,5 @@
 // Package records keeps what operators keep beside nodes: ports, port groups, chassis, volumes, templates, runbooks and
-// allocations, the virtual interfaces on ports, webhooks; it also reads the journal and writes the audit for them. It
+// allocations, the virtual interfaces on ports, webhooks, default_config; it also reads the journal and writes the audit for them. It
 // touches no machine.
 //
 // Start at Shelf: the records are found, made, changed and deleted in one way; what is particular to a kind is its row in
@@ -14,6 +14,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/engine/allocations"
+	"github.com/bessemer-metal/bessemer/server/engine/machines"
 	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -30,6 +31,7 @@ type Config struct {
 	Now         func() time.Time
 	Notify      func(conductor.NodeID) // the node changed, or something beside it
 	Allocations *allocations.Allocator
+	Machines    *machines.Machines // whose steps default_config is about
 }
 
 // rules is what the records of a kind keep to. Each function may be nil, and runs inside the transaction that stores.

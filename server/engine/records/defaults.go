@@ -1,4 +1,4 @@
-package engine
+package records
 
 import (
 	"context"
@@ -15,17 +15,17 @@ import (
 )
 
 // Defaults lists default_config, weakest scopes first; scope "" lists all.
-func (eng *Engine) Defaults(ctx context.Context, scope string) (out []conductor.Default, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+func (s *Shelf) Defaults(ctx context.Context, scope string) (out []conductor.Default, err error) {
+	err = s.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		if scope == "" {
 			out, err = tx.Defaults()
 			return err
 		}
-		s, _, err := scopeOf(tx, scope)
+		in, _, err := scopeOf(tx, scope)
 		if err != nil {
 			return err
 		}
-		out, err = tx.Defaults(s)
+		out, err = tx.Defaults(in)
 		return err
 	})
 	slices.SortStableFunc(out, func(a, b conductor.Default) int {
@@ -47,11 +47,11 @@ func scopeOf(tx conductor.Tx, text string) (conductor.Scope, conductor.Node, err
 
 // SetDefaults sets values of one step in one flow for a scope. All of them are checked before any is set; each change
 // is audited.
-func (eng *Engine) SetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, name string, values map[string]any) error {
-	return eng.changeDefaults(ctx, scope, f, name, func(tx conductor.Tx, s conductor.Scope, n conductor.Node, before map[string]conductor.Default) error {
+func (s *Shelf) SetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, name string, values map[string]any) error {
+	return s.changeDefaults(ctx, scope, f, name, func(tx conductor.Tx, in conductor.Scope, n conductor.Node, before map[string]conductor.Default) error {
 		for _, key := range slices.Sorted(maps.Keys(values)) {
-			d := conductor.Default{Scope: s, Flow: f, Step: name, Key: key, Value: values[key]}
-			if err := eng.checkDefault(d, n.Driver); err != nil {
+			d := conductor.Default{Scope: in, Flow: f, Step: name, Key: key, Value: values[key]}
+			if err := s.checkDefault(d, n.Driver); err != nil {
 				return err
 			}
 			was, had := before[key]
@@ -61,7 +61,7 @@ func (eng *Engine) SetDefaults(ctx context.Context, who conductor.Caller, scope 
 			if err := tx.PutDefault(d); err != nil {
 				return err
 			}
-			if err := eng.auditDefault(tx, who, "default.set", d, was.Value); err != nil {
+			if err := s.auditDefault(tx, who, "default.set", d, was.Value); err != nil {
 				return err
 			}
 		}
@@ -71,23 +71,23 @@ func (eng *Engine) SetDefaults(ctx context.Context, who conductor.Caller, scope 
 
 // UnsetDefaults forgets values of one step in one flow for a scope; no keys means all. default.not_found when one of
 // them is not set.
-func (eng *Engine) UnsetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, name string, keys []string) error {
-	return eng.changeDefaults(ctx, scope, f, name, func(tx conductor.Tx, s conductor.Scope, _ conductor.Node, before map[string]conductor.Default) error {
+func (s *Shelf) UnsetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, name string, keys []string) error {
+	return s.changeDefaults(ctx, scope, f, name, func(tx conductor.Tx, in conductor.Scope, _ conductor.Node, before map[string]conductor.Default) error {
 		if len(keys) == 0 {
 			keys = slices.Sorted(maps.Keys(before))
 		}
 		if len(keys) == 0 {
-			return fault.New(fault.DefaultNotFound, "%s sets nothing for %s in %s", s, name, f)
+			return fault.New(fault.DefaultNotFound, "%s sets nothing for %s in %s", in, name, f)
 		}
 		for _, key := range keys {
 			d, had := before[key]
 			if !had {
-				return fault.New(fault.DefaultNotFound, "%s does not set %s of %s in %s", s, key, name, f)
+				return fault.New(fault.DefaultNotFound, "%s does not set %s of %s in %s", in, key, name, f)
 			}
 			if err := tx.DeleteDefault(d); err != nil {
 				return err
 			}
-			if err := eng.auditDefault(tx, who, "default.unset", d, d.Value); err != nil {
+			if err := s.auditDefault(tx, who, "default.unset", d, d.Value); err != nil {
 				return err
 			}
 		}
@@ -95,14 +95,14 @@ func (eng *Engine) UnsetDefaults(ctx context.Context, who conductor.Caller, scop
 	})
 }
 
-func (eng *Engine) changeDefaults(ctx context.Context, scope string, f state.Flow, name string,
+func (s *Shelf) changeDefaults(ctx context.Context, scope string, f state.Flow, name string,
 	change func(conductor.Tx, conductor.Scope, conductor.Node, map[string]conductor.Default) error) error {
-	return eng.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
-		s, n, err := scopeOf(tx, scope)
+	return s.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
+		in, n, err := scopeOf(tx, scope)
 		if err != nil {
 			return err
 		}
-		all, err := tx.Defaults(s)
+		all, err := tx.Defaults(in)
 		if err != nil {
 			return err
 		}
@@ -112,16 +112,16 @@ func (eng *Engine) changeDefaults(ctx context.Context, scope string, f state.Flo
 				before[d.Key] = d
 			}
 		}
-		return change(tx, s, n, before)
+		return change(tx, in, n, before)
 	})
 }
 
-func (eng *Engine) auditDefault(tx conductor.Tx, who conductor.Caller, act string, d conductor.Default, before any) error {
+func (s *Shelf) auditDefault(tx conductor.Tx, who conductor.Caller, act string, d conductor.Default, before any) error {
 	detail := map[string]any{"scope": d.Scope.String(), "flow": d.Flow, "step": d.Step, "key": d.Key, "before": before}
 	if act == "default.set" {
 		detail["value"] = d.Value
 	}
-	a := conductor.Audit{Time: eng.cfg.Now(), Actor: who.Name, Request: who.Request, Act: act, Detail: detail}
+	a := conductor.Audit{Time: s.cfg.Now(), Actor: who.Name, Request: who.Request, Act: act, Detail: detail}
 	if d.Scope.Kind == conductor.One {
 		a.Node = conductor.NodeID(d.Scope.Name)
 	}
@@ -129,11 +129,11 @@ func (eng *Engine) auditDefault(tx conductor.Tx, who conductor.Caller, act strin
 }
 
 // checkDefault checks a value against the steps of the node's hardware type, or, for more than one node, of any.
-func (eng *Engine) checkDefault(d conductor.Default, driver string) error {
+func (s *Shelf) checkDefault(d conductor.Default, driver string) error {
 	var registries []*step.Registry
-	for _, drv := range eng.cfg.Drivers {
+	for _, drv := range s.cfg.Machines.Drivers() {
 		if driver == "" || drv.Name() == driver {
-			registries = append(registries, eng.catalogs[drv.Name()])
+			registries = append(registries, s.cfg.Machines.Catalog(drv.Name()))
 		}
 	}
 	var first error
@@ -154,13 +154,13 @@ func (eng *Engine) checkDefault(d conductor.Default, driver string) error {
 
 // ExplainDefaults tells for each step and value of a node's automated flows which one holds and why; also the scopes
 // the node is in, weakest first.
-func (eng *Engine) ExplainDefaults(ctx context.Context, ident string) (scopes []conductor.Scope, out []defaults.Explained, err error) {
-	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
+func (s *Shelf) ExplainDefaults(ctx context.Context, ident string) (scopes []conductor.Scope, out []defaults.Explained, err error) {
+	err = s.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := nodes.Find(tx, ident)
 		if err != nil {
 			return err
 		}
-		registry := eng.registry(n)
+		registry := s.cfg.Machines.Registry(n)
 		if registry == nil {
 			return fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
 		}

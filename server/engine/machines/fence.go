@@ -1,9 +1,10 @@
-package engine
+package machines
 
 import (
 	"context"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -49,4 +50,28 @@ func (f fenced) Steps(ctx context.Context) ([]step.Bound, error) {
 		out[i] = b
 	}
 	return out, err
+}
+
+// marked has a mark on either side of each act upon a BMC; only the crash harness's build has it.
+type marked struct{ conductor.BMC }
+
+func (m marked) SetPower(ctx context.Context, a conductor.PowerAction) error {
+	failpoint.Here("bmc.power.before")
+	err := m.BMC.SetPower(ctx, a)
+	failpoint.Here("bmc.power.after")
+	return err
+}
+
+func (m marked) SetBoot(ctx context.Context, b conductor.BootTarget) error {
+	failpoint.Here("bmc.boot.before")
+	err := m.BMC.SetBoot(ctx, b)
+	failpoint.Here("bmc.boot.after")
+	return err
+}
+
+func (m marked) SetMedia(ctx context.Context, url string) error {
+	failpoint.Here("bmc.media.before")
+	err := m.BMC.SetMedia(ctx, url)
+	failpoint.Here("bmc.media.after")
+	return err
 }

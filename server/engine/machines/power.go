@@ -1,0 +1,125 @@
+package machines
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// EndBoot takes the ramdisk down. The machine is off before the medium goes, so that nothing runs on.
+func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, e conductor.Effect) (conductor.Power, error) {
+	if err := m.Bring(ctx, b, conductor.ForceOff, m.cfg.Timeouts.Power, false); err != nil {
+		return "", err
+	}
+	if err := b.SetMedia(ctx, ""); err != nil {
+		return conductor.PowerOff, err
+	}
+	if e.Disk {
+		if err := b.SetBoot(ctx, conductor.BootTarget{Device: "disk", Always: true, UEFI: true}); err != nil {
+			return conductor.PowerOff, err
+		}
+	}
+	if e.Power != conductor.On {
+		return conductor.PowerOff, nil
+	}
+	if err := m.Bring(ctx, b, conductor.On, m.cfg.Timeouts.Power, false); err != nil {
+		return conductor.PowerOff, err
+	}
+	return conductor.PowerOn, nil
+}
+
+// Power carries out an operator's act; a reboot is off, confirmed, on (F25).
+func (m *Machines) Power(ctx context.Context, b conductor.BMC, e conductor.Effect) (conductor.Power, error) {
+	limit := m.cfg.Timeouts.Power
+	if e.Power == conductor.GracefulShutdown {
+		limit = m.cfg.Timeouts.Soft
+	}
+	if e.Timeout > 0 {
+		limit = e.Timeout
+	}
+	if err := m.Bring(ctx, b, e.Power, limit, false); err != nil {
+		return "", err
+	}
+	if e.Reboot {
+		if err := m.Bring(ctx, b, conductor.On, m.cfg.Timeouts.Power, false); err != nil {
+			return conductor.PowerOff, err
+		}
+		return conductor.PowerOn, nil
+	}
+	if e.Power == conductor.On {
+		return conductor.PowerOn, nil
+	}
+	return conductor.PowerOff, nil
+}
+
+// Bring acts, re-reads and confirms. The act is asked for whatever the BMC says before, as it may lie, and no reading is
+// trusted alone: after the act the state must be seen twice in a row (F23). The acts are absolute, so that one done twice
+// does no harm (F25). strict gives up at the first order that fails. bmc.power when the state is not reached within limit.
+func (m *Machines) Bring(ctx context.Context, b conductor.BMC, a conductor.PowerAction, limit time.Duration, strict bool) error {
+	want := conductor.PowerOff
+	if a == conductor.On {
+		want = conductor.PowerOn
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var last conductor.Power
+	var lastErr error
+	seen, asked := 0, time.Time{}
+	for {
+		if asked.IsZero() || seen == 0 && m.cfg.Now().Sub(asked) > limit/3 && a != conductor.GracefulShutdown {
+			if err := b.SetPower(ctx, a); err == nil {
+				asked = m.cfg.Now()
+			} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil || strict || fault.Has(err, fault.StorageUnavailable) {
+				return err // what is not the BMC's doing is not waited for here
+			}
+		}
+		got, err := b.Power(ctx)
+		switch {
+		case err != nil:
+			seen = 0
+			if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil {
+				return err
+			}
+		case got != want || asked.IsZero():
+			last, seen = got, 0
+		default:
+			if last, seen = got, seen+1; seen == 2 {
+				return nil
+			}
+		}
+		wait := time.Second
+		if seen == 1 {
+			wait = 200 * time.Millisecond
+		}
+		if !retry.Pause(ctx, wait) {
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return ctx.Err()
+			}
+			if lastErr != nil && (last == "" || asked.IsZero()) {
+				return lastErr
+			}
+			return fault.New(fault.BMCPower, "the machine should be %q, but the BMC says %q after %s", want, cmp.Or(string(last), "nothing"), limit).Because(lastErr)
+		}
+	}
+}
+
+// PowerStep carries out a reserved power step: the same absolute acts as an operator's, confirmed by re-reading.
+func (m *Machines) PowerStep(ctx context.Context, b conductor.BMC, r conductor.StepRecord) (conductor.Power, error) {
+	e := conductor.Effect{Kind: conductor.EffectPower, Node: r.Node, Step: r.ID}
+	switch r.Step.Short() {
+	case "power_on":
+		e.Power = conductor.On
+	case "power_off":
+		e.Power = conductor.ForceOff
+	case "reboot":
+		e.Power, e.Reboot = conductor.ForceOff, true
+	default:
+		return "", fault.New(fault.StepUnknown, "the server has no act for it").At(string(r.Node), r.Step.Name)
+	}
+	return m.Power(ctx, b, e)
+}
