@@ -82,6 +82,7 @@ var floors = map[string]int{
 	"server/rest/login":         4,
 	"server/rest/shape":         4,
 	"server/rest/mask":          5,
+	"server/rest/serve":         5,
 	"server/rest":               8,
 	"server/engine/machines":    6,
 	"server/engine/medium":      7,

@@ -14,6 +14,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -296,7 +297,7 @@ func TestI26_EveryRouteHasARule(t *testing.T) {
 			t.Errorf("%s is not in the table of expected access: add to expected in server/rest/access_test.go\n\t%q: {system: observer, owner: observer, lessee: observer},\nwith who shall have it (project: … instead of owner and lessee where the path names no object with an owner)", key, key)
 		}
 		for _, v := range variable.FindAllStringSubmatch(r.Path, -1) {
-			if known := slices.Contains([]string{"node", "record", "webhook"}, v[1]); slices.Contains(rest.Owned(), v[1]) && !known && fill[v[1]] == "" {
+			if known := slices.Contains([]string{"node", "record", "webhook"}, v[1]); slices.Contains(serve.Owned(), v[1]) && !known && fill[v[1]] == "" {
 				t.Errorf("%s: say in owners (server/rest/access_test.go) which object stands for {%s} under each owner", key, v[1])
 			}
 		}
@@ -336,7 +337,7 @@ func TestI26_T16_RouteRoleOwnerMatrix(t *testing.T) {
 	routes := c.api.Served()
 	for _, r := range routes {
 		want := expected[r.Method+" "+r.Path]
-		objects := variable.MatchString(r.Path) && strings.ContainsAny(r.Path, "{") && slices.ContainsFunc(rest.Owned(), func(v string) bool { return strings.Contains(r.Path, "{"+v+"}") })
+		objects := variable.MatchString(r.Path) && strings.ContainsAny(r.Path, "{") && slices.ContainsFunc(serve.Owned(), func(v string) bool { return strings.Contains(r.Path, "{"+v+"}") })
 		for _, g := range grants() {
 			for _, o := range owners {
 				if !objects && o.node != "own" {

@@ -10,23 +10,24 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // allocations is the collection of allocations.
-func allocations() *collection {
+func (a *API) allocations() *collection {
 	return &collection{
-		kind: conductor.KindAllocation, path: "allocations", since: 52, named: 52, changes: 57, absent: true, full: true, owned: true,
+		Records: serve.Records{Kind: conductor.KindAllocation, Named: 52, Owned: true}, path: "allocations", since: 52, changes: 57, absent: true, full: true,
 		listing: access.AllocationList, reading: access.AllocationRead, creating: access.AllocationCreate, changing: access.AllocationChange,
-		shape: shape.New(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: prepareAllocation, judge: judgeAllocation, fields: allocationSetters,
+		shape: shape.New(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: a.prepareAllocation, judge: judgeAllocation, fields: allocationSetters,
 		filters: []recordFilter{
-			{"node", 52, func(c *call, f *conductor.RecordFilter, v string) error {
+			{"node", 52, func(c *serve.Call, f *conductor.RecordFilter, v string) error {
 				if _, err := shape.Ident(v); err != nil {
 					return err
 				}
-				n, err := c.findNode(v)
+				n, err := c.FindNode(v)
 				if fault.Is(err, fault.NotFound) { // 400, as Ironic has it here
 					return fault.New(fault.RequestInvalid, "Node %s could not be found.", v)
 				}
@@ -38,12 +39,12 @@ func allocations() *collection {
 	}
 }
 
-func showAllocation(c *call, r conductor.Record) any {
+func showAllocation(c *serve.Call, r conductor.Record) any {
 	a := r.(*conductor.Allocation)
 	out := api.Allocation{
 		UUID: a.UUID, Name: shape.OrNull(a.Name), ResourceClass: shape.OrNull(a.Class), Traits: append([]string{}, a.Traits...), CandidateNodes: []string{},
 		Owner: shape.OrNull(a.Owner), NodeUUID: shape.OrNull(a.Node), State: a.State, LastError: shape.OrNull(a.LastError), Extra: shape.Object(a.Extra),
-		Links: api.LinkPair(c.base, "allocations/"+a.UUID),
+		Links: api.LinkPair(c.Base, "allocations/"+a.UUID),
 	}
 	for _, id := range a.Candidates {
 		out.CandidateNodes = append(out.CandidateNodes, string(id))
@@ -54,51 +55,50 @@ func showAllocation(c *call, r conductor.Record) any {
 
 // prepareAllocation takes node, which a create body may have though the object has none: an allocation for a node in
 // use. Its UUID is the instance's unless another is given.
-func prepareAllocation(c *call, doc map[string]any) error {
+func (a *API) prepareAllocation(c *serve.Call, r conductor.Record, doc map[string]any) error {
 	given := doc["node"]
 	delete(doc, "node")
 	if given == nil || given == "" {
 		return nil
 	}
-	if c.version < 58 {
+	if c.Version < 58 {
 		return fault.New(fault.RequestInvalid, "Cannot set node when creating an allocation in this API version")
 	}
 	text, _ := given.(string)
 	if _, err := shape.Ident(text); err != nil {
 		return err
 	}
-	id, err := c.bodyNode(text)
+	id, err := c.BodyNode(text)
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), string(id))
+	n, err := a.cfg.Backend.Node(c.R.Context(), string(id))
 	if fault.Is(err, fault.NotFound) {
 		return fault.New(fault.RequestInvalid, "Node %s could not be found.", text)
 	}
 	if err != nil {
 		return err
 	}
-	c.backfill = n.UUID
+	r.(*conductor.Allocation).Node = n.UUID
 	if doc["uuid"] == nil && shape.IsUUID(n.InstanceUUID) {
 		doc["uuid"] = n.InstanceUUID
 	}
 	return nil
 }
 
-// judgeAllocation gives a new one its node and its owner.
-func judgeAllocation(c *call, r conductor.Record, d document, names []string) (_ []string, err error) {
+// judgeAllocation gives a new one its owner.
+func judgeAllocation(c *serve.Call, r conductor.Record, d document, names []string) (_ []string, err error) {
 	a := r.(*conductor.Allocation)
 	if a.State != "" {
 		return names, nil
 	}
-	a.Node = c.backfill
-	d["owner"], err = c.ownerOf(d, names)
+	d["owner"], err = ownerOf(c, d, names)
 	return append(slices.Clone(names), "owner"), err
 }
 
 var allocationSetters = setters[conductor.Allocation]{
 	"resource_class": textTo(func(a *conductor.Allocation) *string { return &a.Class }),
-	"traits": func(_ *call, a *conductor.Allocation, d document, field string) (err error) {
+	"traits": func(_ *serve.Call, a *conductor.Allocation, d document, field string) (err error) {
 		if a.Traits, err = d.texts(field); err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ var allocationSetters = setters[conductor.Allocation]{
 		}
 		return nil
 	},
-	"candidate_nodes": func(c *call, a *conductor.Allocation, d document, field string) error {
+	"candidate_nodes": func(c *serve.Call, a *conductor.Allocation, d document, field string) error {
 		nodes, err := d.texts(field)
 		if err != nil {
 			return err
@@ -119,7 +119,7 @@ var allocationSetters = setters[conductor.Allocation]{
 			if _, err := shape.Ident(id); err != nil {
 				return err
 			}
-			if err := c.mayRefer(id); err != nil {
+			if err := c.MayRefer(id); err != nil {
 				return err
 			}
 			a.Candidates = append(a.Candidates, conductor.NodeID(id))
@@ -131,14 +131,14 @@ var allocationSetters = setters[conductor.Allocation]{
 }
 
 // ownerOf is whose something new is: a project's users make what is the project's.
-func (c *call) ownerOf(d document, names []string) (string, error) {
+func ownerOf(c *serve.Call, d document, names []string) (string, error) {
 	switch owner := d.text("owner"); {
-	case c.grant.Project == "":
+	case c.Grant.Project == "":
 		return owner, nil
-	case slices.Contains(names, "owner") && owner != c.grant.Project:
-		return "", fault.New(fault.RequestForbidden, "the owner can only be the caller's own project, %s", c.grant.Project)
+	case slices.Contains(names, "owner") && owner != c.Grant.Project:
+		return "", fault.New(fault.RequestForbidden, "the owner can only be the caller's own project, %s", c.Grant.Project)
 	}
-	return c.grant.Project, nil
+	return c.Grant.Project, nil
 }
 
 // texts is a list of strings.
@@ -157,62 +157,62 @@ func (d document) texts(name string) ([]string, error) {
 
 // allocationOf finds the allocation that has a node, for who has the right to it: it is its own owner's, which need not
 // be the node's. To who may not see it, there is none. The routes' own right is only for the node (access.NodeRead).
-func (c *call) allocationOf(node string, need access.Right) (conductor.Allocation, error) {
-	a, err := c.api.cfg.Backend.NodeAllocation(c.r.Context(), node)
+func (a *API) allocationOf(c *serve.Call, node string, need access.Right) (conductor.Allocation, error) {
+	x, err := a.cfg.Backend.NodeAllocation(c.R.Context(), node)
 	if err != nil {
-		return a, err
+		return x, err
 	}
-	project, public := a.OwnedBy()
-	verdict := c.grant.On(access.Object{Owner: project, Public: public}, need)
+	project, public := x.OwnedBy()
+	verdict := c.Grant.On(access.Object{Owner: project, Public: public}, need)
 	if verdict == access.Hidden {
-		c.denied(need, a.UUID)
+		c.Denied(need, x.UUID)
 		return conductor.Allocation{}, fault.New(fault.AllocationNotFound, "Allocation for node %s was not found", node)
 	}
-	return a, c.judged(need, verdict, a.UUID)
+	return x, c.Judged(need, verdict, x.UUID)
 }
 
 // nodeAllocation shows the allocation that has a node.
-func (c *call) nodeAllocation() error {
-	id, err := c.node()
+func (a *API) nodeAllocation(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	k := c.api.collection(conductor.KindAllocation)
-	sel, err := c.fieldsAsked(k.shape)
+	k := a.collection(conductor.KindAllocation)
+	sel, err := c.FieldsAsked(k.shape)
 	if err != nil {
 		return err
 	}
-	a, err := c.allocationOf(id, access.AllocationRead)
+	x, err := a.allocationOf(c, id, access.AllocationRead)
 	if err != nil {
 		return err
 	}
-	return c.sendRecord(k, http.StatusOK, &a, sel)
+	return a.sendRecord(c, k, http.StatusOK, &x, sel)
 }
 
-func (c *call) deleteNodeAllocation() error {
-	id, err := c.node()
+func (a *API) deleteNodeAllocation(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	a, err := c.allocationOf(id, access.AllocationChange)
+	x, err := a.allocationOf(c, id, access.AllocationChange)
 	if err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.DeleteRecord(c.r.Context(), c.who, conductor.KindAllocation, a.UUID); err != nil {
+	if err := a.cfg.Backend.DeleteRecord(c.R.Context(), c.Who, conductor.KindAllocation, x.UUID); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
 // templates is the collection of deploy templates.
 func templates() *collection {
 	return &collection{
-		kind: conductor.KindTemplate, path: "deploy_templates", since: 55, named: 55, absent: true,
+		Records: serve.Records{Kind: conductor.KindTemplate, Named: 55}, path: "deploy_templates", since: 55, absent: true,
 		listing: access.TemplateRead, reading: access.TemplateRead, creating: access.TemplateChange, changing: access.TemplateChange, shape: shape.New(api.Template{}, api.TemplateFields()),
-		show: func(c *call, r conductor.Record) any {
+		show: func(c *serve.Call, r conductor.Record) any {
 			t := r.(*conductor.Template)
 			out := api.Template{UUID: t.UUID, Name: t.Name, Steps: []api.TemplateStep{}, Description: shape.OrNull(t.Description), Extra: shape.Object(t.Extra),
-				Links: api.LinkPair(c.base, "deploy_templates/"+t.UUID)}
+				Links: api.LinkPair(c.Base, "deploy_templates/"+t.UUID)}
 			for _, s := range t.Steps {
 				args, _ := mask.Deep(shape.Object(s.Args)).(map[string]any)
 				out.Steps = append(out.Steps, api.TemplateStep{Interface: s.Interface, Step: s.Step, Args: args, Priority: s.Priority})
@@ -232,12 +232,12 @@ func templates() *collection {
 // runbooks is the collection of runbooks.
 func runbooks() *collection {
 	return &collection{
-		kind: conductor.KindRunbook, path: "runbooks", since: 92, named: 92, absent: true, owned: true,
+		Records: serve.Records{Kind: conductor.KindRunbook, Named: 92, Owned: true}, path: "runbooks", since: 92, absent: true,
 		listing: access.RunbookList, reading: access.RunbookRead, creating: access.RunbookCreate, changing: access.RunbookChange, shape: shape.New(api.Runbook{}, api.RunbookFields()),
-		show: func(c *call, r conductor.Record) any {
+		show: func(c *serve.Call, r conductor.Record) any {
 			b := r.(*conductor.Runbook)
 			out := api.Runbook{UUID: b.UUID, Name: b.Name, Steps: []api.RunbookStep{}, DisableRamdisk: b.NoRamdisk, Public: b.Public,
-				Owner: shape.OrNull(b.Owner), Extra: shape.Object(b.Extra), Links: api.LinkPair(c.base, "runbooks/"+b.UUID)}
+				Owner: shape.OrNull(b.Owner), Extra: shape.Object(b.Extra), Links: api.LinkPair(c.Base, "runbooks/"+b.UUID)}
 			for _, s := range b.Steps {
 				args, _ := mask.Deep(shape.Object(s.Args)).(map[string]any)
 				out.Steps = append(out.Steps, api.RunbookStep{Interface: s.Interface, Step: s.Step, Args: args, Order: s.Order})
@@ -250,14 +250,14 @@ func runbooks() *collection {
 }
 
 // judgeRunbook keeps a runbook either public or somebody's.
-func judgeRunbook(c *call, r conductor.Record, d document, names []string) (_ []string, err error) {
+func judgeRunbook(c *serve.Call, r conductor.Record, d document, names []string) (_ []string, err error) {
 	b := r.(*conductor.Runbook)
 	publishes := slices.Contains(names, "public") && d.flag("public")
-	if c.grant.Project != "" { // of one project it stays
+	if c.Grant.Project != "" { // of one project it stays
 		if publishes {
 			return nil, fault.New(fault.RequestForbidden, "Cannot make a runbook public as a user of a project")
 		}
-		if d["owner"], err = c.ownerOf(d, names); err != nil {
+		if d["owner"], err = ownerOf(c, d, names); err != nil {
 			return nil, err
 		}
 		names = append(slices.Clone(names), "owner")
@@ -281,7 +281,7 @@ var runbookSetters = setters[conductor.Runbook]{
 }
 
 func stepsTo[R any](rank string, at func(*R) *[]conductor.RequestedStep) setter[R] {
-	return func(_ *call, to *R, d document, _ string) (err error) {
+	return func(_ *serve.Call, to *R, d document, _ string) (err error) {
 		*at(to), err = d.steps(rank)
 		return err
 	}

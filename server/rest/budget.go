@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/bessemer-metal/bessemer/server/limit"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -14,8 +15,8 @@ const (
 )
 
 // network is whose the request is, as budgets count: see limit.Network.
-func (c *call) network() (netip.Addr, error) {
-	from, err := netip.ParseAddr(c.source())
+func network(c *serve.Call) (netip.Addr, error) {
+	from, err := netip.ParseAddr(c.Source())
 	if err != nil {
 		return from, fault.New(fault.RequestInvalid, "the address that the request is from can't be read")
 	}
@@ -24,13 +25,13 @@ func (c *call) network() (netip.Addr, error) {
 
 // budgeted makes a route without credentials one of which an address may not ask for too much. The server's own host is
 // trusted: what plays a fleet of simulated machines there, or measures, is not held back.
-func budgeted(handle func(*call) error) func(*call) error {
-	return func(c *call) error {
-		from, err := c.network()
+func (a *API) budgeted(handle func(*serve.Call) error) func(*serve.Call) error {
+	return func(c *serve.Call) error {
+		from, err := network(c)
 		if err != nil {
 			return err
 		}
-		if !from.IsLoopback() && !c.api.budgets.Take(from) {
+		if !from.IsLoopback() && !a.budgets.Take(from) {
 			return fault.New(fault.RequestRate, "more than %d requests of ramdisks a second come from %s", openRate, from)
 		}
 		return handle(c)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -24,10 +25,10 @@ type Journal interface {
 }
 
 // changeRoutes are beside Ironic's.
-func changeRoutes() []route {
-	return []route{
-		{method: http.MethodGet, path: "/v1/events", need: access.EventsRead, handle: (*call).events},
-		{method: http.MethodPost, path: "/v1/nodes:batchGet", need: access.NodeList, body: maxBody, handle: (*call).batchGet},
+func (a *API) changeRoutes() []serve.Route {
+	return []serve.Route{
+		{Method: http.MethodGet, Path: "/v1/events", Need: access.EventsRead, Handle: a.events},
+		{Method: http.MethodPost, Path: "/v1/nodes:batchGet", Need: access.NodeList, Body: serve.MaxBody, Handle: a.batchGet},
 	}
 }
 
@@ -68,12 +69,12 @@ func (c cursor) lost(p conductor.Position) bool {
 
 // listChanged answers with the nodes that have changed since a cursor, in the order of their last change, and with
 // those that are gone. An empty cursor begins with all nodes.
-func (c *call) listChanged(detail bool) error {
-	q, err := c.query("changed_since", "limit", "fields", "detail")
+func (a *API) listChanged(c *serve.Call, detail bool) error {
+	q, err := c.Query("changed_since", "limit", "fields", "detail")
 	if err != nil {
 		return err
 	}
-	p, err := c.pageOf(q, c.api.node, detail)
+	p, err := c.PageOf(q, a.node, detail)
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (c *call) listChanged(detail bool) error {
 			return err
 		}
 	}
-	changes, pos, err := c.api.cfg.Backend.Changes(c.r.Context(), conductor.ChangeFilter{After: since.seq, Limit: p.limit, VisibleTo: c.visibleTo(), Newest: true})
+	changes, pos, err := a.cfg.Backend.Changes(c.R.Context(), conductor.ChangeFilter{After: since.seq, Limit: p.Limit, VisibleTo: c.VisibleTo(), Newest: true})
 	if err != nil {
 		return err
 	}
@@ -93,38 +94,38 @@ func (c *call) listChanged(detail bool) error {
 	ids := []string{}
 	gone := []string{}
 	for _, ch := range changes {
-		if ch.For(c.visibleTo()).Gone {
+		if ch.For(c.VisibleTo()).Gone {
 			gone = append(gone, string(ch.Node))
 		} else {
 			ids = append(ids, string(ch.Node))
 		}
 	}
-	found, err := c.nodesByID(ids)
+	found, err := a.nodesByID(c, ids)
 	if err != nil {
 		return err
 	}
-	answer := api.ChangedNodes{Nodes: []json.RawMessage{}, Gone: gone, Cursor: at(pos, pos.Upto).String(), More: len(changes) == p.limit}
+	answer := api.ChangedNodes{Nodes: []json.RawMessage{}, Gone: gone, Cursor: at(pos, pos.Upto).String(), More: len(changes) == p.Limit}
 	for _, id := range ids {
 		n, ok := found[id]
 		if !ok {
 			continue // it has changed again, and is told on the next page
 		}
-		text, err := c.encodeNode(n, p.sel)
+		text, err := a.encodeNode(c, n, p.Sel)
 		if err != nil {
 			return err
 		}
 		answer.Nodes = append(answer.Nodes, text)
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
 // nodesByID finds the visible nodes of a list of UUIDs and names, by both.
-func (c *call) nodesByID(ids []string) (map[string]conductor.Node, error) {
+func (a *API) nodesByID(c *serve.Call, ids []string) (map[string]conductor.Node, error) {
 	found := map[string]conductor.Node{}
 	if len(ids) == 0 {
 		return found, nil
 	}
-	nodes, err := c.api.cfg.Backend.Nodes(c.r.Context(), conductor.NodeFilter{IDs: ids, Limit: len(ids), VisibleTo: c.visibleTo()})
+	nodes, err := a.cfg.Backend.Nodes(c.R.Context(), conductor.NodeFilter{IDs: ids, Limit: len(ids), VisibleTo: c.VisibleTo()})
 	for _, n := range nodes {
 		found[string(n.UUID)] = n
 		if n.Name != "" {
@@ -135,11 +136,11 @@ func (c *call) nodesByID(ids []string) (map[string]conductor.Node, error) {
 }
 
 // batchGet answers with many nodes by UUID or name, in the order asked for.
-func (c *call) batchGet() error {
-	if _, err := c.query(); err != nil {
+func (a *API) batchGet(c *serve.Call) error {
+	if _, err := c.Query(); err != nil {
 		return err
 	}
-	body, err := c.body(false, "ids", "fields")
+	body, err := c.Body(false, "ids", "fields")
 	if err != nil {
 		return err
 	}
@@ -147,8 +148,8 @@ func (c *call) batchGet() error {
 	if err != nil {
 		return err
 	}
-	if len(ids) == 0 || len(ids) > maxPage {
-		return fault.New(fault.RequestInvalid, "ids has %d entries, expected 1 to %d", len(ids), maxPage)
+	if len(ids) == 0 || len(ids) > serve.MaxPage {
+		return fault.New(fault.RequestInvalid, "ids has %d entries, expected 1 to %d", len(ids), serve.MaxPage)
 	}
 	for i, id := range ids {
 		if _, err := shape.Ident(id); err != nil {
@@ -162,13 +163,13 @@ func (c *call) batchGet() error {
 	if err != nil {
 		return err
 	}
-	sel := c.api.node.All(c.version, false)
+	sel := a.node.All(c.Version, false)
 	if len(fields) > 0 {
-		if sel, err = c.api.node.Wanted(strings.Join(fields, ","), c.version); err != nil {
+		if sel, err = a.node.Wanted(strings.Join(fields, ","), c.Version); err != nil {
 			return err
 		}
 	}
-	found, err := c.nodesByID(ids)
+	found, err := a.nodesByID(c, ids)
 	if err != nil {
 		return err
 	}
@@ -179,13 +180,13 @@ func (c *call) batchGet() error {
 			answer.Missing = append(answer.Missing, id)
 			continue
 		}
-		text, err := c.encodeNode(n, sel)
+		text, err := a.encodeNode(c, n, sel)
 		if err != nil {
 			return err
 		}
 		answer.Nodes = append(answer.Nodes, text)
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
 // texts reads a list of strings of a body.
@@ -206,9 +207,9 @@ func texts(body map[string]any, key string) ([]string, error) {
 }
 
 // stateEvent is what an event would tell of a node as it is.
-func (c *call) stateEvent(n conductor.Node) api.Event {
+func stateEvent(n conductor.Node, grant access.Grant) api.Event {
 	return conductor.Change{Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Power: n.Power, Maintenance: n.Maintenance,
-		LastError: n.LastError, At: n.Updated, Owner: n.Owner, Lessee: n.Lessee}.Event(c.grant)
+		LastError: n.LastError, At: n.Updated, Owner: n.Owner, Lessee: n.Lessee}.Event(grant)
 }
 
 // sseEvent is an event of a stream; without an id it moves no cursor.

@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -30,11 +29,10 @@ type Records interface {
 // its values; a new resource is one of these (collections), its wire struct and table in shared/api, and its rules in
 // the engine.
 type collection struct {
-	kind    conductor.Kind
+	serve.Records
 	path    string // below /v1
 	list    string // the key of the list; "" is the path
 	since   api.Version
-	named   api.Version // a name in the path will do for the UUID from there on; 0: never
 	changes api.Version // PATCH is there from; 0: as since
 	absent  bool        // before since, methods that change answer 405, not 404
 	full    bool        // lists show every field, and know no detail
@@ -42,24 +40,24 @@ type collection struct {
 	// What list, show, create, and patch and delete need of the caller. On create, the nodes that the body names need
 	// the right to change.
 	listing, reading, creating, changing access.Right
-	owned                                bool // it has an owner of its own (Owned); else it is its node's
 	filters                              []recordFilter
 	// exclusive are the filters of which one at most may be given.
 	exclusive []string
 	// fresh makes a record with its defaults; nil: an empty one.
 	fresh func() conductor.Record
-	show  func(c *call, r conductor.Record) any
-	// prepare may rewrite a create body before its fields are checked; nil: nothing is to be done.
-	prepare func(c *call, doc map[string]any) error
+	show  func(c *serve.Call, r conductor.Record) any
+	// prepare may rewrite a create body before its fields are checked, and put into the new record what is none of
+	// them; nil: nothing is to be done.
+	prepare func(c *serve.Call, r conductor.Record, doc map[string]any) error
 	// fields is how the fields of a checked document get into a record.
 	fields fieldTable
 	// judge looks at the named fields together before they are set: it may refuse them, and add to them; nil: nothing is
 	// to be judged.
-	judge func(c *call, r conductor.Record, d document, names []string) ([]string, error)
+	judge func(c *serve.Call, r conductor.Record, d document, names []string) ([]string, error)
 }
 
 // assign puts the named fields of a checked document into a record.
-func (k *collection) assign(c *call, r conductor.Record, doc map[string]any, names []string) (err error) {
+func (k *collection) assign(c *serve.Call, r conductor.Record, doc map[string]any, names []string) (err error) {
 	if k.judge != nil {
 		if names, err = k.judge(c, r, doc, names); err != nil {
 			return err
@@ -72,12 +70,12 @@ func (k *collection) assign(c *call, r conductor.Record, doc map[string]any, nam
 type recordFilter struct {
 	name  string
 	since api.Version
-	set   func(c *call, f *conductor.RecordFilter, value string) error
+	set   func(c *serve.Call, f *conductor.RecordFilter, value string) error
 }
 
 // is selects by a field that has the argument's name.
 func is(name string, since api.Version) recordFilter {
-	return recordFilter{name, since, func(_ *call, f *conductor.RecordFilter, v string) error {
+	return recordFilter{name, since, func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
 		if f.Is == nil {
 			f.Is = map[string][]string{}
 		}
@@ -88,62 +86,62 @@ func is(name string, since api.Version) recordFilter {
 
 // ofNode selects the records of the node that the argument names.
 func ofNode(name string) recordFilter {
-	return recordFilter{name, 1, func(c *call, f *conductor.RecordFilter, v string) error {
+	return recordFilter{name, 1, func(c *serve.Call, f *conductor.RecordFilter, v string) error {
 		if name == "node_uuid" {
 			if err := shape.WantUUID(name, v); err != nil {
 				return err
 			}
 		}
-		return c.setNode(f, v)
+		return setNode(c, f, v)
 	}}
 }
 
-func (c *call) setNode(f *conductor.RecordFilter, id string) error {
+func setNode(c *serve.Call, f *conductor.RecordFilter, id string) error {
 	if _, err := shape.Ident(id); err != nil {
 		return err
 	}
-	n, err := c.findNode(id)
+	n, err := c.FindNode(id)
 	f.Node = n.UUID
 	return err
 }
 
 // collections is everything that is served in this way.
-func collections() []*collection {
-	return []*collection{ports(), portgroups(), allocations(), templates(), runbooks(), chassis(), connectors(), targets()}
+func (a *API) collections() []*collection {
+	return []*collection{a.ports(), portgroups(), a.allocations(), templates(), runbooks(), chassis(), connectors(), targets()}
 }
 
 // recordRoutes is their rows of the table in routes.go.
-func (a *API) recordRoutes() []route {
+func (a *API) recordRoutes() []serve.Route {
 	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
-	var rows []route
+	var rows []serve.Route
 	for _, k := range a.beside {
 		base := "/v1/" + k.path
 		one := base + "/{record}"
 		if !k.full {
-			rows = append(rows, route{method: get, path: base + "/detail", need: k.listing, since: k.since, handle: func(c *call) error { return c.listRecords(k, true, nil) }})
+			rows = append(rows, serve.Route{Method: get, Path: base + "/detail", Need: k.listing, Since: k.since, Handle: func(c *serve.Call) error { return a.listRecords(c, k, true, nil) }})
 		}
 		rows = append(rows,
-			route{method: get, path: base, need: k.listing, since: k.since, handle: func(c *call) error { return c.listRecords(k, false, nil) }},
-			route{method: get, path: one, need: k.reading, record: k, since: k.since, handle: func(c *call) error { return c.showRecord(k) }},
-			k.change(route{method: post, path: base, need: k.creating, since: k.since, body: maxBody, handle: func(c *call) error { return c.createRecord(k) }}),
-			k.change(route{method: patch, path: one, need: k.changing, record: k, since: max(k.since, k.changes), body: maxBody, handle: func(c *call) error { return c.patchRecord(k) }}),
-			k.change(route{method: del, path: one, need: k.changing, record: k, since: k.since, handle: func(c *call) error { return c.deleteRecord(k) }}),
+			serve.Route{Method: get, Path: base, Need: k.listing, Since: k.since, Handle: func(c *serve.Call) error { return a.listRecords(c, k, false, nil) }},
+			serve.Route{Method: get, Path: one, Need: k.reading, Record: &k.Records, Since: k.since, Handle: func(c *serve.Call) error { return a.showRecord(c, k) }},
+			k.change(serve.Route{Method: post, Path: base, Need: k.creating, Since: k.since, Body: serve.MaxBody, Handle: func(c *serve.Call) error { return a.createRecord(c, k) }}),
+			k.change(serve.Route{Method: patch, Path: one, Need: k.changing, Record: &k.Records, Since: max(k.since, k.changes), Body: serve.MaxBody, Handle: func(c *serve.Call) error { return a.patchRecord(c, k) }}),
+			k.change(serve.Route{Method: del, Path: one, Need: k.changing, Record: &k.Records, Since: k.since, Handle: func(c *serve.Call) error { return a.deleteRecord(c, k) }}),
 		)
 	}
 	return append(rows, a.recordsOfNode()...)
 }
 
 // change makes the row of a method that changes.
-func (k *collection) change(rt route) route {
+func (k *collection) change(rt serve.Route) serve.Route {
 	if !k.absent {
 		return rt
 	}
-	since, handle := rt.since, rt.handle
-	rt.since = 0
-	rt.handle = func(c *call) error {
-		if c.version < since {
-			c.routing = c.version < k.since
-			return fault.New(fault.MethodNotAllowed, "%s is not served at %s before version %s; %s was asked for", c.r.Method, c.r.URL.Path, since, c.version)
+	since, handle := rt.Since, rt.Handle
+	rt.Since = 0
+	rt.Handle = func(c *serve.Call) error {
+		if c.Version < since {
+			c.Routing = c.Version < k.since
+			return fault.New(fault.MethodNotAllowed, "%s is not served at %s before version %s; %s was asked for", c.R.Method, c.R.URL.Path, since, c.Version)
 		}
 		return handle(c)
 	}
@@ -152,13 +150,13 @@ func (k *collection) change(rt route) route {
 
 // collection is the one of a kind.
 func (a *API) collection(kind conductor.Kind) *collection {
-	return a.beside[slices.IndexFunc(a.beside, func(k *collection) bool { return k.kind == kind })]
+	return a.beside[slices.IndexFunc(a.beside, func(k *collection) bool { return k.Kind == kind })]
 }
 
 // recordsOfNode is the lists below a node.
-func (a *API) recordsOfNode() []route {
+func (a *API) recordsOfNode() []serve.Route {
 	const node = "/v1/nodes/{node}"
-	var rows []route
+	var rows []serve.Route
 	for _, l := range []struct {
 		kind  conductor.Kind
 		path  string
@@ -170,27 +168,27 @@ func (a *API) recordsOfNode() []route {
 		{conductor.KindTarget, "/volume/targets", 32},
 	} {
 		k := a.collection(l.kind)
-		of := func(detail bool) func(c *call) error {
-			return func(c *call) error {
-				return c.listRecords(k, detail, func(f *conductor.RecordFilter) error {
-					id, err := c.node()
+		of := func(detail bool) func(c *serve.Call) error {
+			return func(c *serve.Call) error {
+				return a.listRecords(c, k, detail, func(f *conductor.RecordFilter) error {
+					id, err := c.Node()
 					if err != nil {
 						return err
 					}
-					return c.setNode(f, id)
+					return setNode(c, f, id)
 				})
 			}
 		}
-		rows = append(rows, route{method: http.MethodGet, path: node + l.path, need: k.reading, since: l.since, handle: of(false)},
-			route{method: http.MethodGet, path: node + l.path + "/detail", need: k.reading, since: l.since, handle: of(true)})
+		rows = append(rows, serve.Route{Method: http.MethodGet, Path: node + l.path, Need: k.reading, Since: l.since, Handle: of(false)},
+			serve.Route{Method: http.MethodGet, Path: node + l.path + "/detail", Need: k.reading, Since: l.since, Handle: of(true)})
 	}
 	return rows
 }
 
 // listRecords answers with a page. below narrows a list that stands below something else; such a list takes the
 // filters that do not say what it is below.
-func (c *call) listRecords(k *collection, detail bool, below func(f *conductor.RecordFilter) error) error {
-	known := pageArguments()
+func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(f *conductor.RecordFilter) error) error {
+	known := serve.PageArguments()
 	if k.full {
 		known = slices.DeleteFunc(known, func(s string) bool { return s == "detail" })
 	}
@@ -199,19 +197,19 @@ func (c *call) listRecords(k *collection, detail bool, below func(f *conductor.R
 			known = append(known, f.name)
 		}
 	}
-	q, err := c.query(known...)
+	q, err := c.Query(known...)
 	if err != nil {
 		return err
 	}
-	p, err := c.pageOf(q, k.shape, detail)
+	p, err := c.PageOf(q, k.shape, detail)
 	if err != nil {
 		return err
 	}
-	if k.full && p.sel.Given == "" {
-		p.sel = k.shape.All(c.version, false)
+	if k.full && p.Sel.Given == "" {
+		p.Sel = k.shape.All(c.Version, false)
 	}
-	filter := conductor.RecordFilter{Limit: p.limit, After: p.marker, SortKey: p.key, Descending: p.down, VisibleTo: c.visibleTo(), Owned: k.owned}
-	if err := c.recordFilter(k, q, &filter); err != nil {
+	filter := conductor.RecordFilter{Limit: p.Limit, After: p.Marker, SortKey: p.Key, Descending: p.Down, VisibleTo: c.VisibleTo(), Owned: k.Owned}
+	if err := a.recordFilter(c, k, q, &filter); err != nil {
 		return err
 	}
 	if below != nil {
@@ -219,13 +217,13 @@ func (c *call) listRecords(k *collection, detail bool, below func(f *conductor.R
 			return err
 		}
 	}
-	found, err := c.api.cfg.Backend.Records(c.r.Context(), k.kind, filter)
+	found, err := a.cfg.Backend.Records(c.R.Context(), k.Kind, filter)
 	if err != nil {
 		return err
 	}
 	list := make([]json.RawMessage, 0, len(found))
 	for _, r := range found {
-		text, err := k.shape.Encode(k.show(c, r), p.sel)
+		text, err := k.shape.Encode(k.show(c, r), p.Sel)
 		if err != nil {
 			return err
 		}
@@ -237,14 +235,14 @@ func (c *call) listRecords(k *collection, detail bool, below func(f *conductor.R
 	}
 	answer := map[string]any{name: list}
 	if len(found) > 0 {
-		if next := c.next(p, len(found), found[len(found)-1].Top().UUID); next != "" {
+		if next := c.Next(p, len(found), found[len(found)-1].Top().UUID); next != "" {
 			answer["next"] = next
 		}
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
-func (c *call) recordFilter(k *collection, q url.Values, to *conductor.RecordFilter) error {
+func (a *API) recordFilter(c *serve.Call, k *collection, q url.Values, to *conductor.RecordFilter) error {
 	var given []string
 	for _, f := range k.filters {
 		if !q.Has(f.name) {
@@ -253,8 +251,8 @@ func (c *call) recordFilter(k *collection, q url.Values, to *conductor.RecordFil
 		if slices.Contains(k.exclusive, f.name) {
 			given = append(given, f.name)
 		}
-		if f.since > c.version {
-			return fault.New(fault.RequestVersion, "filter %s is there from version %s on, %s was asked for", f.name, f.since, c.version)
+		if f.since > c.Version {
+			return fault.New(fault.RequestVersion, "filter %s is there from version %s on, %s was asked for", f.name, f.since, c.Version)
 		}
 		if err := f.set(c, to, q.Get(f.name)); err != nil {
 			return err
@@ -266,99 +264,77 @@ func (c *call) recordFilter(k *collection, q url.Values, to *conductor.RecordFil
 	return nil
 }
 
-// record is the identifier in the path. What has no names (yet) is found by its UUID alone.
-func (c *call) record() (string, error) {
-	if given := mux.Vars(c.r)["record"]; c.of.named == 0 || c.version < c.of.named {
-		if err := shape.WantUUID(string(c.of.kind), given); err != nil {
-			return "", err
-		}
-	}
-	return c.named("record")
-}
-
-func (c *call) sendRecord(k *collection, status int, r conductor.Record, sel shape.Selection) error {
+func (a *API) sendRecord(c *serve.Call, k *collection, status int, r conductor.Record, sel shape.Selection) error {
 	text, err := k.shape.Encode(k.show(c, r), sel)
 	if err != nil {
 		return err
 	}
-	return c.raw(status, text)
+	return c.Raw(status, text)
 }
 
-func (c *call) showRecord(k *collection) error {
-	id, err := c.record()
+func (a *API) showRecord(c *serve.Call, k *collection) error {
+	id, err := c.Record()
 	if err != nil {
 		return err
 	}
-	sel, err := c.fieldsAsked(k.shape)
+	sel, err := c.FieldsAsked(k.shape)
 	if err != nil {
 		return err
 	}
-	r, err := c.api.cfg.Backend.Record(c.r.Context(), k.kind, id)
+	r, err := a.cfg.Backend.Record(c.R.Context(), k.Kind, id)
 	if err != nil {
 		return err
 	}
-	return c.sendRecord(k, http.StatusOK, r, sel)
+	return a.sendRecord(c, k, http.StatusOK, r, sel)
 }
 
-// fieldsAsked is the selection of an answer that shows one object.
-func (c *call) fieldsAsked(s *shape.Shape) (shape.Selection, error) {
-	q, err := c.query("fields")
-	if err != nil {
-		return shape.Selection{}, err
-	}
-	if list := q.Get("fields"); list != "" {
-		return s.Wanted(list, c.version)
-	}
-	return s.All(c.version, false), nil
-}
-
-func (c *call) createRecord(k *collection) error {
-	if _, err := c.query(); err != nil {
+func (a *API) createRecord(c *serve.Call, k *collection) error {
+	if _, err := c.Query(); err != nil {
 		return err
 	}
-	doc, err := c.body(false)
+	doc, err := c.Body(false)
 	if err != nil {
 		return err
 	}
-	c.refers = k.changing
+	c.Refers = k.changing
+	r := k.Kind.Empty()
+	if k.fresh != nil {
+		r = k.fresh()
+	}
 	if k.prepare != nil {
-		if err := k.prepare(c, doc); err != nil {
+		if err := k.prepare(c, r, doc); err != nil {
 			return err
 		}
 	}
-	names, err := k.shape.Created(doc, c.version)
+	names, err := k.shape.Created(doc, c.Version)
 	if err != nil {
 		return err
-	}
-	r := k.kind.Empty()
-	if k.fresh != nil {
-		r = k.fresh()
 	}
 	if err := k.assign(c, r, doc, names); err != nil {
 		return err
 	}
-	if r, err = c.api.cfg.Backend.CreateRecord(c.r.Context(), c.who, r); err != nil {
+	if r, err = a.cfg.Backend.CreateRecord(c.R.Context(), c.Who, r); err != nil {
 		return err
 	}
-	c.w.Header().Set("Location", c.base+"/v1/"+k.path+"/"+r.Top().UUID)
-	return c.sendRecord(k, http.StatusCreated, r, k.shape.All(c.version, false))
+	c.W.Header().Set("Location", c.Base+"/v1/"+k.path+"/"+r.Top().UUID)
+	return a.sendRecord(c, k, http.StatusCreated, r, k.shape.All(c.Version, false))
 }
 
-func (c *call) patchRecord(k *collection) error {
-	id, err := c.record()
+func (a *API) patchRecord(c *serve.Call, k *collection) error {
+	id, err := c.Record()
 	if err != nil {
 		return err
 	}
-	ops, err := c.patch()
+	ops, err := c.Patch()
 	if err != nil {
 		return err
 	}
-	r, err := c.api.cfg.Backend.UpdateRecord(c.r.Context(), c.who, k.kind, id, func(r conductor.Record) error {
-		doc, err := k.shape.Document(k.show(&call{api: c.api, version: c.version}, r))
+	r, err := a.cfg.Backend.UpdateRecord(c.R.Context(), c.Who, k.Kind, id, func(r conductor.Record) error {
+		doc, err := k.shape.Document(k.show(&serve.Call{Version: c.Version}, r))
 		if err != nil {
 			return err
 		}
-		doc, touched, err := api.ApplyPatch(doc, ops, k.shape.Fields, c.version)
+		doc, touched, err := api.ApplyPatch(doc, ops, k.shape.Fields, c.Version)
 		if err != nil {
 			return err
 		}
@@ -370,18 +346,18 @@ func (c *call) patchRecord(k *collection) error {
 	if err != nil {
 		return err
 	}
-	return c.sendRecord(k, http.StatusOK, r, k.shape.All(c.version, false))
+	return a.sendRecord(c, k, http.StatusOK, r, k.shape.All(c.Version, false))
 }
 
-func (c *call) deleteRecord(k *collection) error {
-	id, err := c.record()
+func (a *API) deleteRecord(c *serve.Call, k *collection) error {
+	id, err := c.Record()
 	if err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.DeleteRecord(c.r.Context(), c.who, k.kind, id); err != nil {
+	if err := a.cfg.Backend.DeleteRecord(c.R.Context(), c.Who, k.Kind, id); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
 // document reads typed fields of a checked document.
@@ -406,30 +382,11 @@ func (d document) head(h *conductor.Head, name string) error {
 	return nil
 }
 
-// bodyNode is the node that a body names by UUID: not found it is a wrong request.
-func (c *call) bodyNode(id string) (conductor.NodeID, error) {
-	if c.grant.Project == "" && shape.IsUUID(id) { // whose it is does not matter, and whether it is there the conductor looks itself
-		var err error
-		if c.refers != "" {
-			err = c.mayOn(c.refers, conductor.Node{})
-		}
-		return conductor.NodeID(strings.ToLower(id)), err
-	}
-	n, err := c.findNode(id)
-	if fault.Is(err, fault.NotFound) {
-		return "", fault.New(fault.RequestInvalid, "Node %s could not be found.", id)
-	}
-	if err == nil && c.refers != "" {
-		err = c.mayOn(c.refers, n)
-	}
-	return n.UUID, err
-}
-
 // sameNode is bodyNode for a record that stays with the node it has.
-func (c *call) sameNode(what string, has conductor.NodeID, id string) (conductor.NodeID, error) {
+func sameNode(c *serve.Call, what string, has conductor.NodeID, id string) (conductor.NodeID, error) {
 	switch {
 	case has == "":
-		return c.bodyNode(id)
+		return c.BodyNode(id)
 	case strings.EqualFold(id, string(has)):
 		return has, nil
 	}

@@ -5,17 +5,18 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-func (c *call) defaults() error {
-	q, err := c.query("scope")
+func (a *API) defaults(c *serve.Call) error {
+	q, err := c.Query("scope")
 	if err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.Defaults(c.r.Context(), q.Get("scope"))
+	all, err := a.cfg.Backend.Defaults(c.R.Context(), q.Get("scope"))
 	if err != nil {
 		return err
 	}
@@ -23,11 +24,11 @@ func (c *call) defaults() error {
 	for _, d := range all {
 		out.Defaults = append(out.Defaults, api.Default{Scope: d.Scope.String(), Flow: d.Flow, Step: d.Step, Key: d.Key, Value: mask.Deep(d.Value)})
 	}
-	return c.json(http.StatusOK, out)
+	return c.JSON(http.StatusOK, out)
 }
 
-func (c *call) setDefaults() error {
-	body, err := c.body(false, "scope", "flow", "step", "priority", "args")
+func (a *API) setDefaults(c *serve.Call) error {
+	body, err := c.Body(false, "scope", "flow", "step", "priority", "args")
 	if err != nil {
 		return err
 	}
@@ -49,14 +50,14 @@ func (c *call) setDefaults() error {
 	if len(values) == 0 {
 		return fault.New(fault.RequestInvalid, "neither priority nor args is given")
 	}
-	if err := c.api.cfg.Backend.SetDefaults(c.r.Context(), c.who, scope, flow, name, values); err != nil {
+	if err := a.cfg.Backend.SetDefaults(c.R.Context(), c.Who, scope, flow, name, values); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) unsetDefaults() error {
-	q, err := c.query("scope", "flow", "step", "key")
+func (a *API) unsetDefaults(c *serve.Call) error {
+	q, err := c.Query("scope", "flow", "step", "key")
 	if err != nil {
 		return err
 	}
@@ -68,10 +69,10 @@ func (c *call) unsetDefaults() error {
 	if q.Has("key") {
 		keys = []string{q.Get("key")}
 	}
-	if err := c.api.cfg.Backend.UnsetDefaults(c.r.Context(), c.who, scope, flow, name, keys); err != nil {
+	if err := a.cfg.Backend.UnsetDefaults(c.R.Context(), c.Who, scope, flow, name, keys); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
 // whose reads which step of which flow and scope is meant.
@@ -84,16 +85,16 @@ func whose(get func(string) string) (scope string, flow state.Flow, name string,
 	return get("scope"), state.Flow(get("flow")), get("step"), nil
 }
 
-func (c *call) explainDefaults() error {
-	id, err := c.node()
+func (a *API) explainDefaults(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	scopes, values, err := c.api.cfg.Backend.ExplainDefaults(c.r.Context(), id)
+	scopes, values, err := a.cfg.Backend.ExplainDefaults(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -108,5 +109,5 @@ func (c *call) explainDefaults() error {
 		}
 		out.Values = append(out.Values, v)
 	}
-	return c.json(http.StatusOK, out)
+	return c.JSON(http.StatusOK, out)
 }

@@ -6,22 +6,21 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gorilla/mux"
-
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-func (c *call) v1Version() map[string]any {
+func (a *API) v1Version(c *serve.Call) map[string]any {
 	return map[string]any{
 		"id": "v1", "status": "CURRENT", "min_version": api.MinVersion.String(), "version": api.MaxVersion.String(),
-		"links": []api.Link{{Href: c.base + "/v1/", Rel: "self"}},
+		"links": []api.Link{{Href: c.Base + "/v1/", Rel: "self"}},
 	}
 }
 
-func (c *call) root() error {
-	v := c.v1Version()
-	return c.json(http.StatusOK, map[string]any{
+func (a *API) root(c *serve.Call) error {
+	v := a.v1Version(c)
+	return c.JSON(http.StatusOK, map[string]any{
 		"name":            "OpenStack Ironic API",
 		"description":     "Bessemer serves the Ironic API: it takes machines from enrolled to deployed and back.",
 		"default_version": v, "versions": []any{v},
@@ -29,20 +28,20 @@ func (c *call) root() error {
 }
 
 // v1 names the resources that are served; a client finds here what there is.
-func (c *call) v1() error {
+func (a *API) v1(c *serve.Call) error {
 	answer := map[string]any{
 		"id": "v1",
-		"links": []api.Link{{Href: c.base + "/v1/", Rel: "self"},
+		"links": []api.Link{{Href: c.Base + "/v1/", Rel: "self"},
 			{Href: "https://docs.openstack.org/ironic/latest/contributor/webapi.html", Rel: "describedby", Type: "text/html"}},
 		"media_types": map[string]any{"base": "application/json", "type": "application/vnd.openstack.ironic.v1+json"},
-		"version":     c.v1Version(),
+		"version":     a.v1Version(c),
 	}
 	for _, r := range resources {
-		if r.since <= c.version && c.api.serves("/v1/"+r.name) {
-			answer[r.name] = []api.Link{{Href: c.base + "/v1/" + r.name + "/", Rel: "self"}, {Href: c.base + "/" + r.name + "/", Rel: "bookmark"}}
+		if r.since <= c.Version && a.serves("/v1/"+r.name) {
+			answer[r.name] = []api.Link{{Href: c.Base + "/v1/" + r.name + "/", Rel: "self"}, {Href: c.Base + "/" + r.name + "/", Rel: "bookmark"}}
 		}
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
 // resources is what GET /v1 may name, with the version from which it does.
@@ -58,23 +57,23 @@ var resources = []struct {
 // serves tells whether a route of Ironic's is at the path, or below it. GET /v1/events is there in any case and is this
 // server's own: of Ironic's events there is only POST.
 func (a *API) serves(path string) bool {
-	return slices.ContainsFunc(a.routes(), func(rt route) bool {
-		return (rt.path == path && (path != "/v1/events" || rt.method == http.MethodPost)) || strings.HasPrefix(rt.path, path+"/{")
+	return slices.ContainsFunc(a.routes(), func(rt serve.Route) bool {
+		return (rt.Path == path && (path != "/v1/events" || rt.Method == http.MethodPost)) || strings.HasPrefix(rt.Path, path+"/{")
 	})
 }
 
 // conductorView is this server; there is no other.
-func (c *call) conductorView(detail bool) map[string]any {
-	host := c.api.cfg.Hostname
-	out := map[string]any{"hostname": host, "conductor_group": "", "alive": true, "links": api.LinkPair(c.base, "conductors/"+host)}
+func (a *API) conductorView(c *serve.Call, detail bool) map[string]any {
+	host := a.cfg.Hostname
+	out := map[string]any{"hostname": host, "conductor_group": "", "alive": true, "links": api.LinkPair(c.Base, "conductors/"+host)}
 	if detail {
 		var names []string
-		for _, d := range c.api.cfg.Backend.Drivers() {
+		for _, d := range a.cfg.Backend.Drivers() {
 			names = append(names, d.Name())
 		}
 		slices.Sort(names)
 		out["drivers"] = append([]string{}, names...)
-		out["created_at"], out["updated_at"] = api.Time{Time: c.api.cfg.Started}, api.Time{Time: c.api.cfg.Now()}
+		out["created_at"], out["updated_at"] = api.Time{Time: a.cfg.Started}, api.Time{Time: a.cfg.Now()}
 	}
 	return out
 }
@@ -83,8 +82,8 @@ func (c *call) conductorView(detail bool) map[string]any {
 var conductorSorts = []string{"conductor_group", "created_at", "hostname", "id", "updated_at"}
 
 // conductorPart is the fields that fields= names; "" names those of a list, or all in detail.
-func (c *call) conductorPart(detail bool, fields string) (map[string]any, error) {
-	view := c.conductorView(detail || fields != "")
+func (a *API) conductorPart(c *serve.Call, detail bool, fields string) (map[string]any, error) {
+	view := a.conductorView(c, detail || fields != "")
 	if fields == "" {
 		return view, nil
 	}
@@ -100,15 +99,15 @@ func (c *call) conductorPart(detail bool, fields string) (map[string]any, error)
 	return view, nil
 }
 
-func (c *call) conductors() error {
-	q, err := c.query("detail", "fields", "limit", "marker", "sort_dir", "sort_key")
+func (a *API) conductors(c *serve.Call) error {
+	q, err := c.Query("detail", "fields", "limit", "marker", "sort_dir", "sort_key")
 	if err != nil {
 		return err
 	}
-	if _, err := limitOf(q); err != nil {
+	if _, err := serve.Limit(q); err != nil {
 		return err
 	}
-	detail, err := flag(q, "detail")
+	detail, err := serve.Flag(q, "detail")
 	if err != nil {
 		return err
 	}
@@ -121,32 +120,32 @@ func (c *call) conductors() error {
 	if detail && q.Get("fields") != "" {
 		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 	}
-	view, err := c.conductorPart(detail, q.Get("fields"))
+	view, err := a.conductorPart(c, detail, q.Get("fields"))
 	if err != nil {
 		return err
 	}
 	list := []any{view}
 	switch q.Get("marker") {
 	case "":
-	case c.api.cfg.Hostname:
+	case a.cfg.Hostname:
 		list = []any{}
 	default:
 		return fault.New(fault.ConductorNotFound, "Conductor %q could not be found.", q.Get("marker"))
 	}
-	return c.json(http.StatusOK, map[string]any{"conductors": list})
+	return c.JSON(http.StatusOK, map[string]any{"conductors": list})
 }
 
-func (c *call) showConductor() error {
-	if host := mux.Vars(c.r)["host"]; host != c.api.cfg.Hostname {
+func (a *API) showConductor(c *serve.Call) error {
+	if host := c.Var("host"); host != a.cfg.Hostname {
 		return fault.New(fault.ConductorNotFound, "Conductor %q could not be found.", host)
 	}
-	q, err := c.query("fields")
+	q, err := c.Query("fields")
 	if err != nil {
 		return err
 	}
-	view, err := c.conductorPart(true, q.Get("fields"))
+	view, err := a.conductorPart(c, true, q.Get("fields"))
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, view)
+	return c.JSON(http.StatusOK, view)
 }

@@ -2,8 +2,8 @@
 // back. It decides nothing about nodes; what may happen to one is the conductor's to say.
 //
 // Start at the table in routes.go: what is not in it is not served (safety.md T16), and each row names the right that a
-// caller needs (access.go asks server/access). Every request goes through API.ServeHTTP (serve.go); fields are shown and
-// accepted by the tables of shared/api alone (shape), and secrets are masked (mask).
+// caller needs. Every request goes through serve; fields are shown and accepted by the tables of shared/api alone (shape),
+// and secrets are masked (mask).
 package rest
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/server/rest/login"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -29,7 +30,6 @@ type Backend interface {
 	PreparedNodes
 	NodeAllocation(ctx context.Context, ident string) (conductor.Allocation, error)
 	Shards(ctx context.Context) ([]conductor.Shard, error)
-	Node(ctx context.Context, ident string) (conductor.Node, error)
 	Nodes(ctx context.Context, f conductor.NodeFilter) ([]conductor.Node, error)
 	CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error)
 	UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error)
@@ -57,7 +57,7 @@ type Backend interface {
 	DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well int, err error)
 	Treat(ctx context.Context, who conductor.Caller, ident, act string) error
 	OutOfServices
-	Auditor
+	serve.Backend
 	Journal
 	Webhooks
 	Usages
@@ -91,18 +91,8 @@ type Config struct {
 	Log            *slog.Logger
 }
 
-// Limits of the requests.
-const (
-	maxBody      = 1 << 20
-	maxProvision = 64 << 20
-	maxDepth     = 25
-	maxPage      = 1000
-	maxTraits    = 50
-	answerTime   = 2 * time.Minute
-)
-
 // Server wraps a handler in a server whose time-outs end slow and idle clients (safety.md T6). How long an answer may
-// take is the handler's to say: the API gives each one answerTime, and what moves much data more as long as it moves.
+// take is the handler's to say: the API gives each one serve.AnswerTime, and what moves much data more as long as it moves.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,

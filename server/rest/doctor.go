@@ -3,22 +3,23 @@ package rest
 import (
 	"net/http"
 
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // doctor says what is not well with the server and with all nodes.
-func (c *call) doctor() error {
-	if _, err := c.query(); err != nil {
+func (a *API) doctor(c *serve.Call) error {
+	if _, err := c.Query(); err != nil {
 		return err
 	}
-	nodes, well, err := c.api.cfg.Backend.DiagnoseAll(c.r.Context())
+	nodes, well, err := a.cfg.Backend.DiagnoseAll(c.R.Context())
 	if err != nil {
 		return err
 	}
 	answer := api.Doctor{Server: []api.Check{}, Nodes: append([]api.Diagnosis{}, nodes...), Well: well}
-	if c.api.cfg.Checks != nil {
-		answer.Server = append(answer.Server, c.api.cfg.Checks(c.r.Context())...)
+	if a.cfg.Checks != nil {
+		answer.Server = append(answer.Server, a.cfg.Checks(c.R.Context())...)
 	}
 	for _, k := range answer.Server {
 		if !k.OK {
@@ -30,30 +31,30 @@ func (c *call) doctor() error {
 			answer.Wrong++
 		}
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
-func (c *call) diagnose() error {
-	id, err := c.node()
+func (a *API) diagnose(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	if _, err := c.query(); err != nil {
+	if _, err := c.Query(); err != nil {
 		return err
 	}
-	d, err := c.api.cfg.Backend.Diagnose(c.r.Context(), id)
+	d, err := a.cfg.Backend.Diagnose(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, d)
+	return c.JSON(http.StatusOK, d)
 }
 
-func (c *call) treat() error {
-	id, err := c.node()
+func (a *API) treat(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false, "act")
+	body, err := c.Body(false, "act")
 	if err != nil {
 		return err
 	}
@@ -61,8 +62,8 @@ func (c *call) treat() error {
 	if !ok || act == "" {
 		return fault.New(fault.RequestInvalid, "act is missing, expected one of the exits' acts of GET")
 	}
-	if err := c.api.cfg.Backend.Treat(c.r.Context(), c.who, id, act); err != nil {
+	if err := a.cfg.Backend.Treat(c.R.Context(), c.Who, id, act); err != nil {
 		return err
 	}
-	return c.empty(http.StatusAccepted)
+	return c.Empty(http.StatusAccepted)
 }

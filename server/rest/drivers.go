@@ -6,45 +6,44 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // driverRoutes is what is served of the hardware types.
-func driverRoutes() []route {
+func (a *API) driverRoutes() []serve.Route {
 	const driver = "/v1/drivers/{driver}"
-	rows := []route{
-		{method: http.MethodGet, path: "/v1/drivers", need: access.ServerRead, handle: (*call).drivers},
-		{method: http.MethodGet, path: driver, need: access.ServerRead, handle: (*call).showDriver},
-		{method: http.MethodGet, path: driver + "/properties", need: access.ServerRead, handle: (*call).driverProperties},
-		{method: http.MethodGet, path: driver + "/raid/logical_disk_properties", need: access.ServerRead, handle: (*call).driverDisks},
-		{method: http.MethodGet, path: driver + "/vendor_passthru/methods", need: access.ServerRead, handle: (*call).driverMethods},
+	rows := []serve.Route{
+		{Method: http.MethodGet, Path: "/v1/drivers", Need: access.ServerRead, Handle: a.drivers},
+		{Method: http.MethodGet, Path: driver, Need: access.ServerRead, Handle: a.showDriver},
+		{Method: http.MethodGet, Path: driver + "/properties", Need: access.ServerRead, Handle: a.driverProperties},
+		{Method: http.MethodGet, Path: driver + "/raid/logical_disk_properties", Need: access.ServerRead, Handle: a.driverDisks},
+		{Method: http.MethodGet, Path: driver + "/vendor_passthru/methods", Need: access.ServerRead, Handle: a.driverMethods},
 		// Beside Ironic's.
-		{method: http.MethodGet, path: driver + "/steps", need: access.ServerRead, handle: (*call).driverSteps},
+		{Method: http.MethodGet, Path: driver + "/steps", Need: access.ServerRead, Handle: a.driverSteps},
 	}
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		rows = append(rows, route{method: m, path: driver + "/vendor_passthru", need: access.NodeVendor, body: maxBody, handle: (*call).driverCall})
+		rows = append(rows, serve.Route{Method: m, Path: driver + "/vendor_passthru", Need: access.NodeVendor, Body: serve.MaxBody, Handle: a.driverCall})
 	}
 	return rows
 }
 
-func (c *call) drivers() error {
-	q, err := c.query("type", "detail", "fields")
+func (a *API) drivers(c *serve.Call) error {
+	q, err := c.Query("type", "detail", "fields")
 	if err != nil {
 		return err
 	}
 	for _, name := range []string{"type", "detail"} {
-		if q.Has(name) && c.version < 30 {
-			return fault.New(fault.RequestVersion, "%s is there from version 1.30 on, %s was asked for", name, c.version)
+		if q.Has(name) && c.Version < 30 {
+			return fault.New(fault.RequestVersion, "%s is there from version 1.30 on, %s was asked for", name, c.Version)
 		}
 	}
-	detail, err := flag(q, "detail")
+	detail, err := serve.Flag(q, "detail")
 	if err != nil {
 		return err
 	}
@@ -53,29 +52,29 @@ func (c *call) drivers() error {
 	}
 	list := []any{}
 	if q.Get("type") != "classic" { // of which there are none any more
-		all := slices.SortedFunc(slices.Values(c.api.cfg.Backend.Drivers()), func(x, y conductor.Driver) int { return strings.Compare(x.Name(), y.Name()) })
+		all := slices.SortedFunc(slices.Values(a.cfg.Backend.Drivers()), func(x, y conductor.Driver) int { return strings.Compare(x.Name(), y.Name()) })
 		for _, d := range all {
-			view, err := c.driverPart(d, detail, q.Get("fields"))
+			view, err := a.driverPart(c, d, detail, q.Get("fields"))
 			if err != nil {
 				return err
 			}
 			list = append(list, view)
 		}
 	}
-	return c.json(http.StatusOK, map[string]any{"drivers": list})
+	return c.JSON(http.StatusOK, map[string]any{"drivers": list})
 }
 
 // driverSince is the version from which on the interfaces of a driver are shown that came later than the others.
 var driverSince = map[string]api.Version{drivers.Storage: 33, drivers.Rescue: 38, drivers.BIOS: 40, drivers.Firmware: 86}
 
 // driverView is a driver on the wire.
-func (c *call) driverView(d conductor.Driver, detail bool) map[string]any {
+func (a *API) driverView(c *serve.Call, d conductor.Driver, detail bool) map[string]any {
 	path := "drivers/" + d.Name()
-	out := map[string]any{"name": d.Name(), "hosts": []string{c.api.cfg.Hostname}, "links": api.LinkPair(c.base, path)}
-	if c.version >= 14 {
-		out["properties"] = api.LinkPair(c.base, path+"/properties")
+	out := map[string]any{"name": d.Name(), "hosts": []string{a.cfg.Hostname}, "links": api.LinkPair(c.Base, path)}
+	if c.Version >= 14 {
+		out["properties"] = api.LinkPair(c.Base, path+"/properties")
 	}
-	if c.version < 30 {
+	if c.Version < 30 {
 		return out
 	}
 	out["type"] = "dynamic"
@@ -84,7 +83,7 @@ func (c *call) driverView(d conductor.Driver, detail bool) map[string]any {
 	}
 	all := d.Interfaces()
 	for _, i := range drivers.Kinds {
-		if driverSince[i] > c.version {
+		if driverSince[i] > c.Version {
 			continue
 		}
 		out["default_"+i+"_interface"] = nil
@@ -97,13 +96,13 @@ func (c *call) driverView(d conductor.Driver, detail bool) map[string]any {
 }
 
 // driverPart is the fields of a driver that fields= names (1.77); "" names all.
-func (c *call) driverPart(d conductor.Driver, detail bool, fields string) (map[string]any, error) {
-	view := c.driverView(d, detail)
+func (a *API) driverPart(c *serve.Call, d conductor.Driver, detail bool, fields string) (map[string]any, error) {
+	view := a.driverView(c, d, detail)
 	if fields == "" {
 		return view, nil
 	}
-	if c.version < 77 {
-		return nil, fault.New(fault.RequestVersion, "fields of drivers is there from version 1.77 on, %s was asked for", c.version)
+	if c.Version < 77 {
+		return nil, fault.New(fault.RequestVersion, "fields of drivers is there from version 1.77 on, %s was asked for", c.Version)
 	}
 	keep := strings.Split(fields, ",")
 	for _, name := range keep {
@@ -116,45 +115,45 @@ func (c *call) driverPart(d conductor.Driver, detail bool, fields string) (map[s
 	return view, nil
 }
 
-func (c *call) pathDriver() (conductor.Driver, error) {
-	name := mux.Vars(c.r)["driver"]
-	if d := c.api.driver(name); d != nil {
+func (a *API) pathDriver(c *serve.Call) (conductor.Driver, error) {
+	name := c.Var("driver")
+	if d := a.driver(name); d != nil {
 		return d, nil
 	}
 	return nil, fault.New(fault.DriverNotFound, "Driver %q could not be found.", name)
 }
 
-func (c *call) showDriver() error {
-	d, err := c.pathDriver()
+func (a *API) showDriver(c *serve.Call) error {
+	d, err := a.pathDriver(c)
 	if err != nil {
 		return err
 	}
-	q, err := c.query("fields")
+	q, err := c.Query("fields")
 	if err != nil {
 		return err
 	}
-	view, err := c.driverPart(d, true, q.Get("fields"))
+	view, err := a.driverPart(c, d, true, q.Get("fields"))
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, view)
+	return c.JSON(http.StatusOK, view)
 }
 
-func (c *call) driverProperties() error {
-	d, err := c.pathDriver()
+func (a *API) driverProperties(c *serve.Call) error {
+	d, err := a.pathDriver(c)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, d.Properties())
+	return c.JSON(http.StatusOK, d.Properties())
 }
 
 // driverDisks tells what a logical disk of target_raid_config may have. Ironic refuses old versions by 406 here, and not by
 // 404 as for other paths.
-func (c *call) driverDisks() error {
-	if c.version < 12 {
-		return fault.New(fault.RequestVersion, "RAID is there from version 1.12 on, %s was asked for", c.version)
+func (a *API) driverDisks(c *serve.Call) error {
+	if c.Version < 12 {
+		return fault.New(fault.RequestVersion, "RAID is there from version 1.12 on, %s was asked for", c.Version)
 	}
-	d, err := c.pathDriver()
+	d, err := a.pathDriver(c)
 	if err != nil {
 		return err
 	}
@@ -167,23 +166,23 @@ func (c *call) driverDisks() error {
 	for _, f := range drivers.LogicalDisk {
 		out[f.Name] = f.Doc
 	}
-	return c.json(http.StatusOK, out)
+	return c.JSON(http.StatusOK, out)
 }
 
 // driverMethods is empty: no hardware type has vendor calls that concern no node.
-func (c *call) driverMethods() error {
-	if _, err := c.pathDriver(); err != nil {
+func (a *API) driverMethods(c *serve.Call) error {
+	if _, err := a.pathDriver(c); err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, map[string]any{})
+	return c.JSON(http.StatusOK, map[string]any{})
 }
 
-func (c *call) driverCall() error {
-	d, err := c.pathDriver()
+func (a *API) driverCall(c *serve.Call) error {
+	d, err := a.pathDriver(c)
 	if err != nil {
 		return err
 	}
-	q, err := c.query("method")
+	q, err := c.Query("method")
 	if err != nil {
 		return err
 	}
@@ -195,10 +194,10 @@ func (c *call) driverCall() error {
 }
 
 // driverSteps lists the steps that a node of the driver may be asked for.
-func (c *call) driverSteps() error {
-	d, err := c.pathDriver()
+func (a *API) driverSteps(c *serve.Call) error {
+	d, err := a.pathDriver(c)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, api.StepList{Steps: append([]step.Step{}, c.api.cfg.Backend.Catalog(d.Name()).All()...)})
+	return c.JSON(http.StatusOK, api.StepList{Steps: append([]step.Step{}, a.cfg.Backend.Catalog(d.Name()).All()...)})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -24,13 +25,13 @@ const (
 // events streams changes: with node= those of one node, else of all that the caller sees. Without a cursor (header
 // Last-Event-ID, or cursor=) it begins with how all of them are now; with one, with what came after it. When the
 // journal does not reach back so far, an event "reset" tells it, and the stream begins anew.
-func (c *call) events() error {
-	q, err := c.query("node", "cursor")
+func (a *API) events(c *serve.Call) error {
+	q, err := c.Query("node", "cursor")
 	if err != nil {
 		return err
 	}
-	s := &stream{call: c}
-	given := c.r.Header.Get("Last-Event-ID")
+	s := &stream{Call: c, api: a}
+	given := c.R.Header.Get("Last-Event-ID")
 	if q.Get("cursor") != "" {
 		given = q.Get("cursor")
 	}
@@ -45,7 +46,7 @@ func (c *call) events() error {
 		if id, err = shape.Ident(id); err != nil {
 			return err
 		}
-		n, err := c.findNode(id)
+		n, err := c.FindNode(id)
 		switch {
 		case err == nil:
 			s.one = n.UUID
@@ -55,18 +56,16 @@ func (c *call) events() error {
 			return err
 		}
 	}
-	ctx := c.r.Context()
-	changed := c.api.cfg.Backend.Watch(ctx, string(s.one))
-	c.w.Header().Set("Content-Type", "text/event-stream")
-	c.sent = true
-	c.w.WriteHeader(http.StatusOK)
-	c.patience()
-	_ = http.NewResponseController(c.w).Flush()
+	ctx := c.R.Context()
+	changed := a.cfg.Backend.Watch(ctx, string(s.one))
+	c.Begin("text/event-stream")
+	c.Patience()
+	_ = http.NewResponseController(c.W).Flush()
 	alive := time.NewTicker(keepAlive)
 	defer alive.Stop()
 	for token := false; ; {
 		if gone, err := s.send(ctx, token); err != nil || gone {
-			return c.late(err)
+			return c.Late(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -79,7 +78,7 @@ func (c *call) events() error {
 		case <-alive.C:
 			token = false
 			if err := s.write(": alive\n\n"); err != nil {
-				return c.late(err)
+				return c.Late(err)
 			}
 		}
 		if s.one == "" && token {
@@ -96,7 +95,8 @@ func (c *call) events() error {
 
 // stream is one watcher's connection.
 type stream struct {
-	*call
+	*serve.Call
+	api  *API
 	one  conductor.NodeID // the node watched; "" is all
 	from *cursor          // up to here all is told; nil: nothing yet
 }
@@ -114,7 +114,7 @@ func (s *stream) send(ctx context.Context, token bool) (gone bool, err error) {
 		var changes []conductor.Change
 		var pos conductor.Position
 		if err := s.asGranted(func() (err error) {
-			changes, pos, err = s.api.cfg.Backend.Changes(ctx, conductor.ChangeFilter{After: s.from.seq, Limit: burst, Node: s.one, VisibleTo: s.visibleTo(), Told: true})
+			changes, pos, err = s.api.cfg.Backend.Changes(ctx, conductor.ChangeFilter{After: s.from.seq, Limit: burst, Node: s.one, VisibleTo: s.VisibleTo(), Told: true})
 			return err
 		}); err != nil {
 			return false, err
@@ -126,7 +126,7 @@ func (s *stream) send(ctx context.Context, token bool) (gone bool, err error) {
 			return s.present(ctx)
 		}
 		for _, ch := range changes {
-			e := ch.Event(s.grant)
+			e := ch.Event(s.Grant)
 			if err := s.event("node", at(pos, ch.Seq).String(), e); err != nil {
 				return false, err
 			}
@@ -149,12 +149,12 @@ func (s *stream) send(ctx context.Context, token bool) (gone bool, err error) {
 // loss of the right to see it. It is read anew when it was read by another grant.
 func (s *stream) asGranted(read func() error) error {
 	for {
-		by := s.grant
+		by := s.Grant
 		failed := read()
-		if err := s.still(); err != nil {
+		if err := s.Still(); err != nil {
 			return err
 		}
-		if s.grant == by {
+		if s.Grant == by {
 			return failed
 		}
 	}
@@ -179,17 +179,17 @@ func (s *stream) present(ctx context.Context) (gone bool, err error) {
 
 func (s *stream) fleet(ctx context.Context) error {
 	for after := conductor.NodeID(""); ; {
-		nodes, err := s.api.cfg.Backend.Nodes(ctx, conductor.NodeFilter{Limit: maxPage, After: after, VisibleTo: s.visibleTo()})
+		nodes, err := s.api.cfg.Backend.Nodes(ctx, conductor.NodeFilter{Limit: serve.MaxPage, After: after, VisibleTo: s.VisibleTo()})
 		if err != nil {
 			return err
 		}
 		for _, n := range nodes {
 			after = n.UUID
-			if err := s.event("node", "", s.stateEvent(n)); err != nil {
+			if err := s.event("node", "", stateEvent(n, s.Grant)); err != nil {
 				return err
 			}
 		}
-		if len(nodes) < maxPage {
+		if len(nodes) < serve.MaxPage {
 			return nil
 		}
 	}
@@ -198,14 +198,14 @@ func (s *stream) fleet(ctx context.Context) error {
 // state tells how the node watched is.
 func (s *stream) state() (gone bool, err error) {
 	var n conductor.Node
-	err = s.asGranted(func() (err error) { n, err = s.findNode(string(s.one)); return err })
+	err = s.asGranted(func() (err error) { n, err = s.FindNode(string(s.one)); return err })
 	if fault.Is(err, fault.NotFound) {
 		return true, s.event("node", "", api.Event{Node: s.one, Gone: true})
 	}
 	if err != nil {
 		return false, err
 	}
-	return false, s.event("node", "", s.stateEvent(n))
+	return false, s.event("node", "", stateEvent(n, s.Grant))
 }
 
 func (s *stream) event(name, id string, data any) error {
@@ -217,9 +217,9 @@ func (s *stream) event(name, id string, data any) error {
 }
 
 func (s *stream) write(text string) error {
-	s.patience()
-	if _, err := io.WriteString(s.w, text); err != nil {
+	s.Patience()
+	if _, err := io.WriteString(s.W, text); err != nil {
 		return err
 	}
-	return http.NewResponseController(s.w).Flush()
+	return http.NewResponseController(s.W).Flush()
 }

@@ -12,16 +12,7 @@ type Served struct {
 func (a *API) Served() []Served {
 	var out []Served
 	for _, r := range a.routes() {
-		out = append(out, Served{r.method, r.path, r.need})
-	}
-	return out
-}
-
-// Owned are the path variables that name objects with an owner.
-func Owned() []string {
-	var out []string
-	for _, o := range ownedObjects {
-		out = append(out, o.variable)
+		out = append(out, Served{r.Method, r.Path, r.Need})
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -17,16 +18,16 @@ import (
 // portgroups is the collection of port groups.
 func portgroups() *collection {
 	return &collection{
-		kind: conductor.KindPortgroup, path: "portgroups", since: 23, named: 23,
+		Records: serve.Records{Kind: conductor.KindPortgroup, Named: 23}, path: "portgroups", since: 23,
 		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: shape.New(api.Portgroup{}, api.PortgroupFields()),
 		fresh:   func() conductor.Record { return &conductor.Portgroup{Mode: "active-backup", Standalone: true} },
 		filters: []recordFilter{ofNode("node"), byAddress},
-		show: func(c *call, r conductor.Record) any {
+		show: func(c *serve.Call, r conductor.Record) any {
 			g := r.(*conductor.Portgroup)
 			out := api.Portgroup{
 				UUID: g.UUID, Name: shape.OrNull(g.Name), Address: shape.OrNull(g.Address), NodeUUID: string(g.Node), Mode: shape.OrNull(g.Mode), Properties: shape.Object(g.Properties),
 				StandalonePortsSupported: g.Standalone, PhysicalNetwork: shape.OrNull(g.PhysicalNet), Category: shape.OrNull(g.Category), Extra: shape.Object(g.Extra),
-				InternalInfo: shape.Object(g.InternalInfo), Ports: api.LinkPair(c.base, "portgroups/"+g.UUID+"/ports"), Links: api.LinkPair(c.base, "portgroups/"+g.UUID),
+				InternalInfo: shape.Object(g.InternalInfo), Ports: api.LinkPair(c.Base, "portgroups/"+g.UUID+"/ports"), Links: api.LinkPair(c.Base, "portgroups/"+g.UUID),
 			}
 			out.CreatedAt, out.UpdatedAt = stamps(&g.Head)
 			return out
@@ -37,7 +38,7 @@ func portgroups() *collection {
 }
 
 // nodeByUUID refuses a node_uuid that is none.
-func nodeByUUID(_ *call, doc map[string]any) error {
+func nodeByUUID(_ *serve.Call, _ conductor.Record, doc map[string]any) error {
 	if of, ok := doc["node_uuid"].(string); ok && !shape.IsUUID(of) {
 		return shape.WantUUID("node_uuid", of)
 	}
@@ -45,14 +46,14 @@ func nodeByUUID(_ *call, doc map[string]any) error {
 }
 
 var portgroupSetters = setters[conductor.Portgroup]{
-	"address": func(_ *call, g *conductor.Portgroup, d document, field string) (err error) {
+	"address": func(_ *serve.Call, g *conductor.Portgroup, d document, field string) (err error) {
 		if g.Address = d.text(field); g.Address != "" {
 			g.Address, err = macAddress(g.Address)
 		}
 		return err
 	},
 	"node_uuid": nodeTo("portgroup", func(g *conductor.Portgroup) *conductor.NodeID { return &g.Node }),
-	"mode": func(_ *call, g *conductor.Portgroup, d document, field string) error {
+	"mode": func(_ *serve.Call, g *conductor.Portgroup, d document, field string) error {
 		if g.Mode = d.text(field); g.Mode == "" {
 			return fault.New(fault.RequestInvalid, "'mode' is a mandatory attribute and can not be removed")
 		}
@@ -66,15 +67,15 @@ var portgroupSetters = setters[conductor.Portgroup]{
 }
 
 // setGroup selects the ports of a port group.
-func (c *call) setGroup(f *conductor.RecordFilter, id string) error {
+func (a *API) setGroup(c *serve.Call, f *conductor.RecordFilter, id string) error {
 	if _, err := shape.Ident(id); err != nil {
 		return err
 	}
-	g, err := c.api.cfg.Backend.Record(c.r.Context(), conductor.KindPortgroup, id)
+	g, err := a.cfg.Backend.Record(c.R.Context(), conductor.KindPortgroup, id)
 	if err != nil {
 		return err
 	}
-	if _, err := c.findNode(string(g.Keys().Node)); fault.Is(err, fault.NotFound) {
+	if _, err := c.FindNode(string(g.Keys().Node)); fault.Is(err, fault.NotFound) {
 		return conductor.KindPortgroup.Missing(id) // the caller may not see it
 	} else if err != nil {
 		return err
@@ -86,13 +87,13 @@ func (c *call) setGroup(f *conductor.RecordFilter, id string) error {
 // chassis is the collection of chassis.
 func chassis() *collection {
 	return &collection{
-		kind: conductor.KindChassis, path: "chassis", since: 1,
+		Records: serve.Records{Kind: conductor.KindChassis}, path: "chassis", since: 1,
 		listing: access.ChassisRead, reading: access.ChassisRead, creating: access.ChassisChange, changing: access.ChassisChange, shape: shape.New(api.Chassis{}, api.ChassisFields()),
-		show: func(c *call, r conductor.Record) any {
+		show: func(c *serve.Call, r conductor.Record) any {
 			x := r.(*conductor.Chassis)
 			path := "chassis/" + x.UUID
-			out := api.Chassis{UUID: x.UUID, Description: shape.OrNull(x.Description), Extra: shape.Object(x.Extra), Links: api.LinkPair(c.base, path),
-				Nodes: [][]api.Link{api.LinkPair(c.base, path+"/nodes")}}
+			out := api.Chassis{UUID: x.UUID, Description: shape.OrNull(x.Description), Extra: shape.Object(x.Extra), Links: api.LinkPair(c.Base, path),
+				Nodes: [][]api.Link{api.LinkPair(c.Base, path+"/nodes")}}
 			out.CreatedAt, out.UpdatedAt = stamps(&x.Head)
 			return out
 		},
@@ -106,13 +107,13 @@ func chassis() *collection {
 // connectors is the collection of volume connectors.
 func connectors() *collection {
 	return &collection{
-		kind: conductor.KindConnector, path: "volume/connectors", list: "connectors", since: 32,
+		Records: serve.Records{Kind: conductor.KindConnector}, path: "volume/connectors", list: "connectors", since: 32,
 		listing: access.VolumeList, reading: access.VolumeRead, creating: access.VolumeCreate, changing: access.VolumeChange, shape: shape.New(api.Connector{}, api.ConnectorFields()),
 		filters: []recordFilter{ofNode("node")},
-		show: func(c *call, r conductor.Record) any {
+		show: func(c *serve.Call, r conductor.Record) any {
 			x := r.(*conductor.Connector)
 			out := api.Connector{UUID: x.UUID, NodeUUID: string(x.Node), Type: x.Type, ConnectorID: x.ID, Extra: shape.Object(x.Extra),
-				Links: api.LinkPair(c.base, "volume/connectors/"+x.UUID)}
+				Links: api.LinkPair(c.Base, "volume/connectors/"+x.UUID)}
 			out.CreatedAt, out.UpdatedAt = stamps(&x.Head)
 			return out
 		},
@@ -129,14 +130,14 @@ func connectors() *collection {
 // targets is the collection of volume targets.
 func targets() *collection {
 	return &collection{
-		kind: conductor.KindTarget, path: "volume/targets", list: "targets", since: 32,
+		Records: serve.Records{Kind: conductor.KindTarget}, path: "volume/targets", list: "targets", since: 32,
 		listing: access.VolumeList, reading: access.VolumeRead, creating: access.VolumeCreate, changing: access.VolumeChange, shape: shape.New(api.Target{}, api.TargetFields()),
 		filters: []recordFilter{ofNode("node")},
-		show: func(c *call, r conductor.Record) any {
+		show: func(c *serve.Call, r conductor.Record) any {
 			x := r.(*conductor.Target)
 			properties, _ := mask.Deep(shape.Object(x.Properties)).(map[string]any)
 			out := api.Target{UUID: x.UUID, NodeUUID: string(x.Node), VolumeType: x.Type, VolumeID: x.Volume, BootIndex: x.BootIndex,
-				Properties: properties, Extra: shape.Object(x.Extra), Links: api.LinkPair(c.base, "volume/targets/"+x.UUID)}
+				Properties: properties, Extra: shape.Object(x.Extra), Links: api.LinkPair(c.Base, "volume/targets/"+x.UUID)}
 			out.CreatedAt, out.UpdatedAt = stamps(&x.Head)
 			return out
 		},
@@ -145,11 +146,11 @@ func targets() *collection {
 			"node_uuid":   nodeTo("volume target", func(x *conductor.Target) *conductor.NodeID { return &x.Node }),
 			"volume_type": textTo(func(x *conductor.Target) *string { return &x.Type }),
 			"volume_id":   textTo(func(x *conductor.Target) *string { return &x.Volume }),
-			"boot_index": func(_ *call, x *conductor.Target, d document, field string) error {
+			"boot_index": func(_ *serve.Call, x *conductor.Target, d document, field string) error {
 				x.BootIndex = d.number(field)
 				return nil
 			},
-			"properties": func(_ *call, x *conductor.Target, d document, field string) error {
+			"properties": func(_ *serve.Call, x *conductor.Target, d document, field string) error {
 				if x.Properties = d.object(field); mask.HasSecret(x.Properties) {
 					return fault.New(fault.RequestInvalid, "properties would hold a secret, and this server keeps none there")
 				}
@@ -161,75 +162,75 @@ func targets() *collection {
 }
 
 // besideRoutes is what stands beside nodes and is no collection.
-func (a *API) besideRoutes() []route {
+func (a *API) besideRoutes() []serve.Route {
 	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
 	const node = "/v1/nodes/{node}"
 	chassis, groups := a.collection(conductor.KindChassis), a.collection(conductor.KindPortgroup)
-	return []route{
-		{method: get, path: node + "/allocation", need: access.NodeRead, since: 52, handle: (*call).nodeAllocation},
-		{method: del, path: node + "/allocation", need: access.NodeRead, since: 52, handle: (*call).deleteNodeAllocation},
-		{method: get, path: node + "/children", need: access.NodeRead, since: 83, handle: (*call).children},
-		{method: get, path: node + "/volume", need: access.VolumeRead, since: 32, handle: (*call).nodeVolume},
-		{method: get, path: "/v1/volume", need: access.VolumeList, since: 32, handle: (*call).volume},
-		{method: get, path: "/v1/chassis/{record}/nodes", need: access.ChassisRead, record: chassis, handle: func(c *call) error { return c.chassisNodes(false) }},
-		{method: get, path: "/v1/chassis/{record}/nodes/detail", need: access.ChassisRead, record: chassis, handle: func(c *call) error { return c.chassisNodes(true) }},
-		{method: get, path: "/v1/portgroups/{record}/ports", need: access.PortRead, record: groups, since: 24, handle: func(c *call) error { return c.groupPorts(false) }},
-		{method: get, path: "/v1/portgroups/{record}/ports/detail", need: access.PortRead, record: groups, since: 24, handle: func(c *call) error { return c.groupPorts(true) }},
-		{method: get, path: "/v1/shards", need: access.ShardRead, since: 82, handle: (*call).shards},
-		{method: post, path: "/v1/events", need: access.EventsPost, since: 54, body: maxBody, handle: (*call).takeEvents},
+	return []serve.Route{
+		{Method: get, Path: node + "/allocation", Need: access.NodeRead, Since: 52, Handle: a.nodeAllocation},
+		{Method: del, Path: node + "/allocation", Need: access.NodeRead, Since: 52, Handle: a.deleteNodeAllocation},
+		{Method: get, Path: node + "/children", Need: access.NodeRead, Since: 83, Handle: a.children},
+		{Method: get, Path: node + "/volume", Need: access.VolumeRead, Since: 32, Handle: a.nodeVolume},
+		{Method: get, Path: "/v1/volume", Need: access.VolumeList, Since: 32, Handle: a.volume},
+		{Method: get, Path: "/v1/chassis/{record}/nodes", Need: access.ChassisRead, Record: &chassis.Records, Handle: func(c *serve.Call) error { return a.chassisNodes(c, false) }},
+		{Method: get, Path: "/v1/chassis/{record}/nodes/detail", Need: access.ChassisRead, Record: &chassis.Records, Handle: func(c *serve.Call) error { return a.chassisNodes(c, true) }},
+		{Method: get, Path: "/v1/portgroups/{record}/ports", Need: access.PortRead, Record: &groups.Records, Since: 24, Handle: func(c *serve.Call) error { return a.groupPorts(c, false) }},
+		{Method: get, Path: "/v1/portgroups/{record}/ports/detail", Need: access.PortRead, Record: &groups.Records, Since: 24, Handle: func(c *serve.Call) error { return a.groupPorts(c, true) }},
+		{Method: get, Path: "/v1/shards", Need: access.ShardRead, Since: 82, Handle: a.shards},
+		{Method: post, Path: "/v1/events", Need: access.EventsPost, Since: 54, Body: serve.MaxBody, Handle: a.takeEvents},
 	}
 }
 
-func (c *call) groupPorts(detail bool) error {
-	id, err := c.record()
+func (a *API) groupPorts(c *serve.Call, detail bool) error {
+	id, err := c.Record()
 	if err != nil {
 		return err
 	}
-	return c.listRecords(c.api.collection(conductor.KindPort), detail, func(f *conductor.RecordFilter) error { return c.setGroup(f, id) })
+	return a.listRecords(c, a.collection(conductor.KindPort), detail, func(f *conductor.RecordFilter) error { return a.setGroup(c, f, id) })
 }
 
-func (c *call) chassisNodes(detail bool) error {
-	id, err := c.record()
+func (a *API) chassisNodes(c *serve.Call, detail bool) error {
+	id, err := c.Record()
 	if err != nil {
 		return err
 	}
-	x, err := c.api.cfg.Backend.Record(c.r.Context(), conductor.KindChassis, id)
+	x, err := a.cfg.Backend.Record(c.R.Context(), conductor.KindChassis, id)
 	if err != nil {
 		return err
 	}
-	return c.listNodesIn(detail, func(f *conductor.NodeFilter) { f.Chassis = x.Top().UUID })
+	return a.listNodesIn(c, detail, func(f *conductor.NodeFilter) { f.Chassis = x.Top().UUID })
 }
 
 // volume names the two collections below it.
-func (c *call) volume() error { return c.json(http.StatusOK, c.volumeLinks("")) }
+func (a *API) volume(c *serve.Call) error { return c.JSON(http.StatusOK, a.volumeLinks(c, "")) }
 
-func (c *call) nodeVolume() error {
-	id, err := c.node()
+func (a *API) nodeVolume(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	if _, err := c.api.cfg.Backend.Node(c.r.Context(), id); err != nil {
+	if _, err := a.cfg.Backend.Node(c.R.Context(), id); err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, c.volumeLinks("nodes/"+id+"/"))
+	return c.JSON(http.StatusOK, a.volumeLinks(c, "nodes/"+id+"/"))
 }
 
-func (c *call) volumeLinks(below string) map[string]any {
+func (a *API) volumeLinks(c *serve.Call, below string) map[string]any {
 	path := below + "volume/"
-	return map[string]any{"connectors": api.LinkPair(c.base, path+"connectors"), "targets": api.LinkPair(c.base, path+"targets"), "links": api.LinkPair(c.base, path)}
+	return map[string]any{"connectors": api.LinkPair(c.Base, path+"connectors"), "targets": api.LinkPair(c.Base, path+"targets"), "links": api.LinkPair(c.Base, path)}
 }
 
 // children lists the nodes that are parts of a node.
-func (c *call) children() error {
-	id, err := c.node()
+func (a *API) children(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	parts, err := c.api.cfg.Backend.Nodes(c.r.Context(), conductor.NodeFilter{Parent: n.UUID, Limit: maxPage, VisibleTo: c.visibleTo()})
+	parts, err := a.cfg.Backend.Nodes(c.R.Context(), conductor.NodeFilter{Parent: n.UUID, Limit: serve.MaxPage, VisibleTo: c.VisibleTo()})
 	if err != nil {
 		return err
 	}
@@ -237,12 +238,12 @@ func (c *call) children() error {
 	for _, p := range parts {
 		ids = append(ids, string(p.UUID))
 	}
-	return c.json(http.StatusOK, map[string]any{"children": ids, "links": api.LinkPair(c.base, "nodes/"+string(n.UUID)+"/children")})
+	return c.JSON(http.StatusOK, map[string]any{"children": ids, "links": api.LinkPair(c.Base, "nodes/"+string(n.UUID)+"/children")})
 }
 
 // shards lists the parts of the fleet; nodes in none are counted under the name None, as Ironic has it.
-func (c *call) shards() error {
-	all, err := c.api.cfg.Backend.Shards(c.r.Context())
+func (a *API) shards(c *serve.Call) error {
+	all, err := a.cfg.Backend.Shards(c.R.Context())
 	if err != nil {
 		return err
 	}
@@ -254,12 +255,12 @@ func (c *call) shards() error {
 		}
 		list = append(list, map[string]any{"name": name, "count": s.Count})
 	}
-	return c.json(http.StatusOK, map[string]any{"shards": list})
+	return c.JSON(http.StatusOK, map[string]any{"shards": list})
 }
 
 // takeEvents takes what a network service tells of ports. Nothing here waits for it; a malformed one is refused.
-func (c *call) takeEvents() error {
-	body, err := c.body(false, "events")
+func (a *API) takeEvents(c *serve.Call) error {
+	body, err := c.Body(false, "events")
 	if err != nil {
 		return err
 	}
@@ -293,5 +294,5 @@ func (c *call) takeEvents() error {
 			return err
 		}
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }

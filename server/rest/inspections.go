@@ -8,6 +8,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/limit"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -22,18 +23,19 @@ const (
 )
 
 type inspectionGate struct {
+	handle   func(*serve.Call) error
 	held     *limit.Gate
 	decoding chan struct{}
 }
 
-func inspectionRoute() route {
-	g := &inspectionGate{held: limit.NewGate(inspections, allInspections), decoding: make(chan struct{}, inspections)}
-	return route{method: http.MethodPost, path: "/v1/continue_inspection", need: access.Open, body: maxInspection, handle: budgeted(g.take)}
+func (a *API) inspectionRoute() serve.Route {
+	g := &inspectionGate{handle: a.continueInspection, held: limit.NewGate(inspections, allInspections), decoding: make(chan struct{}, inspections)}
+	return serve.Route{Method: http.MethodPost, Path: "/v1/continue_inspection", Need: access.Open, Body: maxInspection, Handle: a.budgeted(g.take)}
 }
 
 // take reads an inspection whole, then waits for its turn.
-func (g *inspectionGate) take(c *call) error {
-	from, err := c.network()
+func (g *inspectionGate) take(c *serve.Call) error {
+	from, err := network(c)
 	if err != nil {
 		return err
 	}
@@ -41,16 +43,16 @@ func (g *inspectionGate) take(c *call) error {
 		return fault.New(fault.RequestOverload, "%d inspections from %s, or %d from all addresses, are in hand already", inspections, from, allInspections)
 	}
 	defer g.held.Leave(from)
-	raw, err := io.ReadAll(c.r.Body)
+	raw, err := io.ReadAll(c.R.Body)
 	if err != nil {
 		return fmt.Errorf("read the body: %w", err)
 	}
-	c.r.Body = io.NopCloser(bytes.NewReader(raw))
+	c.R.Body = io.NopCloser(bytes.NewReader(raw))
 	select {
 	case g.decoding <- struct{}{}:
 		defer func() { <-g.decoding }()
-		return c.continueInspection()
-	case <-c.r.Context().Done():
+		return g.handle(c)
+	case <-c.R.Context().Done():
 		return fault.New(fault.RequestOverload, "%d inspections are being decoded already", inspections)
 	}
 }

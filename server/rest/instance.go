@@ -7,6 +7,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -18,17 +19,17 @@ type OutOfServices interface {
 }
 
 // instanceRoutes are beside Ironic's.
-func instanceRoutes() []route {
-	return []route{{method: http.MethodPut, path: "/v1/nodes/{node}/states/out_of_service", need: access.NodeProvision, body: maxBody, handle: (*call).outOfService}}
+func (a *API) instanceRoutes() []serve.Route {
+	return []serve.Route{{Method: http.MethodPut, Path: "/v1/nodes/{node}/states/out_of_service", Need: access.NodeProvision, Body: serve.MaxBody, Handle: a.outOfService}}
 }
 
 // outOfService takes an operator's word that an active machine does not work.
-func (c *call) outOfService() error {
-	id, err := c.node()
+func (a *API) outOfService(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(true, "reason")
+	body, err := c.Body(true, "reason")
 	if err != nil {
 		return err
 	}
@@ -36,14 +37,14 @@ func (c *call) outOfService() error {
 	if !ok && body["reason"] != nil {
 		return fault.New(fault.RequestInvalid, "reason must be a string")
 	}
-	if err := c.api.cfg.Backend.OutOfService(c.r.Context(), c.who, id, reason); err != nil {
+	if err := a.cfg.Backend.OutOfService(c.R.Context(), c.Who, id, reason); err != nil {
 		return err
 	}
-	return c.accepted(id)
+	return c.Accepted(id)
 }
 
 // instanceArguments reads what goes with service and rescue. only gives an argument, refused with any other verb.
-func (c *call) instanceArguments(p *conductor.Provision, only func(name string, since api.Version) (any, error)) error {
+func (a *API) instanceArguments(c *serve.Call, p *conductor.Provision, only func(name string, since api.Version) (any, error)) error {
 	password, err := only("rescue_password", 38)
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func (c *call) instanceArguments(p *conductor.Provision, only func(name string, 
 	if err != nil || p.Verb != state.VerbService || len(p.ServiceSteps) > 0 { // of a runbook
 		return err
 	}
-	if p.ServiceSteps, err = c.wantedSteps("service_steps", list); err != nil {
+	if p.ServiceSteps, err = a.wantedSteps(c, "service_steps", list); err != nil {
 		return err
 	}
 	if len(p.ServiceSteps) == 0 {

@@ -2,10 +2,10 @@ package rest
 
 import (
 	"encoding/json"
-	"net/http"
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -24,37 +24,37 @@ type entry struct {
 
 // sendNodes answers with the page of nodes that the filter selects. The store is left before the first byte is sent: a
 // client that reads slowly holds up nobody. What can fail is done by then too, so that a list begun is a list whole.
-func (c *call) sendNodes(filter conductor.NodeFilter, p page) error {
-	pieces, form := c.pieces(p.sel), c.api.form
-	if c.grant.Project != "" {
+func (a *API) sendNodes(c *serve.Call, filter conductor.NodeFilter, p serve.Page) error {
+	pieces, form := a.pieces(c, p.Sel), a.form
+	if c.Grant.Project != "" {
 		form = "" // what is shown of a node depends on whose it is
 	}
-	nodes, err := c.readNodes(filter, form, pieces)
+	nodes, err := a.readNodes(c, filter, form, pieces)
 	if err != nil {
 		return err
 	}
 	steps := slices.ContainsFunc(pieces, func(p piece) bool { return p.step && !p.skip })
 	for i := range nodes {
 		if n := &nodes[i]; n.Node != nil || steps && n.Row[0]&inFlow != 0 {
-			if err := c.lookUp(n, p.sel); err != nil {
+			if err := a.lookUp(c, n, p.Sel); err != nil {
 				return err
 			}
 		}
 	}
 	next := []byte(nil)
 	if len(nodes) > 0 {
-		if url := c.next(p, len(nodes), nodes[len(nodes)-1].UUID); url != "" {
+		if url := c.Next(p, len(nodes), nodes[len(nodes)-1].UUID); url != "" {
 			if next, err = json.Marshal(url); err != nil {
 				return err
 			}
 		}
 	}
-	return c.late(c.writeNodes(nodes, pieces, next))
+	return c.Late(a.writeNodes(c, nodes, pieces, next))
 }
 
 // readNodes reads a page. Of a node that has a row it keeps that alone.
-func (c *call) readNodes(filter conductor.NodeFilter, form string, pieces []piece) (nodes []entry, err error) {
-	err = c.api.cfg.Backend.PreparedNodes(c.r.Context(), filter, form, func() func(conductor.PreparedNode) error {
+func (a *API) readNodes(c *serve.Call, filter conductor.NodeFilter, form string, pieces []piece) (nodes []entry, err error) {
+	err = a.cfg.Backend.PreparedNodes(c.R.Context(), filter, form, func() func(conductor.PreparedNode) error {
 		nodes = nodes[:0]
 		return func(n conductor.PreparedNode) error {
 			if n.Node == nil && !whole(n.Row, len(pieces)) {
@@ -71,10 +71,10 @@ func (c *call) readNodes(filter conductor.NodeFilter, form string, pieces []piec
 }
 
 // lookUp makes the object of a node that has no row, or that is in a flow and may have a step in progress.
-func (c *call) lookUp(l *entry, sel shape.Selection) error {
+func (a *API) lookUp(c *serve.Call, l *entry, sel shape.Selection) error {
 	n := l.Node
 	if n == nil {
-		now, err := c.api.cfg.Backend.Node(c.r.Context(), l.UUID)
+		now, err := a.cfg.Backend.Node(c.R.Context(), l.UUID)
 		if l.gone = fault.Is(err, fault.NotFound); l.gone { // deleted this moment
 			return nil
 		}
@@ -83,27 +83,25 @@ func (c *call) lookUp(l *entry, sel shape.Selection) error {
 		}
 		n = &now
 	}
-	text, err := c.encodeNode(*n, sel)
+	text, err := a.encodeNode(c, *n, sel)
 	l.text, l.Node = text, nil
 	return err
 }
 
 // writeNodes sends a list, with the URL of the next page when there is one.
-func (c *call) writeNodes(nodes []entry, pieces []piece, next []byte) error {
+func (a *API) writeNodes(c *serve.Call, nodes []entry, pieces []piece, next []byte) error {
 	var buffer []byte
-	if b, ok := c.api.buffers.Get().(*[]byte); ok {
+	if b, ok := a.buffers.Get().(*[]byte); ok {
 		buffer = *b
 	} else {
 		buffer = make([]byte, 0, listChunk+listChunk/8)
 	}
 	defer func() {
 		if cap(buffer) <= 2*listChunk { // not one that a giant node has grown
-			c.api.buffers.Put(&buffer)
+			a.buffers.Put(&buffer)
 		}
 	}()
-	c.w.Header().Set("Content-Type", "application/json")
-	c.sent = true
-	c.w.WriteHeader(http.StatusOK)
+	c.Begin("application/json")
 	b := append(buffer[:0], `{"nodes":[`...)
 	first := true
 	for i := range nodes {
@@ -121,7 +119,7 @@ func (c *call) writeNodes(nodes []entry, pieces []piece, next []byte) error {
 			b = appendRow(b, pieces, n.UUID, n.Row)
 		}
 		if buffer = b; len(b) >= listChunk {
-			if _, err := c.w.Write(b); err != nil {
+			if _, err := c.W.Write(b); err != nil {
 				return err
 			}
 			b = b[:0]
@@ -132,6 +130,6 @@ func (c *call) writeNodes(nodes []entry, pieces []piece, next []byte) error {
 		b = append(append(b, `,"next":`...), next...)
 	}
 	buffer = append(b, '}')
-	_, err := c.w.Write(buffer)
+	_, err := c.W.Write(buffer)
 	return err
 }

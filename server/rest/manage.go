@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -31,22 +30,22 @@ type Management interface {
 	Drives(ctx context.Context, ident string) ([]conductor.Drive, error)
 }
 
-func manageRoutes() []route {
+func (a *API) manageRoutes() []serve.Route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	const node = "/v1/nodes/{node}"
-	return []route{
-		{method: put, path: node + "/states/boot_mode", need: access.NodeManage, since: 76, body: maxBody, handle: (*call).setBootMode},
-		{method: put, path: node + "/states/secure_boot", need: access.NodeManage, since: 76, body: maxBody, handle: (*call).setSecureBoot},
-		{method: put, path: node + "/states/raid", need: access.NodeManage, body: maxBody, handle: (*call).setRAID},
-		{method: get, path: node + "/states/console", need: access.NodeInside, handle: (*call).console},
-		{method: put, path: node + "/states/console", need: access.NodeManage, body: maxBody, handle: (*call).setConsole},
-		{method: put, path: node + "/management/inject_nmi", need: access.NodeManage, since: 29, body: maxBody, handle: (*call).injectNMI},
-		{method: get, path: node + "/management/indicators", need: access.NodeInside, since: 63, handle: (*call).lights},
-		{method: get, path: node + "/management/indicators/{light}", need: access.NodeInside, since: 63, handle: (*call).light},
-		{method: put, path: node + "/management/indicators/{light}", need: access.NodeManage, since: 63, body: maxBody, handle: (*call).setLight},
-		{method: get, path: node + "/vmedia", need: access.NodeInside, since: 93, handle: (*call).drives},
-		{method: post, path: node + "/vmedia", need: access.NodeManage, since: 89, body: maxBody, handle: (*call).attach},
-		{method: del, path: node + "/vmedia", need: access.NodeManage, since: 89, handle: (*call).detach},
+	return []serve.Route{
+		{Method: put, Path: node + "/states/boot_mode", Need: access.NodeManage, Since: 76, Body: serve.MaxBody, Handle: a.setBootMode},
+		{Method: put, Path: node + "/states/secure_boot", Need: access.NodeManage, Since: 76, Body: serve.MaxBody, Handle: a.setSecureBoot},
+		{Method: put, Path: node + "/states/raid", Need: access.NodeManage, Body: serve.MaxBody, Handle: a.setRAID},
+		{Method: get, Path: node + "/states/console", Need: access.NodeInside, Handle: a.console},
+		{Method: put, Path: node + "/states/console", Need: access.NodeManage, Body: serve.MaxBody, Handle: a.setConsole},
+		{Method: put, Path: node + "/management/inject_nmi", Need: access.NodeManage, Since: 29, Body: serve.MaxBody, Handle: a.injectNMI},
+		{Method: get, Path: node + "/management/indicators", Need: access.NodeInside, Since: 63, Handle: a.lights},
+		{Method: get, Path: node + "/management/indicators/{light}", Need: access.NodeInside, Since: 63, Handle: a.light},
+		{Method: put, Path: node + "/management/indicators/{light}", Need: access.NodeManage, Since: 63, Body: serve.MaxBody, Handle: a.setLight},
+		{Method: get, Path: node + "/vmedia", Need: access.NodeInside, Since: 93, Handle: a.drives},
+		{Method: post, Path: node + "/vmedia", Need: access.NodeManage, Since: 89, Body: serve.MaxBody, Handle: a.attach},
+		{Method: del, Path: node + "/vmedia", Need: access.NodeManage, Since: 89, Handle: a.detach},
 	}
 }
 
@@ -59,16 +58,16 @@ func shown(v any) string {
 }
 
 // manage asks for an act that is carried out after.
-func (c *call) manage(a conductor.Act) (string, error) {
-	id, err := c.node()
+func (a *API) manage(c *serve.Call, act conductor.Act) (string, error) {
+	id, err := c.Node()
 	if err != nil {
 		return "", err
 	}
-	return id, c.api.cfg.Backend.Manage(c.r.Context(), c.who, id, a)
+	return id, a.cfg.Backend.Manage(c.R.Context(), c.Who, id, act)
 }
 
-func (c *call) setBootMode() error {
-	body, err := c.body(false, "target")
+func (a *API) setBootMode(c *serve.Call) error {
+	body, err := c.Body(false, "target")
 	if err != nil {
 		return err
 	}
@@ -76,15 +75,15 @@ func (c *call) setBootMode() error {
 	if mode != "uefi" && mode != "bios" {
 		return fault.New(fault.RequestInvalid, "target is %s, expected uefi or bios", shown(body["target"]))
 	}
-	id, err := c.manage(conductor.Act{Kind: conductor.ActBootMode, Mode: mode})
+	id, err := a.manage(c, conductor.Act{Kind: conductor.ActBootMode, Mode: mode})
 	if err != nil {
 		return err
 	}
-	return c.accepted(id)
+	return c.Accepted(id)
 }
 
-func (c *call) setSecureBoot() error {
-	body, err := c.body(false, "target")
+func (a *API) setSecureBoot(c *serve.Call) error {
+	body, err := c.Body(false, "target")
 	if err != nil {
 		return err
 	}
@@ -92,37 +91,37 @@ func (c *call) setSecureBoot() error {
 	if err != nil {
 		return fault.New(fault.RequestInvalid, "target is %s, expected true or false", shown(body["target"]))
 	}
-	id, err := c.manage(conductor.Act{Kind: conductor.ActSecureBoot, On: on})
+	id, err := a.manage(c, conductor.Act{Kind: conductor.ActSecureBoot, On: on})
 	if err != nil {
 		return err
 	}
-	return c.accepted(id)
+	return c.Accepted(id)
 }
 
-func (c *call) setRAID() error {
-	if c.version < 12 {
-		return fault.New(fault.RequestVersion, "RAID is there from version 1.12 on, %s was asked for", c.version)
+func (a *API) setRAID(c *serve.Call) error {
+	if c.Version < 12 {
+		return fault.New(fault.RequestVersion, "RAID is there from version 1.12 on, %s was asked for", c.Version)
 	}
-	id, err := c.node()
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false)
+	body, err := c.Body(false)
 	if err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.SetTargetRAID(c.r.Context(), c.who, id, body); err != nil {
+	if err := a.cfg.Backend.SetTargetRAID(c.R.Context(), c.Who, id, body); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) console() error {
-	id, err := c.node()
+func (a *API) console(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	on, err := c.api.cfg.Backend.Console(c.r.Context(), id)
+	on, err := a.cfg.Backend.Console(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -130,15 +129,15 @@ func (c *call) console() error {
 	if on {
 		answer["console_info"] = map[string]any{}
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
-func (c *call) setConsole() error {
-	id, err := c.node()
+func (a *API) setConsole(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false, "enabled")
+	body, err := c.Body(false, "enabled")
 	if err != nil {
 		return err
 	}
@@ -146,39 +145,39 @@ func (c *call) setConsole() error {
 	if err != nil {
 		return fault.New(fault.RequestInvalid, "enabled is %s, expected true or false", shown(body["enabled"]))
 	}
-	if err := c.api.cfg.Backend.SetConsole(c.r.Context(), c.who, id, on); err != nil {
+	if err := a.cfg.Backend.SetConsole(c.R.Context(), c.Who, id, on); err != nil {
 		return err
 	}
-	c.w.Header().Set("Location", c.base+"/v1/nodes/"+id+"/states/console")
-	return c.empty(http.StatusAccepted)
+	c.W.Header().Set("Location", c.Base+"/v1/nodes/"+id+"/states/console")
+	return c.Empty(http.StatusAccepted)
 }
 
-func (c *call) bootDevices() error {
-	id, err := c.node()
+func (a *API) bootDevices(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.BootDevices(c.r.Context(), id)
+	all, err := a.cfg.Backend.BootDevices(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, map[string]any{"supported_boot_devices": append([]string{}, all...)})
+	return c.JSON(http.StatusOK, map[string]any{"supported_boot_devices": append([]string{}, all...)})
 }
 
-func (c *call) injectNMI() error {
-	id, err := c.node()
+func (a *API) injectNMI(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	if body, err := c.body(true); err != nil {
+	if body, err := c.Body(true); err != nil {
 		return err
 	} else if len(body) > 0 {
 		return fault.New(fault.RequestInvalid, "an interrupt takes no arguments; the body must be {}")
 	}
-	if err := c.api.cfg.Backend.InjectNMI(c.r.Context(), c.who, id); err != nil {
+	if err := a.cfg.Backend.InjectNMI(c.R.Context(), c.Who, id); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
 // Indicators are named NAME@COMPONENT.
@@ -188,12 +187,12 @@ var (
 	lightStates     = []string{"on", "off", "blinking"}
 )
 
-func (c *call) lights() error {
-	id, err := c.node()
+func (a *API) lights(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.Lights(c.r.Context(), id)
+	all, err := a.cfg.Backend.Lights(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -201,46 +200,46 @@ func (c *call) lights() error {
 	for _, l := range all {
 		name := l.Name + "@" + l.Component
 		list = append(list, map[string]any{"name": name, "component": l.Component, "readonly": l.ReadOnly,
-			"states": append([]string{}, l.States...), "links": api.LinkPair(c.base, "nodes/"+id+"/management/indicators/"+name)})
+			"states": append([]string{}, l.States...), "links": api.LinkPair(c.Base, "nodes/"+id+"/management/indicators/"+name)})
 	}
-	return c.json(http.StatusOK, map[string]any{"indicators": list})
+	return c.JSON(http.StatusOK, map[string]any{"indicators": list})
 }
 
 // lightName is the indicator in the path.
-func (c *call) lightName() (id, name, component string, err error) {
-	if id, err = c.node(); err != nil {
+func (a *API) lightName(c *serve.Call) (id, name, component string, err error) {
+	if id, err = c.Node(); err != nil {
 		return "", "", "", err
 	}
-	name, component, ok := strings.Cut(mux.Vars(c.r)["light"], "@")
+	name, component, ok := strings.Cut(c.Var("light"), "@")
 	if !ok || name == "" || !slices.Contains(lightComponents, component) {
 		return "", "", "", fault.New(fault.RequestInvalid, "an indicator is named NAME@COMPONENT, with one of the components %s", strings.Join(lightComponents, ", "))
 	}
 	return id, name, component, nil
 }
 
-func (c *call) light() error {
-	id, name, component, err := c.lightName()
+func (a *API) light(c *serve.Call) error {
+	id, name, component, err := a.lightName(c)
 	if err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.Lights(c.r.Context(), id)
+	all, err := a.cfg.Backend.Lights(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
 	for _, l := range all {
 		if l.Name == name && l.Component == component {
-			return c.json(http.StatusOK, map[string]any{"state": l.State})
+			return c.JSON(http.StatusOK, map[string]any{"state": l.State})
 		}
 	}
 	return fault.New(fault.LightNotFound, "there is no indicator %s@%s", name, component)
 }
 
-func (c *call) setLight() error {
-	id, name, component, err := c.lightName()
+func (a *API) setLight(c *serve.Call) error {
+	id, name, component, err := a.lightName(c)
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false, "state")
+	body, err := c.Body(false, "state")
 	if err != nil {
 		return err
 	}
@@ -248,18 +247,18 @@ func (c *call) setLight() error {
 	if state = strings.ToLower(state); !slices.Contains(lightStates, state) {
 		return fault.New(fault.RequestInvalid, "state is %s, expected one of %s", shown(body["state"]), strings.Join(lightStates, ", "))
 	}
-	if err := c.api.cfg.Backend.SetLight(c.r.Context(), c.who, id, component, name, state); err != nil {
+	if err := a.cfg.Backend.SetLight(c.R.Context(), c.Who, id, component, name, state); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) drives() error {
-	id, err := c.node()
+func (a *API) drives(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.Drives(c.r.Context(), id)
+	all, err := a.cfg.Backend.Drives(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -267,18 +266,18 @@ func (c *call) drives() error {
 	for _, d := range all {
 		list = append(list, map[string]any{"image": d.Image, "inserted": d.Inserted, "media_types": append([]string{}, d.Types...)})
 	}
-	return c.json(http.StatusOK, list)
+	return c.JSON(http.StatusOK, list)
 }
 
-func (c *call) attach() error {
-	body, err := c.body(false, "device_type", "image_url", "image_download_source")
+func (a *API) attach(c *serve.Call) error {
+	body, err := c.Body(false, "device_type", "image_url", "image_download_source")
 	if err != nil {
 		return err
 	}
-	a := conductor.Act{Kind: conductor.ActAttach}
-	a.Device, _ = body["device_type"].(string)
-	a.URL, _ = body["image_url"].(string)
-	if !slices.Contains(conductor.MediaDevices, a.Device) || a.URL == "" {
+	act := conductor.Act{Kind: conductor.ActAttach}
+	act.Device, _ = body["device_type"].(string)
+	act.URL, _ = body["image_url"].(string)
+	if !slices.Contains(conductor.MediaDevices, act.Device) || act.URL == "" {
 		return fault.New(fault.RequestInvalid, "device_type (one of %s) and image_url are required", strings.Join(conductor.MediaDevices, ", "))
 	}
 	switch v := body["image_download_source"]; v {
@@ -288,23 +287,23 @@ func (c *call) attach() error {
 	default:
 		return fault.New(fault.RequestInvalid, "image_download_source is %s, expected http or local", shown(v))
 	}
-	if _, err := c.manage(a); err != nil {
+	if _, err := a.manage(c, act); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) detach() error {
-	q, err := c.query("device_types")
+func (a *API) detach(c *serve.Call) error {
+	q, err := c.Query("device_types")
 	if err != nil {
 		return err
 	}
-	a := conductor.Act{Kind: conductor.ActDetach}
+	act := conductor.Act{Kind: conductor.ActDetach}
 	if list := q.Get("device_types"); list != "" {
-		a.Devices = strings.Split(list, ",")
+		act.Devices = strings.Split(list, ",")
 	}
-	if _, err := c.manage(a); err != nil {
+	if _, err := a.manage(c, act); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }

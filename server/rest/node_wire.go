@@ -10,6 +10,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -17,12 +18,12 @@ import (
 )
 
 // show is a node as the wire has it, secrets masked, and what its lessee is not shown redacted.
-func (c *call) show(n conductor.Node) api.Node {
-	out := c.api.plain(n)
-	out.DriverInfo = c.api.sealed.Info(n.Driver, n.DriverInfo)
+func (a *API) show(c *serve.Call, n conductor.Node) api.Node {
+	out := a.plain(n)
+	out.DriverInfo = a.sealed.Info(n.Driver, n.DriverInfo)
 	out.InstanceInfo = mask.Instance(n.InstanceInfo)
-	out.ProvisionState = stateName(n.State, c.version)
-	out.TargetProvisionState = stateName(n.Target, c.version)
+	out.ProvisionState = stateName(n.State, c.Version)
+	out.TargetProvisionState = stateName(n.Target, c.Version)
 	if b := n.Boot; b != nil && b.AgentVersion != "" {
 		out.DriverInternalInfo["agent_version"] = b.AgentVersion
 	}
@@ -30,7 +31,7 @@ func (c *call) show(n conductor.Node) api.Node {
 		out.DriverInternalInfo["automatic_lessee"] = true
 	}
 	if n.Ramdisk != nil {
-		maps.Copy(out.DriverInternalInfo, c.ramdiskInfo(n))
+		maps.Copy(out.DriverInternalInfo, a.ramdiskInfo(c, n))
 	}
 	if u := n.Unverified; u != nil {
 		out.DriverInternalInfo["unverified"] = u.Why
@@ -39,17 +40,17 @@ func (c *call) show(n conductor.Node) api.Node {
 		out.DriverInternalInfo["lease"] = map[string]any{"holder": l.Holder, "number": l.Number, "since": l.Since.UTC().Format(time.RFC3339)}
 	}
 	if conductor.Busy(n) {
-		out.Reservation = shape.OrNull(c.api.cfg.Hostname)
+		out.Reservation = shape.OrNull(a.cfg.Hostname)
 	}
-	out.Conductor = shape.OrNull(c.api.cfg.Hostname)
+	out.Conductor = shape.OrNull(a.cfg.Hostname)
 	path := "nodes/" + string(n.UUID)
-	out.Links = api.LinkPair(c.base, path)
-	out.Ports = api.LinkPair(c.base, path+"/ports")
-	out.States = api.LinkPair(c.base, path+"/states")
-	out.Portgroups = api.LinkPair(c.base, path+"/portgroups")
-	out.Volume = api.LinkPair(c.base, path+"/volume")
-	if of := ownersOf(n); c.grant.Stands(of) == access.Lessee {
-		c.api.node.Redact(&out, func(field string) bool { return c.grant.Sees(of, field) })
+	out.Links = api.LinkPair(c.Base, path)
+	out.Ports = api.LinkPair(c.Base, path+"/ports")
+	out.States = api.LinkPair(c.Base, path+"/states")
+	out.Portgroups = api.LinkPair(c.Base, path+"/portgroups")
+	out.Volume = api.LinkPair(c.Base, path+"/volume")
+	if of := serve.OwnersOf(n); c.Grant.Stands(of) == access.Lessee {
+		a.node.Redact(&out, func(field string) bool { return c.Grant.Sees(of, field) })
 	}
 	return out
 }
@@ -130,13 +131,13 @@ func stateName(s state.State, v api.Version) *string {
 }
 
 // addStep fills in the step in progress of a node in a flow.
-func (c *call) addStep(ctx context.Context, n conductor.Node, out *api.Node) error {
+func (a *API) addStep(c *serve.Call, ctx context.Context, n conductor.Node, out *api.Node) error {
 	f, ok := state.FlowOf(n.State)
 	into := map[state.Flow]*map[string]any{state.Clean: &out.CleanStep, state.Deploy: &out.DeployStep, state.Service: &out.ServiceStep}[f.Flow]
 	if !ok || into == nil {
 		return nil
 	}
-	records, err := c.api.cfg.Backend.Steps(ctx, string(n.UUID), "")
+	records, err := a.cfg.Backend.Steps(ctx, string(n.UUID), "")
 	if err != nil {
 		return err
 	}

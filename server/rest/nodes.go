@@ -5,11 +5,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -81,155 +81,67 @@ func setFlag(to **bool, name, text string) error {
 	return nil
 }
 
-// page is what every list takes: limit, marker, sort_key, sort_dir, fields, detail.
-type page struct {
-	limit  int
-	marker string
-	key    string
-	down   bool
-	sel    shape.Selection
-	query  url.Values // to repeat in next
-}
-
-func pageArguments(more ...string) []string {
-	return append([]string{"limit", "marker", "sort_key", "sort_dir", "fields", "detail"}, more...)
-}
-
-// pageOf reads the arguments of a list; detail is what the path says.
-func (c *call) pageOf(q url.Values, s *shape.Shape, detail bool) (page, error) {
-	p := page{limit: maxPage, marker: q.Get("marker"), query: q}
-	var err error
-	if p.limit, err = limitOf(q); err != nil {
-		return p, err
+func (a *API) listNodes(c *serve.Call, detail bool) error {
+	if c.R.URL.Query().Has("changed_since") {
+		return a.listChanged(c, detail)
 	}
-	if p.marker != "" {
-		if err := shape.WantUUID("marker", p.marker); err != nil {
-			return p, err
-		}
-	}
-	switch q.Get("sort_dir") {
-	case "", "asc":
-	case "desc":
-		p.down = true
-	default:
-		return p, fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", q.Get("sort_dir"))
-	}
-	if key := q.Get("sort_key"); key != "" {
-		if err := s.Sortable(key, c.version); err != nil {
-			return p, err
-		}
-		if key != "id" {
-			p.key = key
-		}
-	}
-	if q.Has("detail") {
-		if c.version < 43 {
-			return p, fault.New(fault.RequestInvalid, "detail is there from version 1.43 on, %s was asked for", c.version)
-		}
-		asked, err := flag(q, "detail")
-		if err != nil {
-			return p, err
-		}
-		detail = detail || asked
-	}
-	if list := q.Get("fields"); list != "" {
-		if detail {
-			return p, fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
-		}
-		p.sel, err = s.Wanted(list, c.version)
-		return p, err
-	}
-	p.sel = s.All(c.version, !detail)
-	return p, nil
-}
-
-func limitOf(q url.Values) (int, error) {
-	text := q.Get("limit")
-	if !q.Has("limit") {
-		return maxPage, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		return 0, fault.New(fault.RequestInvalid, "Limit must be a positive number, received %q", text)
-	}
-	return min(n, maxPage), nil
-}
-
-// next is the URL of the page after one that is full and ends with marker.
-func (c *call) next(p page, count int, marker string) string {
-	if count < p.limit {
-		return ""
-	}
-	q := url.Values{}
-	for k, v := range p.query {
-		q[k] = v
-	}
-	q.Set("limit", strconv.Itoa(p.limit))
-	q.Set("marker", marker)
-	return c.base + c.r.URL.Path + "?" + q.Encode()
-}
-
-func (c *call) listNodes(detail bool) error {
-	if c.r.URL.Query().Has("changed_since") {
-		return c.listChanged(detail)
-	}
-	return c.listNodesIn(detail, nil)
+	return a.listNodesIn(c, detail, nil)
 }
 
 // listNodesIn is the list of what is below something else, which narrows the filter; nil: of all nodes.
-func (c *call) listNodesIn(detail bool, narrow func(f *conductor.NodeFilter)) error {
-	known := pageArguments()
+func (a *API) listNodesIn(c *serve.Call, detail bool, narrow func(f *conductor.NodeFilter)) error {
+	known := serve.PageArguments()
 	if detail { // it is in the path already
 		known = slices.DeleteFunc(known, func(s string) bool { return s == "detail" })
 	}
 	for _, f := range nodeFilters {
 		known = append(known, f.name)
 	}
-	q, err := c.query(known...)
+	q, err := c.Query(known...)
 	if err != nil {
 		return err
 	}
-	p, err := c.pageOf(q, c.api.node, detail)
+	p, err := c.PageOf(q, a.node, detail)
 	if err != nil {
 		return err
 	}
-	filter := conductor.NodeFilter{Limit: p.limit, After: conductor.NodeID(p.marker), SortKey: p.key, Descending: p.down, Roots: true, VisibleTo: c.visibleTo()}
+	filter := conductor.NodeFilter{Limit: p.Limit, After: conductor.NodeID(p.Marker), SortKey: p.Key, Descending: p.Down, Roots: true, VisibleTo: c.VisibleTo()}
 	for _, f := range nodeFilters {
 		if !q.Has(f.name) {
 			continue
 		}
-		if f.since > c.version {
-			return fault.New(fault.RequestVersion, "filter %s is there from version %s on, %s was asked for", f.name, f.since, c.version)
+		if f.since > c.Version {
+			return fault.New(fault.RequestVersion, "filter %s is there from version %s on, %s was asked for", f.name, f.since, c.Version)
 		}
 		if err := f.set(&filter, q.Get(f.name)); err != nil {
 			return err
 		}
 	}
 	if filter.Chassis != "" {
-		if err := c.hasChassis(filter.Chassis); err != nil {
+		if err := a.hasChassis(c, filter.Chassis); err != nil {
 			return err
 		}
 	}
 	if narrow != nil {
 		narrow(&filter)
 	}
-	none, err := c.narrowed(&filter, q)
+	none, err := a.narrowed(c, &filter, q)
 	if err != nil {
 		return err
 	}
 	if none {
-		return c.json(http.StatusOK, map[string]any{"nodes": []any{}})
+		return c.JSON(http.StatusOK, map[string]any{"nodes": []any{}})
 	}
-	return c.sendNodes(filter, p)
+	return a.sendNodes(c, filter, p)
 }
 
 // hasChassis refuses a chassis that is not there, or of which the caller sees no node: chassis are shown to no project.
-func (c *call) hasChassis(id string) error {
-	if c.grant.Project == "" {
-		_, err := c.api.cfg.Backend.Record(c.r.Context(), conductor.KindChassis, id)
+func (a *API) hasChassis(c *serve.Call, id string) error {
+	if c.Grant.Project == "" {
+		_, err := a.cfg.Backend.Record(c.R.Context(), conductor.KindChassis, id)
 		return err
 	}
-	in, err := c.api.cfg.Backend.Nodes(c.r.Context(), conductor.NodeFilter{Chassis: id, VisibleTo: c.grant.Project, Limit: 1})
+	in, err := a.cfg.Backend.Nodes(c.R.Context(), conductor.NodeFilter{Chassis: id, VisibleTo: c.Grant.Project, Limit: 1})
 	if err == nil && len(in) == 0 {
 		err = conductor.KindChassis.Missing(id)
 	}
@@ -237,12 +149,12 @@ func (c *call) hasChassis(id string) error {
 }
 
 // narrowed does what a filter needs to be looked up for; none tells that nothing can be selected.
-func (c *call) narrowed(f *conductor.NodeFilter, q url.Values) (none bool, err error) {
-	if q.Has("conductor") && q.Get("conductor") != c.api.cfg.Hostname {
+func (a *API) narrowed(c *serve.Call, f *conductor.NodeFilter, q url.Values) (none bool, err error) {
+	if q.Has("conductor") && q.Get("conductor") != a.cfg.Hostname {
 		return true, nil
 	}
 	if f.Parent != "" && !shape.IsUUID(string(f.Parent)) {
-		parent, err := c.findNode(string(f.Parent))
+		parent, err := c.FindNode(string(f.Parent))
 		if fault.Is(err, fault.NotFound) {
 			return true, nil
 		}
@@ -252,102 +164,102 @@ func (c *call) narrowed(f *conductor.NodeFilter, q url.Values) (none bool, err e
 	return false, nil
 }
 
-func (c *call) encodeNode(n conductor.Node, sel shape.Selection) (json.RawMessage, error) {
-	out := c.show(n)
+func (a *API) encodeNode(c *serve.Call, n conductor.Node, sel shape.Selection) (json.RawMessage, error) {
+	out := a.show(c, n)
 	if slices.ContainsFunc(sel.Names, func(f string) bool { return f == "clean_step" || f == "deploy_step" || f == "service_step" }) {
-		if err := c.addStep(c.r.Context(), n, &out); err != nil {
+		if err := a.addStep(c, c.R.Context(), n, &out); err != nil {
 			return nil, err
 		}
 	}
-	return c.api.node.Encode(out, sel)
+	return a.node.Encode(out, sel)
 }
 
-func (c *call) sendNode(status int, n conductor.Node, sel shape.Selection) error {
-	text, err := c.encodeNode(n, sel)
+func (a *API) sendNode(c *serve.Call, status int, n conductor.Node, sel shape.Selection) error {
+	text, err := a.encodeNode(c, n, sel)
 	if err != nil {
 		return err
 	}
-	return c.raw(status, text)
+	return c.Raw(status, text)
 }
 
-func (c *call) showNode() error {
-	id, err := c.node()
+func (a *API) showNode(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	sel, err := c.fieldsAsked(c.api.node)
+	sel, err := c.FieldsAsked(a.node)
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	return c.sendNode(http.StatusOK, n, sel)
+	return a.sendNode(c, http.StatusOK, n, sel)
 }
 
-func (c *call) createNode() error {
-	if _, err := c.query(); err != nil {
+func (a *API) createNode(c *serve.Call) error {
+	if _, err := c.Query(); err != nil {
 		return err
 	}
-	doc, err := c.body(false)
+	doc, err := c.Body(false)
 	if err != nil {
 		return err
 	}
-	names, err := c.api.node.Created(doc, c.version)
+	names, err := a.node.Created(doc, c.Version)
 	if err != nil {
 		return err
 	}
 	if parent, given := doc["parent_node"]; given {
-		if doc["parent_node"], err = c.mayBeParent(parent); err != nil {
+		if doc["parent_node"], err = c.MayBeParent(parent); err != nil {
 			return err
 		}
 	}
-	if c.grant.Project != "" { // what a project's administrator makes is the project's
-		if owner, given := doc["owner"]; given && owner != c.grant.Project {
-			return c.judged("node.set.owner", access.Refused, "")
+	if c.Grant.Project != "" { // what a project's administrator makes is the project's
+		if owner, given := doc["owner"]; given && owner != c.Grant.Project {
+			return c.Judged("node.set.owner", access.Refused, "")
 		}
 		delete(doc, "owner")
-		if err := c.maySet(conductor.Node{Owner: c.grant.Project}, slices.DeleteFunc(slices.Clone(names), func(f string) bool { return f == "owner" })); err != nil {
+		if err := c.MaySet(conductor.Node{Owner: c.Grant.Project}, slices.DeleteFunc(slices.Clone(names), func(f string) bool { return f == "owner" })); err != nil {
 			return err
 		}
-		doc["owner"] = c.grant.Project
+		doc["owner"] = c.Grant.Project
 		if !slices.Contains(names, "owner") {
 			names = append(names, "owner")
 		}
 	}
 	n := conductor.Node{DriverInfo: map[string]any{}, Properties: map[string]any{}, InstanceInfo: map[string]any{}, Extra: map[string]any{}}
 	secrets := map[string]string{}
-	if err := c.api.assign(&n, doc, names, secrets); err != nil {
+	if err := a.assign(&n, doc, names, secrets); err != nil {
 		return err
 	}
-	n, err = c.api.cfg.Backend.CreateNode(c.r.Context(), c.who, n, secrets)
+	n, err = a.cfg.Backend.CreateNode(c.R.Context(), c.Who, n, secrets)
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("Location", c.base+"/v1/nodes/"+string(n.UUID))
-	return c.sendNode(http.StatusCreated, n, c.api.node.All(c.version, false))
+	c.W.Header().Set("Location", c.Base+"/v1/nodes/"+string(n.UUID))
+	return a.sendNode(c, http.StatusCreated, n, a.node.All(c.Version, false))
 }
 
-func (c *call) patchNode() error {
-	id, err := c.node()
+func (a *API) patchNode(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("reset_interfaces")
+	q, err := c.Query("reset_interfaces")
 	if err != nil {
 		return err
 	}
 	reset := false
 	if q.Has("reset_interfaces") {
-		if c.version < 45 {
-			return fault.New(fault.RequestVersion, "reset_interfaces is there from version 1.45 on, %s was asked for", c.version)
+		if c.Version < 45 {
+			return fault.New(fault.RequestVersion, "reset_interfaces is there from version 1.45 on, %s was asked for", c.Version)
 		}
-		if reset, err = flag(q, "reset_interfaces"); err != nil {
+		if reset, err = serve.Flag(q, "reset_interfaces"); err != nil {
 			return err
 		}
 	}
-	ops, err := c.patch()
+	ops, err := c.Patch()
 	if err != nil {
 		return err
 	}
@@ -357,29 +269,29 @@ func (c *call) patchNode() error {
 	var unseen error // told after the caller's right to set the field
 	for i := range ops {
 		if ops[i].Path == "/parent_node" && unseen == nil {
-			ops[i].Value, unseen = c.mayBeParent(ops[i].Value)
+			ops[i].Value, unseen = c.MayBeParent(ops[i].Value)
 		}
 	}
-	n, err := c.api.cfg.Backend.UpdateNode(c.r.Context(), c.who, id, func(n *conductor.Node, secrets map[string]string) error {
-		if err := c.maySet(*n, c.api.node.Patched(ops)); err != nil {
+	n, err := a.cfg.Backend.UpdateNode(c.R.Context(), c.Who, id, func(n *conductor.Node, secrets map[string]string) error {
+		if err := c.MaySet(*n, a.node.Patched(ops)); err != nil {
 			return err
 		}
 		if unseen != nil {
 			return unseen
 		}
-		if n.State == state.Inspecting && c.version >= 39 { // older versions know no wait state, so they may change it here
+		if n.State == state.Inspecting && c.Version >= 39 { // older versions know no wait state, so they may change it here
 			return fault.New(fault.NodeBusy, "Cannot update node %s while it is in state %s.", id, n.State)
 		}
-		return c.api.patchNode(n, secrets, ops, reset, c.version)
+		return a.applyPatch(n, secrets, ops, reset, c.Version)
 	})
 	if err != nil {
 		return err
 	}
-	return c.sendNode(http.StatusOK, n, c.api.node.All(c.version, false))
+	return a.sendNode(c, http.StatusOK, n, a.node.All(c.Version, false))
 }
 
-// patchNode applies a PATCH to a node.
-func (a *API) patchNode(n *conductor.Node, secrets map[string]string, ops []api.PatchOp, reset bool, v api.Version) error {
+// applyPatch applies a PATCH to a node.
+func (a *API) applyPatch(n *conductor.Node, secrets map[string]string, ops []api.PatchOp, reset bool, v api.Version) error {
 	if reset {
 		n.Interfaces = nil
 	}
@@ -409,58 +321,25 @@ func (a *API) patchNode(n *conductor.Node, secrets map[string]string, ops []api.
 	return a.assign(n, doc, touched, secrets)
 }
 
-// patch decodes a PATCH body: a list of operations without extra keys.
-func (c *call) patch() ([]api.PatchOp, error) {
-	v, err := c.decode()
-	if err != nil {
-		return nil, err
-	}
-	list, ok := v.([]any)
-	if !ok {
-		return nil, fault.New(fault.RequestInvalid, "the body must be a list of operations")
-	}
-	ops := make([]api.PatchOp, 0, len(list))
-	for i, x := range list {
-		m, _ := x.(map[string]any)
-		op := api.PatchOp{Value: m["value"]}
-		_, valued := m["value"]
-		var okOp, okPath bool
-		op.Op, okOp = m["op"].(string)
-		op.Path, okPath = m["path"].(string)
-		extra := len(m) - 2
-		if valued {
-			extra--
-		}
-		if !okOp || !okPath || extra != 0 {
-			return nil, fault.New(fault.RequestInvalid, "operation %d must be an object of op, path and value", i+1)
-		}
-		if !valued && op.Op != "remove" {
-			return nil, fault.New(fault.RequestInvalid, "operation %d: %s needs a value", i+1, op.Op).WithHint("give value, which may be null")
-		}
-		ops = append(ops, op)
-	}
-	return ops, nil
-}
-
 // confirmNode takes an operator's word that the record of an unverified node is right.
-func (c *call) confirmNode() error {
-	id, err := c.node()
+func (a *API) confirmNode(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.ConfirmNode(c.r.Context(), c.who, id); err != nil {
+	if err := a.cfg.Backend.ConfirmNode(c.R.Context(), c.Who, id); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) deleteNode() error {
-	id, err := c.node()
+func (a *API) deleteNode(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.DeleteNode(c.r.Context(), c.who, id); err != nil {
+	if err := a.cfg.Backend.DeleteNode(c.R.Context(), c.Who, id); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -14,9 +15,9 @@ import (
 // structs: what is not in them is not in it. The tests of this package check each answer they get against it.
 
 // openAPIRoutes are beside Ironic's.
-func openAPIRoutes() []route {
-	return []route{{method: http.MethodGet, path: "/v1/openapi", need: access.ServerRead, handle: func(c *call) error {
-		return c.json(http.StatusOK, c.api.describe())
+func (a *API) openAPIRoutes() []serve.Route {
+	return []serve.Route{{Method: http.MethodGet, Path: "/v1/openapi", Need: access.ServerRead, Handle: func(c *serve.Call) error {
+		return c.JSON(http.StatusOK, a.describe())
 	}}}
 }
 
@@ -66,8 +67,8 @@ func (a *API) describe() map[string]any {
 		"GET /v1/nodes/{node}": node, "PATCH /v1/nodes/{node}": node, "POST /v1/nodes:batchGet": listOf("nodes", node),
 	}
 	for _, k := range a.beside {
-		one := map[string]any{"$ref": "#/components/schemas/" + string(k.kind)}
-		schemas[string(k.kind)] = ofFields(k.shape.Fields)
+		one := map[string]any{"$ref": "#/components/schemas/" + string(k.Kind)}
+		schemas[string(k.Kind)] = ofFields(k.shape.Fields)
 		name := k.list
 		if name == "" {
 			name = k.path
@@ -84,7 +85,7 @@ func (a *API) describe() map[string]any {
 	}
 	paths, requests := map[string]any{}, a.requests()
 	for _, rt := range a.routes() {
-		key := rt.method + " " + rt.path
+		key := rt.Method + " " + rt.Path
 		body, known := bodies[key]
 		if !known {
 			body = schema{}
@@ -94,22 +95,22 @@ func (a *API) describe() map[string]any {
 			kind, body = s, schema{"type": "string"}
 		}
 		op := map[string]any{
-			"operationId": strings.NewReplacer("/", "_", "{", "", "}", "", ":", "_").Replace(strings.ToLower(rt.method) + rt.path),
-			"x-right":     string(rt.need),
+			"operationId": strings.NewReplacer("/", "_", "{", "", "}", "", ":", "_").Replace(strings.ToLower(rt.Method) + rt.Path),
+			"x-right":     string(rt.Need),
 			"responses": map[string]any{
 				"2XX": map[string]any{"description": "done, or taken", "content": map[string]any{kind: map[string]any{"schema": body}}},
 				"4XX": errorAnswer("the request is refused"), "5XX": errorAnswer("the server could not do it now"),
 			},
 		}
-		if rt.since > 0 {
-			op["x-since"] = rt.since.String()
+		if rt.Since > 0 {
+			op["x-since"] = rt.Since.String()
 		}
-		if rt.need == access.Open {
+		if rt.Need == access.Open {
 			op["security"] = []any{}
 		}
-		if rt.body != 0 {
+		if rt.Body != 0 {
 			in := "application/json"
-			if rt.body < 0 {
+			if rt.Body < 0 {
 				in = "application/octet-stream"
 			}
 			taken, known := requests[key]
@@ -118,19 +119,19 @@ func (a *API) describe() map[string]any {
 			}
 			op["requestBody"] = map[string]any{"content": map[string]any{in: map[string]any{"schema": taken}}}
 		}
-		item, ok := paths[rt.path].(map[string]any)
+		item, ok := paths[rt.Path].(map[string]any)
 		if !ok {
 			item = map[string]any{}
 			var variables []any
-			for _, v := range pathVariable.FindAllStringSubmatch(rt.path, -1) {
+			for _, v := range pathVariable.FindAllStringSubmatch(rt.Path, -1) {
 				variables = append(variables, map[string]any{"name": v[1], "in": "path", "required": true, "schema": schema{"type": "string"}})
 			}
 			if variables != nil {
 				item["parameters"] = variables
 			}
-			paths[rt.path] = item
+			paths[rt.Path] = item
 		}
-		item[strings.ToLower(rt.method)] = op
+		item[strings.ToLower(rt.Method)] = op
 	}
 	return map[string]any{
 		"openapi": "3.1.0",

@@ -6,10 +6,9 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -23,12 +22,12 @@ type Parts interface {
 	Firmware(ctx context.Context, ident string) (conductor.Node, []conductor.FirmwareComponent, error)
 }
 
-func partsRoutes() []route {
+func (a *API) partsRoutes() []serve.Route {
 	const node = "/v1/nodes/{node}"
-	return []route{
-		{method: http.MethodGet, path: node + "/bios", need: access.NodeRead, since: 40, handle: (*call).bios},
-		{method: http.MethodGet, path: node + "/bios/{setting}", need: access.NodeRead, since: 40, handle: (*call).biosSetting},
-		{method: http.MethodGet, path: node + "/firmware", need: access.NodeRead, since: 86, handle: (*call).firmware},
+	return []serve.Route{
+		{Method: http.MethodGet, Path: node + "/bios", Need: access.NodeRead, Since: 40, Handle: a.bios},
+		{Method: http.MethodGet, Path: node + "/bios/{setting}", Need: access.NodeRead, Since: 40, Handle: a.biosSetting},
+		{Method: http.MethodGet, Path: node + "/firmware", Need: access.NodeRead, Since: 86, Handle: a.firmware},
 	}
 }
 
@@ -58,82 +57,82 @@ type biosView struct {
 	Links         []api.Link `json:"links"`
 }
 
-func (c *call) biosView(n conductor.Node, s conductor.BIOSSetting) biosView {
+func viewOf(c *serve.Call, n conductor.Node, s conductor.BIOSSetting) biosView {
 	return biosView{
 		Name: s.Name, Value: s.Value, Type: shape.OrNull(s.Type), Allowed: append([]string{}, s.Allowed...), Lower: s.Lower, Upper: s.Upper, Shortest: s.Shortest, Longest: s.Longest,
 		ReadOnly: s.ReadOnly, ResetRequired: s.ResetRequired, Unique: s.Unique, Created: api.Time{Time: s.Created}, Updated: api.Time{Time: s.Updated},
-		Links: api.LinkPair(c.base, fmt.Sprintf("nodes/%s/bios/%s", n.UUID, url.PathEscape(s.Name))),
+		Links: api.LinkPair(c.Base, fmt.Sprintf("nodes/%s/bios/%s", n.UUID, url.PathEscape(s.Name))),
 	}
 }
 
-func (c *call) bios() error {
-	return listParts(c, "bios", biosFields, 74, c.api.cfg.Backend.BIOSSettings, c.biosView)
+func (a *API) bios(c *serve.Call) error {
+	return listParts(c, "bios", biosFields, 74, a.cfg.Backend.BIOSSettings, viewOf)
 }
 
 // listParts answers with the parts of a node that are read. What of them is shown the client may choose from a version
 // on; when they were read is always told.
-func listParts[P, V any](c *call, name string, fields []api.Field, chosen api.Version,
-	read func(ctx context.Context, ident string) (conductor.Node, []P, error), view func(conductor.Node, P) V) error {
-	id, err := c.node()
+func listParts[P, V any](c *serve.Call, name string, fields []api.Field, chosen api.Version,
+	read func(ctx context.Context, ident string) (conductor.Node, []P, error), view func(*serve.Call, conductor.Node, P) V) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("fields", "detail")
+	q, err := c.Query("fields", "detail")
 	if err != nil {
 		return err
 	}
-	if (q.Has("fields") || q.Has("detail")) && c.version < chosen {
-		return fault.New(fault.RequestVersion, "fields and detail of %s are there from version %s on, %s was asked for", name, chosen, c.version)
+	if (q.Has("fields") || q.Has("detail")) && c.Version < chosen {
+		return fault.New(fault.RequestVersion, "fields and detail of %s are there from version %s on, %s was asked for", name, chosen, c.Version)
 	}
-	detail, err := flag(q, "detail")
+	detail, err := serve.Flag(q, "detail")
 	if err != nil {
 		return err
 	}
 	form := shape.New(*new(V), fields)
-	sel := form.All(c.version, !detail)
+	sel := form.All(c.Version, !detail)
 	if list := q.Get("fields"); list != "" {
 		if detail {
 			return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 		}
-		if sel, err = form.Wanted(list+",created_at,updated_at", c.version); err != nil {
+		if sel, err = form.Wanted(list+",created_at,updated_at", c.Version); err != nil {
 			return err
 		}
 	}
-	n, all, err := read(c.r.Context(), id)
+	n, all, err := read(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
 	out := []any{}
 	for _, part := range all {
-		text, err := form.Encode(view(n, part), sel)
+		text, err := form.Encode(view(c, n, part), sel)
 		if err != nil {
 			return err
 		}
 		out = append(out, text)
 	}
-	return c.json(http.StatusOK, map[string]any{name: out})
+	return c.JSON(http.StatusOK, map[string]any{name: out})
 }
 
-func (c *call) biosSetting() error {
-	id, err := c.node()
+func (a *API) biosSetting(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	n, all, err := c.api.cfg.Backend.BIOSSettings(c.r.Context(), id)
+	n, all, err := a.cfg.Backend.BIOSSettings(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	name := mux.Vars(c.r)["setting"]
+	name := c.Var("setting")
 	form := shape.New(biosView{}, biosFields)
 	for _, s := range all {
 		if s.Name != name {
 			continue
 		}
-		text, err := form.Encode(c.biosView(n, s), form.All(c.version, false))
+		text, err := form.Encode(viewOf(c, n, s), form.All(c.Version, false))
 		if err != nil {
 			return err
 		}
-		return c.json(http.StatusOK, map[string]any{name: text})
+		return c.JSON(http.StatusOK, map[string]any{name: text})
 	}
 	return fault.New(fault.SettingNotFound, "Node %s has no BIOS setting %.100q.", n.UUID, name)
 }
@@ -152,8 +151,8 @@ type firmwareView struct {
 	Updated   api.Time `json:"updated_at"`
 }
 
-func (c *call) firmware() error {
-	return listParts(c, "firmware", firmwareFields, 86, c.api.cfg.Backend.Firmware, func(_ conductor.Node, f conductor.FirmwareComponent) firmwareView {
+func (a *API) firmware(c *serve.Call) error {
+	return listParts(c, "firmware", firmwareFields, 86, a.cfg.Backend.Firmware, func(_ *serve.Call, _ conductor.Node, f conductor.FirmwareComponent) firmwareView {
 		return firmwareView{f.Component, f.Initial, f.Current, shape.OrNull(f.Flashed), api.Time{Time: f.Created}, api.Time{Time: f.Updated}}
 	})
 }

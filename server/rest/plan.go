@@ -9,6 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -20,24 +21,24 @@ var planned = []state.Event{state.VerbClean, state.VerbProvide, state.VerbDeploy
 
 // plan answers what PUT states/provision with the same words would do. Its form is checked as there; unknown steps and
 // wrong arguments are problems of the plan.
-func (c *call) plan() error {
-	id, err := c.node()
+func (a *API) plan(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("target", "steps", "disable_ramdisk")
+	q, err := c.Query("target", "steps", "disable_ramdisk")
 	if err != nil {
 		return err
 	}
 	target := q.Get("target")
-	verb, err := c.verb(target)
+	verb, err := a.verb(c, target)
 	if err != nil {
 		return err
 	}
 	if !slices.Contains(planned, verb) {
 		return fault.New(fault.RequestInvalid, "the target %s has no plan", target).WithHint("one of clean, provide, active, rebuild, deleted, inspect, service")
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -60,14 +61,14 @@ func (c *call) plan() error {
 		body[field] = steps
 	}
 	p := conductor.Provision{Verb: verb}
-	if err := c.provisionArguments(&p, target, body, n); err != nil {
+	if err := a.provisionArguments(c, &p, target, body, n); err != nil {
 		return err
 	}
-	plan, err := c.api.cfg.Backend.Plan(c.r.Context(), id, p)
+	plan, err := a.cfg.Backend.Plan(c.R.Context(), id, p)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, planView(n, target, plan))
+	return c.JSON(http.StatusOK, planView(n, target, plan))
 }
 
 func planView(n conductor.Node, target string, p plan.Plan) api.Plan {

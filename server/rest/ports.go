@@ -7,23 +7,24 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // ports is the collection of network cards.
-func ports() *collection {
+func (a *API) ports() *collection {
 	return &collection{
-		kind: conductor.KindPort, path: "ports", since: 1, named: 88,
+		Records: serve.Records{Kind: conductor.KindPort, Named: 88}, path: "ports", since: 1,
 		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: shape.New(api.Port{}, api.PortFields()),
 		fresh: func() conductor.Record { return &conductor.Port{PXE: true} },
 		show:  showPort, prepare: preparePort, fields: portSetters,
 		filters: []recordFilter{
 			ofNode("node"), ofNode("node_uuid"), byAddress,
-			{"portgroup", 24, func(c *call, f *conductor.RecordFilter, v string) error { return c.setGroup(f, v) }},
+			{"portgroup", 24, func(c *serve.Call, f *conductor.RecordFilter, v string) error { return a.setGroup(c, f, v) }},
 			{"shard", 82, nodeIs("shard")},
-			{"description_contains", 97, func(_ *call, f *conductor.RecordFilter, v string) error {
+			{"description_contains", 97, func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
 				f.Contains = map[string]string{"description": v}
 				return nil
 			}},
@@ -34,14 +35,14 @@ func ports() *collection {
 }
 
 // byAddress selects by MAC address; one that is free selects nothing.
-var byAddress = recordFilter{"address", 1, func(_ *call, f *conductor.RecordFilter, v string) (err error) {
+var byAddress = recordFilter{"address", 1, func(_ *serve.Call, f *conductor.RecordFilter, v string) (err error) {
 	f.Mark, err = macAddress(v)
 	return err
 }}
 
 // nodeIs selects by a field of the record's node, from a list of values.
-func nodeIs(field string) func(*call, *conductor.RecordFilter, string) error {
-	return func(_ *call, f *conductor.RecordFilter, v string) error {
+func nodeIs(field string) func(*serve.Call, *conductor.RecordFilter, string) error {
+	return func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
 		if f.NodeIs == nil {
 			f.NodeIs = map[string][]string{}
 		}
@@ -50,26 +51,26 @@ func nodeIs(field string) func(*call, *conductor.RecordFilter, string) error {
 	}
 }
 
-func showPort(c *call, r conductor.Record) any {
+func showPort(c *serve.Call, r conductor.Record) any {
 	p := r.(*conductor.Port)
 	out := api.Port{
 		UUID: p.UUID, Address: p.Address, NodeUUID: string(p.Node), Name: shape.OrNull(p.Name), PXEEnabled: p.PXE,
 		LocalLinkConnection: shape.Object(p.Link), PortgroupUUID: shape.OrNull(p.Group), PhysicalNetwork: shape.OrNull(p.PhysicalNet), IsSmartNIC: p.SmartNIC,
 		Extra: shape.Object(p.Extra), InternalInfo: shape.Object(p.InternalInfo), Description: shape.OrNull(p.Description), Vendor: shape.OrNull(p.Vendor),
-		Category: shape.OrNull(p.Category), Links: api.LinkPair(c.base, "ports/"+p.UUID),
+		Category: shape.OrNull(p.Category), Links: api.LinkPair(c.Base, "ports/"+p.UUID),
 	}
 	out.CreatedAt, out.UpdatedAt = stamps(&p.Head)
 	return out
 }
 
 // preparePort takes node_ident for node_uuid.
-func preparePort(c *call, doc map[string]any) error {
+func preparePort(c *serve.Call, _ conductor.Record, doc map[string]any) error {
 	if of, given := doc["node_ident"]; given {
 		if _, both := doc["node_uuid"]; both {
 			return fault.New(fault.RequestInvalid, "give node_uuid or node_ident, not both")
 		}
-		if c.version < 94 {
-			return fault.New(fault.RequestVersion, "node_ident is there from version 1.94 on, %s was asked for", c.version)
+		if c.Version < 94 {
+			return fault.New(fault.RequestVersion, "node_ident is there from version 1.94 on, %s was asked for", c.Version)
 		}
 		doc["node_uuid"] = of
 		delete(doc, "node_ident")
@@ -80,13 +81,13 @@ func preparePort(c *call, doc map[string]any) error {
 }
 
 var portSetters = setters[conductor.Port]{
-	"address": func(_ *call, p *conductor.Port, d document, field string) (err error) {
+	"address": func(_ *serve.Call, p *conductor.Port, d document, field string) (err error) {
 		p.Address, err = macAddress(d.text(field))
 		return err
 	},
 	"node_uuid":   nodeTo("port", func(p *conductor.Port) *conductor.NodeID { return &p.Node }),
 	"pxe_enabled": flagTo(func(p *conductor.Port) *bool { return &p.PXE }),
-	"local_link_connection": func(c *call, p *conductor.Port, d document, field string) error {
+	"local_link_connection": func(c *serve.Call, p *conductor.Port, d document, field string) error {
 		p.Link = d.object(field)
 		return checkLink(c, p.Link)
 	},
@@ -109,7 +110,7 @@ func macAddress(s string) (string, error) {
 }
 
 // checkLink knows the forms of local_link_connection.
-func checkLink(c *call, m map[string]any) error {
+func checkLink(c *serve.Call, m map[string]any) error {
 	if len(m) == 0 {
 		return nil
 	}
@@ -120,8 +121,8 @@ func checkLink(c *call, m map[string]any) error {
 		}
 	}
 	has := func(k string) bool { _, ok := m[k]; return ok }
-	if has("network_type") && c.version < 64 {
-		return fault.New(fault.RequestVersion, "local_link_connection.network_type is there from version 1.64 on, %s was asked for", c.version)
+	if has("network_type") && c.Version < 64 {
+		return fault.New(fault.RequestVersion, "local_link_connection.network_type is there from version 1.64 on, %s was asked for", c.Version)
 	}
 	if kind := m["network_type"]; has("network_type") && kind != "managed" && kind != "unmanaged" {
 		return fault.New(fault.RequestInvalid, "local_link_connection.network_type is %q, expected managed or unmanaged", kind)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -92,8 +93,8 @@ const givenSize = 8 // bytes of a time, nanoseconds since 1970, big endian
 
 // Row is a node's prepared row: a byte of marks, then for each field of the table the length of its value and the value.
 func (p *Preparer) Row(n *conductor.Node) ([]byte, error) {
-	c := &call{api: p.api, version: api.MaxVersion}
-	shown := reflect.ValueOf(c.show(*n))
+	c := &serve.Call{Version: api.MaxVersion}
+	shown := reflect.ValueOf(p.api.show(c, *n))
 	row := make([]byte, 1, 2048)
 	if _, ok := state.FlowOf(n.State); ok {
 		row[0] |= inFlow
@@ -135,16 +136,16 @@ type piece struct {
 }
 
 // pieces is one for each field of the table.
-func (c *call) pieces(sel shape.Selection) []piece {
-	quoted, _ := shape.AppendText(nil, c.base)
+func (a *API) pieces(c *serve.Call, sel shape.Selection) []piece {
+	quoted, _ := shape.AppendText(nil, c.Base)
 	base := string(quoted[1 : len(quoted)-1])
-	host, _ := shape.AppendText(nil, c.api.cfg.Hostname)
-	out := make([]piece, len(c.api.node.Fields))
+	host, _ := shape.AppendText(nil, a.cfg.Hostname)
+	out := make([]piece, len(a.node.Fields))
 	wanted := map[string]bool{}
 	for _, name := range sel.Names {
 		wanted[name] = true
 	}
-	for i, f := range c.api.node.Fields {
+	for i, f := range a.node.Fields {
 		p := piece{skip: !wanted[f.Name], key: `,"` + f.Name + `":`}
 		if below, ok := linkFields[f.Name]; ok {
 			self, mark, end := `[{"href":"`+base+`/v1/nodes/`, below+`","rel":"self"},{"href":"`+base+`/nodes/`, below+`","rel":"bookmark"}]`
@@ -168,7 +169,7 @@ func (c *call) pieces(sel shape.Selection) []piece {
 					return append(b, value...)
 				}
 				given, value := time.Unix(0, int64(binary.BigEndian.Uint64([]byte(value[:givenSize])))), value[givenSize:]
-				at := heardText(c.api.cfg.Backend.RamdiskHeard(conductor.NodeID(uuid)), given)
+				at := heardText(a.cfg.Backend.RamdiskHeard(conductor.NodeID(uuid)), given)
 				if at == "" {
 					return append(b, value...)
 				}
@@ -176,12 +177,12 @@ func (c *call) pieces(sel shape.Selection) []piece {
 				return append(append(append(append(b, `{"`+lastHeartbeat+`":"`...), at...), `",`...), value[1:]...)
 			}
 		case "provision_state", "target_provision_state":
-			if c.version < 39 {
+			if c.Version < 39 {
 				p.make = func(b []byte, _, value string, _ byte) []byte {
 					if value[0] != '"' {
 						return append(b, value...) // null
 					}
-					b, _ = shape.AppendValue(b, stateName(state.State(strings.Trim(value, `"`)), c.version))
+					b, _ = shape.AppendValue(b, stateName(state.State(strings.Trim(value, `"`)), c.Version))
 					return b
 				}
 			}

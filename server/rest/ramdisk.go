@@ -9,11 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/profile"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -41,16 +40,16 @@ const (
 	beatTimeout  = 300 // seconds: the longest that a ramdisk may be silent
 )
 
-func ramdiskRoutes() []route {
-	return []route{
-		{method: http.MethodGet, path: "/v1/lookup", need: access.Open, since: 22, handle: budgeted((*call).lookup)},
-		{method: http.MethodPost, path: "/v1/heartbeat/{node}", need: access.Open, since: 22, body: maxBody, handle: budgeted((*call).heartbeat)},
-		inspectionRoute(),
+func (a *API) ramdiskRoutes() []serve.Route {
+	return []serve.Route{
+		{Method: http.MethodGet, Path: "/v1/lookup", Need: access.Open, Since: 22, Handle: a.budgeted(a.lookup)},
+		{Method: http.MethodPost, Path: "/v1/heartbeat/{node}", Need: access.Open, Since: 22, Body: serve.MaxBody, Handle: a.budgeted(a.heartbeat)},
+		a.inspectionRoute(),
 	}
 }
 
-func (c *call) lookup() error {
-	q, err := c.query("addresses", "node_uuid")
+func (a *API) lookup(c *serve.Call) error {
+	q, err := c.Query("addresses", "node_uuid")
 	if err != nil {
 		return err
 	}
@@ -68,11 +67,11 @@ func (c *call) lookup() error {
 		return fault.New(fault.RequestInvalid, "the lookup names neither a node nor the address of a network card").
 			WithHint("give addresses=MAC,MAC or node_uuid=UUID")
 	}
-	n, token, err := c.api.cfg.Backend.RamdiskLookup(c.r.Context(), id, addresses, c.source(), c.version >= tokenSince)
+	n, token, err := a.cfg.Backend.RamdiskLookup(c.R.Context(), id, addresses, c.Source(), c.Version >= tokenSince)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, c.lookedUp(n, token))
+	return c.JSON(http.StatusOK, a.lookedUp(c, n, token))
 }
 
 // cards is the addresses that are some, in lower case; the others are left out, as Ironic does.
@@ -99,8 +98,8 @@ func isCard(s string) bool {
 }
 
 // lookedUp is the answer to a lookup. token is shown the one time that it is given.
-func (c *call) lookedUp(n conductor.Node, token string) map[string]any {
-	shown := c.show(n)
+func (a *API) lookedUp(c *serve.Call, n conductor.Node, token string) map[string]any {
+	shown := a.show(c, n)
 	var given any
 	switch {
 	case token != "":
@@ -125,7 +124,7 @@ func (c *call) lookedUp(n conductor.Node, token string) map[string]any {
 }
 
 // ramdiskInfo is what driver_internal_info tells of a node's ramdisk.
-func (c *call) ramdiskInfo(n conductor.Node) map[string]any {
+func (a *API) ramdiskInfo(c *serve.Call, n conductor.Node) map[string]any {
 	r := n.Ramdisk
 	out := map[string]any{"agent_secret_token": conductor.Masked}
 	for key, v := range map[string]string{"agent_url": r.URL, "agent_version": r.Version, "agent_status": r.Status, "agent_status_message": r.Message} {
@@ -133,7 +132,7 @@ func (c *call) ramdiskInfo(n conductor.Node) map[string]any {
 			out[key] = v
 		}
 	}
-	if at := heardText(c.api.cfg.Backend.RamdiskHeard(n.UUID), r.Given); at != "" {
+	if at := heardText(a.cfg.Backend.RamdiskHeard(n.UUID), r.Given); at != "" {
 		out[lastHeartbeat] = at
 	}
 	return out
@@ -149,15 +148,15 @@ func heardText(at, given time.Time) string {
 	return at.UTC().Format("2006-01-02T15:04:05.000000")
 }
 
-func (c *call) heartbeat() error {
-	if _, err := c.query(); err != nil {
+func (a *API) heartbeat(c *serve.Call) error {
+	if _, err := c.Query(); err != nil {
 		return err
 	}
-	id, err := shape.Ident(strings.TrimSuffix(mux.Vars(c.r)["node"], ".json"))
+	id, err := shape.Ident(strings.TrimSuffix(c.Var("node"), ".json"))
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false, "callback_url", "agent_version", "agent_token", "agent_verify_ca", "agent_status", "agent_status_message")
+	body, err := c.Body(false, "callback_url", "agent_version", "agent_token", "agent_verify_ca", "agent_status", "agent_status_message")
 	if err != nil {
 		return err
 	}
@@ -174,8 +173,8 @@ func (c *call) heartbeat() error {
 		}
 		s, ok := v.(string)
 		switch {
-		case f.since > c.version:
-			return fault.New(fault.RequestInvalid, "Field %q is there from version %s on, %s was asked for", f.name, f.since, c.version)
+		case f.since > c.Version:
+			return fault.New(fault.RequestInvalid, "Field %q is there from version %s on, %s was asked for", f.name, f.since, c.Version)
 		case !ok:
 			return fault.New(fault.RequestInvalid, "%s must be a string", f.name)
 		case len(s) > f.most:
@@ -184,7 +183,7 @@ func (c *call) heartbeat() error {
 		text[f.name] = s
 	}
 	// That the node exists, a heartbeat may learn: Ironic tells it, too. All that follows needs the token.
-	if _, err := c.api.cfg.Backend.Node(c.r.Context(), id); err != nil {
+	if _, err := a.cfg.Backend.Node(c.R.Context(), id); err != nil {
 		return err
 	}
 	b := profile.Beat{Node: id, URL: text["callback_url"], Token: text["agent_token"], Version: text["agent_version"],
@@ -196,10 +195,10 @@ func (c *call) heartbeat() error {
 	if err := checkBeat(b, body); err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.RamdiskHeartbeat(c.r.Context(), b); err != nil {
+	if err := a.cfg.Backend.RamdiskHeartbeat(c.R.Context(), b); err != nil {
 		return err
 	}
-	return c.empty(http.StatusAccepted)
+	return c.Empty(http.StatusAccepted)
 }
 
 // checkBeat checks what a heartbeat says by itself.
@@ -224,13 +223,13 @@ func checkBeat(b profile.Beat, body map[string]any) error {
 	return nil
 }
 
-func (c *call) continueInspection() error {
-	q, err := c.query("node_uuid")
+func (a *API) continueInspection(c *serve.Call) error {
+	q, err := c.Query("node_uuid")
 	if err != nil {
 		return err
 	}
 	const since = 84
-	if c.version < since && (c.version > api.MinVersion || q.Has("node_uuid")) {
+	if c.Version < since && (c.Version > api.MinVersion || q.Has("node_uuid")) {
 		return fault.New(fault.RequestPath, "API version %s or newer is required", api.Version(since))
 	}
 	id := strings.ToLower(q.Get("node_uuid"))
@@ -239,7 +238,7 @@ func (c *call) continueInspection() error {
 			return err
 		}
 	}
-	body, err := c.body(false)
+	body, err := c.Body(false)
 	if err != nil {
 		return err
 	}
@@ -256,14 +255,14 @@ func (c *call) continueInspection() error {
 		return err
 	}
 	delete(body, "inventory")
-	n, token, err := c.api.cfg.Backend.RamdiskInspection(c.r.Context(), id, addresses, raw, body, c.source(), c.version >= since)
+	n, token, err := a.cfg.Backend.RamdiskInspection(c.R.Context(), id, addresses, raw, body, c.Source(), c.Version >= since)
 	if err != nil {
 		return err
 	}
-	if c.version < since {
-		return c.json(http.StatusAccepted, map[string]any{"uuid": string(n.UUID)})
+	if c.Version < since {
+		return c.JSON(http.StatusAccepted, map[string]any{"uuid": string(n.UUID)})
 	}
-	return c.json(http.StatusAccepted, c.lookedUp(n, token))
+	return c.JSON(http.StatusAccepted, a.lookedUp(c, n, token))
 }
 
 // inspectedCards checks the part of an inspection that its node is found by.

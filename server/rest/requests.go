@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -139,7 +140,7 @@ func (a *API) requests() map[string]schema {
 		"POST " + node + "/vifs":   {"type": "object", "required": []string{"id"}, "properties": schema{"id": aText, "port_uuid": maybeText}},
 		"POST " + node + "/doctor": keyed([]string{"act"}, schema{"act": aText}),
 
-		"POST /v1/nodes:batchGet": keyed([]string{"ids"}, schema{"ids": schema{"type": "array", "items": aText, "minItems": 1, "maxItems": maxPage},
+		"POST /v1/nodes:batchGet": keyed([]string{"ids"}, schema{"ids": schema{"type": "array", "items": aText, "minItems": 1, "maxItems": serve.MaxPage},
 			"fields": listed(aText)}),
 		"PUT /v1/default_config":     defaults,
 		"POST /v1/webhooks":          keyed([]string{"url", "secret"}, newHook),
@@ -151,13 +152,13 @@ func (a *API) requests() map[string]schema {
 	}
 	for _, k := range a.beside {
 		made := newObject(k.shape.Fields)
-		if alias, ok := aliases[k.kind]; ok {
+		if alias, ok := aliases[k.Kind]; ok {
 			made["properties"].(schema)[alias.name] = schema{"type": "string", "description": "in place of " + alias.of}
 			if required, _ := made["required"].([]string); slices.Contains(required, alias.of) {
 				made["required"] = slices.DeleteFunc(slices.Clone(required), func(s string) bool { return s == alias.of })
 			}
 		}
-		recordRules(k.kind, made)
+		recordRules(k.Kind, made)
 		out["POST /v1/"+k.path] = made
 		out["PATCH /v1/"+k.path+"/{record}"] = patchOf(k.shape.Fields)
 	}

@@ -5,10 +5,9 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -19,22 +18,22 @@ import (
 // validated is the interfaces that validate answers for.
 var validated = []string{"bios", "boot", "console", "deploy", "firmware", "inspect", "management", "network", "power", "raid", "rescue", "storage"}
 
-func (c *call) validate() error {
-	id, err := c.node()
+func (a *API) validate(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	found, err := c.api.cfg.Backend.Validate(c.r.Context(), id)
+	found, err := a.cfg.Backend.Validate(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
 	lessee := false // whom the reasons would tell what the node's record holds
-	if c.grant.Project != "" {
-		n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	if c.Grant.Project != "" {
+		n, err := a.cfg.Backend.Node(c.R.Context(), id)
 		if err != nil {
 			return err
 		}
-		lessee = !c.grant.Sees(ownersOf(n), "driver_info")
+		lessee = !c.Grant.Sees(serve.OwnersOf(n), "driver_info")
 	}
 	answer := map[string]api.Validation{}
 	for _, i := range validated {
@@ -44,18 +43,18 @@ func (c *call) validate() error {
 		}
 		answer[i] = api.Validation{Result: reason == "", Reason: reason}
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
 // bootDeviceNames maps what is served to the conductor's words, which are the same.
 var bootDeviceNames = []string{"bios", "cdrom", "disk", "floppy", "pxe", "uefihttp"}
 
-func (c *call) bootDevice() error {
-	id, err := c.node()
+func (a *API) bootDevice(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	b, err := c.api.cfg.Backend.BootDevice(c.r.Context(), id)
+	b, err := a.cfg.Backend.BootDevice(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -63,15 +62,15 @@ func (c *call) bootDevice() error {
 	if slices.Contains(bootDeviceNames, b.Device) {
 		answer = api.BootDevice{BootDevice: &b.Device, Persistent: &b.Always}
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
-func (c *call) setBootDevice() error {
-	id, err := c.node()
+func (a *API) setBootDevice(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false, "boot_device", "persistent")
+	body, err := c.Body(false, "boot_device", "persistent")
 	if err != nil {
 		return err
 	}
@@ -85,31 +84,34 @@ func (c *call) setBootDevice() error {
 			return fault.New(fault.RequestInvalid, "persistent: %v", err)
 		}
 	}
-	if err := c.api.cfg.Backend.SetBootDevice(c.r.Context(), c.who, id, b); err != nil {
+	if err := a.cfg.Backend.SetBootDevice(c.R.Context(), c.Who, id, b); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) traits() error {
-	id, err := c.node()
+func (a *API) traits(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, map[string]any{"traits": append([]string{}, n.Traits...)})
+	return c.JSON(http.StatusOK, map[string]any{"traits": append([]string{}, n.Traits...)})
 }
+
+// maxTraits bounds the traits of a node.
+const maxTraits = 50
 
 // changeTraits edits a node's traits.
-func (c *call) changeTraits(change func(traits []string) ([]string, error)) error {
-	id, err := c.node()
+func (a *API) changeTraits(c *serve.Call, change func(traits []string) ([]string, error)) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	_, err = c.api.cfg.Backend.UpdateNode(c.r.Context(), c.who, id, func(n *conductor.Node, _ map[string]string) error {
+	_, err = a.cfg.Backend.UpdateNode(c.R.Context(), c.Who, id, func(n *conductor.Node, _ map[string]string) error {
 		traits, err := change(slices.Clone(n.Traits))
 		if err != nil {
 			return err
@@ -125,8 +127,8 @@ func (c *call) changeTraits(change func(traits []string) ([]string, error)) erro
 	return err
 }
 
-func (c *call) setTraits() error {
-	body, err := c.body(false, "traits")
+func (a *API) setTraits(c *serve.Call) error {
+	body, err := c.Body(false, "traits")
 	if err != nil {
 		return err
 	}
@@ -142,37 +144,37 @@ func (c *call) setTraits() error {
 		}
 		traits = append(traits, t)
 	}
-	if err := c.changeTraits(func([]string) ([]string, error) { return traits, nil }); err != nil {
+	if err := a.changeTraits(c, func([]string) ([]string, error) { return traits, nil }); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) removeTraits() error {
-	if err := c.changeTraits(func([]string) ([]string, error) { return nil, nil }); err != nil {
+func (a *API) removeTraits(c *serve.Call) error {
+	if err := a.changeTraits(c, func([]string) ([]string, error) { return nil, nil }); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) addTrait() error {
-	trait := mux.Vars(c.r)["trait"]
-	if _, err := c.body(true, "none"); err != nil {
+func (a *API) addTrait(c *serve.Call) error {
+	trait := c.Var("trait")
+	if _, err := c.Body(true, "none"); err != nil {
 		return err
 	}
 	if err := shape.CheckTrait(trait); err != nil {
 		return err
 	}
-	if err := c.changeTraits(func(t []string) ([]string, error) { return append(t, trait), nil }); err != nil {
+	if err := a.changeTraits(c, func(t []string) ([]string, error) { return append(t, trait), nil }); err != nil {
 		return err
 	}
-	c.w.Header().Set("Location", c.base+"/v1/nodes/"+mux.Vars(c.r)["node"]+"/traits/"+trait)
-	return c.empty(http.StatusNoContent)
+	c.W.Header().Set("Location", c.Base+"/v1/nodes/"+c.Var("node")+"/traits/"+trait)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) removeTrait() error {
-	trait := mux.Vars(c.r)["trait"]
-	err := c.changeTraits(func(t []string) ([]string, error) {
+func (a *API) removeTrait(c *serve.Call) error {
+	trait := c.Var("trait")
+	err := a.changeTraits(c, func(t []string) ([]string, error) {
 		i := slices.Index(t, trait)
 		if i < 0 {
 			return nil, fault.New(fault.TraitNotFound, "The node has no trait %q.", trait)
@@ -182,42 +184,42 @@ func (c *call) removeTrait() error {
 	if err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) inventory() error {
-	id, err := c.node()
+func (a *API) inventory(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	inv, err := c.api.cfg.Backend.Inventory(c.r.Context(), id)
+	inv, err := a.cfg.Backend.Inventory(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, struct {
+	return c.JSON(http.StatusOK, struct {
 		Inventory json.RawMessage `json:"inventory"`
 		Plugin    map[string]any  `json:"plugin_data"`
 	}{inv.Inventory, shape.Object(inv.Plugin)})
 }
 
-func (c *call) history() error {
-	id, err := c.node()
+func (a *API) history(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("detail", "limit", "marker", "more")
+	q, err := c.Query("detail", "limit", "marker", "more")
 	if err != nil {
 		return err
 	}
-	more, err := flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
+	more, err := serve.Flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
 	if err != nil {
 		return err
 	}
-	p := page{query: q}
-	if p.limit, err = limitOf(q); err != nil {
+	p := serve.Page{Query: q}
+	if p.Limit, err = serve.Limit(q); err != nil {
 		return err
 	}
-	detail, err := flag(q, "detail")
+	detail, err := serve.Flag(q, "detail")
 	if err != nil {
 		return err
 	}
@@ -226,25 +228,25 @@ func (c *call) history() error {
 			return err
 		}
 	}
-	entries, err := c.api.cfg.Backend.History(c.r.Context(), id, p.limit, q.Get("marker"))
+	entries, err := a.cfg.Backend.History(c.R.Context(), id, p.Limit, q.Get("marker"))
 	if err != nil {
 		return err
 	}
 	answer := api.HistoryList{History: []api.HistoryEntry{}}
 	for _, e := range entries {
-		answer.History = append(answer.History, c.entry(e, detail, more))
+		answer.History = append(answer.History, a.entry(c, e, detail, more))
 	}
 	if len(entries) > 0 {
-		answer.Next = c.next(p, len(entries), entries[len(entries)-1].UUID)
+		answer.Next = c.Next(p, len(entries), entries[len(entries)-1].UUID)
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
-func (c *call) entry(e conductor.Entry, detail, more bool) api.HistoryEntry {
+func (a *API) entry(c *serve.Call, e conductor.Entry, detail, more bool) api.HistoryEntry {
 	out := api.HistoryEntry{UUID: e.UUID, CreatedAt: api.Time{Time: e.Time}, Severity: e.Severity, Event: e.Event,
-		Links: api.LinkPair(c.base, "nodes/"+string(e.Node)+"/history/"+e.UUID)}
+		Links: api.LinkPair(c.Base, "nodes/"+string(e.Node)+"/history/"+e.UUID)}
 	if detail {
-		out.EventType, out.Conductor, out.User = e.Type, c.api.cfg.Hostname, e.Actor
+		out.EventType, out.Conductor, out.User = e.Type, a.cfg.Hostname, e.Actor
 	} else if r := []rune(out.Event); len(r) > 255 {
 		out.Event = string(r[:255])
 	}
@@ -255,32 +257,32 @@ func (c *call) entry(e conductor.Entry, detail, more bool) api.HistoryEntry {
 	return out
 }
 
-func (c *call) historyEntry() error {
-	id, err := c.node()
+func (a *API) historyEntry(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("more")
+	q, err := c.Query("more")
 	if err != nil {
 		return err
 	}
-	more, err := flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
+	more, err := serve.Flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
 	if err != nil {
 		return err
 	}
-	want := mux.Vars(c.r)["entry"] // what is no UUID is no entry either
+	want := c.Var("entry") // what is no UUID is no entry either
 	for marker := ""; ; {
-		entries, err := c.api.cfg.Backend.History(c.r.Context(), id, maxPage, marker)
+		entries, err := a.cfg.Backend.History(c.R.Context(), id, serve.MaxPage, marker)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
 			if e.UUID == want {
-				return c.json(http.StatusOK, c.entry(e, true, more))
+				return c.JSON(http.StatusOK, a.entry(c, e, true, more))
 			}
 			marker = e.UUID
 		}
-		if len(entries) < maxPage {
+		if len(entries) < serve.MaxPage {
 			return fault.New(fault.EntryNotFound, "The node's history has no entry %s.", want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -13,7 +14,7 @@ import (
 
 // useRunbook takes the steps of clean or service from a runbook that the caller may see and that the node is approved
 // for: it has a trait of the runbook's name.
-func (c *call) useRunbook(p *conductor.Provision, v any, body map[string]any, n conductor.Node) error {
+func (a *API) useRunbook(c *serve.Call, p *conductor.Provision, v any, body map[string]any, n conductor.Node) error {
 	text, ok := v.(string)
 	if !ok {
 		return fault.New(fault.RequestInvalid, "runbook must be the name or UUID of one")
@@ -22,7 +23,7 @@ func (c *call) useRunbook(p *conductor.Provision, v any, body map[string]any, n 
 	if err != nil {
 		return err
 	}
-	r, err := c.api.cfg.Backend.Record(c.r.Context(), conductor.KindRunbook, id)
+	r, err := a.cfg.Backend.Record(c.R.Context(), conductor.KindRunbook, id)
 	if err != nil {
 		return err
 	}
@@ -30,16 +31,16 @@ func (c *call) useRunbook(p *conductor.Provision, v any, body map[string]any, n 
 	if !ok {
 		return conductor.KindRunbook.Missing(id)
 	}
-	verdict := c.grant.Anywhere(access.RunbookRead)
-	if c.grant.Project != "" {
+	verdict := c.Grant.Anywhere(access.RunbookRead)
+	if c.Grant.Project != "" {
 		project, public := b.OwnedBy()
-		verdict = c.grant.On(access.Object{Owner: project, Public: public}, access.RunbookRead)
+		verdict = c.Grant.On(access.Object{Owner: project, Public: public}, access.RunbookRead)
 	}
 	if verdict == access.Hidden {
-		c.denied(access.RunbookRead, b.UUID)
+		c.Denied(access.RunbookRead, b.UUID)
 		return conductor.KindRunbook.Missing(id)
 	}
-	if err := c.judged(access.RunbookRead, verdict, b.UUID); err != nil {
+	if err := c.Judged(access.RunbookRead, verdict, b.UUID); err != nil {
 		return err
 	}
 	if !slices.Contains(n.Traits, b.Name) {

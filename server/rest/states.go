@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
@@ -20,27 +19,27 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-func (c *call) states() error {
-	id, err := c.node()
+func (a *API) states(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	s := c.show(n)
+	s := a.show(c, n)
 	answer := api.States{
 		ConsoleEnabled: s.ConsoleEnabled, LastError: s.LastError, PowerState: s.PowerState, ProvisionState: s.ProvisionState,
 		TargetPowerState: s.TargetPowerState, TargetProvisionState: s.TargetProvisionState, ProvisionUpdatedAt: s.ProvisionUpdatedAt,
 		RAIDConfig: s.RAIDConfig, TargetRAIDConfig: s.TargetRAIDConfig, BootMode: s.BootMode, SecureBoot: s.SecureBoot,
 	}
 	form := shape.New(answer, statesFields)
-	text, err := form.Encode(answer, form.All(c.version, false))
+	text, err := form.Encode(answer, form.All(c.Version, false))
 	if err != nil {
 		return err
 	}
-	return c.raw(http.StatusOK, text)
+	return c.Raw(http.StatusOK, text)
 }
 
 // statesFields is the table of what states shows.
@@ -50,23 +49,14 @@ var statesFields = []api.Field{
 	{Name: "raid_config", Since: 12}, {Name: "target_raid_config", Since: 12}, {Name: "boot_mode", Since: 75}, {Name: "secure_boot", Since: 75},
 }
 
-// accepted answers 202 with the place where the outcome is to be seen.
-func (c *call) accepted(id string) error {
-	if given := mux.Vars(c.r)["node"]; given != "" {
-		id = given
-	}
-	c.w.Header().Set("Location", c.base+"/v1/nodes/"+id+"/states")
-	return c.empty(http.StatusAccepted)
-}
-
 var powerTargets = []string{"power on", "power off", "rebooting", "soft power off", "soft rebooting"}
 
-func (c *call) setPower() error {
-	id, err := c.node()
+func (a *API) setPower(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false, "target", "timeout")
+	body, err := c.Body(false, "target", "timeout")
 	if err != nil {
 		return err
 	}
@@ -75,8 +65,8 @@ func (c *call) setPower() error {
 	if !slices.Contains(powerTargets, p.Target) {
 		return fault.New(fault.RequestInvalid, "target is %q, expected one of %s", p.Target, strings.Join(powerTargets, ", "))
 	}
-	if c.version < 27 && (strings.HasPrefix(p.Target, "soft") || body["timeout"] != nil) {
-		return fault.New(fault.RequestVersion, "soft power acts and timeout are there from version 1.27 on, %s was asked for", c.version)
+	if c.Version < 27 && (strings.HasPrefix(p.Target, "soft") || body["timeout"] != nil) {
+		return fault.New(fault.RequestVersion, "soft power acts and timeout are there from version 1.27 on, %s was asked for", c.Version)
 	}
 	if v := body["timeout"]; v != nil {
 		seconds, ok := v.(float64)
@@ -85,18 +75,18 @@ func (c *call) setPower() error {
 		}
 		p.Timeout = int(seconds)
 	}
-	if err := c.api.cfg.Backend.SetPower(c.r.Context(), c.who, id, p); err != nil {
+	if err := a.cfg.Backend.SetPower(c.R.Context(), c.Who, id, p); err != nil {
 		return err
 	}
-	return c.accepted(id)
+	return c.Accepted(id)
 }
 
-func (c *call) setMaintenance() error {
-	id, err := c.node()
+func (a *API) setMaintenance(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(true, "reason")
+	body, err := c.Body(true, "reason")
 	if err != nil {
 		return err
 	}
@@ -104,21 +94,21 @@ func (c *call) setMaintenance() error {
 	if !ok && body["reason"] != nil {
 		return fault.New(fault.RequestInvalid, "reason must be a string")
 	}
-	if err := c.api.cfg.Backend.SetMaintenance(c.r.Context(), c.who, id, true, reason); err != nil {
+	if err := a.cfg.Backend.SetMaintenance(c.R.Context(), c.Who, id, true, reason); err != nil {
 		return err
 	}
-	return c.empty(http.StatusAccepted)
+	return c.Empty(http.StatusAccepted)
 }
 
-func (c *call) unsetMaintenance() error {
-	id, err := c.node()
+func (a *API) unsetMaintenance(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.SetMaintenance(c.r.Context(), c.who, id, false, ""); err != nil {
+	if err := a.cfg.Backend.SetMaintenance(c.R.Context(), c.Who, id, false, ""); err != nil {
 		return err
 	}
-	return c.empty(http.StatusAccepted)
+	return c.Empty(http.StatusAccepted)
 }
 
 // events maps the targets of states/provision to the state table's verbs.
@@ -129,22 +119,22 @@ var verbEvents = map[string]state.Event{
 	"adopt": state.VerbAdopt, "service": state.VerbService, "rescue": state.VerbRescue, "unrescue": state.VerbUnrescue,
 }
 
-func (c *call) provision() error {
-	id, err := c.node()
+func (a *API) provision(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false, "target", "configdrive", "clean_steps", "deploy_steps", "service_steps", "rescue_password",
+	body, err := c.Body(false, "target", "configdrive", "clean_steps", "deploy_steps", "service_steps", "rescue_password",
 		"disable_ramdisk", "runbook")
 	if err != nil {
 		return err
 	}
 	target, _ := body["target"].(string)
-	verb, err := c.verb(target)
+	verb, err := a.verb(c, target)
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -153,30 +143,30 @@ func (c *call) provision() error {
 		return err
 	}
 	if verb == state.VerbAbort {
-		if since := abortSince(n.State); since > c.version {
-			return fault.New(fault.RequestVersion, "abort in %s is there from version %s on, %s was asked for", n.State, since, c.version)
+		if since := abortSince(n.State); since > c.Version {
+			return fault.New(fault.RequestVersion, "abort in %s is there from version %s on, %s was asked for", n.State, since, c.Version)
 		}
 	}
 	p := conductor.Provision{Verb: verb}
-	if err := c.provisionArguments(&p, target, body, n); err != nil {
+	if err := a.provisionArguments(c, &p, target, body, n); err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.Provision(c.r.Context(), c.who, id, p); err != nil {
+	if err := a.cfg.Backend.Provision(c.R.Context(), c.Who, id, p); err != nil {
 		return err
 	}
-	return c.accepted(id)
+	return c.Accepted(id)
 }
 
-func (c *call) verb(target string) (state.Event, error) {
+func (a *API) verb(c *serve.Call, target string) (state.Event, error) {
 	var known []string
 	for _, v := range api.Verbs() {
 		if v.Target == target {
-			if v.Since > c.version {
-				return "", fault.New(fault.RequestVersion, "the verb %s is there from version %s on, %s was asked for", target, v.Since, c.version)
+			if v.Since > c.Version {
+				return "", fault.New(fault.RequestVersion, "the verb %s is there from version %s on, %s was asked for", target, v.Since, c.Version)
 			}
 			return verbEvents[target], nil
 		}
-		if v.Since <= c.version {
+		if v.Since <= c.Version {
 			known = append(known, v.Target)
 		}
 	}
@@ -199,14 +189,14 @@ func abortSince(s state.State) api.Version {
 }
 
 // provisionArguments reads what goes with a verb and refuses what does not.
-func (c *call) provisionArguments(p *conductor.Provision, target string, body map[string]any, n conductor.Node) error {
+func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target string, body map[string]any, n conductor.Node) error {
 	only := func(name string, since api.Version) (any, error) {
 		v, given := body[name]
 		if !given || v == nil {
 			return nil, nil
 		}
-		if since > c.version {
-			return nil, fault.New(fault.RequestVersion, "%s is there from version %s on, %s was asked for", name, since, c.version)
+		if since > c.Version {
+			return nil, fault.New(fault.RequestVersion, "%s is there from version %s on, %s was asked for", name, since, c.Version)
 		}
 		if !slices.Contains(argumentVerbs[name], p.Verb) {
 			return nil, fault.New(fault.RequestInvalid, "%s is not possible with the target %s", name, target)
@@ -218,19 +208,19 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		return err
 	}
 	if drive != nil {
-		if p.Verb == state.VerbRebuild && c.version < 35 {
-			return fault.New(fault.RequestVersion, "configdrive with rebuild is there from version 1.35 on, %s was asked for", c.version)
+		if p.Verb == state.VerbRebuild && c.Version < 35 {
+			return fault.New(fault.RequestVersion, "configdrive with rebuild is there from version 1.35 on, %s was asked for", c.Version)
 		}
-		if p.ConfigDrive, err = configDrive(drive, c.version); err != nil {
+		if p.ConfigDrive, err = configDrive(drive, c.Version); err != nil {
 			return err
 		}
 	}
 	book, err := only("runbook", 92)
 	if err == nil && book != nil {
-		err = c.useRunbook(p, book, body, n)
+		err = a.useRunbook(c, p, book, body, n)
 	}
 	if err == nil {
-		err = c.instanceArguments(p, only)
+		err = a.instanceArguments(c, p, only)
 	}
 	if err != nil {
 		return err
@@ -241,7 +231,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		return err
 	}
 	if p.Verb == state.VerbClean && book == nil {
-		if p.CleanSteps, err = c.wantedSteps("clean_steps", clean); err != nil {
+		if p.CleanSteps, err = a.wantedSteps(c, "clean_steps", clean); err != nil {
 			return err
 		}
 		if len(p.CleanSteps) == 0 {
@@ -254,7 +244,7 @@ func (c *call) provisionArguments(p *conductor.Provision, target string, body ma
 		return err
 	}
 	if deploy != nil {
-		if p.DeploySteps, err = c.wantedSteps("deploy_steps", deploy); err != nil {
+		if p.DeploySteps, err = a.wantedSteps(c, "deploy_steps", deploy); err != nil {
 			return err
 		}
 	}
@@ -282,7 +272,7 @@ var serviceInterfaces = append([]string{"network"}, stepInterfaces...)
 var childSteps = []string{"execute_on_child_nodes", "limit_child_node_execution"}
 
 // wantedSteps checks the form of a list of steps; whether the steps exist is the conductor's question.
-func (c *call) wantedSteps(name string, v any) ([]step.Wanted, error) {
+func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, error) {
 	list, ok := v.([]any)
 	if v != nil && !ok {
 		return nil, fault.New(fault.RequestInvalid, "%s must be a list", name)
@@ -333,8 +323,8 @@ func (c *call) wantedSteps(name string, v any) ([]step.Wanted, error) {
 			return nil, wrong("step is required")
 		}
 		w := step.Wanted{Name: iface + "." + short}
-		if _, reserved := catalog.ReservedStep(w.Name); reserved && c.version < 85 {
-			return nil, fault.New(fault.RequestVersion, "%s: the step %s is there from version 1.85 on, %s was asked for", name, short, c.version)
+		if _, reserved := catalog.ReservedStep(w.Name); reserved && c.Version < 85 {
+			return nil, fault.New(fault.RequestVersion, "%s: the step %s is there from version 1.85 on, %s was asked for", name, short, c.Version)
 		}
 		args, isMap := m["args"].(map[string]any)
 		if m["args"] != nil && !isMap {

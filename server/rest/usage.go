@@ -6,6 +6,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -15,15 +16,15 @@ type Usages interface {
 }
 
 // usageRoutes are beside Ironic's.
-func usageRoutes() []route {
-	return []route{{method: http.MethodGet, path: "/v1/usage", need: access.UsageRead, handle: (*call).usage}}
+func (a *API) usageRoutes() []serve.Route {
+	return []serve.Route{{Method: http.MethodGet, Path: "/v1/usage", Need: access.UsageRead, Handle: a.usage}}
 }
 
-func (c *call) usage() error {
-	if _, err := c.query(); err != nil {
+func (a *API) usage(c *serve.Call) error {
+	if _, err := c.Query(); err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.Usage(c.r.Context(), c.visibleTo())
+	all, err := a.cfg.Backend.Usage(c.R.Context(), c.VisibleTo())
 	if err != nil {
 		return err
 	}
@@ -31,5 +32,5 @@ func (c *call) usage() error {
 	for _, u := range all {
 		out.Usage = append(out.Usage, api.Usage{Project: u.Project, ResourceClass: u.Class, Nodes: u.Nodes, Used: u.Used, Available: u.Available, Lent: u.Lent})
 	}
-	return c.json(http.StatusOK, out)
+	return c.JSON(http.StatusOK, out)
 }

@@ -5,10 +5,9 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/gorilla/mux"
-
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -24,26 +23,26 @@ type Attachments interface {
 	Pass(ctx context.Context, who conductor.Caller, ident, httpMethod, name string, args map[string]any) (async bool, answer any, err error)
 }
 
-func vendorRoutes() []route {
+func (a *API) vendorRoutes() []serve.Route {
 	const node = "/v1/nodes/{node}"
-	rows := []route{
-		{method: http.MethodGet, path: node + "/vifs", need: access.NodeRead, since: 28, handle: (*call).vifs},
-		{method: http.MethodPost, path: node + "/vifs", need: access.NodeManage, since: 28, body: maxBody, handle: (*call).attachVIF},
-		{method: http.MethodDelete, path: node + "/vifs/{vif}", need: access.NodeManage, since: 28, handle: (*call).detachVIF},
-		{method: http.MethodGet, path: node + "/vendor_passthru/methods", need: access.NodeVendor, handle: (*call).methods},
+	rows := []serve.Route{
+		{Method: http.MethodGet, Path: node + "/vifs", Need: access.NodeRead, Since: 28, Handle: a.vifs},
+		{Method: http.MethodPost, Path: node + "/vifs", Need: access.NodeManage, Since: 28, Body: serve.MaxBody, Handle: a.attachVIF},
+		{Method: http.MethodDelete, Path: node + "/vifs/{vif}", Need: access.NodeManage, Since: 28, Handle: a.detachVIF},
+		{Method: http.MethodGet, Path: node + "/vendor_passthru/methods", Need: access.NodeVendor, Handle: a.methods},
 	}
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		rows = append(rows, route{method: m, path: node + "/vendor_passthru", need: access.NodeVendor, body: maxBody, handle: (*call).pass})
+		rows = append(rows, serve.Route{Method: m, Path: node + "/vendor_passthru", Need: access.NodeVendor, Body: serve.MaxBody, Handle: a.pass})
 	}
 	return rows
 }
 
-func (c *call) vifs() error {
-	id, err := c.node()
+func (a *API) vifs(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.VIFs(c.r.Context(), id)
+	all, err := a.cfg.Backend.VIFs(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -51,15 +50,15 @@ func (c *call) vifs() error {
 	for _, v := range all {
 		list = append(list, map[string]any{"id": v})
 	}
-	return c.json(http.StatusOK, map[string]any{"vifs": list})
+	return c.JSON(http.StatusOK, map[string]any{"vifs": list})
 }
 
-func (c *call) attachVIF() error {
-	id, err := c.node()
+func (a *API) attachVIF(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	body, err := c.body(false) // other keys are the network service's, and are taken
+	body, err := c.Body(false) // other keys are the network service's, and are taken
 	if err != nil {
 		return err
 	}
@@ -68,7 +67,7 @@ func (c *call) attachVIF() error {
 		return fault.New(fault.RequestInvalid, "id is %s, expected a UUID or a name", shown(body["id"]))
 	}
 	port := ""
-	if c.version >= 67 {
+	if c.Version >= 67 {
 		switch {
 		case body["port_uuid"] != nil && body["portgroup_uuid"] != nil:
 			return fault.New(fault.RequestInvalid, "Cannot specify both port_uuid and portgroup_uuid")
@@ -80,33 +79,33 @@ func (c *call) attachVIF() error {
 			}
 		}
 	}
-	if err := c.api.cfg.Backend.AttachVIF(c.r.Context(), c.who, id, vif, strings.ToLower(port)); err != nil {
+	if err := a.cfg.Backend.AttachVIF(c.R.Context(), c.Who, id, vif, strings.ToLower(port)); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) detachVIF() error {
-	id, err := c.node()
+func (a *API) detachVIF(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	vif, err := shape.Ident(mux.Vars(c.r)["vif"])
+	vif, err := shape.Ident(c.Var("vif"))
 	if err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.DetachVIF(c.r.Context(), c.who, id, vif); err != nil {
+	if err := a.cfg.Backend.DetachVIF(c.R.Context(), c.Who, id, vif); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }
 
-func (c *call) methods() error {
-	id, err := c.node()
+func (a *API) methods(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.Methods(c.r.Context(), id)
+	all, err := a.cfg.Backend.Methods(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -114,15 +113,15 @@ func (c *call) methods() error {
 	for _, m := range all {
 		out[m.Name] = map[string]any{"http_methods": m.HTTP, "async": m.Async, "description": m.Doc, "attach": false, "require_exclusive_lock": m.Exclusive}
 	}
-	return c.json(http.StatusOK, out)
+	return c.JSON(http.StatusOK, out)
 }
 
-func (c *call) pass() error {
-	id, err := c.node()
+func (a *API) pass(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("method")
+	q, err := c.Query("method")
 	if err != nil {
 		return err
 	}
@@ -130,16 +129,16 @@ func (c *call) pass() error {
 	if name == "" {
 		return fault.New(fault.RequestInvalid, "the query argument method is required")
 	}
-	args, err := c.body(true)
+	args, err := c.Body(true)
 	if err != nil {
 		return err
 	}
-	async, answer, err := c.api.cfg.Backend.Pass(c.r.Context(), c.who, id, c.r.Method, name, args)
+	async, answer, err := a.cfg.Backend.Pass(c.R.Context(), c.Who, id, c.R.Method, name, args)
 	if err != nil {
 		return err
 	}
 	if async {
-		return c.empty(http.StatusAccepted)
+		return c.Empty(http.StatusAccepted)
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }

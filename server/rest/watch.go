@@ -13,6 +13,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/doctor"
 	"github.com/bessemer-metal/bessemer/server/rest/mask"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -26,20 +27,20 @@ const (
 	streamSlow = 30 * time.Second // how long a client may take to read what is sent
 )
 
-func (c *call) steps() error {
-	id, err := c.node()
+func (a *API) steps(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("run")
+	q, err := c.Query("run")
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	records, err := c.api.cfg.Backend.Steps(c.r.Context(), id, q.Get("run"))
+	records, err := a.cfg.Backend.Steps(c.R.Context(), id, q.Get("run"))
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func (c *call) steps() error {
 	for _, r := range records {
 		answer.Steps = append(answer.Steps, stepView(r))
 	}
-	return c.json(http.StatusOK, answer)
+	return c.JSON(http.StatusOK, answer)
 }
 
 // verbsFrom is what a caller may ask for in a state, in the wire's words.
@@ -103,18 +104,12 @@ func stepView(r conductor.StepRecord) api.StepView {
 	return v
 }
 
-// patience gives the client of a stream some time for its next piece, in place of the time for a whole answer. The
-// time for reading the request stays: it ends by itself once the body is read, and must not end before (safety.md T6).
-func (c *call) patience() {
-	_ = http.NewResponseController(c.w).SetWriteDeadline(c.api.cfg.Now().Add(streamSlow))
-}
-
-func (c *call) logs() error {
-	id, err := c.node()
+func (a *API) logs(c *serve.Call) error {
+	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.query("generation", "offset", "follow")
+	q, err := c.Query("generation", "offset", "follow")
 	if err != nil {
 		return err
 	}
@@ -130,21 +125,21 @@ func (c *call) logs() error {
 			return fault.New(fault.RequestInvalid, "offset must be a number from 0 on, received %q", t)
 		}
 	}
-	follow, err := flag(q, "follow")
+	follow, err := serve.Flag(q, "follow")
 	if err != nil {
 		return err
 	}
-	n, err := c.api.cfg.Backend.Node(c.r.Context(), id)
+	n, err := a.cfg.Backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
 	id = string(n.UUID)
-	c.pin("node", id)
-	ctx := c.r.Context()
-	t := &tail{call: c, node: id, generation: generation, offset: offset, latest: generation == 0}
+	c.Pin("node", id)
+	ctx := c.R.Context()
+	t := &tail{Call: c, api: a, node: id, generation: generation, offset: offset, latest: generation == 0}
 	var changed <-chan struct{}
 	if follow {
-		changed = c.api.cfg.Backend.Watch(ctx, id)
+		changed = a.cfg.Backend.Watch(ctx, id)
 	}
 	for {
 		if err := t.copy(ctx, follow); err != nil {
@@ -165,7 +160,7 @@ func (c *call) logs() error {
 		case <-timer.C:
 		}
 		timer.Stop()
-		if err := c.still(); err != nil { // there may be nothing to write, and so nobody to ask
+		if err := c.Still(); err != nil { // there may be nothing to write, and so nobody to ask
 			return err
 		}
 	}
@@ -173,7 +168,8 @@ func (c *call) logs() error {
 
 // tail sends a log as it grows. With latest it goes on to the log of a newer boot.
 type tail struct {
-	*call
+	*serve.Call
+	api        *API
 	node       string
 	generation uint64
 	offset     int64
@@ -199,14 +195,14 @@ func (t *tail) copy(ctx context.Context, follow bool) error {
 		err = t.begin(all)
 		n := int64(0)
 		if err == nil {
-			n, err = io.Copy(patientWriter{t.call}, log)
+			n, err = io.Copy(patientWriter{t.Call}, log)
 		}
 		t.offset += n
 		if err = errors.Join(err, log.Close()); err != nil {
-			return t.late(err)
+			return t.Late(err)
 		}
 		if n > 0 {
-			_ = http.NewResponseController(t.w).Flush()
+			_ = http.NewResponseController(t.W).Flush()
 		}
 		if !t.latest || len(all) == 0 || slices.Max(all) <= t.generation {
 			return nil
@@ -217,31 +213,29 @@ func (t *tail) copy(ctx context.Context, follow bool) error {
 
 // begin sends the header once.
 func (t *tail) begin(all []uint64) error {
-	if t.sent {
+	if t.Begun() {
 		return nil
 	}
-	h := t.w.Header()
-	h.Set("Content-Type", "application/x-ndjson")
+	h := t.W.Header()
 	texts := make([]string, len(all))
 	for i, g := range all {
 		texts[i] = strconv.FormatUint(g, 10)
 	}
 	h.Set(api.HeaderLogGenerations, strings.Join(texts, ","))
 	h.Set(api.HeaderLogGeneration, strconv.FormatUint(t.generation, 10))
-	t.sent = true
-	t.w.WriteHeader(http.StatusOK)
-	t.patience()
-	return http.NewResponseController(t.w).Flush()
+	t.Begin("application/x-ndjson")
+	t.Patience()
+	return http.NewResponseController(t.W).Flush()
 }
 
 // patientWriter renews the client's time with each piece, and asks what the caller is granted: the piece may be younger
 // than the loss of the right to see it.
-type patientWriter struct{ c *call }
+type patientWriter struct{ c *serve.Call }
 
 func (p patientWriter) Write(b []byte) (int, error) {
-	if err := p.c.still(); err != nil {
+	if err := p.c.Still(); err != nil {
 		return 0, err
 	}
-	p.c.patience()
-	return p.c.w.Write(b)
+	p.c.Patience()
+	return p.c.W.Write(b)
 }

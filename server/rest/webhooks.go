@@ -7,6 +7,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/origin"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -27,93 +28,85 @@ const (
 )
 
 // webhookRoutes are beside Ironic's.
-func webhookRoutes() []route {
+func (a *API) webhookRoutes() []serve.Route {
 	const all, one = "/v1/webhooks", "/v1/webhooks/{webhook}"
-	return []route{
-		{method: http.MethodGet, path: all, need: access.WebhookList, handle: (*call).webhooks},
-		{method: http.MethodPost, path: all, need: access.WebhookList, body: maxBody, handle: func(c *call) error { return c.putWebhook("") }},
-		{method: http.MethodGet, path: one, need: access.WebhookChange, handle: (*call).showWebhook},
-		{method: http.MethodPut, path: one, need: access.WebhookChange, body: maxBody, handle: func(c *call) error {
-			id, err := c.named("webhook")
+	return []serve.Route{
+		{Method: http.MethodGet, Path: all, Need: access.WebhookList, Handle: a.webhooks},
+		{Method: http.MethodPost, Path: all, Need: access.WebhookList, Body: serve.MaxBody, Handle: func(c *serve.Call) error { return a.putWebhook(c, "") }},
+		{Method: http.MethodGet, Path: one, Need: access.WebhookChange, Handle: a.showWebhook},
+		{Method: http.MethodPut, Path: one, Need: access.WebhookChange, Body: serve.MaxBody, Handle: func(c *serve.Call) error {
+			id, err := c.Named("webhook")
 			if err != nil {
 				return err
 			}
-			return c.putWebhook(id)
+			return a.putWebhook(c, id)
 		}},
-		{method: http.MethodDelete, path: one, need: access.WebhookChange, handle: (*call).deleteWebhook},
+		{Method: http.MethodDelete, Path: one, Need: access.WebhookChange, Handle: a.deleteWebhook},
 	}
 }
 
-// ownedWebhook is the row of ownedObjects.
-var ownedWebhook = owned{"webhook", func(c *call, id string) (access.Object, string, error) {
-	w, err := c.api.cfg.Backend.Webhook(c.r.Context(), id)
-	return access.Object{Owner: w.Project}, w.UUID, err
-}, func(_ *call, id string) error {
-	return fault.New(fault.WebhookNotFound, "Webhook %s could not be found.", id)
-}}
-
-func (c *call) showHook(w conductor.Webhook) api.Webhook {
+func (a *API) showHook(c *serve.Call, w conductor.Webhook) api.Webhook {
 	return api.Webhook{UUID: w.UUID, URL: w.URL, Project: w.Project, CreatedAt: api.Time{Time: w.Created}, Cursor: cursor{w.Epoch, w.Seq}.String(),
-		Failures: w.Failures, LastError: w.LastError, DeliveredAt: api.Time{Time: w.Delivered}, Links: api.LinkPair(c.base, "webhooks/"+w.UUID)}
+		Failures: w.Failures, LastError: w.LastError, DeliveredAt: api.Time{Time: w.Delivered}, Links: api.LinkPair(c.Base, "webhooks/"+w.UUID)}
 }
 
-func (c *call) webhooks() error {
-	if _, err := c.query(); err != nil {
+func (a *API) webhooks(c *serve.Call) error {
+	if _, err := c.Query(); err != nil {
 		return err
 	}
-	all, err := c.api.cfg.Backend.Webhooks(c.r.Context())
+	all, err := a.cfg.Backend.Webhooks(c.R.Context())
 	if err != nil {
 		return err
 	}
 	out := api.WebhookList{Webhooks: []api.Webhook{}}
 	for _, w := range all {
-		if c.visibleTo() == "" || w.Project == c.visibleTo() {
-			out.Webhooks = append(out.Webhooks, c.showHook(w))
+		if c.VisibleTo() == "" || w.Project == c.VisibleTo() {
+			out.Webhooks = append(out.Webhooks, a.showHook(c, w))
 		}
 	}
-	return c.json(http.StatusOK, out)
+	return c.JSON(http.StatusOK, out)
 }
 
-func (c *call) showWebhook() error {
-	id, err := c.named("webhook")
+func (a *API) showWebhook(c *serve.Call) error {
+	id, err := c.Named("webhook")
 	if err != nil {
 		return err
 	}
-	w, err := c.api.cfg.Backend.Webhook(c.r.Context(), id)
+	w, err := a.cfg.Backend.Webhook(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, c.showHook(w))
+	return c.JSON(http.StatusOK, a.showHook(c, w))
 }
 
 // putWebhook makes a webhook, or changes the one of the id: its URL, its secret, or both.
-func (c *call) putWebhook(id string) error {
-	body, err := c.body(false, "url", "secret", "project")
+func (a *API) putWebhook(c *serve.Call, id string) error {
+	body, err := c.Body(false, "url", "secret", "project")
 	if err != nil {
 		return err
 	}
-	w, err := c.api.cfg.Backend.PutWebhook(c.r.Context(), c.who, id, func(w *conductor.Webhook) ([]byte, error) { return c.changeHook(w, id, body) })
+	w, err := a.cfg.Backend.PutWebhook(c.R.Context(), c.Who, id, func(w *conductor.Webhook) ([]byte, error) { return a.changeHook(c, w, id, body) })
 	if err != nil {
 		return err
 	}
 	status := http.StatusOK
 	if id == "" {
 		status = http.StatusCreated
-		c.w.Header().Set("Location", c.base+"/v1/webhooks/"+w.UUID)
+		c.W.Header().Set("Location", c.Base+"/v1/webhooks/"+w.UUID)
 	}
-	return c.json(status, c.showHook(w))
+	return c.JSON(status, a.showHook(c, w))
 }
 
 // changeHook puts a body into a webhook, a new one without an id, and gives the secret that it holds.
-func (c *call) changeHook(w *conductor.Webhook, id string, body map[string]any) (secret []byte, err error) {
-	own := c.visibleTo()
+func (a *API) changeHook(c *serve.Call, w *conductor.Webhook, id string, body map[string]any) (secret []byte, err error) {
+	own := c.VisibleTo()
 	if id != "" && own != "" && w.Project != own { // given to others since access was decided
-		return nil, ownedWebhook.missing(c, id)
+		return nil, serve.NoWebhook(id)
 	}
 	if w.URL, err = textOf(body, "url", w.URL, maxURL); err != nil {
 		return nil, err
 	}
-	if err := origin.Listed(c.api.cfg.WebhookOrigins, w.URL); err != nil {
+	if err := origin.Listed(a.cfg.WebhookOrigins, w.URL); err != nil {
 		return nil, err
 	}
 	project, err := textOf(body, "project", w.Project, 255)
@@ -122,7 +115,7 @@ func (c *call) changeHook(w *conductor.Webhook, id string, body map[string]any) 
 	}
 	if own != "" { // of a project's administrator it is the project's
 		if project != "" && project != own {
-			return nil, c.judged(access.WebhookChange, access.Refused, "")
+			return nil, c.Judged(access.WebhookChange, access.Refused, "")
 		}
 		project = own
 	}
@@ -151,13 +144,13 @@ func textOf(body map[string]any, key, was string, longest int) (string, error) {
 	return s, nil
 }
 
-func (c *call) deleteWebhook() error {
-	id, err := c.named("webhook")
+func (a *API) deleteWebhook(c *serve.Call) error {
+	id, err := c.Named("webhook")
 	if err != nil {
 		return err
 	}
-	if err := c.api.cfg.Backend.DeleteWebhook(c.r.Context(), c.who, id); err != nil {
+	if err := a.cfg.Backend.DeleteWebhook(c.R.Context(), c.Who, id); err != nil {
 		return err
 	}
-	return c.empty(http.StatusNoContent)
+	return c.Empty(http.StatusNoContent)
 }

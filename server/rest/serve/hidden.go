@@ -1,4 +1,4 @@
-package rest
+package serve
 
 import "strings"
 
@@ -11,9 +11,9 @@ var hiding = []string{
 }
 
 // hidden tells whether the route is one of those, or below one.
-func (rt route) hidden() bool {
+func (rt Route) hidden() bool {
 	for _, path := range hiding {
-		if below, ok := strings.CutPrefix(rt.path, path); ok && (below == "" || below[0] == '/') {
+		if below, ok := strings.CutPrefix(rt.Path, path); ok && (below == "" || below[0] == '/') {
 			return true
 		}
 	}
