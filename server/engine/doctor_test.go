@@ -34,14 +34,6 @@ func (s *site) fix(act string) {
 	}
 }
 
-func (s *site) audited() (out []conductor.Audit) {
-	s.t.Helper()
-	if _, err := s.store.VerifyAudit(s.t.Context(), func(a conductor.Audit) error { out = append(out, a); return nil }); err != nil {
-		s.t.Fatal(err)
-	}
-	return out
-}
-
 // The server is killed in the middle of a clean and the agent is gone when it comes back: the doctor says what the node
 // waits for and until when, then that the agent is silent, then what is wrong, and brings it out (row 23 of the
 // requirements).
@@ -80,7 +72,7 @@ func TestI13_TheDoctorResolvesACleanThatWasCutOff(t *testing.T) {
 			t.Errorf("the step is not told as interrupted: %+v (%v)", rec, err)
 		}
 		var fixes []string
-		for _, a := range s.audited() {
+		for _, a := range s.Audited() {
 			if a.Act == "doctor.fix" && a.Actor == "ann" && a.Request == "req-9" {
 				fixes = append(fixes, a.Detail["act"].(string))
 			}
@@ -96,14 +88,14 @@ func TestTreatTakesOnlyLegalWays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.manageable()
-		before := len(s.audited())
+		before := len(s.Audited())
 		for _, act := range []string{"verb.abort", "verb.delete", "power.off", "maintenance.unset", "", "verb."} {
 			err := s.c.Treat(t.Context(), conductor.Caller{Name: "ann"}, "n1", act)
 			if !fault.Has(err, fault.StateVerb) || fault.From(err).Hint == "" {
 				t.Errorf("%q gives %v", act, err)
 			}
 		}
-		if n := len(s.audited()); n != before {
+		if n := len(s.Audited()); n != before {
 			t.Errorf("%d refused acts are audited as done", n-before)
 		}
 		list, well, err := s.c.DiagnoseAll(t.Context())
@@ -136,19 +128,19 @@ func TestI15_TheDoctorsWayOnConfirmsARecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := len(s.audited())
+		before := len(s.Audited())
 		if err := s.c.Treat(t.Context(), conductor.Caller{Name: "ann", Request: "req-1"}, "n1", doctor.ActConfirm); err != nil {
 			t.Fatal(err)
 		}
 		if n := s.node(); n.Unverified != nil {
 			t.Errorf("still unverified: %+v", n.Unverified)
 		}
-		for _, a := range s.audited()[before:] {
+		for _, a := range s.Audited()[before:] {
 			if a.Actor != "ann" || a.Request != "req-1" {
 				t.Errorf("audited as %q (%q)", a.Actor, a.Request)
 			}
 		}
-		if len(s.audited()) < before+2 {
+		if len(s.Audited()) < before+2 {
 			t.Error("the doctor's act or the confirmation is not audited")
 		}
 	})

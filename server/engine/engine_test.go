@@ -17,6 +17,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/engine"
+	"github.com/bessemer-metal/bessemer/server/engine/recordtest"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
@@ -25,12 +26,6 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
-
-// plain keeps secrets as they are; sealing has its own tests.
-type plain struct{}
-
-func (plain) Seal(_, _ string, v []byte) (string, []byte, error) { return "k", slices.Clone(v), nil }
-func (plain) Open(_, _, _ string, v []byte) ([]byte, error)      { return v, nil }
 
 // board is a machine with a BMC: it boots from a medium when told to, and remembers what was done to it.
 type board struct {
@@ -254,6 +249,7 @@ func (drives) ConfigDrive(files map[string][]byte) ([]byte, error) {
 
 // site is a running conductor with one node.
 type site struct {
+	recordtest.Site
 	t       *testing.T
 	dir     string
 	store   *sqlite.Store
@@ -292,7 +288,7 @@ func newSite(t *testing.T) *site {
 func (s *site) start() {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(s.dir, "b.db"), Sealer: plain{}, Log: slog.New(slog.DiscardHandler), Now: s.now})
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(s.dir, "b.db"), Sealer: recordtest.Plain{}, Log: slog.New(slog.DiscardHandler), Now: s.now})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -318,6 +314,7 @@ func (s *site) start() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.Site = recordtest.Site{T: s.t, Store: store, Driver: "rack", Backend: s.c}
 	done := make(chan error, 1)
 	go func() { done <- s.c.Run(ctx) }()
 	var once sync.Once
@@ -348,14 +345,7 @@ func (s *site) provision(p conductor.Provision) {
 	}
 }
 
-func (s *site) node() conductor.Node {
-	s.t.Helper()
-	n, err := s.c.Node(s.t.Context(), "n1")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return n
-}
+func (s *site) node() conductor.Node { return s.N1() }
 
 // until waits for a state; in a synctest bubble that costs no real time.
 func (s *site) until(want state.State) conductor.Node {

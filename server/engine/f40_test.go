@@ -158,7 +158,7 @@ func (s *site) legal(what string, at state.State, k kind, maintenance bool, act 
 	s.t.Helper()
 	s.fresh()
 	s.put(at, k, maintenance)
-	before, audited := s.node(), len(s.audited())
+	before, audited := s.node(), len(s.Audited())
 	err := act(s, conductor.Caller{Name: "ann", Request: "req-1"})
 	after, gone := s.node2()
 	if err != nil {
@@ -166,12 +166,12 @@ func (s *site) legal(what string, at state.State, k kind, maintenance bool, act 
 		if f.Reason == fault.InternalError || f.Hint == "" || f.Code.Status() < 400 || f.Code.Status() >= 500 {
 			s.t.Errorf("%s: refused by %s %q, hint %q", what, f.Reason, f.Message, f.Hint)
 		}
-		if gone || after.Version != before.Version || len(s.audited()) != audited {
+		if gone || after.Version != before.Version || len(s.Audited()) != audited {
 			s.t.Errorf("%s: refused, and yet something was changed", what)
 		}
 		return
 	}
-	entries := s.audited()[audited:]
+	entries := s.Audited()[audited:]
 	if len(entries) == 0 {
 		s.t.Errorf("%s: done without an audit entry", what)
 	}

@@ -22,7 +22,7 @@ func TestADeploymentTakesTheTemplatesOfItsTraits(t *testing.T) {
 			Steps: []conductor.RequestedStep{{Interface: "management", Step: "reset_bmc", Args: map[string]any{}, Priority: 150}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.change("n1", func(n *conductor.Node) {
+		if err := s.Change("n1", func(n *conductor.Node) {
 			n.Traits = []string{"CUSTOM_RESET", "CUSTOM_OTHER"}
 			n.InstanceInfo["traits"] = []any{"CUSTOM_OTHER", "CUSTOM_RESET"}
 		}); err != nil {

@@ -105,7 +105,7 @@ func TestI04_ADiskThatALaterLookupOfTheBootBringsIsErasedToo(t *testing.T) {
 func TestI05_OnlyAnInspectionAccepts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		if err := s.change("n1", func(n *conductor.Node) { n.DriverInfo["fast_track"] = true }); err != nil {
+		if err := s.Change("n1", func(n *conductor.Node) { n.DriverInfo["fast_track"] = true }); err != nil {
 			t.Fatal(err)
 		}
 		s.manageable()

@@ -17,7 +17,7 @@ func TestI27_AnActUponTheBMCIsAuditedBeforeItBegins(t *testing.T) {
 		s := newSite(t)
 		s.manageable()
 		acts := func() (out []string) {
-			for _, a := range s.audited() {
+			for _, a := range s.Audited() {
 				if strings.HasPrefix(a.Act, "boot_device") && a.Actor == "ann" && a.Request == "req-1" {
 					out = append(out, a.Act)
 				}
@@ -50,7 +50,7 @@ func TestI27_AnActUponTheBMCIsAuditedBeforeItBegins(t *testing.T) {
 			t.Errorf("without the store's lease: %v", err)
 		}
 		s.doubt.Store(nil)
-		if got := s.audited(); got[len(got)-1].Act != "boot_device.failed" || got[len(got)-1].Detail["reason"] != string(fault.StorageLost) {
+		if got := s.Audited(); got[len(got)-1].Act != "boot_device.failed" || got[len(got)-1].Detail["reason"] != string(fault.StorageLost) {
 			t.Errorf("a failed act is audited as %+v", got[len(got)-1])
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/recordtest"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -20,7 +21,7 @@ func TestI1_TheNextInstanceFindsNoForeignMedium(t *testing.T) {
 		s.provision(conductor.Provision{Verb: state.VerbDeploy})
 		s.until(state.Active)
 		for _, device := range []string{"disk", "floppy"} {
-			if err := s.c.Manage(t.Context(), op, "n1", conductor.Act{Kind: conductor.ActAttach, Device: device, URL: "http://192.0.2.1/" + device}); err != nil {
+			if err := s.c.Manage(t.Context(), recordtest.Op, "n1", conductor.Act{Kind: conductor.ActAttach, Device: device, URL: "http://192.0.2.1/" + device}); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()

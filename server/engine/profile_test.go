@@ -369,7 +369,7 @@ func TestT01_AnInspectionFromASecondAddressContests(t *testing.T) {
 func TestASparseInventoryErasesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := fast(t)
-		if err := s.change("n1", func(n *conductor.Node) {
+		if err := s.Change("n1", func(n *conductor.Node) {
 			n.Properties = map[string]any{"cpu_arch": "aarch64", "cpus": 8, "memory_mb": 4096, "local_gb": 7}
 		}); err != nil {
 			t.Fatal(err)

@@ -74,8 +74,8 @@ func TestI5NoNodeBecomesOneWithoutAMachine(t *testing.T) {
 		for _, way := range [][2]string{{"rack", "fake-hardware"}, {"fake-hardware", "rack"}} {
 			for _, at := range state.All() {
 				for _, maintenance := range []bool{false, true} {
-					s.stand("n1", func(n *conductor.Node) { n.Driver, n.State, n.Maintenance = way[0], at, maintenance })
-					err := s.change("n1", func(n *conductor.Node) { n.Driver = way[1] })
+					s.Stand("n1", func(n *conductor.Node) { n.Driver, n.State, n.Maintenance = way[0], at, maintenance })
+					err := s.Change("n1", func(n *conductor.Node) { n.Driver = way[1] })
 					if at == state.Enroll {
 						if err != nil {
 							t.Errorf("%s to %s in %q: %v", way[0], way[1], at, err)
@@ -101,11 +101,11 @@ func TestI5AuditOfACleanThatErasesNothing(t *testing.T) {
 			s.put(state.Manageable, kinds[0], false)
 			s.provision(conductor.Provision{Verb: state.VerbProvide})
 			s.until(state.Available)
-			i := slices.IndexFunc(s.audited(), func(a conductor.Audit) bool { return a.Act == "clean.skipped" })
+			i := slices.IndexFunc(s.Audited(), func(a conductor.Audit) bool { return a.Act == "clean.skipped" })
 			if i < 0 {
 				t.Fatal("no audit entry")
 			}
-			got := s.audited()[i].Detail
+			got := s.Audited()[i].Detail
 			if _, said := got["automated_clean"]; got["why"] != want || said != (n.AutomatedClean != nil) {
 				t.Errorf("audited %v, expected %q", got, want)
 			}
