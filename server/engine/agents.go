@@ -255,20 +255,29 @@ const keepEvery = time.Minute
 // keep stores where a running step could be gone on from, if that has changed and was not stored just now. That it
 // can't be stored costs work after a cut, so the heartbeat is none the worse for it.
 func (eng *Engine) keep(ctx context.Context, s conductor.Session, st step.ID) {
-	now := eng.cfg.Now()
-	eng.mu.Lock()
-	a := eng.agents[s.Claims.Node]
-	passed := now.Sub(a.kept)
-	if a.step != st || slices.Equal(a.progress.Checkpoints, a.checkpoint) || passed >= 0 && passed < keepEvery {
-		eng.mu.Unlock()
+	p, due := eng.unkept(s.Claims.Node, st)
+	if !due {
 		return
 	}
-	a.kept, a.checkpoint = now, a.progress.Checkpoints
-	p := *a.progress
-	eng.mu.Unlock()
 	if err := eng.applyAs(ctx, s, conductor.ProgressTold{ID: st, Progress: p}); err != nil && ctx.Err() == nil {
 		eng.cfg.Log.Warn("store where a step could be gone on from", "node", s.Claims.Node, "step", st, "err", err)
 	}
+}
+
+// unkept is the progress of a step that is to be stored now, if any is. The node may be deleted by now.
+func (eng *Engine) unkept(id conductor.NodeID, st step.ID) (p step.Progress, due bool) {
+	now := eng.cfg.Now()
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	a := eng.agents[id]
+	if a == nil || a.step != st || slices.Equal(a.progress.Checkpoints, a.checkpoint) {
+		return p, false
+	}
+	if passed := now.Sub(a.kept); passed >= 0 && passed < keepEvery {
+		return p, false
+	}
+	a.kept, a.checkpoint = now, a.progress.Checkpoints
+	return *a.progress, true
 }
 
 func (eng *Engine) progress(id conductor.NodeID, st step.ID) *step.Progress {

@@ -258,7 +258,8 @@ type site struct {
 	mail    *mailbox
 	stop    func()
 	now     func() time.Time
-	skew    atomic.Int64 // nanoseconds the wall clock is off
+	skew    atomic.Int64           // nanoseconds the wall clock is off
+	asked   atomic.Pointer[func()] // called whenever the time is asked for: between any two of the engine's own acts
 	seq     uint64
 	fault   *faulty                             // between the conductor and the store
 	check   func(context.Context, string) error // Config.CheckOrigin
@@ -273,7 +274,12 @@ var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Cla
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), fault: &faulty{}, board: &board{power: conductor.PowerOff, booted: make(chan string, 10)}}
-	s.now = func() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
+	s.now = func() time.Time {
+		if f := s.asked.Load(); f != nil {
+			(*f)()
+		}
+		return time.Now().Add(time.Duration(s.skew.Load()))
+	}
 	s.mail = &mailbox{offers: make(chan api.Command, 10), now: s.now}
 	s.start()
 	t.Cleanup(func() { s.stop() })
