@@ -116,6 +116,12 @@ func (w *world) results(i int, old, now *row, e conductor.Event) {
 		if r.State != conductor.StepSucceeded || was.State == r.State || r.Nonce == "guess" {
 			continue
 		}
+		if r.Step.Where == step.Server { // a pause, which no machine runs
+			if r.Ended.Before(r.Deadline) {
+				w.breaks("I10", "the pause %s ended %s early", r.ID, r.Deadline.Sub(r.Ended))
+			}
+			continue
+		}
 		if did := w.worked(r.ID); did != "succeeded" && !strings.HasPrefix(r.Nonce, "evil") {
 			switch did {
 			case "cut":

@@ -101,11 +101,15 @@ func (s *server) apply(i int, event func(conductor.Node) (conductor.Event, error
 		if err != nil {
 			return err
 		}
-		snap := conductor.Snapshot{Node: old.node, Registry: steps, Timeouts: timeouts, NewID: w.newID, NewSalt: func() []byte { return []byte(w.newID()) }, Accepted: old.accepted}
+		snap := conductor.Snapshot{Node: old.node, Registry: steps, Timeouts: timeouts, NewID: w.newID, NewSalt: func() []byte { return []byte(w.newID()) }}
+		disks := conductor.LooksAtDisks(old.node, e)
+		if disks {
+			snap.Accepted = old.accepted
+		}
 		if old.node.Flow != nil {
 			snap.Steps = old.of(old.node.Flow.Run)
 		}
-		if b := old.node.Boot; b != nil && !b.Redeemed.IsZero() {
+		if b := old.node.Boot; disks && b != nil && !b.Redeemed.IsZero() {
 			snap.Seen = old.seen[b.Generation]
 		}
 		if l := s.lines[i]; old.node.Boot != nil && l.generation == old.node.Boot.Generation && l.heard > 0 {
@@ -366,7 +370,7 @@ func provision(name string) conductor.Provision {
 	case "out-of-band clean":
 		return conductor.Provision{Verb: "clean", NoRamdisk: true, CleanSteps: []step.Wanted{{Name: "management.clear_job_queue"}, {Name: "management.reset_bmc"}}}
 	case "long clean":
-		return conductor.Provision{Verb: "clean", CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}, {Name: "deploy.erase_devices_metadata"}, {Name: "management.clear_job_queue"}, {Name: "deploy.erase_devices"}}}
+		return conductor.Provision{Verb: "clean", CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}, {Name: "deploy.erase_devices_metadata"}, {Name: "management.clear_job_queue"}, {Name: "vendor.wait", Args: step.Args{"seconds": 2.0}}, {Name: "deploy.erase_devices"}}}
 	case "wrong clean":
 		return conductor.Provision{Verb: "clean", CleanSteps: []step.Wanted{{Name: "deploy.erase_devices_metadata"}, {Name: "nobody.knows_this"}}}
 	case "clean":

@@ -183,12 +183,14 @@ func (AgentSilent) event()      {}
 func (ServerRestarted) event()  {}
 func (ClockShifted) event()     {}
 
-// LooksAtDisks tells whether Decide may look at Snapshot's inventories for this event; for the others they need not be
-// read: most events concern no disk.
-func LooksAtDisks(e Event) bool {
+// LooksAtDisks tells whether Decide may look at Snapshot's inventories for this event upon the node; for the others they
+// need not be read: most events concern no disk.
+func LooksAtDisks(n Node, e Event) bool {
 	switch e := e.(type) {
-	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, DeadlinePassed, AgentSilent, ServerRestarted, ClockShifted, InspectionTold:
+	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, AgentSilent, ServerRestarted, ClockShifted, InspectionTold:
 		return false
+	case DeadlinePassed:
+		return n.Flow != nil && n.Flow.Phase == PhasePause // the next step is offered; any other wait fails when it is over
 	case EffectDone:
 		return e.Effect.Kind != EffectBoot && e.Effect.Kind != EffectEject
 	}

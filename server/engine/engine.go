@@ -274,7 +274,7 @@ func (eng *Engine) judge(tx conductor.Tx, id conductor.NodeID, event func(conduc
 	if err != nil {
 		return conductor.Decision{}, err
 	}
-	s, err := eng.snapshot(tx, n, conductor.LooksAtDisks(e))
+	s, err := eng.snapshot(tx, n, conductor.LooksAtDisks(n, e))
 	if _, doubt := e.(conductor.RecordsDoubted); doubt && fault.Has(err, fault.DriverUnknown) {
 		err = nil // what can't be known here is doubted all the more
 	}

@@ -48,7 +48,7 @@ func (l *life) do(e conductor.Event) error {
 	l.t.Helper()
 	before, ids := l.s.Node, l.ids
 	d := Decide(l.s, e, l.now)
-	if !conductor.LooksAtDisks(e) {
+	if !conductor.LooksAtDisks(before, e) {
 		blind := l.s
 		blind.Seen, blind.Accepted = nil, nil
 		made := l.ids

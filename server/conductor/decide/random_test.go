@@ -96,6 +96,9 @@ func (g *storm) event() error {
 		if ask.Verb == state.VerbClean {
 			ask.CleanSteps = []step.Wanted{{Name: choose(g, "want", "management.reset_bmc", "deploy.erase_devices", "nope.nope", "deploy.hold")},
 				{Name: choose(g, "then", "deploy.erase_devices", "power.reboot", "deploy.hold", "vendor.wait"), Args: step.Args{}}}
+			if g.pick("pause", 2) == 0 { // what ends it is the clock, and a disk may be next
+				ask.CleanSteps = append(ask.CleanSteps, step.Wanted{Name: "vendor.wait", Args: step.Args{"seconds": 3.0}}, step.Wanted{Name: "deploy.erase_devices_metadata"})
+			}
 			l.s.Heard = l.now
 		}
 		e = conductor.VerbAsked{Ask: ask}
