@@ -21,6 +21,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/logs"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/server/rest/login"
+	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -47,7 +48,7 @@ func overStore(b testing.TB, prepared bool) (http.Handler, *sqlite.Store) {
 	}
 	b.Cleanup(func() { _ = store.Close() })
 	drivers := []conductor.Driver{fake.New(fake.Config{})}
-	rows, err := rest.NewPreparer(drivers)
+	rows, err := nodewire.NewPreparer(drivers)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/redfish"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/server/rest/login"
+	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/server/seal"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/server/token"
@@ -164,7 +165,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 	defer fakes.Close()
 	dispatcher := channel.NewDispatcher(s.now)
 	drivers := offered(cfg.Interfaces, bmcs, ipmi.New(cfg.Interfaces["ipmi"]), fakes)
-	rows, err := rest.NewPreparer(drivers)
+	rows, err := nodewire.NewPreparer(drivers)
 	if err != nil {
 		return err
 	}

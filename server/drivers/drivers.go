@@ -32,6 +32,9 @@ const (
 // Kinds lists the interfaces in the order of the API's fields.
 var Kinds = []string{BIOS, Boot, Console, Deploy, Firmware, Inspect, Management, Network, Power, RAID, Rescue, Storage, Vendor}
 
+// StepKinds lists the interfaces of which steps may be asked for in cleaning and deployment.
+var StepKinds = []string{BIOS, Deploy, Firmware, Management, Power, RAID, Vendor}
+
 // Fake is the implementation that only pretends. fake-hardware alone has it: there is no machine behind it that could be
 // harmed, or whose data could be left.
 const Fake = "fake"

@@ -14,6 +14,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -238,7 +239,7 @@ type tenancy struct {
 	as
 	*store
 	log  *strings.Builder
-	rows *rest.Preparer
+	rows *nodewire.Preparer
 	api  *rest.API
 }
 
@@ -247,7 +248,7 @@ func (c *tenancy) Write(line []byte) (int, error) { return c.log.Write(line) }
 func newTenancy(t *testing.T) *tenancy {
 	c := &tenancy{Backend: newBackend(), store: &store{}}
 	var err error
-	if c.rows, err = rest.NewPreparer(c.Drivers()); err != nil {
+	if c.rows, err = nodewire.NewPreparer(c.Drivers()); err != nil {
 		t.Fatal(err)
 	}
 	c.api = rest.New(rest.Config{Backend: c, Form: c.rows.Form(), Images: c.store, Auth: c, Hostname: "lab", Started: now, Now: func() time.Time { return now },

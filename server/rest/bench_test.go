@@ -9,6 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/server/rest/login"
+	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -33,7 +34,7 @@ func ten() []conductor.Node {
 func BenchmarkList10k(b *testing.B) {
 	nodes := ten()
 	fake := newBackend()
-	rows, err := rest.NewPreparer(fake.Drivers())
+	rows, err := nodewire.NewPreparer(fake.Drivers())
 	if err != nil {
 		b.Fatal(err)
 	}

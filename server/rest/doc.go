@@ -1,5 +1,6 @@
-// Package rest is the operators' API over HTTP: routes, authentication, Ironic's wire to the conductor's domain and
-// back. It decides nothing about nodes; what may happen to one is the conductor's to say.
+// Package rest is the operators' API over HTTP: the table of its routes, and their description. What is behind a route
+// stands in a package below it, by subject; what has few lines stands here. It decides nothing about nodes; what may happen
+// to one is the conductor's to say.
 //
 // Start at the table in routes.go: what is not in it is not served (safety.md T16), and each row names the right that a
 // caller needs. Every request goes through serve; fields are shown and accepted by the tables of shared/api alone (shape),
@@ -14,56 +15,34 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
-	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
-	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/server/rest/login"
+	"github.com/bessemer-metal/bessemer/server/rest/machine"
+	"github.com/bessemer-metal/bessemer/server/rest/nodes"
+	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
+	"github.com/bessemer-metal/bessemer/server/rest/provision"
+	"github.com/bessemer-metal/bessemer/server/rest/ramdisk"
+	"github.com/bessemer-metal/bessemer/server/rest/records"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/server/rest/watch"
 	"github.com/bessemer-metal/bessemer/shared/api"
-	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // Backend is the part of the conductor that operators reach. Every ident is a UUID or a name; errors are faults.
 type Backend interface {
-	Ramdisks
-	Records
-	PreparedNodes
-	NodeAllocation(ctx context.Context, ident string) (conductor.Allocation, error)
-	Shards(ctx context.Context) ([]conductor.Shard, error)
-	Nodes(ctx context.Context, f conductor.NodeFilter) ([]conductor.Node, error)
-	CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error)
-	UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error)
-	DeleteNode(ctx context.Context, who conductor.Caller, ident string) error
-	Provision(ctx context.Context, who conductor.Caller, ident string, p conductor.Provision) error
-	Plan(ctx context.Context, ident string, p conductor.Provision) (plan.Plan, error)
-	SetPower(ctx context.Context, who conductor.Caller, ident string, p conductor.PowerRequest) error
-	SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error
-	ConfirmNode(ctx context.Context, who conductor.Caller, ident string) error
-	BootDevice(ctx context.Context, ident string) (conductor.BootTarget, error)
-	SetBootDevice(ctx context.Context, who conductor.Caller, ident string, b conductor.BootTarget) error
-	Validate(ctx context.Context, ident string) (map[string]string, error)
-	Inventory(ctx context.Context, ident string) (conductor.StoredInventory, error)
-	History(ctx context.Context, ident string, limit int, marker string) ([]conductor.Entry, error)
-	Steps(ctx context.Context, ident, run string) ([]conductor.StepRecord, error)
-	OpenLog(ctx context.Context, ident string, generation uint64, offset int64) (io.ReadCloser, []uint64, error)
-	Defaults(ctx context.Context, scope string) ([]conductor.Default, error)
-	SetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, step string, values map[string]any) error
-	UnsetDefaults(ctx context.Context, who conductor.Caller, scope string, f state.Flow, step string, keys []string) error
-	ExplainDefaults(ctx context.Context, ident string) ([]conductor.Scope, []defaults.Explained, error)
-	Drivers() []conductor.Driver
+	serve.Backend
+	nodewire.Backend
+	nodes.Backend
+	provision.Backend
+	records.Backend
+	machine.Backend
+	watch.Backend
+	ramdisk.Backend
+	Usages
 	Catalog(driver string) *step.Registry
-	Watch(ctx context.Context, ident string) <-chan struct{}
 	Diagnose(ctx context.Context, ident string) (api.Diagnosis, error)
 	DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well int, err error)
 	Treat(ctx context.Context, who conductor.Caller, ident, act string) error
-	OutOfServices
-	serve.Backend
-	Journal
-	Webhooks
-	Usages
-	Management
-	Parts
-	Attachments
 }
 
 // Images is the image store. Put reads the image to its end, keeps it only when it is whole, and replaces one of the

@@ -117,7 +117,7 @@ func (a *API) driverPart(c *serve.Call, d conductor.Driver, detail bool, fields 
 
 func (a *API) pathDriver(c *serve.Call) (conductor.Driver, error) {
 	name := c.Var("driver")
-	if d := a.driver(name); d != nil {
+	if d := a.wire.Driver(name); d != nil {
 		return d, nil
 	}
 	return nil, fault.New(fault.DriverNotFound, "Driver %q could not be found.", name)

@@ -13,7 +13,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/defaults"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
-	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -39,7 +39,7 @@ type backend struct {
 	logs      map[uint64]string
 	defaults  []conductor.Default
 	changed   chan struct{}
-	rows      *rest.Preparer            // nil: lists get nodes that are not prepared
+	rows      *nodewire.Preparer        // nil: lists get nodes that are not prepared
 	cut       int                       // > 0: rows are cut to so many bytes
 	vanish    map[conductor.NodeID]bool // lists have them, and then they are gone
 	diagnosis api.Diagnosis

@@ -57,7 +57,7 @@ var pathVariable = regexp.MustCompile(`\{(\w+)\}`)
 // describe makes the document.
 func (a *API) describe() map[string]any {
 	node := map[string]any{"$ref": "#/components/schemas/node"}
-	schemas := map[string]any{"node": ofFields(a.node.Fields), "error": schema{"type": "object", "properties": schema{
+	schemas := map[string]any{"node": ofFields(api.NodeFields()), "error": schema{"type": "object", "properties": schema{
 		"error_message": schema{"type": "string", "description": "JSON text: faultcode, faultstring, debuginfo; or code, title, description"},
 		"fault":         ofType(reflect.TypeFor[api.RESTFault]()),
 		"error":         schema{"type": "object", "description": "in its place where credentials are missing or wrong"},
@@ -66,15 +66,11 @@ func (a *API) describe() map[string]any {
 		"GET /v1/nodes": listOf("nodes", node), "GET /v1/nodes/detail": listOf("nodes", node), "POST /v1/nodes": node,
 		"GET /v1/nodes/{node}": node, "PATCH /v1/nodes/{node}": node, "POST /v1/nodes:batchGet": listOf("nodes", node),
 	}
-	for _, k := range a.beside {
+	for _, k := range a.records.Tables() {
 		one := map[string]any{"$ref": "#/components/schemas/" + string(k.Kind)}
-		schemas[string(k.Kind)] = ofFields(k.shape.Fields)
-		name := k.list
-		if name == "" {
-			name = k.path
-		}
-		base := "/v1/" + k.path
-		bodies["GET "+base], bodies["GET "+base+"/detail"] = listOf(name, one), listOf(name, one)
+		schemas[string(k.Kind)] = ofFields(k.Fields)
+		base := "/v1/" + k.Path
+		bodies["GET "+base], bodies["GET "+base+"/detail"] = listOf(k.List, one), listOf(k.List, one)
 		for _, m := range []string{"GET ", "PATCH "} {
 			bodies[m+base+"/{record}"] = one
 		}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
-	"github.com/bessemer-metal/bessemer/server/rest"
+	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -58,7 +58,7 @@ func TestI22_PreparedRowsShowWhatTheNodeShows(t *testing.T) {
 				}
 				query, single = "/v1/nodes?fields="+fields, "?fields="+fields
 			}
-			for _, rows := range []*rest.Preparer{prepared, nil} {
+			for _, rows := range []*nodewire.Preparer{prepared, nil} {
 				s.rows = rows
 				got := s.do("GET", query, "", header)
 				if got.Code != 200 || strings.Contains(got.Body.String(), "canary-") {
@@ -82,11 +82,11 @@ func TestI22_PreparedRowsShowWhatTheNodeShows(t *testing.T) {
 // Rows of other rules are not shown, and other rules of what is secret are another form.
 func TestI22_RowsOfOtherRulesAreNotShown(t *testing.T) {
 	s := newServer(t)
-	again, err := rest.NewPreparer(s.Drivers())
+	again, err := nodewire.NewPreparer(s.Drivers())
 	if err != nil || again.Form() != s.rows.Form() {
 		t.Fatalf("the same drivers give %s, then %s: %v", s.rows.Form(), again.Form(), err)
 	}
-	other, err := rest.NewPreparer([]conductor.Driver{secretive{}})
+	other, err := nodewire.NewPreparer([]conductor.Driver{secretive{}})
 	if err != nil || other.Form() == s.rows.Form() {
 		t.Fatalf("another driver gives the form %s too: %v", other.Form(), err)
 	}

@@ -5,7 +5,11 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/server/rest/machine"
+	"github.com/bessemer-metal/bessemer/server/rest/provision"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/server/rest/watch"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -105,23 +109,23 @@ func (a *API) requests() map[string]schema {
 		verbs = append(verbs, v.Target)
 	}
 	reason := keyed(nil, schema{"reason": maybeText})
-	hook := schema{"url": schema{"type": []string{"string", "null"}, "maxLength": maxURL}, "project": maybeText,
-		"secret": schema{"type": []string{"string", "null"}, "minLength": minSecret, "maxLength": maxSecret}}
-	newNode, newHook := newObject(a.node.Fields), maps.Clone(hook)
+	hook := schema{"url": schema{"type": []string{"string", "null"}, "maxLength": watch.MaxURL}, "project": maybeText,
+		"secret": schema{"type": []string{"string", "null"}, "minLength": watch.MinSecret, "maxLength": watch.MaxSecret}}
+	newNode, newHook := newObject(api.NodeFields()), maps.Clone(hook)
 	newNode["allOf"] = nodeRules()
-	newHook["url"], newHook["secret"] = schema{"type": "string", "maxLength": maxURL}, schema{"type": "string", "minLength": minSecret, "maxLength": maxSecret}
+	newHook["url"], newHook["secret"] = schema{"type": "string", "maxLength": watch.MaxURL}, schema{"type": "string", "minLength": watch.MinSecret, "maxLength": watch.MaxSecret}
 	provision := keyed([]string{"target"}, schema{"target": oneOf(verbs...), "configdrive": schema{"type": []string{"string", "object", "null"}},
-		"clean_steps": orNull(stepsWith(stepInterfaces, "order")), "deploy_steps": orNull(stepsWith(stepInterfaces, "priority", "args", "priority")),
-		"service_steps": orNull(stepsWith(serviceInterfaces, "order")), "rescue_password": maybeText, "disable_ramdisk": aFlag, "runbook": maybeText})
+		"clean_steps": orNull(stepsWith(drivers.StepKinds, "order")), "deploy_steps": orNull(stepsWith(drivers.StepKinds, "priority", "args", "priority")),
+		"service_steps": orNull(stepsWith(provision.ServiceInterfaces, "order")), "rescue_password": maybeText, "disable_ramdisk": aFlag, "runbook": maybeText})
 	provision["allOf"] = provisionRules()
 	defaults := keyed([]string{"scope", "flow", "step"}, schema{"scope": someText, "flow": someText, "step": someText, "priority": schema{},
 		"args": schema{"type": []string{"object", "null"}}})
 	defaults["anyOf"] = []schema{having("priority", schema{"not": schema{"type": "null"}}), having("args", schema{"type": "object", "minProperties": 1})}
 	out := map[string]schema{
 		"POST /v1/nodes": newNode,
-		"PATCH " + node:  patchOf(a.node.Fields),
+		"PATCH " + node:  patchOf(api.NodeFields()),
 
-		"PUT " + node + "/states/power": keyed([]string{"target"}, schema{"target": oneOf(powerTargets...),
+		"PUT " + node + "/states/power": keyed([]string{"target"}, schema{"target": oneOf(machine.PowerTargets...),
 			"timeout": schema{"type": []string{"integer", "null"}, "minimum": 1, "description": "seconds; x-since 1.27"}}),
 		"PUT " + node + "/states/provision":              provision,
 		"PUT " + node + "/states/out_of_service":         reason,
@@ -150,8 +154,8 @@ func (a *API) requests() map[string]schema {
 			"agent_verify_ca": maybeText, "agent_status": maybeText, "agent_status_message": maybeText}),
 		"POST /v1/continue_inspection": {"type": "object", "required": []string{"inventory"}, "properties": schema{"inventory": anObject}},
 	}
-	for _, k := range a.beside {
-		made := newObject(k.shape.Fields)
+	for _, k := range a.records.Tables() {
+		made := newObject(k.Fields)
 		if alias, ok := aliases[k.Kind]; ok {
 			made["properties"].(schema)[alias.name] = schema{"type": "string", "description": "in place of " + alias.of}
 			if required, _ := made["required"].([]string); slices.Contains(required, alias.of) {
@@ -159,8 +163,8 @@ func (a *API) requests() map[string]schema {
 			}
 		}
 		recordRules(k.Kind, made)
-		out["POST /v1/"+k.path] = made
-		out["PATCH /v1/"+k.path+"/{record}"] = patchOf(k.shape.Fields)
+		out["POST /v1/"+k.Path] = made
+		out["PATCH /v1/"+k.Path+"/{record}"] = patchOf(k.Fields)
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/server/rest/login"
+	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -28,7 +29,7 @@ type server struct {
 
 func newServer(t *testing.T) *server {
 	b, i, log := newBackend(), &store{images: map[string]string{}}, &strings.Builder{}
-	rows, err := rest.NewPreparer(b.Drivers())
+	rows, err := nodewire.NewPreparer(b.Drivers())
 	if err != nil {
 		t.Fatal(err)
 	}

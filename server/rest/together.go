@@ -5,22 +5,13 @@ import (
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/server/rest/provision"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // What the keys of a body have to do with each other, as far as a JSON schema can say it. Versions it can't.
-
-// argumentVerbs are the verbs that an argument of states/provision goes with; with another it is refused unless it is null.
-var argumentVerbs = map[string][]state.Event{
-	"configdrive":     {state.VerbDeploy, state.VerbRebuild},
-	"deploy_steps":    {state.VerbDeploy, state.VerbRebuild},
-	"clean_steps":     {state.VerbClean},
-	"service_steps":   {state.VerbService},
-	"runbook":         {state.VerbClean, state.VerbService},
-	"disable_ramdisk": {state.VerbClean, state.VerbService},
-	"rescue_password": {state.VerbRescue},
-}
 
 // What is there: not empty, and no null.
 var (
@@ -40,7 +31,7 @@ func where(is, then schema) schema { return schema{"if": is, "then": then} }
 func provisionRules() []schema {
 	targets := func(verbs ...state.Event) (out []string) {
 		for _, v := range api.Verbs() {
-			if slices.Contains(verbs, verbEvents[v.Target]) {
+			if slices.Contains(verbs, provision.VerbEvents[v.Target]) {
 				out = append(out, v.Target)
 			}
 		}
@@ -48,8 +39,8 @@ func provisionRules() []schema {
 	}
 	to := func(verb state.Event) schema { return having("target", oneOf(targets(verb)...)) }
 	var out []schema
-	for _, name := range slices.Sorted(maps.Keys(argumentVerbs)) {
-		out = append(out, where(having(name, schema{"not": schema{"type": "null"}}), having("target", oneOf(targets(argumentVerbs[name]...)...))))
+	for _, name := range slices.Sorted(maps.Keys(provision.ArgumentVerbs)) {
+		out = append(out, where(having(name, schema{"not": schema{"type": "null"}}), having("target", oneOf(targets(provision.ArgumentVerbs[name]...)...))))
 	}
 	book := having("runbook", someText)
 	return append(out,
@@ -70,7 +61,7 @@ func stepsWith(interfaces []string, rank string, needs ...string) schema {
 
 // recordSteps is what the steps of a template or runbook are; was says what they are for, and their ranks may be texts.
 func recordSteps(was any, rank string, needs ...string) schema {
-	s := stepsWith(stepInterfaces, rank, needs...)
+	s := stepsWith(drivers.StepKinds, rank, needs...)
 	properties := s["items"].(schema)["properties"].(schema)
 	properties["args"], properties[rank] = anObject, schema{"type": []string{"integer", "string"}, "minimum": 0, "pattern": "^[0-9]+$"}
 	s["minItems"], s["description"] = 1, was.(schema)["description"]

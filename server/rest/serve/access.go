@@ -13,7 +13,7 @@ import (
 
 // Access (safety.md I26): what server/access decides is asked for here, before a route's handler runs, for the objects
 // that the path names. What a handler touches beyond them, because a body or a query names it, it asks for by
-// FindNode and mayOn; lists are filtered by the store (visibleTo).
+// FindNode and mayOn; lists are filtered by the store (VisibleTo).
 
 // owned is a path variable that names an object with an owner.
 type owned struct {

@@ -1,0 +1,245 @@
+package nodes
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// The sub-resources of a node.
+
+// validated is the interfaces that validate answers for.
+var validated = []string{"bios", "boot", "console", "deploy", "firmware", "inspect", "management", "network", "power", "raid", "rescue", "storage"}
+
+func (a *API) validate(c *serve.Call) error {
+	id, err := c.Node()
+	if err != nil {
+		return err
+	}
+	found, err := a.backend.Validate(c.R.Context(), id)
+	if err != nil {
+		return err
+	}
+	lessee := false // whom the reasons would tell what the node's record holds
+	if c.Grant.Project != "" {
+		n, err := a.backend.Node(c.R.Context(), id)
+		if err != nil {
+			return err
+		}
+		lessee = !c.Grant.Sees(serve.OwnersOf(n), "driver_info")
+	}
+	answer := map[string]api.Validation{}
+	for _, i := range validated {
+		reason := found[i]
+		if lessee && reason != "" && (i != "deploy" || reason == found["boot"]) {
+			reason = access.Redaction
+		}
+		answer[i] = api.Validation{Result: reason == "", Reason: reason}
+	}
+	return c.JSON(http.StatusOK, answer)
+}
+
+func (a *API) traits(c *serve.Call) error {
+	id, err := c.Node()
+	if err != nil {
+		return err
+	}
+	n, err := a.backend.Node(c.R.Context(), id)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]any{"traits": append([]string{}, n.Traits...)})
+}
+
+// maxTraits bounds the traits of a node.
+const maxTraits = 50
+
+// changeTraits edits a node's traits.
+func (a *API) changeTraits(c *serve.Call, change func(traits []string) ([]string, error)) error {
+	id, err := c.Node()
+	if err != nil {
+		return err
+	}
+	_, err = a.backend.UpdateNode(c.R.Context(), c.Who, id, func(n *conductor.Node, _ map[string]string) error {
+		traits, err := change(slices.Clone(n.Traits))
+		if err != nil {
+			return err
+		}
+		slices.Sort(traits)
+		traits = slices.Compact(traits)
+		if len(traits) > maxTraits {
+			return fault.New(fault.RequestInvalid, "a node has at most %d traits, this would be %d", maxTraits, len(traits))
+		}
+		n.Traits = traits
+		return nil
+	})
+	return err
+}
+
+func (a *API) setTraits(c *serve.Call) error {
+	body, err := c.Body(false, "traits")
+	if err != nil {
+		return err
+	}
+	list, ok := body["traits"].([]any)
+	if !ok {
+		return fault.New(fault.RequestInvalid, "traits must be a list")
+	}
+	var traits []string
+	for _, v := range list {
+		t, _ := v.(string)
+		if err := shape.CheckTrait(t); err != nil {
+			return err
+		}
+		traits = append(traits, t)
+	}
+	if err := a.changeTraits(c, func([]string) ([]string, error) { return traits, nil }); err != nil {
+		return err
+	}
+	return c.Empty(http.StatusNoContent)
+}
+
+func (a *API) removeTraits(c *serve.Call) error {
+	if err := a.changeTraits(c, func([]string) ([]string, error) { return nil, nil }); err != nil {
+		return err
+	}
+	return c.Empty(http.StatusNoContent)
+}
+
+func (a *API) addTrait(c *serve.Call) error {
+	trait := c.Var("trait")
+	if _, err := c.Body(true, "none"); err != nil {
+		return err
+	}
+	if err := shape.CheckTrait(trait); err != nil {
+		return err
+	}
+	if err := a.changeTraits(c, func(t []string) ([]string, error) { return append(t, trait), nil }); err != nil {
+		return err
+	}
+	c.W.Header().Set("Location", c.Base+"/v1/nodes/"+c.Var("node")+"/traits/"+trait)
+	return c.Empty(http.StatusNoContent)
+}
+
+func (a *API) removeTrait(c *serve.Call) error {
+	trait := c.Var("trait")
+	err := a.changeTraits(c, func(t []string) ([]string, error) {
+		i := slices.Index(t, trait)
+		if i < 0 {
+			return nil, fault.New(fault.TraitNotFound, "The node has no trait %q.", trait)
+		}
+		return slices.Delete(t, i, i+1), nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.Empty(http.StatusNoContent)
+}
+
+func (a *API) inventory(c *serve.Call) error {
+	id, err := c.Node()
+	if err != nil {
+		return err
+	}
+	inv, err := a.backend.Inventory(c.R.Context(), id)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, struct {
+		Inventory json.RawMessage `json:"inventory"`
+		Plugin    map[string]any  `json:"plugin_data"`
+	}{inv.Inventory, shape.Object(inv.Plugin)})
+}
+
+func (a *API) history(c *serve.Call) error {
+	id, err := c.Node()
+	if err != nil {
+		return err
+	}
+	q, err := c.Query("detail", "limit", "marker", "more")
+	if err != nil {
+		return err
+	}
+	more, err := serve.Flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
+	if err != nil {
+		return err
+	}
+	p := serve.Page{Query: q}
+	if p.Limit, err = serve.Limit(q); err != nil {
+		return err
+	}
+	detail, err := serve.Flag(q, "detail")
+	if err != nil {
+		return err
+	}
+	if m := q.Get("marker"); m != "" {
+		if err := shape.WantUUID("marker", m); err != nil {
+			return err
+		}
+	}
+	entries, err := a.backend.History(c.R.Context(), id, p.Limit, q.Get("marker"))
+	if err != nil {
+		return err
+	}
+	answer := api.HistoryList{History: []api.HistoryEntry{}}
+	for _, e := range entries {
+		answer.History = append(answer.History, a.entry(c, e, detail, more))
+	}
+	if len(entries) > 0 {
+		answer.Next = c.Next(p, len(entries), entries[len(entries)-1].UUID)
+	}
+	return c.JSON(http.StatusOK, answer)
+}
+
+func (a *API) entry(c *serve.Call, e conductor.Entry, detail, more bool) api.HistoryEntry {
+	out := api.HistoryEntry{UUID: e.UUID, CreatedAt: api.Time{Time: e.Time}, Severity: e.Severity, Event: e.Event,
+		Links: api.LinkPair(c.Base, "nodes/"+string(e.Node)+"/history/"+e.UUID)}
+	if detail {
+		out.EventType, out.Conductor, out.User = e.Type, a.hostname, e.Actor
+	} else if r := []rune(out.Event); len(r) > 255 {
+		out.Event = string(r[:255])
+	}
+	if more {
+		out.HistoryMore = &api.HistoryMore{State: string(e.State), Target: string(e.Target), Duration: e.Duration.Seconds(),
+			Reason: string(e.Reason), Step: e.Step, Run: e.Run, Request: e.Request, Log: e.Log}
+	}
+	return out
+}
+
+func (a *API) historyEntry(c *serve.Call) error {
+	id, err := c.Node()
+	if err != nil {
+		return err
+	}
+	q, err := c.Query("more")
+	if err != nil {
+		return err
+	}
+	more, err := serve.Flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
+	if err != nil {
+		return err
+	}
+	want := c.Var("entry") // what is no UUID is no entry either
+	for marker := ""; ; {
+		entries, err := a.backend.History(c.R.Context(), id, serve.MaxPage, marker)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.UUID == want {
+				return c.JSON(http.StatusOK, a.entry(c, e, true, more))
+			}
+			marker = e.UUID
+		}
+		if len(entries) < serve.MaxPage {
+			return fault.New(fault.EntryNotFound, "The node's history has no entry %s.", want)
+		}
+	}
+}
