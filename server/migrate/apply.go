@@ -36,10 +36,10 @@ func (p *Plan) Apply(ctx context.Context, t Target, o Options) error {
 	work := map[string][]Item{} // by node
 	var nodes []Item
 	for _, i := range p.Items {
-		switch i.Kind {
-		case "node":
+		switch {
+		case i.Kind == "node":
 			nodes = append(nodes, i)
-		case "port", "port group":
+		case kindOf(i.Kind).owned:
 			work[text(i.want, "node_uuid")] = append(work[text(i.want, "node_uuid")], i)
 		default:
 			if i.acts() {
@@ -97,12 +97,7 @@ func node(ctx context.Context, t Target, o Options, n Item, parts []Item) {
 
 // carry makes an object, or sets what differs.
 func carry(ctx context.Context, t Target, i Item) error {
-	path := "/v1/"
-	for _, k := range kinds {
-		if k.name == i.Kind {
-			path += k.path
-		}
-	}
+	path := "/v1/" + kindOf(i.Kind).path
 	self := path + "/" + url.PathEscape(i.UUID)
 	if i.Action == Create {
 		body := Object{}

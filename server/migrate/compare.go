@@ -157,10 +157,11 @@ func (c *comparison) item(k kind, o Object) Item {
 		}
 	}
 	i.Why = c.conflict(k, o)
-	switch k.name {
-	case "node":
+	switch {
+	case k.name == "node":
 		c.node(&i, o, have)
-	case "port", "port group":
+	case k.owned:
+		i.strip("properties")
 		delete(i.want, "portgroup_uuid") // set below, when the target has port groups
 		if group := text(o, "portgroup_uuid"); group != "" && k.name == "port" {
 			if c.target.Serves("port group") {
@@ -304,21 +305,28 @@ func (c *comparison) unmask(i *Item, o, have Object) (missing []string) {
 	} else {
 		delete(i.want, "driver_info")
 	}
-	if instance, ok := i.want["instance_info"].(map[string]any); ok {
-		instance = maps.Clone(instance)
-		var lost []string
-		for _, k := range slices.Sorted(maps.Keys(instance)) {
-			if instance[k] == api.Masked {
-				delete(instance, k)
-				lost = append(lost, k)
-			}
-		}
-		i.want["instance_info"] = instance
-		if len(lost) > 0 {
-			i.Notes = append(i.Notes, "instance_info "+strings.Join(lost, ", ")+" can't be read from the source and is left out")
+	i.strip("instance_info")
+	return missing
+}
+
+// strip takes out of a field what the source masks.
+func (i *Item) strip(field string) {
+	info, ok := i.want[field].(map[string]any)
+	if !ok {
+		return
+	}
+	info = maps.Clone(info)
+	var lost []string
+	for _, k := range slices.Sorted(maps.Keys(info)) {
+		if info[k] == api.Masked {
+			delete(info, k)
+			lost = append(lost, k)
 		}
 	}
-	return missing
+	i.want[field] = info
+	if len(lost) > 0 {
+		i.Notes = append(i.Notes, field+" "+strings.Join(lost, ", ")+" can't be read from the source and is left out")
+	}
 }
 
 // goal is where an import takes a node that is in a state of the source: why is set when it is not taken over at all.

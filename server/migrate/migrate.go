@@ -10,6 +10,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -45,21 +46,29 @@ func label(o Object) string {
 // kind is a sort of object that is taken over.
 type kind struct {
 	name   string // for people
-	path   string // below /v1, and the list's name
+	path   string // below /v1; its last word is the list's name
 	since  api.Version
 	fields []string // carried and compared; of nodes and ports those of the tables
 	fixed  []string // of those, given when it is made and never changed
+	owned  bool     // it belongs to the node of node_uuid, and is dealt with after it
 }
+
+// list is the name of the list of such objects.
+func (k kind) list() string { return k.path[strings.LastIndex(k.path, "/")+1:] }
 
 // kinds are all that is taken over, each after what it refers to.
 var kinds = []kind{
 	{name: "chassis", path: "chassis", since: 1, fields: []string{"description", "extra"}},
-	{name: "deploy template", path: "deploy_templates", since: 55, fields: []string{"name", "steps", "extra"}},
+	{name: "deploy template", path: "deploy_templates", since: 55, fields: []string{"name", "steps", "description", "extra"}},
 	{name: "runbook", path: "runbooks", since: 92, fields: []string{"name", "steps", "disable_ramdisk", "public", "owner", "extra"}},
-	{name: "node", path: "nodes", since: 1, fields: writable(api.NodeFields(), "uuid", "maintenance", "console_enabled", "boot_mode", "secure_boot", "shard")},
-	{name: "port group", path: "portgroups", since: 23, fixed: []string{"node_uuid"},
-		fields: []string{"node_uuid", "name", "address", "mode", "properties", "standalone_ports_supported", "extra"}},
-	{name: "port", path: "ports", since: 1, fixed: []string{"node_uuid"}, fields: writable(api.PortFields(), "uuid")},
+	{name: "node", path: "nodes", since: 1, fields: writable(api.NodeFields(), "uuid", "maintenance", "console_enabled", "boot_mode", "secure_boot")},
+	{name: "port group", path: "portgroups", since: 23, owned: true, fixed: []string{"node_uuid"},
+		fields: []string{"node_uuid", "name", "address", "mode", "properties", "standalone_ports_supported", "physical_network", "category", "extra"}},
+	{name: "port", path: "ports", since: 1, owned: true, fixed: []string{"node_uuid"}, fields: writable(api.PortFields(), "uuid")},
+	{name: "volume connector", path: "volume/connectors", since: 32, owned: true, fixed: []string{"node_uuid"},
+		fields: []string{"node_uuid", "type", "connector_id", "extra"}},
+	{name: "volume target", path: "volume/targets", since: 32, owned: true, fixed: []string{"node_uuid"},
+		fields: []string{"node_uuid", "volume_type", "boot_index", "volume_id", "properties", "extra"}},
 }
 
 // writable lists the fields of a table that a caller may set, but for some.
@@ -80,8 +89,8 @@ type Fleet struct {
 	drivers map[string]Object // in detail, by name
 }
 
-// Objects are the objects of a kind, in the server's order: "node", "port", "port group", "chassis", "deploy template",
-// "runbook".
+// Objects are the objects of a kind, in the server's order: "node", "port", "port group", "volume connector", "volume
+// target", "chassis", "deploy template", "runbook".
 func (f *Fleet) Objects(kind string) []Object { return f.objects[kind] }
 
 // Serves tells whether the server has such objects at all.
@@ -102,7 +111,7 @@ func Read(ctx context.Context, s Source, v api.Version) (*Fleet, error) {
 			q.Set("include_children", "true")
 		}
 		all := []Object{}
-		err := s.Each(ctx, path, k.path, q, func(o Object) error { all = append(all, o); return nil })
+		err := s.Each(ctx, path, k.list(), q, func(o Object) error { all = append(all, o); return nil })
 		if fault.Is(err, fault.NotFound) && k.name != "node" {
 			continue
 		}
@@ -145,6 +154,11 @@ func (f *Fleet) enabled(driver, iface string) []string {
 		}
 	}
 	return out
+}
+
+// kindOf is the kind of this name.
+func kindOf(name string) kind {
+	return kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })]
 }
 
 // Secrets are values of driver_info that the source does not tell, by node (name or UUID, "*" for all), then by key.

@@ -77,6 +77,9 @@ func (s *server) Send(_ context.Context, method, path string, _ url.Values, body
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	parts := strings.Split(strings.TrimPrefix(path, "/v1/"), "/")
+	if parts[0] == "volume" {
+		parts = append([]string{"volume/" + parts[1]}, parts[2:]...)
+	}
 	word := method + " " + parts[0]
 	if len(parts) > 2 {
 		word = method + " " + strings.Join(parts[2:], "/")
