@@ -136,12 +136,10 @@ func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h hour
 			_ = until(limited, hourArrival, func() bool { return f.Summary().Executed > before.Executed })
 		}
 	}()
-	cleaned := make(chan error, 1)
-	go func() { cleaned <- cleanAgain(limited, f) }()
+	cleaned := make(chan int, 1)
+	go func() { cleaned <- cleanAgain(limited, h, f) }()
 	asked := r.ask(limited, h, f)
-	if err := <-cleaned; err != nil {
-		return err
-	}
+	uncleaned := <-cleaned
 	over := time.Since(began)
 	ctx = context.WithoutCancel(ctx) // what was counted until an interrupt is told
 	after := f.Summary()
@@ -177,6 +175,7 @@ func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h hour
 	add(s, "step gap of those: p99", counted.Gaps.P99, "ms", "")
 	add(s, "API, a node shown each second: asked", float64(len(asked.took)+asked.failed), "", "")
 	add(s, "API: without an answer, or refused", float64(asked.failed), "", "0")
+	add(s, "API, machines asked to be cleaned again: without an answer, or refused", float64(uncleaned), "", "0")
 	add(s, "API: median", ms(share(asked.took, 0.5)), "ms", "")
 	add(s, "API: p99", ms(share(asked.took, 0.99)), "ms", "")
 	add(s, "API: slowest", ms(share(asked.took, 1)), "ms", "")
@@ -230,15 +229,17 @@ func failures(s *figures.Set, whose string, before, after fleet.Summary) {
 	s.Rows = append(s.Rows, beside...)
 }
 
-// cleanAgain has the machines cleaned that are clean, until ctx ends.
-func cleanAgain(ctx context.Context, f *fleet.Fleet) error {
+// cleanAgain has the machines cleaned that are clean, until ctx ends, and tells how often that could not be asked for: what
+// is counted for an hour must not be lost by one request.
+func cleanAgain(ctx context.Context, h hour, f *fleet.Fleet) (failed int) {
 	for {
 		err := f.CleanAgain(ctx)
 		if ctx.Err() != nil || wait(ctx, time.Second) != nil {
-			return nil
+			return failed
 		}
 		if err != nil {
-			return fmt.Errorf("clean machines again: %w", err)
+			failed++
+			fmt.Fprintf(h.log, "hour: clean machines again: %v\n", err)
 		}
 	}
 }
