@@ -235,6 +235,7 @@ func TestVerbsArguments(t *testing.T) {
 		{"active", `{"target": "deleted", "service_steps": ` + reset + `}`, 110, 400},
 		{"manageable", `{"target": "adopt", "configdrive": "x"}`, 110, 400},
 		{"manageable", `{"target": "clean", "clean_steps": ` + reset + `, "disable_ramdisk": true}`, 69, 406},
+		{"manageable", `{"target": "clean", "clean_steps": [{"interface": "bios", "step": "apply_configuration", "args": {"settings": [{"name": "AdminPassword", "value": "canary"}]}}]}`, 69, 400},
 		{"manageable", `{"target": "clean", "clean_steps": ` + reset + `, "runbook": "r"}`, 91, 406},
 		{"manageable", `{"target": "provide", "disable_ramdisk": true}`, 110, 400},
 		{"cleaning", `{"target": "rescue"}`, 110, 409}, // not for the password's sake

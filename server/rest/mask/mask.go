@@ -86,8 +86,9 @@ func Deep(v any) any {
 	switch t := v.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(t))
+		pair := secretPair(t)
 		for k, x := range t {
-			if api.SecretName(k) {
+			if api.SecretName(k) || pair && k == "value" {
 				out[k] = conductor.Masked
 			} else {
 				out[k] = Deep(x)
@@ -176,6 +177,7 @@ func HasSecret(v any) bool {
 				return true
 			}
 		}
+		return secretPair(t)
 	case []any:
 		for _, x := range t {
 			if HasSecret(x) {
@@ -186,6 +188,23 @@ func HasSecret(v any) bool {
 		return userinfo(t)
 	}
 	return false
+}
+
+// HasSecretPair tells whether a secret stands anywhere below v as a setting does: {"name": "AdminPassword", "value": "…"}.
+func HasSecretPair(v any) bool {
+	switch t := v.(type) {
+	case map[string]any:
+		return secretPair(t) || slices.ContainsFunc(slices.Collect(maps.Values(t)), HasSecretPair)
+	case []any:
+		return slices.ContainsFunc(t, HasSecretPair)
+	}
+	return false
+}
+
+func secretPair(m map[string]any) bool {
+	name, _ := m["name"].(string)
+	v, text := m["value"].(string)
+	return text && v != conductor.Masked && api.SecretName(name)
 }
 
 // userinfo tells whether a text is a URL with a user or password. What looks like one but can't be parsed counts.

@@ -11,6 +11,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/server/rest/mask"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -250,6 +251,10 @@ func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, err
 		short, _ := m["step"].(string)
 		if !slices.Contains(interfaces, iface) {
 			return nil, wrong("interface is %q, expected one of %s", iface, strings.Join(interfaces, ", "))
+		}
+		if mask.HasSecretPair(m["args"]) {
+			return nil, wrong("args would hold a secret, and this server keeps none there").
+				WithHint("whoever may see the node would see it; set it at the BMC itself")
 		}
 		if order, given := m["order"]; given {
 			if n, ok := order.(float64); !ok || n < 0 || n != float64(int(n)) {
