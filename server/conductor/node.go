@@ -59,6 +59,7 @@ type Node struct {
 	Model       string       `json:"model,omitempty"`
 	Fault       string       `json:"fault,omitempty"` // why the server itself set maintenance: "power failure", "clean failure", "service failure", "rescue abort failure"
 	BMC         *Known       `json:"bmc,omitempty"`
+	Machine     Identity     `json:"machine,omitzero"` // which one it was when the node was verified (F24)
 
 	Maintenance       bool   `json:"maintenance"`
 	MaintenanceReason string `json:"maintenance_reason,omitempty"`

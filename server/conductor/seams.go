@@ -220,6 +220,7 @@ type Access struct {
 	Info    map[string]any
 	Secrets map[string]string // by driver_info key
 	Keep    []string          // URLs of media that operators attached: SetMedia leaves their drives alone
+	Machine Identity          // which machine it is to be, whatever path it is found at; zero: the one named by Info
 	Again   bool              // an operator asked anew: credentials that were refused may be tried again (F27)
 }
 

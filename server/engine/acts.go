@@ -11,6 +11,9 @@ import (
 // act does one try of an effect.
 func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect) (conductor.EffectDone, error) {
 	var out conductor.EffectDone
+	if e.Kind == conductor.EffectVerify {
+		n.Machine = conductor.Identity{} // whichever is there is the node's from now on
+	}
 	b, err := eng.machines.BMC(ctx, n, e.Kind == conductor.EffectVerify)
 	if err != nil {
 		return out, err

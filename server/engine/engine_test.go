@@ -39,7 +39,9 @@ type board struct {
 	hang   bool // out-of-band steps never end by themselves
 	refuse bool // the medium can't be fetched, as the BMC says in its own words
 	asked  string
-	slow   chan struct{} // not nil: setting the boot disk takes until it is closed
+	slow   chan struct{}      // not nil: setting the boot disk takes until it is closed
+	uuid   string             // what Facts says
+	meant  conductor.Identity // of the last who opened it
 }
 
 func (b *board) call(act string) error {
@@ -63,7 +65,7 @@ func (b *board) answer(err error) {
 
 func (b *board) Facts(context.Context) (conductor.Facts, error) {
 	p, err := b.Power(context.Background())
-	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi", VirtualMedia: true}, err
+	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi", VirtualMedia: true, UUID: b.uuid}, err
 }
 func (b *board) Power(context.Context) (conductor.Power, error) {
 	if err := b.call(""); err != nil {
@@ -143,12 +145,17 @@ func (rack) Name() string { return "rack" }
 func (rack) Interfaces() map[string][]string {
 	return map[string][]string{"boot": {"redfish-virtual-media"}, "deploy": {"direct"}, "power": {"redfish"}}
 }
-func (rack) Properties() map[string]string                                   { return nil }
-func (rack) SecretKeys() []string                                            { return []string{"password"} }
-func (rack) Validate(map[string]any) error                                   { return nil }
-func (rack) Steps() []step.Step                                              { return catalog.Redfish }
-func (r rack) Open(context.Context, conductor.Access) (conductor.BMC, error) { return r.board, nil }
-func (rack) Address(map[string]any) string                                   { return "192.0.2.1" }
+func (rack) Properties() map[string]string { return nil }
+func (rack) SecretKeys() []string          { return []string{"password"} }
+func (rack) Validate(map[string]any) error { return nil }
+func (rack) Steps() []step.Step            { return catalog.Redfish }
+func (rack) Address(map[string]any) string { return "192.0.2.1" }
+func (r rack) Open(_ context.Context, a conductor.Access) (conductor.BMC, error) {
+	r.board.mu.Lock()
+	defer r.board.mu.Unlock()
+	r.board.meant = a.Machine
+	return r.board, nil
+}
 
 // mailbox is a dispatcher whose offers a test agent takes.
 type mailbox struct {

@@ -24,7 +24,8 @@ type bmc struct {
 	endpoint *endpoint
 	account  *account
 	node     conductor.NodeID
-	keep     []string // see conductor.Access
+	is       conductor.Identity // which machine is meant; zero: the one at the path (identity.go)
+	keep     []string           // see conductor.Access
 	log      *slog.Logger
 }
 
@@ -99,31 +100,7 @@ func (l machineLinks) modes() []string {
 	return out
 }
 
-// machine finds and reads the system: the one named, or the only one. A named one that is gone is looked for by its
-// UUID: ids change when a BMC restarts.
-func (b *bmc) machine(o *operation) (machine, error) {
-	place, err := b.place(o)
-	if err != nil {
-		return machine{}, err
-	}
-	m, err := readMachine(o, place)
-	known := b.endpoint.system(b.target.system)
-	if statusOf(err) == http.StatusNotFound {
-		known.mu.Lock()
-		uuid := known.uuid
-		known.mu.Unlock()
-		if uuid != "" {
-			return b.byUUID(o, uuid, err)
-		}
-	}
-	if err == nil && m.UUID != "" {
-		known.mu.Lock()
-		known.uuid = m.UUID
-		known.mu.Unlock()
-	}
-	return m, err
-}
-
+// place is the path that driver_info names, or that of the only system.
 func (b *bmc) place(o *operation) (string, error) {
 	want := b.target.system
 	if strings.HasPrefix(want, "/") {
@@ -152,28 +129,6 @@ func (b *bmc) place(o *operation) (string, error) {
 		return all[0], nil
 	}
 	return "", fault.New(fault.DriverInfoMissing, "%s is missing, and the BMC at %s has several systems: %s", keySystem, b.target.origin, clean(strings.Join(all, ", "), 400))
-}
-
-func (b *bmc) byUUID(o *operation, uuid string, gone error) (machine, error) {
-	root, err := o.root()
-	if err != nil {
-		return machine{}, err
-	}
-	all, err := o.members(root.systems)
-	if err != nil {
-		return machine{}, err
-	}
-	for _, l := range all {
-		m, err := readMachine(o, l)
-		if err != nil {
-			return machine{}, err
-		}
-		if strings.EqualFold(m.UUID, uuid) {
-			b.log.Info("the machine has moved to another path", "bmc", b.target.origin, "path", l)
-			return m, nil
-		}
-	}
-	return machine{}, gone
 }
 
 func readMachine(o *operation, place string) (machine, error) {

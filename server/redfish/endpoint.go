@@ -49,8 +49,6 @@ type endpoint struct {
 // system is one machine behind the BMC: operations on it exclude each other.
 type system struct {
 	turn chan struct{} // holds one token; taken by the running operation
-	mu   sync.Mutex
-	uuid string // seen last: finds the machine again when its path changed
 }
 
 func newEndpoint(t target, cfg Config) *endpoint {

@@ -364,27 +364,6 @@ func TestF23_TransitionIsNoState(t *testing.T) {
 	}
 }
 
-func TestF24_ChangedIDIsFoundByUUID(t *testing.T) {
-	l := newLab(t)
-	b := l.bmc(t, keySystem, "/redfish/v1/Systems/1")
-	if _, err := b.Power(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	l.do(func() { l.system = "Self"; clear(l.sessions) })
-	if err := b.SetPower(t.Context(), conductor.On); err != nil || l.power != "On" {
-		t.Errorf("after the id changed: %v, power %s", err, l.power)
-	}
-	// Another machine at the same BMC is not taken for it.
-	l.lie = func(path string, o map[string]any) {
-		if o["UUID"] != nil {
-			o["UUID"] = "BBBBBBBB-0000-4000-8000-000000000002"
-		}
-	}
-	if err := b.SetPower(t.Context(), conductor.ForceOff); err == nil || l.power != "On" {
-		t.Errorf("another machine was switched off: %v, power %s", err, l.power)
-	}
-}
-
 func TestF24_LostMediumIsPutInAgain(t *testing.T) {
 	l := newLab(t)
 	b := l.bmc(t)

@@ -51,6 +51,7 @@ type standIn struct {
 	lie func(path string, object map[string]any)
 	// system is the id in paths.
 	system     string
+	neighbours map[string]map[string]any // other machines, by the id in their paths
 	noSessions bool
 	absolute   bool // all links are written with the origin
 	stuck      bool // power acts are accepted and ignored
@@ -225,6 +226,15 @@ func (s *standIn) objects() map[string]map[string]any {
 		"/redfish/v1/TaskService":       {"Id": "TaskService", "Tasks": s.ref("/redfish/v1/TaskService/Tasks")},
 		"/redfish/v1/TaskService/Tasks": {"Members": s.refs(tasks...)},
 	})
+	systems := out["/redfish/v1/Systems"]
+	for _, id := range slices.Sorted(maps.Keys(s.neighbours)) {
+		p := "/redfish/v1/Systems/" + id
+		o := map[string]any{"@odata.id": s.link(p), "Id": id, "PowerState": "On", "Links": map[string]any{"ManagedBy": s.refs("/redfish/v1/Managers/bmc")},
+			"Actions": map[string]any{"#ComputerSystem.Reset": map[string]any{"target": s.link(p + "/Actions/ComputerSystem.Reset")}}}
+		maps.Copy(o, s.neighbours[id])
+		out[p] = o
+		systems["Members"] = append(systems["Members"].([]any), s.ref(p))
+	}
 	return out
 }
 

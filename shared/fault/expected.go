@@ -103,6 +103,7 @@ var expected = map[Reason]string{
 	BMCTooLarge:      "An answer of at most 4 MiB, with collections of a sane size.",
 	BMCCertificate:   "The certificate, or the key, that redfish_verify_ca or the first contact says to trust.",
 	BMCUnsupported:   "A BMC that offers what the work needs; that is asked before anything is done to the machine.",
+	BMCOtherMachine:  "The machine that the BMC showed when the node was verified, by its UUID, or by its serial number where there is none.",
 	BMCPower:         "The power state asked for, read twice, before the deadline.",
 	BMCTask:          "The BMC's task ends as completed.",
 	OriginRefused:    "An address outside loopback, link-local and the server's networks, or one that is listed.",

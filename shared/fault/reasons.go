@@ -107,6 +107,7 @@ const (
 	BMCBootDevice    Reason = "bmc.boot_device_unsupported"
 	BMCNoMedia       Reason = "bmc.no_virtual_media"
 	BMCPowerActs     Reason = "bmc.power_act_unsupported"
+	BMCOtherMachine  Reason = "bmc.other_machine"
 	BMCClock         Reason = "bmc.clock"
 	BMCVersion       Reason = "bmc.version_unknown"
 	BMCSessions      Reason = "bmc.no_session"
@@ -242,6 +243,7 @@ var Reasons = []Row{
 	{BMCBootDevice, Unsupported, "The BMC can't boot the machine from what the work needs.", "look at the boot settings on the BMC's page; newer firmware of the BMC may help"},
 	{BMCNoMedia, Unsupported, "The BMC has no virtual CD drive, from which the ramdisk would boot.", "look whether virtual media are switched on and licensed on the BMC's page"},
 	{BMCPowerActs, Unsupported, "The BMC does not offer a power act that the work needs.", "newer firmware of the BMC may help"},
+	{BMCOtherMachine, Conflict, "The BMC shows another machine than the node was verified with; nothing was done to it.", "see which machine it is: correct redfish_address or redfish_system_id, or, when the board was replaced, bessemer node confirm NODE"},
 	{BMCClock, Invalid, "The BMC's clock is wrong.", "give the BMC a time server, or set the clock: bessemer bmc repair NODE"},
 	{BMCVersion, Invalid, "The BMC does not tell the version of its own or of the machine's firmware.", "look at the versions on the BMC's page; newer firmware may help"},
 	{BMCSessions, Unavailable, "The BMC gives no session, mostly because others hold all it has.", "end other sessions on the BMC's page, or restart it: bessemer bmc reset NODE"},

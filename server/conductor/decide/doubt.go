@@ -40,6 +40,7 @@ func (d *decider) doubted(e conductor.RecordsDoubted) {
 func (d *decider) confirmed(e conductor.RecordsConfirmed) {
 	n := d.n
 	if n.Unverified == nil {
+		d.unknow(e)
 		return
 	}
 	n.Unverified, d.Changed = nil, true
@@ -51,6 +52,31 @@ func (d *decider) confirmed(e conductor.RecordsConfirmed) {
 		State: n.State, Target: n.Target, Actor: e.Caller.Name, Request: e.Caller.Request,
 	})
 	d.Audit = append(d.Audit, conductor.Audit{Time: d.now, Actor: e.Caller.Name, Request: e.Caller.Request, Node: n.UUID, Act: "node.confirm"})
+}
+
+// unknow takes an operator's word that the machine behind the BMC is the node's although the record tells it from that one:
+// its board was replaced. Which one it is is learnt at the next look. Not while work goes on: what is under way would go on
+// at whatever machine is at the path (F24).
+func (d *decider) unknow(e conductor.RecordsConfirmed) {
+	n := d.n
+	if (n.Machine == conductor.Identity{}) {
+		return
+	}
+	if f := d.open(); f != nil || n.PowerTarget != "" || n.Act != nil {
+		d.Refuse = fault.New(fault.NodeBusy, "the machine can't be confirmed as the node's while work on it is under way").
+			WithHint("wait until it has ended, or abort it: bessemer node abort %s", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
+		return
+	}
+	was := n.Machine
+	n.Machine, d.Changed = conductor.Identity{}, true
+	if n.LastReason == fault.BMCOtherMachine {
+		n.LastError, n.LastReason = "", ""
+	}
+	d.History = append(d.History, conductor.Entry{
+		Node: n.UUID, Time: d.now, Severity: "INFO", Type: "records", Event: "the machine behind the BMC was confirmed as the node's by " + cmp.Or(e.Caller.Name, "an operator") + "; it was the one with " + was.String(),
+		State: n.State, Target: n.Target, Actor: e.Caller.Name, Request: e.Caller.Request,
+	})
+	d.Audit = append(d.Audit, conductor.Audit{Time: d.now, Actor: e.Caller.Name, Request: e.Caller.Request, Node: n.UUID, Act: "node.confirm", Detail: map[string]any{"machine": was.String()}})
 }
 
 // unverified refuses what could act upon the machine of an unverified node: all but what only moves the record. The

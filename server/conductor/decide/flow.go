@@ -305,6 +305,7 @@ func (d *decider) verified(e conductor.EffectDone) {
 		d.fail(e.Fault)
 		return
 	}
+	d.meet(e.Facts)
 	if adopts {
 		d.adopted(e)
 		return

@@ -25,6 +25,15 @@ func (d *decider) learn(f *conductor.Facts) {
 	d.n.Vendor, d.n.Model = f.Vendor, f.Model
 }
 
+// meet takes the machine that the BMC shows for the node's, whichever it was before: an operator asked to look (F24).
+func (d *decider) meet(f *conductor.Facts) {
+	if f != nil {
+		d.n.Machine, d.Changed = identity(f), true
+	}
+}
+
+func identity(f *conductor.Facts) conductor.Identity { return conductor.IdentityOf(f.UUID, f.Serial) }
+
 // firstAid tells a step that makes a BMC well from one that needs a BMC that is well.
 func firstAid(s step.Step) bool {
 	return s.Where == step.OutOfBand && strings.HasPrefix(s.Name, "management.")
@@ -73,6 +82,14 @@ func (d *decider) prepared(e conductor.EffectDone) {
 	if e.Fault != nil {
 		d.fail(e.Fault)
 		return
+	}
+	if e.Facts != nil {
+		is, err := conductor.Recognise(*d.n, identity(e.Facts))
+		if err != nil {
+			d.fail(fault.From(err))
+			return
+		}
+		d.n.Machine = is
 	}
 	d.learn(e.Facts)
 	f := d.n.Flow

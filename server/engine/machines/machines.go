@@ -88,7 +88,7 @@ func (m *Machines) Open(ctx context.Context, n conductor.Node, again bool) (cond
 	if !ok {
 		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
 	}
-	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Secrets: map[string]string{}, Again: again}
+	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Machine: n.Machine, Secrets: map[string]string{}, Again: again}
 	for _, m := range n.Media {
 		a.Keep = append(a.Keep, m.URL)
 	}
