@@ -5,6 +5,7 @@ package boot
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,15 +32,22 @@ const Path = "/boot/"
 
 // URL is the address of a boot's medium. It ends in .iso because some BMCs look at nothing else.
 func URL(base, token string) string {
-	return strings.TrimSuffix(base, "/") + Path + token + "/" + fileName
+	return strings.TrimSuffix(base, "/") + Path + token + "/" + fileName(token)
 }
 
 const (
-	fileName = "bessemer.iso"
+	oldName  = "bessemer.iso" // what earlier servers gave every medium: one that is in still has to be read to its end (F39)
 	maxToken = 256
 )
 
-// Handler serves GET and HEAD of Path{token}/bessemer.iso, with ranges. iso is the file of the base medium; it is
+// fileName is another one for each medium, because some BMCs show nothing else of what is in a drive: the medium of a
+// boot before must not pass for this one's. The digest gives nothing of the token away.
+func fileName(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return fmt.Sprintf("bessemer-%x.iso", sum[:8])
+}
+
+// Handler serves GET and HEAD of what URL gives, with ranges. iso is the file of the base medium; it is
 // opened for each request, so that a newly built one is served from the next request on.
 func Handler(iso string, media Media, log *slog.Logger) http.Handler {
 	return &handler{iso: iso, media: media, log: log}
@@ -100,14 +108,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	failpoint.Here("medium.answer.after")
 }
 
-// token takes the token out of Path{token}/bessemer.iso.
+// token takes the token out of the path of a medium.
 func (h *handler) token(path string) (string, bool) {
 	rest, ok := strings.CutPrefix(path, Path)
 	if !ok {
 		return "", false
 	}
 	token, file, ok := strings.Cut(rest, "/")
-	return token, ok && file == fileName && token != "" && len(token) <= maxToken
+	return token, ok && (file == fileName(token) || file == oldName) && token != "" && len(token) <= maxToken
 }
 
 // refuse is the one answer for a token that is unknown, over, or another's.
