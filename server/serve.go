@@ -175,7 +175,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 		Drivers: drivers, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
-		Pins:      identity.Pins(), Certificate: identity.Certificate(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(), PowerSync: cfg.PowerSync,
+		Pins:      identity.Pins(), Certificate: identity.Certificate(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(), PowerSync: cfg.PowerSync, ResourceClass: cfg.ResourceClass,
 		CanBoot: func() error { return s.canBoot(agents, bootLn) }, Held: s.store.Held, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check),
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
@@ -52,10 +53,11 @@ type Server struct {
 	TLSKey          string
 	FakeMachines    string // Unix socket of the program that plays fake-hardware's machines; "": they are in memory
 	// Interfaces is what is offered: by hardware type and interface the implementations, the default first.
-	Interfaces map[string]map[string][]string
-	FakeDelays map[string]drivers.Delay // how long acts upon fake-hardware take, by interface
-	PowerSync  time.Duration            // between two looks at an idle node's power state; 0: never
-	LogLevel   string                   // debug, info, warn, error
+	Interfaces    map[string]map[string][]string
+	ResourceClass string                   // of nodes that are created without one; "": none
+	FakeDelays    map[string]drivers.Delay // how long acts upon fake-hardware take, by interface
+	PowerSync     time.Duration            // between two looks at an idle node's power state; 0: never
+	LogLevel      string                   // debug, info, warn, error
 }
 
 // Kind is how a setting's value is written.
@@ -110,6 +112,7 @@ func Settings(e Environment) []Setting {
 		{"enabled_hardware_types", List, "", "hardware type that nodes may have (default: all)"},
 		{"enabled_interfaces", List, "", "INTERFACE=IMPLEMENTATION that nodes may have, as deploy=direct; an interface that is not named keeps all"},
 		{"default_interfaces", List, "", "INTERFACE=IMPLEMENTATION that nodes have unless they name another, as deploy=custom-agent"},
+		{"default_resource_class", Text, "", "resource class of nodes that are created without one (default: none)"},
 		{"fake_delays", List, "", "INTERFACE=SECONDS or INTERFACE=LEAST-MOST: how long fake-hardware takes for an act (default: no time)"},
 		{"power_sync", Text, "1m", "how often the power state of each idle node is read from its BMC; 0 never"},
 		{"log_level", Text, "info", "debug, info, warn or error"},
@@ -342,6 +345,9 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 		AdvertiseImages: k.String("advertise_images"), PublicURL: k.String("public_url"),
 		BaseISO: k.String("base_iso"), AnyBootSource: k.Bool("any_boot_source"),
 		TLSCert: k.String("tls_cert"), TLSKey: k.String("tls_key"), FakeMachines: k.String("fake_machines"), LogLevel: k.String("log_level"),
+	}
+	if s.ResourceClass = k.String("default_resource_class"); utf8.RuneCountInString(s.ResourceClass) > 80 {
+		wrong("default_resource_class", "%d characters, expected 80 at most", utf8.RuneCountInString(s.ResourceClass))
 	}
 	if every, err := time.ParseDuration(k.String("power_sync")); err != nil || every < 0 || every > 0 && every < 10*time.Second {
 		wrong("power_sync", "%q, expected a time of at least 10s, such as 1m, or 0", k.String("power_sync"))

@@ -74,6 +74,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"cidr":     {flags: map[string]any{"allow_origin": []string{"lab"}}, want: []string{"lab", "192.0.2.0/24"}},
 		"address":  {vars: []string{"BESSEMER_LISTEN=localhost"}, want: []string{"BESSEMER_LISTEN", "ADDRESS:PORT"}},
 		"often":    {flags: map[string]any{"power_sync": "1s"}, want: []string{"--power-sync", "10s"}},
+		"class":    {flags: map[string]any{"default_resource_class": strings.Repeat("x", 81)}, want: []string{"--default-resource-class", "81"}},
 		"pair":     {flags: map[string]any{"tls_cert": "c.pem"}, want: []string{"tls_key"}},
 		"bool":     {vars: []string{"BESSEMER_FORCE_NO_AUTH=perhaps"}, want: []string{"force_no_auth"}},
 	} {

@@ -32,26 +32,27 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Config is what a conductor is made of. All fields but Certificate, AnySource, CheckOrigin, CanBoot and Held are required.
+// Config is what a conductor is made of. All fields but Certificate, AnySource, ResourceClass, CheckOrigin, CanBoot and Held are required.
 type Config struct {
-	Store        conductor.Store
-	Drivers      []conductor.Driver
-	Dispatcher   conductor.Dispatcher
-	Logs         conductor.Logs
-	ConfigDrives conductor.ConfigDriver
-	BootKey      []byte                    // 32 bytes: per-boot secrets and media tokens are derived from it
-	AgentURL     func() string             // https://address:6386 as agents reach it
-	MediumURL    func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
-	Pins         []string                  // of the agent listener's key, for the boot configuration
-	Certificate  []byte                    // the agent listener's, for it too; nil: agents ask for it
-	Now          func() time.Time
-	Log          *slog.Logger
-	Timeouts     conductor.Timeouts
-	AnySource    bool                                           // media are served to any address, not only the BMC's
-	CheckOrigin  func(ctx context.Context, rawURL string) error // T4; nil allows all
-	CanBoot      func() error                                   // why no ramdisk can be booted now; nil: it can
-	Held         func() error                                   // why the server's lease of the store does not hold; nil: it does
-	PowerSync    time.Duration                                  // between two looks at an idle node's power state; 0: never
+	Store         conductor.Store
+	Drivers       []conductor.Driver
+	Dispatcher    conductor.Dispatcher
+	Logs          conductor.Logs
+	ConfigDrives  conductor.ConfigDriver
+	BootKey       []byte                    // 32 bytes: per-boot secrets and media tokens are derived from it
+	AgentURL      func() string             // https://address:6386 as agents reach it
+	MediumURL     func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
+	Pins          []string                  // of the agent listener's key, for the boot configuration
+	Certificate   []byte                    // the agent listener's, for it too; nil: agents ask for it
+	Now           func() time.Time
+	Log           *slog.Logger
+	Timeouts      conductor.Timeouts
+	AnySource     bool                                           // media are served to any address, not only the BMC's
+	CheckOrigin   func(ctx context.Context, rawURL string) error // T4; nil allows all
+	CanBoot       func() error                                   // why no ramdisk can be booted now; nil: it can
+	Held          func() error                                   // why the server's lease of the store does not hold; nil: it does
+	ResourceClass string                                         // of nodes that are created without one; "": none
+	PowerSync     time.Duration                                  // between two looks at an idle node's power state; 0: never
 }
 
 // Engine is the running core of the server. Its methods are safe for concurrent use. Run must be
@@ -114,7 +115,7 @@ func New(cfg Config) (*Engine, error) {
 	if eng.machines, err = machines.New(machines.Config{Store: cfg.Store, Drivers: cfg.Drivers, Now: cfg.Now, Log: cfg.Log, Timeouts: cfg.Timeouts, Held: cfg.Held}); err != nil {
 		return nil, err
 	}
-	eng.Keeper = nodes.New(nodes.Config{Store: cfg.Store, Now: cfg.Now, Drivers: eng.machines.ByName(), Notify: eng.notify, Created: eng.created, Deleted: eng.deleted})
+	eng.Keeper = nodes.New(nodes.Config{Store: cfg.Store, Now: cfg.Now, Drivers: eng.machines.ByName(), ResourceClass: cfg.ResourceClass, Notify: eng.notify, Created: eng.created, Deleted: eng.deleted})
 	eng.allocator = allocations.New(allocations.Config{Store: cfg.Store, Now: cfg.Now, Log: cfg.Log, Notify: eng.notify})
 	eng.Shelf = records.New(records.Config{Store: cfg.Store, Now: cfg.Now, Notify: eng.notify, Allocations: eng.allocator, Machines: eng.machines})
 	if eng.media, err = medium.New(medium.Config{

@@ -272,6 +272,7 @@ type site struct {
 	check   func(context.Context, string) error // Config.CheckOrigin
 	canBoot atomic.Pointer[fault.Fault]         // Config.CanBoot
 	doubt   atomic.Pointer[fault.Fault]         // Config.Held
+	class   string                              // Config.ResourceClass
 	sync    time.Duration                       // Config.PowerSync
 	more    []conductor.Driver                  // beside the rack
 }
@@ -319,7 +320,7 @@ func (s *site) start() {
 			}
 			return nil
 		},
-		Store: s.fault, CheckOrigin: s.check, Drivers: append([]conductor.Driver{rack{s.board}}, s.more...), PowerSync: s.sync, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
+		Store: s.fault, CheckOrigin: s.check, Drivers: append([]conductor.Driver{rack{s.board}}, s.more...), PowerSync: s.sync, ResourceClass: s.class, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token + "/bessemer.iso" }, Pins: []string{"pin"}, Now: s.now,
 		Log: slog.New(slog.NewTextHandler(testWriter{s.t}, nil)), Timeouts: conductor.DefaultTimeouts(),

@@ -28,11 +28,12 @@ type Keeper struct{ cfg Config }
 // New makes a keeper.
 func New(cfg Config) *Keeper { return &Keeper{cfg} }
 
-// Config is what a keeper is made with. All fields are required.
+// Config is what a keeper is made with. All fields but ResourceClass are required.
 type Config struct {
-	Store   conductor.Store
-	Now     func() time.Time
-	Drivers map[string]conductor.Driver // by the name of the hardware type
+	Store         conductor.Store
+	Now           func() time.Time
+	Drivers       map[string]conductor.Driver // by the name of the hardware type
+	ResourceClass string                      // of a node that is created without one; "": none
 	// What is told after a commit: a record changed, one is new, one is gone (both before Notify).
 	Notify           func(conductor.NodeID)
 	Created, Deleted func(conductor.NodeID)
@@ -67,6 +68,7 @@ func (k *Keeper) CreateNode(ctx context.Context, who conductor.Caller, n conduct
 	n.UUID = conductor.NodeID(strings.ToLower(string(n.UUID)))
 	now := k.cfg.Now()
 	n.State, n.StateSince, n.Created = state.Enroll, now, now
+	n.ResourceClass = cmp.Or(n.ResourceClass, k.cfg.ResourceClass)
 	var stored conductor.Node
 	err := k.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
 		n, floor := n, uint64(0)
