@@ -143,9 +143,7 @@ func (c *Client) Start(ctx context.Context, id step.ID, nonce string) error {
 
 // Result tells how a step ended (run.Server).
 func (c *Client) Result(ctx context.Context, e run.Ended) error {
-	return c.ask(ctx, patience, api.PathResult, maxAnswer, nil, func(seq uint64) any {
-		return api.ResultRequest{Seq: seq, ID: e.ID, Nonce: e.Nonce, Outcome: e.Outcome, Result: e.Result, Fault: e.Fault, Progress: e.Progress}
-	})
+	return c.ask(ctx, patience, api.PathResult, maxAnswer, nil, func(seq uint64) any { return e.Request(seq) })
 }
 
 // Secret fetches a secret of a started step (run.Server).

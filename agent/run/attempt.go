@@ -104,7 +104,8 @@ func stopped(err error) bool {
 
 func isFault(err error) bool { _, ok := errors.AsType[*fault.Fault](err); return ok }
 
-// progress is the latest report of a step. No percentage goes back, whatever the step says.
+// progress is the latest report of a step. Whatever the step says, no percentage goes back and a heartbeat can carry it: one
+// that the server refuses for a text would leave the running step's machine silent, and its power cut.
 type progress struct {
 	mu   sync.Mutex
 	last *step.Progress
@@ -113,7 +114,7 @@ type progress struct {
 func (p *progress) report(now step.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now = now.After(p.last)
+	now = api.FitProgress(now).After(p.last)
 	p.last = &now
 }
 

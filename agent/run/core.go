@@ -1,7 +1,6 @@
 package run
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -38,6 +37,7 @@ type (
 		ID      step.ID
 		Nonce   string
 		Verdict Verdict
+		Why     string // of Unfit: the server's words
 	}
 	// Done says that the step returned.
 	Done struct {
@@ -68,11 +68,13 @@ func (Ending) event()     {}
 // Verdict is what a call to the server brought.
 type Verdict int
 
-// Unsure: no answer, or one that a repeat may change. Yes: granted, or taken. No: an answer that stays.
+// Unsure: no answer, or one that a repeat may change. Yes: granted, or taken. No: an answer that stays. Unfit: the server
+// can't read the message, so it says nothing of what stands in it.
 const (
 	Unsure Verdict = iota
 	Yes
 	No
+	Unfit
 )
 
 // Effect is something the shell is asked to do. Effects of one Step are done in order, before the next event.
@@ -163,6 +165,7 @@ type job struct {
 	granted bool
 	aborted bool
 	late    bool
+	bare    bool // the end was refused by its form, and is told without what the step left
 	try     int
 	end     *Ended
 }
@@ -352,7 +355,7 @@ func (c *Core) answered(e Answered) {
 	case Unsure:
 		c.phase = askAgain
 		c.after(c.rules.Retry(c.job.try))
-	case No:
+	case No, Unfit:
 		c.close()
 	case Yes:
 		m, ok := c.memory.granted(e.ID)
@@ -438,6 +441,9 @@ func (c *Core) end() {
 
 // record writes an end down before it is told.
 func (c *Core) record(e *Ended) {
+	if e.Fault != nil {
+		*e.Fault = api.FitFault(*e.Fault)
+	}
 	c.job.end, c.phase = e, recording
 	c.do(WriteJournal{Line{Ended: e}})
 }
@@ -452,21 +458,22 @@ func (c *Core) told(e Told) {
 	if c.phase != telling || e.ID != c.job.end.ID || e.Nonce != c.job.end.Nonce {
 		return
 	}
-	if e.Verdict == Unsure {
+	switch {
+	case e.Verdict == Unfit && !c.job.bare:
+		c.job.bare, c.job.end = true, c.job.end.bare(e.Why)
+		c.tell()
+	case e.Verdict == Unfit, e.Verdict == Unsure:
 		c.phase = tellAgain
 		c.after(c.rules.Retry(c.job.try))
-		return
+	default:
+		c.close()
 	}
-	c.close()
 }
 
 func (c *Core) close() {
 	c.phase = closing
 	c.do(WriteJournal{Line{Over: c.id()}})
 }
-
-// maxResult bounds what a step may leave, so that telling it fits into a message.
-const maxResult = api.MaxBody / 2
 
 var (
 	errAborted = errors.New("the step was aborted")
@@ -475,12 +482,8 @@ var (
 )
 
 func (j job) succeeded(r step.Result, p *step.Progress) *Ended {
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return j.failed(fault.New(fault.StepFailed, "the step's work is done, but what it left can't be told: %v", err), p)
-	}
-	if len(raw) > maxResult {
-		return j.failed(fault.New(fault.StepFailed, "the step's work is done, but it left %d bytes to tell, at most %d can be", len(raw), maxResult), p)
+	if err := api.CheckResult(r); err != nil {
+		return j.failed(err, p)
 	}
 	return &Ended{ID: j.command.ID, Nonce: j.nonce, Outcome: api.Succeeded, Result: &r, Progress: p}
 }
@@ -506,6 +509,21 @@ func interrupted(id step.ID, name, nonce string) Ended {
 	return Ended{ID: id, Nonce: nonce, Outcome: api.Interrupted, Fault: &wire}
 }
 
+// bare is an end of which the server could not read the whole: without what the step left, so that at least the end is
+// known. A success without its evidence is none.
+func (e Ended) bare(why string) *Ended {
+	out := Ended{ID: e.ID, Nonce: e.Nonce, Outcome: e.Outcome}
+	f := api.FaultOf(fault.New(fault.StepResult, "the step's work is done, but the server can't read what it left: %s", why))
+	if e.Outcome == api.Succeeded {
+		out.Outcome = api.Failed
+	} else if e.Fault != nil {
+		f = *e.Fault
+	}
+	f = api.FitFault(f)
+	out.Fault = &f
+	return &out
+}
+
 // VerdictOf is what an answer or a failure of a call means. A refused token, source or node is no answer that stays:
 // an operator can set that right, and the end of a step must not be lost over it.
 func VerdictOf(err error) Verdict {
@@ -515,6 +533,9 @@ func VerdictOf(err error) Verdict {
 	f, ok := errors.AsType[*fault.Fault](err)
 	if !ok {
 		return Unsure
+	}
+	if f.Reason == fault.RequestInvalid || f.Reason == fault.RequestTooLarge {
+		return Unfit
 	}
 	final := []fault.Code{fault.Invalid, fault.Forbidden, fault.NotFound, fault.Conflict, fault.Unsupported}
 	lifted := []fault.Reason{fault.ChannelStale, fault.ChannelSource, fault.ChannelWindow, fault.NodeContested}

@@ -46,6 +46,7 @@ func TestI08_OnlyItsOwnAnswerRunsAStep(t *testing.T) {
 		"another process": Answered{ID: "one", Nonce: "theirs", Verdict: Yes},
 		"another step":    Answered{ID: "two", Nonce: "mine", Verdict: Yes},
 		"no answer":       Answered{ID: "one", Nonce: "mine", Verdict: Unsure},
+		"an unfit claim":  Answered{ID: "one", Nonce: "mine", Verdict: Unfit},
 		"a refusal":       Answered{ID: "one", Nonce: "mine", Verdict: No},
 	} {
 		if _, out := asked.Step(e); runs(out) {
@@ -101,7 +102,7 @@ func TestI08_Z10_AnyOrderOfEventsRunsAnIdOnce(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(rt, "events") {
 			id := rapid.SampledFrom(ids).Draw(rt, "id")
 			nonce := fmt.Sprint(rapid.IntRange(0, nonces).Draw(rt, "nonce"))
-			verdict := rapid.SampledFrom([]Verdict{Unsure, Yes, No}).Draw(rt, "verdict")
+			verdict := rapid.SampledFrom(verdicts).Draw(rt, "verdict")
 			var e Event
 			switch rapid.IntRange(0, 9).Draw(rt, "kind") {
 			case 0:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -43,6 +44,11 @@ type Ended struct {
 	Result   *step.Result   `json:"result,omitempty"`
 	Fault    *api.Fault     `json:"fault,omitempty"`
 	Progress *step.Progress `json:"progress,omitempty"`
+}
+
+// Request is the message that tells it.
+func (e Ended) Request(seq uint64) api.ResultRequest {
+	return api.ResultRequest{Seq: seq, ID: e.ID, Nonce: e.Nonce, Outcome: e.Outcome, Result: e.Result, Fault: e.Fault, Progress: e.Progress}
 }
 
 // Config is what an Executor is made of.
@@ -192,7 +198,11 @@ func (s *shell) do(ef Effect) {
 			err := s.Server.Result(ctx, ef.Ended)
 			failpoint.Here("result.after")
 			s.note("the step's end: "+string(ef.Ended.Outcome), ef.Ended.ID, err)
-			s.post(Told{ID: ef.Ended.ID, Nonce: ef.Ended.Nonce, Verdict: VerdictOf(err)})
+			told := Told{ID: ef.Ended.ID, Nonce: ef.Ended.Nonce, Verdict: VerdictOf(err)}
+			if told.Verdict == Unfit {
+				told.Why = fault.From(err).Message
+			}
+			s.post(told)
 		})
 	case CancelCall:
 		s.cancel()
@@ -226,6 +236,8 @@ func (s *shell) note(what string, id step.ID, err error) {
 		log.Info(what + " is told")
 	case No:
 		log.Warn(what+" is refused by the server", "err", err)
+	case Unfit:
+		log.Error(what+" can't be read by the server", "err", err)
 	default:
 		log.Warn(what+" is not answered; it is tried again", "err", err)
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -163,22 +162,13 @@ func (eng *Engine) Result(ctx context.Context, s conductor.Session, r api.Result
 		if _, listed := fault.Lookup(reason); !listed {
 			reason = fault.StepFailed
 		}
-		e.Fault = fault.New(reason, "%s", cut(r.Fault.Message, maxMessage))
-		if r.Fault.Hint != "" {
-			e.Fault.Hint = cut(r.Fault.Hint, maxMessage)
+		told := api.FitFault(*r.Fault) // what stands in last_error, in the history and in the log is bounded (I25)
+		e.Fault = fault.New(reason, "%s", told.Message)
+		if told.Hint != "" {
+			e.Fault.Hint = told.Hint
 		}
 	}
 	return eng.applyAs(ctx, s, e)
-}
-
-// maxMessage bounds, in bytes, what of an agent's words stands in last_error, in the history and in the log (I25).
-const maxMessage = 2000
-
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + " ..."
 }
 
 // Secret gives a started step one of the secrets it lists (safety.md §2.8, I20).

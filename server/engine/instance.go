@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/crypt"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -19,7 +20,7 @@ func (eng *Engine) OutOfService(ctx context.Context, who conductor.Caller, ident
 	if err != nil {
 		return err
 	}
-	return eng.apply(ctx, n.UUID, conductor.OutOfService{Caller: who, Reason: cut(reason, maxMessage)}, nil)
+	return eng.apply(ctx, n.UUID, conductor.OutOfService{Caller: who, Reason: api.Shorten(reason, api.MaxMessage)}, nil)
 }
 
 // maxPassword is the longest password that the ramdisk's log-in is given to read.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -54,7 +55,7 @@ func (eng *Engine) lastWords(node conductor.NodeID, generation uint64) []string 
 	}
 	for _, l := range lines[max(0, len(lines)-lastLines):] {
 		if l = strings.TrimSpace(strings.ToValidUTF8(l, "\ufffd")); l != "" {
-			out = append(out, cut(l, lineBytes))
+			out = append(out, api.Shorten(l, lineBytes))
 		}
 	}
 	return out

@@ -137,7 +137,7 @@ func names(pairs ...string) error {
 		if len(v) > maxName {
 			return invalid("%s has %d characters, at most %d are accepted", pairs[i], len(v), maxName)
 		}
-		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		if strings.ContainsFunc(v, control) {
 			return invalid("%s holds control characters", pairs[i])
 		}
 	}
@@ -152,13 +152,7 @@ func progress(p *step.Progress) error {
 		return invalid("progress is outside its range")
 	}
 	for _, d := range p.Devices {
-		if d.Percent < 0 || d.Percent > 100 || d.Rate < 0 {
-			return invalid("progress of a device is outside its range")
-		}
-		if err := names("device", d.Device, "stage", d.Stage, "method", d.Method, "verify", d.Verify); err != nil {
-			return err
-		}
-		if d.Done < 0 || d.Total < 0 || d.Left < 0 {
+		if d.Percent < 0 || d.Percent > 100 || d.Rate < 0 || d.Done < 0 || d.Total < 0 || d.Left < 0 {
 			return invalid("progress of a device is outside its range")
 		}
 	}
@@ -166,12 +160,14 @@ func progress(p *step.Progress) error {
 		return invalid("progress carries %d checkpoints, at most %d are accepted", len(p.Checkpoints), step.MaxCheckpoints)
 	}
 	for _, c := range p.Checkpoints {
-		if c.Until < 0 || c.Until > c.Disk.Size {
-			return invalid("a checkpoint is outside its disk")
-		}
-		if err := names("method", c.Method, "serial", c.Disk.Serial, "wwn", c.Disk.WWN, "class", string(c.Disk.Class)); err != nil {
+		if err := checkpoint(c); err != nil {
 			return err
 		}
 	}
-	return names("item", p.Item, "unit", p.Unit, "uncut", p.Uncut)
+	for _, t := range texts(p) {
+		if err := names(t.field, *t.at); err != nil {
+			return err
+		}
+	}
+	return nil
 }

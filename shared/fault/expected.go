@@ -86,6 +86,7 @@ var expected = map[Reason]string{
 	StepAborted:      "The step runs to its end. An abort was asked for instead.",
 	StepFailed:       "The step does what its row on the page of steps says.",
 	StepPanic:        "The step's code ends by itself, well or with an error.",
+	StepResult:       "A result of at most half a MiB as JSON, with at most 4096 entries in a list and 32 levels.",
 	StepLevel:        "A ramdisk of at least the level that destroying and secrets need: A1, unless the node says otherwise.",
 	StepVersion:      "A ramdisk that offers each in-band step of the plan.",
 	FlowAborted:      "The work runs to its end. An operator asked for its end before.",

@@ -83,6 +83,7 @@ const (
 	StepAborted      Reason = "step.aborted"
 	StepFailed       Reason = "step.failed"
 	StepPanic        Reason = "step.panic"
+	StepResult       Reason = "step.result_too_large"
 	StepLevel        Reason = "step.level_too_low"
 	StepVersion      Reason = "step.not_in_ramdisk"
 	FlowAborted      Reason = "flow.aborted"
@@ -219,6 +220,7 @@ var Reasons = []Row{
 	{StepAborted, Conflict, "The step was aborted on request.", "repeat the verb when ready"},
 	{StepFailed, Internal, "The step failed.", "bessemer node logs NODE shows its last lines"},
 	{StepPanic, Internal, "The step's code crashed.", "report it with bessemer node logs NODE"},
+	{StepResult, Internal, "The step did its work, but left more than a message can carry.", "report it to who wrote the hardware manager; bessemer node logs NODE shows what the step did"},
 	{StepLevel, Forbidden, "The ramdisk's identity is less certain than this step needs.", "boot it by virtual media, or lower the node's minimum level"},
 	{StepVersion, Unsupported, "The booted ramdisk does not offer a step of the plan.", "build the ramdisk with the manager that offers it"},
 	{FlowAborted, Conflict, "The work was aborted by request.", "repeat the verb when ready"},
