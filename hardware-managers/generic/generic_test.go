@@ -21,6 +21,7 @@ import (
 	"github.com/bessemer-metal/bessemer/agent/system"
 	"github.com/bessemer-metal/bessemer/hardware-managers/generic"
 	"github.com/bessemer-metal/bessemer/hardware-managers/managertest"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -159,6 +160,14 @@ func TestWriteImage(t *testing.T) {
 	}
 	if res.Data["digest"] != args["digest"] || res.Data["written_sha256"] != args["digest"] || m.firmware.loader == "" {
 		t.Errorf("result %v, loader %q", res.Data, m.firmware.loader)
+	}
+	var written catalog.Written // as the server reads it (I6)
+	raw, err := json.Marshal(res.Data)
+	if err == nil {
+		err = json.Unmarshal(raw, &written)
+	}
+	if lacks := written.Lacks(args, c.Devices[0]); err != nil || lacks != "" {
+		t.Errorf("the record proves nothing: %s, %v", lacks, err)
 	}
 	if m.one.Writes.Load() != 0 {
 		t.Error("the other disk was touched") // I1

@@ -10,6 +10,7 @@ import (
 
 	agentchannel "github.com/bessemer-metal/bessemer/agent/channel"
 	"github.com/bessemer-metal/bessemer/agent/run"
+	"github.com/bessemer-metal/bessemer/integration/evidence"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -177,14 +178,5 @@ func (m *machine) Run(ctx context.Context, name string, c step.Call) (step.Resul
 	m.mu.Lock()
 	m.ended = time.Now()
 	m.mu.Unlock()
-	if name != catalog.EraseStep {
-		return step.Result{}, nil
-	}
-	erased := []catalog.Erased{}
-	for _, id := range c.Devices {
-		e := catalog.Erased{ID: id, Method: "simulated", To: id.Size}
-		e.Verify.Mode = "sample"
-		erased = append(erased, e)
-	}
-	return step.Result{Data: map[string]any{"devices": erased}}, nil
+	return evidence.Left(name, c.Args, c.Devices), nil
 }

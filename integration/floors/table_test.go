@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"agent/block":                   4,
 	"hardware-managers/managertest": 4,
 	"initramfs/media":               4,
+	"integration/evidence":          4,
 
 	"server/webhook":             5,
 	"server/conductor/bmctest":   5,

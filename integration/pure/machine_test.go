@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/agent/run"
+	"github.com/bessemer-metal/bessemer/integration/evidence"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
-	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -299,7 +299,7 @@ func (b *boot) end(how int) {
 	case 0, 1:
 		x.state = "succeeded"
 		if r, ok := b.m.w.db.rows[b.m.i].step(x.id); ok {
-			d.Result = *erased(b.m, r)
+			d.Result = *evidenceOf(r)
 		}
 	case 2:
 		x.state, d.Err = "failed", errors.New("the arm fell off")
@@ -310,15 +310,14 @@ func (b *boot) end(how int) {
 	b.proc.step(d)
 }
 
-// erased is the result of a step: an erase brings a record of each disk.
-func erased(m *machine, r conductor.StepRecord) *step.Result {
-	if r.Step.Name != "deploy.erase_devices" {
-		return &step.Result{}
+// evidenceOf is the result of a step that did its work.
+func evidenceOf(r conductor.StepRecord) *step.Result {
+	var disks []inventory.DeviceID
+	if r.Command != nil {
+		disks = r.Command.Devices
 	}
-	id, _ := m.inventory().Disks[0].ID()
-	e := catalog.Erased{ID: id, Method: "overwrite", To: id.Size}
-	e.Verify.Mode = "sample"
-	return &step.Result{Data: map[string]any{"devices": []any{e}}}
+	out := evidence.Left(r.Step.Name, r.Args, disks)
+	return &out
 }
 
 // step feeds the core and does what follows: the shell without goroutines.

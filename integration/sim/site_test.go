@@ -22,6 +22,7 @@ import (
 	agentchannel "github.com/bessemer-metal/bessemer/agent/channel"
 	"github.com/bessemer-metal/bessemer/agent/run"
 	"github.com/bessemer-metal/bessemer/integration/bubbles"
+	"github.com/bessemer-metal/bessemer/integration/evidence"
 	"github.com/bessemer-metal/bessemer/integration/simnet"
 	"github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -262,13 +263,7 @@ func (m *machine) Run(ctx context.Context, name string, c step.Call) (step.Resul
 			return step.Result{}, err
 		}
 	}
-	if name != "deploy.erase_devices" {
-		return step.Result{}, nil
-	}
-	id, _ := m.disk().ID()
-	r := catalog.Erased{ID: id, Method: "overwrite", To: id.Size}
-	r.Verify.Mode = "sample"
-	return step.Result{Data: map[string]any{"devices": []catalog.Erased{r}}}, nil
+	return evidence.Left(name, c.Args, c.Devices), nil
 }
 
 // start starts an agent process.

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/evidence"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/engine/recordtest"
@@ -486,7 +487,8 @@ func TestLifeOnTheStore(t *testing.T) {
 		if err != nil || recs[0].Progress == nil || recs[0].Progress.Percent != 40 {
 			t.Fatalf("progress went back: %+v %v", recs[0].Progress, err)
 		}
-		if err := s.c.Result(t.Context(), a.sess, api.ResultRequest{ID: cmd.ID, Nonce: "0123456789abcdef", Outcome: api.Succeeded}); err != nil {
+		left := evidence.Left(cmd.Step, cmd.Args, cmd.Devices)
+		if err := s.c.Result(t.Context(), a.sess, api.ResultRequest{ID: cmd.ID, Nonce: "0123456789abcdef", Outcome: api.Succeeded, Result: &left}); err != nil {
 			t.Fatal(err)
 		}
 		n := s.until(state.Active)

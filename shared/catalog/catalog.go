@@ -4,8 +4,11 @@
 package catalog
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -76,6 +79,36 @@ type Erased struct {
 // Whole tells whether all of the disk was erased and read back.
 func (e Erased) Whole() bool {
 	return e.Error == "" && e.Method != "" && e.Verify.Mode != "" && e.From == 0 && e.To == e.ID.Size
+}
+
+// Written is the result of deploy.write_image: what a node must bring to be recorded as active (safety.md I6). Other keys are
+// for people.
+type Written struct {
+	ID        inventory.DeviceID `json:"id"`
+	Format    string             `json:"format"` // "raw" or "raw.zst": what was served
+	Algorithm string             `json:"digest_algorithm"`
+	Digest    string             `json:"digest"` // met by the file as served
+	Bytes     int64              `json:"written_bytes"`
+	SHA256    string             `json:"written_sha256"` // of the bytes written, made in the same pass
+}
+
+// Lacks says what is missing for w to prove that the image of the step's arguments is on the disk; "" when nothing is.
+func (w Written) Lacks(args step.Args, disk inventory.DeviceID) string {
+	sum, err := hex.DecodeString(w.SHA256)
+	algorithm, digest := args.Text("digest_algorithm"), args.Text("digest")
+	switch {
+	case w.ID != disk:
+		return fmt.Sprintf("it is of the disk with %s, expected %s", w.ID, disk)
+	case digest == "" || w.Algorithm != algorithm || !strings.EqualFold(w.Digest, digest):
+		return fmt.Sprintf("its digest is %q by %q, expected %q by %q", w.Digest, w.Algorithm, digest, algorithm)
+	case w.Bytes <= 0 || w.Bytes > disk.Size:
+		return fmt.Sprintf("%d bytes were written to a disk of %d", w.Bytes, disk.Size)
+	case err != nil || len(sum) != sha256.Size:
+		return "it has no SHA-256 of the bytes written"
+	case w.Format == "raw" && w.Algorithm == "sha256" && !strings.EqualFold(w.SHA256, w.Digest):
+		return "the bytes written are not those served"
+	}
+	return ""
 }
 
 // Redfish is what the redfish hardware type offers out of band.

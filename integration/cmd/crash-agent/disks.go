@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/evidence"
 	"github.com/bessemer-metal/bessemer/integration/ledger"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -42,16 +43,12 @@ func (m *machine) Run(ctx context.Context, name string, c step.Call) (step.Resul
 			return step.Result{}, err
 		}
 	}
-	var erased []catalog.Erased
 	for n, d := range c.Devices {
 		if err := m.use(ctx, name, c, n, d); err != nil {
 			return step.Result{}, err
 		}
-		r := catalog.Erased{ID: d, Method: "overwrite", To: d.Size}
-		r.Verify.Mode = "sample"
-		erased = append(erased, r)
 	}
-	return step.Result{Data: map[string]any{"devices": erased}}, nil
+	return evidence.Left(name, c.Args, c.Devices), nil
 }
 
 const parts = 10 // of the work on one disk; between two of them it may stop

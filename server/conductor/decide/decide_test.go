@@ -264,7 +264,7 @@ func TestLife(t *testing.T) {
 	if id, _ := nodetest.Disk0.ID(); len(r.Command.Devices) != 1 || r.Command.Devices[0] != id {
 		t.Fatalf("write_image names %v, want only %v", r.Command.Devices, id)
 	}
-	l.runStep("deploy.write_image", nil)
+	l.runStep("deploy.write_image", l.left())
 	fin = l.take(conductor.EffectFinish)
 	if fin.Power != conductor.On || !fin.Disk {
 		t.Fatalf("a deployment ends with %+v", fin)
@@ -504,7 +504,7 @@ func TestOutOfBandRunsBeforeTheBoot(t *testing.T) {
 	}
 	l.ok(conductor.StepEnded{ID: l.take(conductor.EffectRunStep).Step, Outcome: api.Succeeded})
 	l.boot()
-	l.runStep("deploy.write_image", nil)
+	l.runStep("deploy.write_image", l.left())
 }
 
 func TestUnknownStepFailsWithoutABoot(t *testing.T) {
@@ -672,7 +672,7 @@ func TestI27_EachVerbIsItsCallersOwn(t *testing.T) {
 			continue
 		case "active":
 			l.boot()
-			l.runStep("deploy.write_image", nil)
+			l.runStep("deploy.write_image", l.left())
 			l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectFinish), Power: conductor.PowerOn})
 			continue
 		}

@@ -106,6 +106,12 @@ func (d *decider) finish() {
 			return
 		}
 	}
+	if f.Flow == state.Deploy {
+		if err := disks.Written(d.s.Steps); err != nil {
+			d.fail(fault.From(err))
+			return
+		}
+	}
 	if d.keeps() {
 		d.note("INFO", "provisioning", 0, "the agent stays up for the next work (fast_track)")
 		d.complete()

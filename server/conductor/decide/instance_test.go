@@ -23,7 +23,7 @@ func (l *life) active() {
 	l.available()
 	l.verb(state.VerbDeploy)
 	l.bootWith(blink)
-	l.runStep("deploy.write_image", nil)
+	l.runStep("deploy.write_image", l.left())
 	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectFinish), Power: conductor.PowerOn})
 	l.want(state.Active)
 }
@@ -475,7 +475,7 @@ func TestTheInstanceGoesWithAllThatBelongsToIt(t *testing.T) {
 		t.Errorf("lessee %q, automatic %v", n.Lessee, n.AutomaticLessee)
 	}
 	l.boot()
-	l.runStep("deploy.write_image", nil)
+	l.runStep("deploy.write_image", l.left())
 	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectFinish), Power: conductor.PowerOn})
 	n.Protected = true
 	for _, v := range []state.Event{state.VerbDelete, state.VerbRebuild} {
@@ -496,7 +496,7 @@ func TestALesseeThatSomebodySetStays(t *testing.T) {
 	l.s.Node.InstanceInfo["project_id"], l.s.Node.Lessee = "p1", "somebody"
 	l.verb(state.VerbDeploy)
 	l.boot()
-	l.runStep("deploy.write_image", nil)
+	l.runStep("deploy.write_image", l.left())
 	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectFinish), Power: conductor.PowerOn})
 	l.verb(state.VerbDelete)
 	if l.s.Node.Lessee != "somebody" {

@@ -159,7 +159,7 @@ func TestPreflight_DeletionGoesOn(t *testing.T) {
 	l.available()
 	l.verb(state.VerbDeploy)
 	l.boot()
-	l.runStep("deploy.write_image", nil)
+	l.runStep("deploy.write_image", l.left())
 	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectFinish), Power: conductor.PowerOn})
 	l.want(state.Active)
 	l.byHand = true

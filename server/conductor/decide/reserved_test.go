@@ -169,7 +169,7 @@ func TestFastTrack(t *testing.T) {
 	if l.s.Node.Generation != gen {
 		t.Fatal("the machine was booted anew")
 	}
-	l.runStep(catalog.WriteStep, nil)
+	l.runStep(catalog.WriteStep, l.left())
 	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectFinish), Power: conductor.PowerOn})
 	l.want(state.Active)
 	if !l.s.Node.Boot.Ended {
@@ -197,7 +197,7 @@ func TestFastTrackBootsAnewWithoutAUsableAgent(t *testing.T) {
 				t.Fatal("the agent was used")
 			}
 			l.boot()
-			l.runStep(catalog.WriteStep, nil)
+			l.runStep(catalog.WriteStep, l.left())
 		})
 	}
 }

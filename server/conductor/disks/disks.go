@@ -1,10 +1,11 @@
-// Package disks holds what a node's disks are guarded by on the server: which disks a step may touch, and what proves that a
-// cleaning erased them (safety.md I4, I5). It is pure. Package decide asks it before it offers a step and before it ends a
-// cleaning; the agent has guards of its own.
+// Package disks holds what a node's disks are guarded by on the server: which disks a step may touch, what proves that a
+// cleaning erased them, and what that a deployment wrote its image (safety.md I4, I5, I6). It is pure. Package decide asks it
+// before it offers a step and before it ends a cleaning or a deployment; the agent has guards of its own.
 package disks
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -87,6 +88,46 @@ func Erased(n conductor.Node, seen, accepted *inventory.Inventory, steps []condu
 		}
 	}
 	return nil
+}
+
+// Written checks that a deployment that writes an image has the proof that it is on the disk (I6). One whose plan writes none
+// does what its operator's steps do. The fault is image.not_proven.
+func Written(steps []conductor.StepRecord) error {
+	i := -1
+	for j, r := range steps { // the last attempt counts: those before were cut off
+		if r.Step.Name == catalog.WriteStep {
+			i = j
+		}
+	}
+	if i < 0 {
+		return nil
+	}
+	r := steps[i]
+	unproven := fault.New(fault.ImageUnproven, "").At("", r.Step.Name)
+	var w catalog.Written
+	switch {
+	case r.State != conductor.StepSucceeded:
+		unproven.Message = fmt.Sprintf("the step that writes the image is %s", r.State)
+	case r.Result == nil || len(r.Result.Data) == 0:
+		unproven.Message = "the step that writes the image left no record of it"
+	case r.Command == nil || len(r.Command.Devices) != 1:
+		unproven.Message = "the step that writes the image was given no disk"
+	default:
+		raw, err := json.Marshal(r.Result.Data)
+		if err == nil {
+			err = json.Unmarshal(raw, &w)
+		}
+		if err != nil {
+			unproven.Message = "the record of the step that writes the image can't be read"
+			return unproven.Because(err)
+		}
+		lacks := w.Lacks(r.Args, r.Command.Devices[0])
+		if lacks == "" {
+			return nil
+		}
+		unproven.Message = "the record of the step that writes the image proves nothing: " + lacks
+	}
+	return unproven
 }
 
 // Root selects the disk that gets the image: instance_info.root_device before properties.root_device.
