@@ -27,7 +27,7 @@ type attempt struct {
 // Its goroutine ends with the step; one that was given up may outlive Run.
 func (s *shell) run(c api.Command) {
 	ctx, stop := context.WithCancelCause(context.WithoutCancel(s.ctx))
-	a := &attempt{command: c, log: s.Log.With("step", c.Step, "command", c.ID), progress: &progress{}, stop: stop}
+	a := &attempt{command: c, log: s.Log.With("step", c.Step, "command", c.ID), progress: &progress{uncut: func() { signal(s.changed) }}, stop: stop}
 	s.mu.Lock()
 	s.attempt = a
 	s.mu.Unlock()
@@ -107,15 +107,20 @@ func isFault(err error) bool { _, ok := errors.AsType[*fault.Fault](err); return
 // progress is the latest report of a step. Whatever the step says, no percentage goes back and a heartbeat can carry it: one
 // that the server refuses for a text would leave the running step's machine silent, and its power cut.
 type progress struct {
-	mu   sync.Mutex
-	last *step.Progress
+	uncut func() // what can't be cut off has begun: the server should know before it can't be told any more
+	mu    sync.Mutex
+	last  *step.Progress
 }
 
 func (p *progress) report(now step.Progress) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	now = api.FitProgress(now).After(p.last)
+	begins := now.Uncut != "" && (p.last == nil || p.last.Uncut == "")
 	p.last = &now
+	p.mu.Unlock()
+	if begins && p.uncut != nil {
+		p.uncut()
+	}
 }
 
 func (p *progress) latest() *step.Progress {

@@ -133,7 +133,7 @@ func (e *Executor) Running() (step.ID, *step.Progress) {
 	return id, a.progress.latest()
 }
 
-// Changed has a token after a step started or ended: time for a heartbeat.
+// Changed has a token after a step started, ended or began what can't be cut off: time for a heartbeat.
 func (e *Executor) Changed() <-chan struct{} { return e.changed }
 
 func (e *Executor) post(ev Event) {

@@ -137,7 +137,7 @@ type (
 		Progress *step.Progress
 		Power    Power
 	}
-	// AgentHeard is a heartbeat, told while a step waits for one.
+	// AgentHeard is a heartbeat, told while a step waits for one, or the flow for a silent agent.
 	AgentHeard struct{}
 	// ProgressTold is what a running step says that a later attempt could go on from; it is kept beside the record.
 	ProgressTold struct {
@@ -146,8 +146,13 @@ type (
 	}
 	// DeadlinePassed says that the current wait is over.
 	DeadlinePassed struct{}
-	// AgentSilent says that the agent of the current boot was not heard for Timeouts.Silent.
-	AgentSilent struct{ Since time.Time }
+	// AgentSilent says that the agent of the current boot was not heard for Timeouts.Silent. Progress is what it told last, of
+	// Step; nil when this server heard nothing of it, and what is stored counts.
+	AgentSilent struct {
+		Since    time.Time
+		Step     step.ID
+		Progress *step.Progress
+	}
 	// ServerRestarted asks a node with open work to go on from its records. Away is the time that the server was not
 	// there, zero when that was short: one event for both, as a fleet's records are read and written for each.
 	ServerRestarted struct{ Away ClockShifted }

@@ -173,6 +173,7 @@ type Wait struct {
 	Evidence string       `json:"evidence,omitempty"` // the last sign of life, in words
 	Seen     time.Time    `json:"seen,omitzero"`      // when it was
 	Reason   fault.Reason `json:"reason,omitempty"`   // the fault if the deadline passes
+	Silent   bool         `json:"silent,omitempty"`   // the agent is silent, and what it does can't be cut off
 }
 
 // Boot is one boot generation of the ramdisk (safety.md §2.2). The per-boot secret and the medium's token are not in

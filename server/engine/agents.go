@@ -24,6 +24,7 @@ type presence struct {
 	progress   *step.Progress
 	kept       time.Time         // when progress was last stored
 	checkpoint []step.Checkpoint // what of it
+	uncut      string            // and what of this
 }
 
 // Lookup answers an agent's claim; inv is what r.Inventory was decoded to. Faults: channel.claim_refused, channel.window_closed, node.contested.
@@ -232,6 +233,8 @@ func (eng *Engine) report(id conductor.NodeID, st step.ID, p step.Progress) {
 	var last *step.Progress
 	if a.step == st {
 		last = a.progress
+	} else {
+		a.checkpoint, a.uncut = nil, ""
 	}
 	p = p.After(last)
 	a.step, a.progress = st, &p
@@ -242,8 +245,9 @@ func (eng *Engine) report(id conductor.NodeID, st step.ID, p step.Progress) {
 // keepEvery is how often what a step could be gone on from is stored at most.
 const keepEvery = time.Minute
 
-// keep stores where a running step could be gone on from, if that has changed and was not stored just now. That it
-// can't be stored costs work after a cut, so the heartbeat is none the worse for it.
+// keep stores where a running step could be gone on from, and what it does that can't be cut off, if that has changed and was
+// not stored just now. That something can't be cut off is stored at once, as a server that starts anew would cut it otherwise.
+// That it can't be stored costs work after a cut, so the heartbeat is none the worse for it.
 func (eng *Engine) keep(ctx context.Context, s conductor.Session, st step.ID) {
 	p, due := eng.unkept(s.Claims.Node, st)
 	if !due {
@@ -251,6 +255,11 @@ func (eng *Engine) keep(ctx context.Context, s conductor.Session, st step.ID) {
 	}
 	if err := eng.applyAs(ctx, s, conductor.ProgressTold{ID: st, Progress: p}); err != nil && ctx.Err() == nil {
 		eng.cfg.Log.Warn("store where a step could be gone on from", "node", s.Claims.Node, "step", st, "err", err)
+		eng.mu.Lock()
+		if a := eng.agents[s.Claims.Node]; a != nil && a.step == st {
+			a.uncut = "" // so that the next heartbeat tries again
+		}
+		eng.mu.Unlock()
 	}
 }
 
@@ -260,14 +269,25 @@ func (eng *Engine) unkept(id conductor.NodeID, st step.ID) (p step.Progress, due
 	eng.mu.Lock()
 	defer eng.mu.Unlock()
 	a := eng.agents[id]
-	if a == nil || a.step != st || slices.Equal(a.progress.Checkpoints, a.checkpoint) {
+	if a == nil || a.step != st || slices.Equal(a.progress.Checkpoints, a.checkpoint) && a.progress.Uncut == a.uncut {
 		return p, false
 	}
-	if passed := now.Sub(a.kept); passed >= 0 && passed < keepEvery {
+	begins := a.progress.Uncut != "" && a.uncut == ""
+	if passed := now.Sub(a.kept); passed >= 0 && passed < keepEvery && !begins {
 		return p, false
 	}
-	a.kept, a.checkpoint = now, a.progress.Checkpoints
+	a.kept, a.checkpoint, a.uncut = now, a.progress.Checkpoints, a.progress.Uncut
 	return *a.progress, true
+}
+
+// toldLast is what this server heard last of the step that a boot's agent runs; nil when nothing.
+func (eng *Engine) toldLast(id conductor.NodeID, generation uint64) (step.ID, *step.Progress) {
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	if a := eng.agents[id]; a != nil && a.generation == generation {
+		return a.step, a.progress
+	}
+	return "", nil
 }
 
 func (eng *Engine) progress(id conductor.NodeID, st step.ID) *step.Progress {
@@ -279,10 +299,11 @@ func (eng *Engine) progress(id conductor.NodeID, st step.ID) *step.Progress {
 	return nil
 }
 
-// beat tells a node whose step waits for a heartbeat that there was one.
+// beat tells a node whose step waits for a heartbeat, or whose agent counts as silent, that there was one.
 func (eng *Engine) beat(ctx context.Context, s conductor.Session) error {
 	eng.mu.Lock()
-	waits := eng.waits[s.Claims.Node].phase == conductor.PhaseBeat
+	w := eng.waits[s.Claims.Node]
+	waits := w.phase == conductor.PhaseBeat || w.silent
 	eng.mu.Unlock()
 	if !waits {
 		return nil

@@ -97,6 +97,7 @@ type waitIndex struct {
 	since      time.Time
 	phase      conductor.Phase
 	generation uint64
+	silent     bool // the agent is known to be silent: nothing is due before the deadline, but its next heartbeat
 }
 
 // New checks the configuration and makes the parts; nothing runs before Run.
@@ -374,7 +375,7 @@ func (eng *Engine) index(n conductor.Node) bool {
 		delete(eng.waits, n.UUID)
 		return true
 	}
-	eng.waits[n.UUID] = waitIndex{deadline: f.Wait.Deadline, since: f.Wait.Since, phase: f.Phase, generation: n.Generation}
+	eng.waits[n.UUID] = waitIndex{deadline: f.Wait.Deadline, since: f.Wait.Since, phase: f.Phase, generation: n.Generation, silent: f.Wait.Silent}
 	return true
 }
 

@@ -283,7 +283,7 @@ func (eng *Engine) due(ctx context.Context, now, listening time.Time, tried map[
 	silent := func(since time.Time) bool { return now.Sub(since) > eng.cfg.Timeouts.Silent }
 	eng.mu.Lock()
 	for id, w := range eng.waits {
-		if !now.Before(w.deadline) || w.phase == conductor.PhaseAgent && silent(w.since) && silent(listening) {
+		if !now.Before(w.deadline) || w.phase == conductor.PhaseAgent && !w.silent && silent(w.since) && silent(listening) {
 			late = append(late, candidate{id, w})
 		}
 	}
@@ -303,7 +303,9 @@ func (eng *Engine) due(ctx context.Context, now, listening time.Time, tried map[
 					heard = since
 				}
 			}
-			e = conductor.AgentSilent{Since: heard}
+			gone := conductor.AgentSilent{Since: heard}
+			gone.Step, gone.Progress = eng.toldLast(id, w.generation)
+			e = gone
 		}
 		if t, ok := tried[id]; ok && now.Before(t.until) && t.until.Sub(now) <= longestWait {
 			over[id] = t

@@ -285,22 +285,6 @@ func (d *decider) cutOff(ft *fault.Fault) bool {
 	return true
 }
 
-// silent takes that the agent is gone. A step that may be repeated is, after a boot; else the flow fails, and the
-// power-off that follows fences whatever still runs there (F16).
-func (d *decider) silent(e conductor.AgentSilent) {
-	f := d.open()
-	if f == nil || f.Phase != conductor.PhaseAgent {
-		return
-	}
-	ft := fault.New(fault.FlowSilent, "the agent was last heard %s ago", d.now.Sub(e.Since).Round(1e9))
-	if r := d.running(); r != nil {
-		ft.Step = r.Step.Name
-	}
-	if !d.cutOff(ft) {
-		d.fail(ft)
-	}
-}
-
 // earliest is a, or b when a is unset.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() {

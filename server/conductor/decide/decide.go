@@ -47,9 +47,7 @@ func Decide(s conductor.Snapshot, e conductor.Event, now time.Time) conductor.De
 	case conductor.StepEnded:
 		d.stepEnded(e)
 	case conductor.AgentHeard:
-		if f := d.open(); f != nil && f.Phase == conductor.PhaseBeat {
-			d.reservedEnds()
-		}
+		d.agentHeard()
 	case conductor.ProgressTold:
 		d.progressTold(e)
 	case conductor.DeadlinePassed:

@@ -205,7 +205,7 @@ func (d *decider) abort(e conductor.VerbAsked) {
 		f.Aborting = true
 		if r.Step.Abortable {
 			if !d.uncut(r) {
-				d.wait("agent", "step "+r.Step.Name+" to stop at a safe point", d.s.Timeouts.Abort, fault.FlowSilent)
+				d.stopping(r)
 			}
 			d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
 		} else {
@@ -215,6 +215,11 @@ func (d *decider) abort(e conductor.VerbAsked) {
 		return
 	}
 	d.aborted()
+}
+
+// stopping waits for a step that was told to stop.
+func (d *decider) stopping(r conductor.StepRecord) {
+	d.wait("agent", "step "+r.Step.Name+" to stop at a safe point", d.s.Timeouts.Abort, fault.FlowSilent)
 }
 
 // uncut waits for as long as the step may take at all while it does something that can't be cut off, such as a drive's

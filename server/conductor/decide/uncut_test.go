@@ -1,0 +1,158 @@
+package decide
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// formats is what a step says while a drive formats itself.
+var formats = step.Progress{Percent: 30, Uncut: "nvme-format-crypto of serial S0"}
+
+// formatting is eraseBegun with nothing left to do for the server.
+func formatting(t *testing.T) (*life, conductor.StepRecord) {
+	t.Helper()
+	l, r := eraseBegun(t)
+	l.take(conductor.EffectOffer)
+	return l, r
+}
+
+// unheard tells that the agent has been silent, and what the engine heard of the step before.
+func (l *life) unheard(r conductor.StepRecord, told *step.Progress) conductor.Decision {
+	l.t.Helper()
+	l.now = l.now.Add(6 * time.Minute)
+	e := conductor.AgentSilent{Since: l.now.Add(-5 * time.Minute), Step: r.ID, Progress: told}
+	before := Decide(l.s, e, l.now)
+	l.ok(e)
+	return before
+}
+
+// powered tells that nothing was done to the machine and that the wait says whom it is for, and until when.
+func (l *life) powered(r conductor.StepRecord) {
+	l.t.Helper()
+	l.want(state.CleanWait)
+	if len(l.effects) != 0 {
+		l.t.Fatalf("effects %v", l.kinds())
+	}
+	w := l.s.Node.Flow.Wait
+	if !w.Silent || w.Owner != "agent" || w.Reason != fault.FlowSilent || !w.Deadline.Equal(r.Deadline) ||
+		!strings.HasPrefix(w.For, "nvme-format-crypto of serial S0 to end, which can't be cut off; the agent was last heard at ") {
+		l.t.Errorf("waits for %+v, expected until %s", w, r.Deadline)
+	}
+}
+
+// TestI07_SilenceCutsNoPowerUnderADrivesOwnFormat: server and agents are parted while a fleet formats its drives.
+func TestI07_SilenceCutsNoPowerUnderADrivesOwnFormat(t *testing.T) {
+	t.Run("as it is stored, until the step's deadline", func(t *testing.T) {
+		l, r := formatting(t)
+		l.ok(conductor.ProgressTold{ID: r.ID, Progress: formats})
+		l.unheard(r, nil) // a server that has been restarted since
+		l.powered(r)
+		if d := l.unheard(r, nil); d.Changed {
+			t.Error("silence that goes on is written down each time")
+		}
+		l.powered(r)
+		l.now = r.Deadline.Add(-time.Second)
+		l.ok(conductor.DeadlinePassed{})
+		l.powered(r)
+		l.now = r.Deadline
+		l.ok(conductor.DeadlinePassed{})
+		l.want(state.CleanFail)
+		if e := l.take(conductor.EffectFinish); e.Power != conductor.ForceOff || l.s.Node.LastReason != fault.FlowSilent {
+			t.Errorf("it ends with %+v, %s", e, l.s.Node.LastError)
+		}
+	})
+	t.Run("as it was told and not stored", func(t *testing.T) {
+		l, r := formatting(t)
+		l.unheard(r, &formats)
+		l.powered(r)
+		if got := l.running().Progress; got == nil || got.Uncut != formats.Uncut {
+			t.Errorf("stored is %+v", got)
+		}
+	})
+	t.Run("of another attempt it says nothing", func(t *testing.T) {
+		l, r := formatting(t)
+		l.unheard(conductor.StepRecord{ID: l.s.Steps[0].ID}, &formats)
+		if l.take(conductor.EffectBoot); l.s.Steps[1].ID != r.ID || l.s.Steps[1].State != conductor.StepInterrupted {
+			t.Errorf("the attempt is %+v", l.s.Steps[1])
+		}
+	})
+	t.Run("it has ended since it was stored", func(t *testing.T) {
+		l, r := formatting(t)
+		l.ok(conductor.ProgressTold{ID: r.ID, Progress: formats})
+		l.unheard(r, &step.Progress{Percent: 40})
+		l.take(conductor.EffectBoot)
+	})
+	t.Run("beyond the step's deadline", func(t *testing.T) {
+		l, r := formatting(t)
+		l.now = r.Deadline
+		l.unheard(r, &formats)
+		l.take(conductor.EffectBoot)
+	})
+	t.Run("a step that may not be repeated, in maintenance", func(t *testing.T) {
+		l, r := formatting(t)
+		l.alter(r.ID, func(n *conductor.Node, r *conductor.StepRecord) { n.Maintenance, r.Step.Repeat = true, step.Never })
+		l.unheard(r, &formats)
+		l.powered(r)
+		// The operator may: nobody else knows better.
+		l.ok(conductor.PowerAsked{Ask: conductor.PowerRequest{Target: "power off"}})
+		l.want(state.CleanFail)
+	})
+}
+
+// TestI07_AnAgentThatIsHeardAgain goes on, and its silence counts anew.
+func TestI07_AnAgentThatIsHeardAgain(t *testing.T) {
+	t.Run("the step ends", func(t *testing.T) {
+		l, r := formatting(t)
+		l.unheard(r, &formats)
+		l.ok(conductor.AgentHeard{})
+		if w := l.s.Node.Flow.Wait; w.Silent || w.For != "step deploy.erase_devices to end" || w.Reason != fault.StepTimeout || !w.Deadline.Equal(r.Deadline) || w.Evidence == "" {
+			t.Errorf("waits for %+v", w)
+		}
+		if d := Decide(l.s, conductor.AgentHeard{}, l.now); d.Changed {
+			t.Error("each heartbeat is written down")
+		}
+		l.end(l.running())
+		l.want(state.Cleaning)
+	})
+	t.Run("it falls silent again", func(t *testing.T) {
+		l, r := formatting(t)
+		l.unheard(r, &formats)
+		l.ok(conductor.AgentHeard{})
+		l.unheard(r, &step.Progress{Percent: 50})
+		l.take(conductor.EffectBoot)
+	})
+	t.Run("it ends without having been heard", func(t *testing.T) {
+		l, r := formatting(t)
+		l.unheard(r, &formats)
+		l.end(r)
+		l.want(state.Cleaning)
+	})
+	for name, told := range map[string]*step.Progress{"work that is aborted": nil, "work that is aborted, and the format is over": {Percent: 60}} {
+		t.Run(name, func(t *testing.T) {
+			l, r := formatting(t)
+			l.ok(conductor.ProgressTold{ID: r.ID, Progress: formats})
+			l.verb(state.VerbAbort)
+			l.take(conductor.EffectWithdraw)
+			l.unheard(r, nil)
+			l.powered(r)
+			limit := r.Deadline
+			if told != nil {
+				l.ok(conductor.ProgressTold{ID: r.ID, Progress: *told})
+				limit = l.now.Add(l.s.Timeouts.Abort)
+			}
+			l.ok(conductor.AgentHeard{})
+			if w := l.s.Node.Flow.Wait; w.Silent || !w.Deadline.Equal(limit) || !strings.Contains(w.For, "stop") {
+				t.Errorf("waits for %+v, expected until %s", w, limit)
+			}
+			l.ok(conductor.StepEnded{ID: r.ID, Nonce: "n", Outcome: api.Aborted})
+			l.want(state.CleanFail)
+		})
+	}
+}
