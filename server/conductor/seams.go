@@ -222,6 +222,9 @@ type Access struct {
 	Keep    []string          // URLs of media that operators attached: SetMedia leaves their drives alone
 	Machine Identity          // which machine it is to be, whatever path it is found at; zero: the one named by Info
 	Again   bool              // an operator asked anew: credentials that were refused may be tried again (F27)
+	// Held is asked before each request that changes anything at the BMC, also in the middle of a step, and its error ends
+	// what was to be done, as it is: the server's lease of the store may have run out since (I16, F30). nil: all is allowed.
+	Held func() error
 }
 
 // Dispatcher carries commands to agents. Offer replaces an earlier offer to that node; both are idempotent. What

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
-	"github.com/bessemer-metal/bessemer/server/engine/machines"
 	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/server/engine/retry"
-	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
-	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // worker carries out one node's effects in order, so that acts upon one machine never overlap and a dead BMC delays
@@ -164,7 +161,8 @@ func (eng *Engine) forget(tx conductor.Tx, given []int64) error {
 }
 
 // perform carries out one effect to its end and tells Decide. A retriable failure is tried again until Timeouts.BMC
-// has passed; meanwhile the wait shows what the BMC said. When run ends the effect stays in the store.
+// has passed; meanwhile the wait shows what the BMC said. Time without the store or without this process does not count
+// (I14, I30). When run ends the effect stays in the store.
 func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 	var n conductor.Node
 	err := retry.View(run, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) { n, err = tx.Node(e.Node); return err })
@@ -185,8 +183,9 @@ func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 		eng.runStep(ctx, run, e)
 		return
 	}
-	began := eng.cfg.Now()
+	watch, away := eng.clock.Start(), time.Duration(0) // what the store was away does not count
 	for try := 1; ; try++ {
+		from := watch.Spent()
 		failpoint.Here("effect.before")
 		out, err := eng.act(ctx, n, e)
 		failpoint.Here("effect.after")
@@ -194,7 +193,7 @@ func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 			return
 		}
 		f := eng.unsaid(n, fault.From(err))
-		if err == nil || !f.Code.Retriable() || f.Reason == fault.BMCPower || ctx.Err() != nil || eng.cfg.Now().Sub(began) > eng.cfg.Timeouts.BMC {
+		if err == nil || !f.Code.Retriable() || f.Reason == fault.BMCPower || ctx.Err() != nil || f.Reason != fault.StorageUnavailable && watch.Spent()-away > eng.cfg.Timeouts.BMC {
 			out.Effect, out.Fault = e, f
 			if f != nil && f.Cause != nil && ctx.Err() == nil {
 				eng.cfg.Log.Warn("effect failed", "node", n.Name, "effect", e.Kind, "err", f.Error(), "cause", f.Cause)
@@ -211,6 +210,9 @@ func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 		}
 		if !retry.Pause(ctx, retry.Backoff(try)) {
 			continue // the next try sees ctx and ends
+		}
+		if f.Reason == fault.StorageUnavailable {
+			away += watch.Spent() - from
 		}
 	}
 }
@@ -255,102 +257,4 @@ func (eng *Engine) done(ctx context.Context, e conductor.EffectDone, decide bool
 			return
 		}
 	}
-}
-
-// runStep runs an out-of-band step and commits its end with what follows.
-func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
-	var r conductor.StepRecord
-	var n conductor.Node
-	err := retry.View(run, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) {
-		if n, err = tx.Node(e.Node); err != nil {
-			return err
-		}
-		r, err = tx.Step(e.Step)
-		return err
-	})
-	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded}
-	if err == nil {
-		var out ran
-		failpoint.Here("step.before")
-		out, err = eng.runBound(ctx, n, r)
-		failpoint.Here("step.after")
-		end.Result, end.Power = &out.result, out.power
-	}
-	if run.Err() != nil {
-		return // the server stops: what became of the step is unknown, and said so after the restart
-	}
-	if err != nil {
-		end.Outcome, end.Result, end.Fault = api.Failed, nil, fault.From(err)
-		if errors.Is(err, context.DeadlineExceeded) {
-			end.Fault = fault.New(fault.StepTimeout, "the step did not end within %s", r.Step.Timeout)
-		}
-		if end.Fault.Cause != nil {
-			eng.cfg.Log.Warn("step failed", "node", n.Name, "step", r.Step.Name, "err", end.Fault.Cause)
-		}
-	}
-	if p := eng.progress(e.Node, e.Step); p != nil {
-		end.Progress = p
-	}
-	var parts *conductor.Parts
-	if machines.ChangesParts(r.Step.Name) { // what came of it, also of a failed one
-		parts = eng.machines.Parts(run, n)
-	}
-	for try := 1; ; try++ {
-		err := eng.apply(run, e.Node, end, func(tx conductor.Tx) error {
-			if err := nodes.KeepParts(tx, e.Node, parts, eng.cfg.Now()); err != nil {
-				return err
-			}
-			return tx.DoneEffect(e.ID)
-		})
-		if fault.Has(err, fault.StepNotOffered) { // of a run that another has replaced meanwhile
-			eng.done(run, conductor.EffectDone{Effect: e}, false)
-			return
-		}
-		if err == nil || run.Err() != nil || fault.Is(err, fault.NotFound) {
-			return
-		}
-		eng.cfg.Log.Error("store the end of a step", "node", e.Node, "step", e.Step, "err", err)
-		if !retry.Pause(run, retry.Backoff(try)) {
-			return
-		}
-	}
-}
-
-func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.StepRecord) (ran, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
-	defer cancel()
-	b, err := eng.machines.BMC(ctx, n, false)
-	for try := 1; fault.Has(err, fault.StorageUnavailable) && retry.Pause(ctx, retry.Backoff(try)); try++ {
-		b, err = eng.machines.BMC(ctx, n, false)
-	}
-	if err != nil {
-		return ran{}, err
-	}
-	if r.Step.Where == step.Server {
-		power, err := eng.machines.PowerStep(ctx, b, r)
-		return ran{power: power}, err
-	}
-	bound, err := b.Steps(ctx)
-	if err != nil {
-		return ran{}, err
-	}
-	i := slices.IndexFunc(bound, func(s step.Bound) bool { return s.Name == r.Step.Name })
-	if i < 0 {
-		return ran{}, fault.New(fault.StepUnknown, "the BMC offers no step %s", r.Step.Name)
-	}
-	result, err := bound[i].Run(ctx, step.Call{
-		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties,
-		Report: func(p step.Progress) { eng.report(n.UUID, r.ID, p) },
-		Log:    eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),
-		Secret: func(context.Context, string) ([]byte, error) {
-			return nil, fault.New(fault.RequestForbidden, "out-of-band steps have no secrets")
-		},
-	})
-	return ran{result: result}, err
-}
-
-// ran is what became of a step that the server ran.
-type ran struct {
-	result step.Result
-	power  conductor.Power // of a power act; "" otherwise
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/engine/powersync"
 	"github.com/bessemer-metal/bessemer/server/engine/ramdisks"
 	"github.com/bessemer-metal/bessemer/server/engine/records"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/server/engine/sessions"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -84,6 +85,7 @@ type Engine struct {
 	subs     map[*subscription]struct{}
 	paces    map[conductor.NodeID]chan struct{} // closed when a watcher of the node comes or goes
 	run      context.Context                    // nil until Run, and after it
+	clock    *retry.Clock                       // what time counts
 	ready    chan struct{}                      // closed when Run has gone on with what the store held
 	wg       sync.WaitGroup
 	looks    *powersync.Looks // at idle nodes' power states
@@ -105,7 +107,7 @@ func New(cfg Config) (*Engine, error) {
 	watched := sessions.Over(cfg.Store)
 	cfg.Store = watched
 	eng := &Engine{
-		cfg: cfg, listening: cfg.Now(), sessions: watched,
+		cfg: cfg, clock: retry.NewClock(cfg.Now), listening: cfg.Now(), sessions: watched,
 		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}
@@ -113,7 +115,7 @@ func New(cfg Config) (*Engine, error) {
 		return eng.apply(ctx, id, e, nil)
 	}
 	var err error
-	if eng.machines, err = machines.New(machines.Config{Store: cfg.Store, Drivers: cfg.Drivers, Now: cfg.Now, Log: cfg.Log, Timeouts: cfg.Timeouts, Held: cfg.Held}); err != nil {
+	if eng.machines, err = machines.New(machines.Config{Store: cfg.Store, Drivers: cfg.Drivers, Clock: eng.clock, Log: cfg.Log, Timeouts: cfg.Timeouts, Held: cfg.Held}); err != nil {
 		return nil, err
 	}
 	eng.Keeper = nodes.New(nodes.Config{Store: cfg.Store, Now: cfg.Now, Drivers: eng.machines.ByName(), ResourceClass: cfg.ResourceClass, Notify: eng.notify, Created: eng.created, Deleted: eng.deleted})

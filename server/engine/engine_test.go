@@ -40,9 +40,12 @@ type board struct {
 	hang   bool // out-of-band steps never end by themselves
 	refuse bool // the medium can't be fetched, as the BMC says in its own words
 	asked  string
-	slow   chan struct{}      // not nil: setting the boot disk takes until it is closed
-	uuid   string             // what Facts says
-	meant  conductor.Identity // of the last who opened it
+	slow   chan struct{}                 // not nil: setting the boot disk takes until it is closed
+	uuid   string                        // what Facts says
+	meant  conductor.Identity            // of the last who opened it
+	held   func() error                  // conductor.Access.Held of whoever opened it last
+	within func(held func() error) error // what a step does instead of one act
+	look   func(context.Context)         // what comes before each look at the power
 }
 
 func (b *board) call(act string) error {
@@ -68,7 +71,10 @@ func (b *board) Facts(context.Context) (conductor.Facts, error) {
 	p, err := b.Power(context.Background())
 	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi", VirtualMedia: true, UUID: b.uuid}, err
 }
-func (b *board) Power(context.Context) (conductor.Power, error) {
+func (b *board) Power(ctx context.Context) (conductor.Power, error) {
+	if b.look != nil {
+		b.look(ctx)
+	}
 	if err := b.call(""); err != nil {
 		return "", err
 	}
@@ -133,6 +139,12 @@ func (b *board) Steps(context.Context) ([]step.Bound, error) {
 				<-ctx.Done()
 				return step.Result{}, ctx.Err()
 			}
+			b.mu.Lock()
+			within, held := b.within, b.held
+			b.mu.Unlock()
+			if within != nil {
+				return step.Result{}, within(held)
+			}
 			return step.Result{}, b.call("step " + s.Name)
 		}})
 	}
@@ -154,7 +166,7 @@ func (rack) Address(map[string]any) string { return "192.0.2.1" }
 func (r rack) Open(_ context.Context, a conductor.Access) (conductor.BMC, error) {
 	r.board.mu.Lock()
 	defer r.board.mu.Unlock()
-	r.board.meant = a.Machine
+	r.board.meant, r.board.held = a.Machine, a.Held
 	return r.board, nil
 }
 
@@ -266,8 +278,9 @@ type site struct {
 	mail    *mailbox
 	stop    func()
 	now     func() time.Time
-	skew    atomic.Int64           // nanoseconds the wall clock is off
-	asked   atomic.Pointer[func()] // called whenever the time is asked for: between any two of the engine's own acts
+	skew    atomic.Int64              // nanoseconds the wall clock is off
+	asked   atomic.Pointer[func()]    // called whenever the time is asked for: between any two of the engine's own acts
+	frozen  atomic.Pointer[time.Time] // what the clock says while the process is as if stopped; nil: it runs
 	seq     uint64
 	fault   *faulty                             // between the conductor and the store
 	check   func(context.Context, string) error // Config.CheckOrigin
@@ -286,6 +299,9 @@ func newSite(t *testing.T) *site {
 	s.now = func() time.Time {
 		if f := s.asked.Load(); f != nil {
 			(*f)()
+		}
+		if at := s.frozen.Load(); at != nil {
+			return *at
 		}
 		return time.Now().Add(time.Duration(s.skew.Load()))
 	}

@@ -25,6 +25,7 @@ const (
 func (eng *Engine) Run(ctx context.Context) error {
 	run, end := context.WithCancel(ctx)
 	defer end()
+	eng.wg.Go(func() { eng.clock.Run(run) })
 	err := eng.recover(run)
 	if err == nil {
 		close(eng.ready)
@@ -206,8 +207,7 @@ func (eng *Engine) stamp(ctx context.Context, now time.Time) error {
 func (eng *Engine) watchDeadlines(ctx context.Context) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	still := newStandstill(eng.cfg.Now)
-	eng.wg.Go(func() { still.run(ctx) })
+	eng.clock.Take() // what went by before is dealt with
 	last, stamped := eng.cfg.Now(), time.Time{}
 	tried := map[conductor.NodeID]again{}
 	listening := last // since when silence is the agent's and not this server's
@@ -218,7 +218,7 @@ func (eng *Engine) watchDeadlines(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		by, odd := still.take()
+		by, odd := eng.clock.Take()
 		now := eng.cfg.Now()
 		late := now.Round(0).Sub(last.Round(0))
 		if away {

@@ -26,6 +26,7 @@ type bmc struct {
 	node     conductor.NodeID
 	is       conductor.Identity // which machine is meant; zero: the one at the path (identity.go)
 	keep     []string           // see conductor.Access
+	mayAct   func() error       // conductor.Access.Held
 	log      *slog.Logger
 }
 
@@ -41,6 +42,7 @@ func (b *bmc) run(ctx context.Context, patient bool, act func(*operation) error)
 		return ctx.Err()
 	}
 	o := newOperation(ctx, b.account, patient)
+	o.mayAct = b.mayAct
 	defer o.cancel()
 	defer func() {
 		if p := recover(); p != nil {

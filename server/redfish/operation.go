@@ -34,7 +34,8 @@ type operation struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	account  *account
-	patient  bool // waits for the BMC to come back: not stopped by the breaker
+	patient  bool         // waits for the BMC to come back: not stopped by the breaker
+	mayAct   func() error // asked before each request that changes anything but our own log-in; nil: it may
 	requests int
 	relogged bool
 	poison   *fault.Fault // a bound or rule was broken: nothing more is asked
@@ -141,6 +142,11 @@ func (o *operation) exchange(r request) (*http.Response, error) {
 		defer func() { <-e.slots }()
 	case <-o.ctx.Done():
 		return nil, o.late(o.ctx.Err())
+	}
+	if r.method != http.MethodGet && r.pass != nil && o.mayAct != nil { // after all waiting, just before it leaves
+		if err := o.mayAct(); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.breaker.allow(e.origin, o.patient); err != nil {
 		return nil, err

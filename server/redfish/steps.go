@@ -145,7 +145,8 @@ func (b *bmc) persist(ctx context.Context, w *work, do func(*operation) error) e
 	}
 }
 
-// passing tells trouble that may go away by itself from an answer.
+// passing tells trouble that may go away by itself from an answer. That the server may not act now is none of the BMC's:
+// the step ends, and whoever runs it knows when to go on.
 func passing(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && fault.From(err).Code.Retriable()
+	return ctx.Err() == nil && fault.From(err).Code.Retriable() && !fault.Has(err, fault.StorageUnavailable)
 }

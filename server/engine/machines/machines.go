@@ -12,9 +12,10 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -25,7 +26,7 @@ import (
 type Config struct {
 	Store    conductor.Store // keeps the BMCs' credentials
 	Drivers  []conductor.Driver
-	Now      func() time.Time
+	Clock    *retry.Clock
 	Log      *slog.Logger
 	Timeouts conductor.Timeouts
 	Held     func() error // why the server's lease of the store does not hold; nil: it does
@@ -71,7 +72,23 @@ func (m *Machines) Held() error {
 
 // BMC opens the node's controller for acts; again is for an operator who asks anew.
 func (m *Machines) BMC(ctx context.Context, n conductor.Node, again bool) (conductor.BMC, error) {
-	b, err := m.Open(ctx, n, again)
+	return m.acting(ctx, n, again, m.cfg.Held)
+}
+
+// ForStep is BMC for a step, which acts by itself once it runs: acted is set as soon as its driver was allowed to.
+func (m *Machines) ForStep(ctx context.Context, n conductor.Node, acted *atomic.Bool) (conductor.BMC, error) {
+	return m.acting(ctx, n, false, func() error {
+		err := m.Held()
+		if err == nil {
+			acted.Store(true)
+		}
+		return err
+	})
+}
+
+// acting opens a BMC whose driver asks held.
+func (m *Machines) acting(ctx context.Context, n conductor.Node, again bool, held func() error) (conductor.BMC, error) {
+	b, err := m.open(ctx, n, again, held)
 	if failpoint.On && err == nil {
 		b = marked{b}
 	}
@@ -82,13 +99,17 @@ func (m *Machines) BMC(ctx context.Context, n conductor.Node, again bool) (condu
 }
 
 // Open opens the node's controller with its credentials, as the hardware type has it. Who acts by it asks Held first:
-// BMC does, and so do the acts of this package and of management.
+// BMC does, and so do the acts of this package and of management. The driver asks again before each request that acts.
 func (m *Machines) Open(ctx context.Context, n conductor.Node, again bool) (conductor.BMC, error) {
+	return m.open(ctx, n, again, m.cfg.Held)
+}
+
+func (m *Machines) open(ctx context.Context, n conductor.Node, again bool, held func() error) (conductor.BMC, error) {
 	d, ok := m.drivers[n.Driver]
 	if !ok {
 		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
 	}
-	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Machine: n.Machine, Secrets: map[string]string{}, Again: again}
+	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Machine: n.Machine, Secrets: map[string]string{}, Again: again, Held: held}
 	for _, m := range n.Media {
 		a.Keep = append(a.Keep, m.URL)
 	}

@@ -3,7 +3,6 @@ package machines
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -59,53 +58,80 @@ func (m *Machines) Power(ctx context.Context, b conductor.BMC, e conductor.Effec
 
 // Bring acts, re-reads and confirms. The act is asked for whatever the BMC says before, as it may lie, and no reading is
 // trusted alone: after the act the state must be seen twice in a row (F23). The acts are absolute, so that one done twice
-// does no harm (F25). strict gives up at the first order that fails. bmc.power when the state is not reached within limit.
+// does no harm (F25). strict gives up at the first order that fails. bmc.power when the state is not reached within limit,
+// in which time that went by without the process does not count (I14, F30).
 func (m *Machines) Bring(ctx context.Context, b conductor.BMC, a conductor.PowerAction, limit time.Duration, strict bool) error {
 	want := conductor.PowerOff
 	if a == conductor.On {
 		want = conductor.PowerOn
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	watch := m.cfg.Clock.Start()
+	left := func() time.Duration { return limit - watch.Spent() }
 	var last conductor.Power
 	var lastErr error
-	seen, asked := 0, time.Time{}
+	seen, asked := 0, time.Duration(-1)
 	for {
-		if asked.IsZero() || seen == 0 && m.cfg.Now().Sub(asked) > limit/3 && a != conductor.GracefulShutdown {
-			if err := b.SetPower(ctx, a); err == nil {
-				asked = m.cfg.Now()
-			} else if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil || strict || fault.Has(err, fault.StorageUnavailable) {
-				return err // what is not the BMC's doing is not waited for here
-			}
-		}
-		got, err := b.Power(ctx)
-		switch {
-		case err != nil:
-			seen = 0
-			if lastErr = err; !fault.From(err).Code.Retriable() && ctx.Err() == nil {
-				return err
-			}
-		case got != want || asked.IsZero():
-			last, seen = got, 0
-		default:
-			if last, seen = got, seen+1; seen == 2 {
+		err := within(ctx, left(), func(one context.Context) error {
+			if asked >= 0 && (seen != 0 || watch.Spent()-asked <= limit/3 || a == conductor.GracefulShutdown) {
 				return nil
 			}
+			err := b.SetPower(one, a)
+			switch f := fault.From(err); {
+			case err == nil:
+				asked = watch.Spent()
+			case one.Err() != nil && ctx.Err() == nil: // the time is over, or it ran without us
+				if lastErr = err; strict {
+					return fault.New(fault.BMCUnreachable, "the BMC did not take the order to bring the machine to %q in time", want).Because(err)
+				}
+			case !f.Code.Retriable() && ctx.Err() == nil, strict, f.Reason == fault.StorageUnavailable:
+				return err // what is not the BMC's doing is not waited for here
+			default:
+				lastErr = err
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		err = within(ctx, left(), func(one context.Context) error {
+			got, err := b.Power(one)
+			switch {
+			case err != nil:
+				seen = 0
+				if lastErr = err; !fault.From(err).Code.Retriable() && one.Err() == nil {
+					return err
+				}
+			case got != want || asked < 0:
+				last, seen = got, 0
+			default:
+				last, seen = got, seen+1
+			}
+			return nil
+		})
+		if err != nil || seen == 2 {
+			return err
 		}
 		wait := time.Second
 		if seen == 1 {
 			wait = 200 * time.Millisecond
 		}
-		if !retry.Pause(ctx, wait) {
-			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return ctx.Err()
-			}
-			if lastErr != nil && (last == "" || asked.IsZero()) {
+		if !retry.Pause(ctx, min(wait, max(left(), 0))) {
+			return ctx.Err()
+		}
+		if left() <= 0 {
+			if lastErr != nil && (last == "" || asked < 0) {
 				return lastErr
 			}
 			return fault.New(fault.BMCPower, "the machine should be %q, but the BMC says %q after %s", want, cmp.Or(string(last), "nothing"), limit).Because(lastErr)
 		}
 	}
+}
+
+// within does one call for at most the time that is left.
+func within(ctx context.Context, left time.Duration, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	return call(ctx)
 }
 
 // PowerStep carries out a reserved power step: the same absolute acts as an operator's, confirmed by re-reading.

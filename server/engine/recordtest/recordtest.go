@@ -16,6 +16,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/engine/machines"
 	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/server/engine/records"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -67,7 +68,7 @@ func Open(t *testing.T, now func() time.Time) *Site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := machines.New(machines.Config{Store: store, Drivers: []conductor.Driver{fake.New(fake.Config{})}, Now: now, Log: log, Timeouts: conductor.DefaultTimeouts()})
+	m, err := machines.New(machines.Config{Store: store, Drivers: []conductor.Driver{fake.New(fake.Config{})}, Clock: retry.NewClock(now), Log: log, Timeouts: conductor.DefaultTimeouts()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,62 @@
+package redfish
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// acts counts the requests that change anything at the BMC beside our log-in.
+func acts(log []string) (n int) {
+	for _, r := range log {
+		if method, path, _ := strings.Cut(r, " "); method != http.MethodGet && !strings.HasSuffix(path, "/Sessions") {
+			n++
+		}
+	}
+	return n
+}
+
+// A server whose lease of its store is in doubt sends nothing that acts, also in the middle of a step, and reads on. The step
+// ends at once and says why, instead of waiting for a power state that nobody ordered.
+func TestF30_I16_NoActLeavesWhileTheLeaseIsInDoubt(t *testing.T) {
+	for name, args := range map[string]step.Args{
+		applyStep: settings(setting("NumCores", 4)), resetStep: nil, bmcStep: nil, jobsStep: nil, "management.known_good_state": nil,
+	} {
+		for allowed := range int64(3) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				l.tasks["1"], l.tasks["2"], l.tasks["3"] = "Running", "Running", "Running"
+				var asked atomic.Int64
+				b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Held: func() error {
+					if asked.Add(1) > allowed {
+						return fault.New(fault.StorageUnavailable, "in doubt")
+					}
+					return nil
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = runStep(t, t.Context(), b, state.Clean, name, args)
+				if asked.Load() <= allowed {
+					return // the whole step needs no more
+				}
+				if !fault.Has(err, fault.StorageUnavailable) || asked.Load() != allowed+1 {
+					t.Errorf("%s after %d acts: %v; asked %d times", name, allowed, err, asked.Load())
+				}
+				if got := acts(l.log); got != int(allowed) {
+					t.Errorf("%s: %d acts were allowed, %d left: %v", name, allowed, got, l.log)
+				}
+				if _, err := b.Power(t.Context()); err != nil {
+					t.Errorf("reading: %v", err)
+				}
+			})
+		}
+	}
+}
