@@ -110,6 +110,19 @@ func (eng *Engine) recover(ctx context.Context) error {
 		cut = append(cut, change{node: e.Node, events: []conductor.Event{conductor.StepEnded{ID: e.Step, Outcome: api.Interrupted}},
 			more: func(tx conductor.Tx) error { return tx.DoneEffect(e.ID) }})
 	}
+	// Those that are stored come first: what follows from a step that was cut off is decided, and due, after them. A newer
+	// run's act must not overtake the fence of the run before (I11, I13).
+	for part := range slices.Chunk(rest, together) {
+		var wg sync.WaitGroup
+		for _, of := range byNode(part) {
+			wg.Go(func() { // orders to agents are transactions, and those that come together share one
+				for _, e := range of {
+					eng.start(e)
+				}
+			})
+		}
+		wg.Wait()
+	}
 	err = eng.recoverAll(ctx, cut, func(c change, err error) {
 		// The step is of a run that another has replaced: what became of it is told there already.
 		eng.cfg.Log.Info("an effect of an older run is dropped", "node", c.node, "err", err)
@@ -122,17 +135,6 @@ func (eng *Engine) recover(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
-	}
-	for part := range slices.Chunk(rest, together) {
-		var wg sync.WaitGroup
-		for _, of := range byNode(part) {
-			wg.Go(func() { // orders to agents are transactions, and those that come together share one
-				for _, e := range of {
-					eng.start(e)
-				}
-			})
-		}
-		wg.Wait()
 	}
 	// Only now is the time away dealt with; a stop before this goes by the old stamp again, and Decide by what it has
 	// taken out already.

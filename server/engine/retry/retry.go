@@ -1,4 +1,5 @@
-// Package retry is how the engine's goroutines wait for what is away: how long between two tries, and until when.
+// Package retry is how the engine's goroutines wait for what is away: how long between two tries, and until when, by a clock
+// that leaves out what went by without the process.
 package retry
 
 import (
