@@ -13,8 +13,8 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// acts counts the requests that change anything at the BMC beside our log-in.
-func acts(log []string) (n int) {
+// changing counts the requests that change anything at the BMC beside our log-in.
+func changing(log []string) (n int) {
 	for _, r := range log {
 		if method, path, _ := strings.Cut(r, " "); method != http.MethodGet && !strings.HasSuffix(path, "/Sessions") {
 			n++
@@ -50,7 +50,7 @@ func TestF30_I16_NoActLeavesWhileTheLeaseIsInDoubt(t *testing.T) {
 				if !fault.Has(err, fault.StorageUnavailable) || asked.Load() != allowed+1 {
 					t.Errorf("%s after %d acts: %v; asked %d times", name, allowed, err, asked.Load())
 				}
-				if got := acts(l.log); got != int(allowed) {
+				if got := changing(l.log); got != int(allowed) {
 					t.Errorf("%s: %d acts were allowed, %d left: %v", name, allowed, got, l.log)
 				}
 				if _, err := b.Power(t.Context()); err != nil {
