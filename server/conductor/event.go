@@ -16,6 +16,7 @@ type Snapshot struct {
 	Seen     *inventory.Inventory // the disks that the current boot's lookup brought, and nothing else of it; nil before it
 	Accepted *inventory.Inventory // those that the last inspection stored; nil before one
 	Registry *step.Registry       // every step the node's hardware type and the stock ramdisk offer
+	Strange  bool                 // the node's hardware type is not known to this server: Registry and Interfaces are nil
 	// Interfaces are the node's implementations, by interface, defaults filled in. An interface that is not there is taken
 	// for one that works.
 	Interfaces map[string]string

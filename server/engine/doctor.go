@@ -71,7 +71,7 @@ func (eng *Engine) DiagnoseAll(ctx context.Context) (out []api.Diagnosis, well i
 }
 
 func (eng *Engine) caseOf(tx conductor.Tx, n conductor.Node, effects []conductor.Effect) (doctor.Case, error) {
-	c := doctor.Case{Node: n, Listening: eng.listening, Timeouts: eng.cfg.Timeouts}
+	c := doctor.Case{Node: n, Listening: eng.listening, Timeouts: eng.cfg.Timeouts, Strange: eng.machines.Registry(n) == nil, Interfaces: eng.machines.Interfaces(n)}
 	var err error
 	if c.Open, err = tx.OpenSteps(n.UUID); err != nil {
 		return c, err

@@ -172,7 +172,7 @@ func newSalt() []byte {
 
 // snapshot reads all that Decide needs of a node; what its inventories say of disks only with disks.
 func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (conductor.Snapshot, error) {
-	s := conductor.Snapshot{Node: n, Registry: eng.machines.Registry(n), Interfaces: eng.machines.Interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: nodes.NewID, NewSalt: newSalt}
+	s := conductor.Snapshot{Node: n, Registry: eng.machines.Registry(n), Strange: eng.machines.Registry(n) == nil, Interfaces: eng.machines.Interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: nodes.NewID, NewSalt: newSalt}
 	if n.Boot != nil && !n.Boot.Ended {
 		s.Heard = eng.cfg.Dispatcher.Heard(n.UUID, n.Boot.Generation)
 	}
@@ -183,12 +183,8 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 		}
 		eng.freshen(s.Steps)
 	}
-	var known error
-	if s.Registry == nil {
-		known = fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver).At(string(n.UUID), "")
-	}
 	if !disks {
-		return s, known
+		return s, nil
 	}
 	accepted, of, err := tx.AcceptedDisks(n.UUID)
 	if s.Accepted, err = onlyDisks(accepted, err); err != nil {
@@ -200,9 +196,6 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 		s.Seen = s.Accepted // they are one
 	default:
 		s.Seen, err = onlyDisks(tx.DisksOf(n.UUID, n.Boot.Generation))
-	}
-	if err == nil {
-		err = known
 	}
 	return s, err
 }
@@ -279,9 +272,6 @@ func (eng *Engine) judge(tx conductor.Tx, id conductor.NodeID, event func(conduc
 		return conductor.Decision{}, err
 	}
 	s, err := eng.snapshot(tx, n, conductor.LooksAtDisks(n, e))
-	if _, doubt := e.(conductor.RecordsDoubted); doubt && fault.Has(err, fault.DriverUnknown) {
-		err = nil // what can't be known here is doubted all the more
-	}
 	if err != nil {
 		return conductor.Decision{}, err
 	}

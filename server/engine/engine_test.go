@@ -289,6 +289,7 @@ type site struct {
 	class   string                              // Config.ResourceClass
 	sync    time.Duration                       // Config.PowerSync
 	more    []conductor.Driver                  // beside the rack
+	gone    bool                                // the rack's hardware type is not enabled
 }
 
 var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe}
@@ -337,7 +338,7 @@ func (s *site) start() {
 			}
 			return nil
 		},
-		Store: s.fault, CheckOrigin: s.check, Drivers: append([]conductor.Driver{rack{s.board}}, s.more...), PowerSync: s.sync, ResourceClass: s.class, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
+		Store: s.fault, CheckOrigin: s.check, Drivers: s.drivers(), PowerSync: s.sync, ResourceClass: s.class, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token + "/bessemer.iso" }, Pins: []string{"pin"}, Now: s.now,
 		Log: slog.New(slog.NewTextHandler(testWriter{s.t}, nil)), Timeouts: conductor.DefaultTimeouts(),
@@ -360,6 +361,14 @@ func (s *site) start() {
 			}
 		})
 	}
+}
+
+// drivers are the hardware types that the server knows.
+func (s *site) drivers() []conductor.Driver {
+	if s.gone {
+		return append([]conductor.Driver{renamed{rack{s.board}}}, s.more...)
+	}
+	return append([]conductor.Driver{rack{s.board}}, s.more...)
 }
 
 type testWriter struct{ t *testing.T }

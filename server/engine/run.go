@@ -94,7 +94,7 @@ func (eng *Engine) recover(ctx context.Context) error {
 		all[i] = change{node: id, events: events}
 	}
 	err = eng.recoverAll(ctx, all, func(c change, err error) {
-		// A node that can't go on here (its hardware type is gone) must not keep the others from it.
+		// A node that can't go on must not keep the others from it.
 		eng.cfg.Log.Error("go on with a node", "uuid", c.node, "err", err)
 	})
 	if err != nil {

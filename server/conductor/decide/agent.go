@@ -142,6 +142,9 @@ func (d *decider) stepClaimed(e conductor.StepClaimed) {
 		refuse("the step is %s", r.State)
 	case f.Aborting:
 		refuse("the work is being aborted")
+	case d.strange():
+		d.fail(d.unknownType().At("", r.Step.Name))
+		refuse("nothing new is begun on this node")
 	default:
 		d.move(&r, conductor.AttemptClaim)
 		r.Nonce, r.Started, r.Deadline = e.Ask.Nonce, d.now, d.now.Add(r.Step.Timeout)

@@ -25,6 +25,9 @@ func Decide(s conductor.Snapshot, e conductor.Event, now time.Time) conductor.De
 	if d.overtaken(e) {
 		return d.Decision
 	}
+	if d.Refuse = d.stranded(e); d.Refuse != nil {
+		return d.Decision
+	}
 	switch e := e.(type) {
 	case conductor.VerbAsked:
 		d.who = &e.Caller

@@ -23,6 +23,10 @@ func (d *decider) next() {
 		d.aborted()
 		return
 	}
+	if d.strange() {
+		d.fail(d.unknownType())
+		return
+	}
 	i := slices.IndexFunc(d.s.Steps, func(r conductor.StepRecord) bool { return r.State == conductor.StepPlanned })
 	if i < 0 {
 		d.finish()
@@ -354,18 +358,28 @@ func (d *decider) deadline() {
 	if f.Phase == conductor.PhaseLookup && d.n.Boot != nil && d.n.Boot.MediumRead.IsZero() {
 		reason = fault.FlowMediaTimeout
 	}
-	ft := fault.New(reason, "waited %s for %s%s", d.now.Sub(w.Since).Round(time.Second), w.For, lastSeen(w))
+	ft := fault.New(reason, "waited %s for %s%s", d.now.Sub(w.Since).Round(time.Second), w.For, d.lastSeen(w))
 	if r := d.running(); r != nil {
 		ft.Step = r.Step.Name
 	}
 	d.fail(ft)
 }
 
-func lastSeen(w *conductor.Wait) string {
-	if w.Evidence == "" {
-		return "; nothing was heard meanwhile"
+// lastSeen is the last sign of whoever was waited for: what was noted, the agent's heartbeat if that is newer, and how far
+// the step told that it had come. The last two are kept in memory only (I29).
+func (d *decider) lastSeen(w *conductor.Wait) string {
+	sign, at := w.Evidence, w.Seen
+	if w.Owner == "agent" && d.s.Heard.After(at) && d.s.Heard.After(w.Since) {
+		sign, at = "the agent's heartbeat", d.s.Heard
 	}
-	return fmt.Sprintf("; last sign: %s at %s", w.Evidence, w.Seen.UTC().Format(time.TimeOnly))
+	text := ""
+	if sign != "" {
+		text = fmt.Sprintf("; last sign: %s at %s", sign, at.UTC().Format(time.RFC3339))
+	}
+	if r := d.running(); r != nil && r.Progress != nil {
+		text += fmt.Sprintf("; the step told of %.0f %%", r.Progress.Percent)
+	}
+	return cmp.Or(text, "; nothing was heard meanwhile")
 }
 
 // running is the record of the step at work, or nil.

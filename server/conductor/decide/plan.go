@@ -111,6 +111,10 @@ func (d *decider) run(plan plan.Plan) {
 // replan meets the plan with what this ramdisk offers: a planned step it lacks fails the flow; in an automated clean
 // the steps of vendors' managers join by priority.
 func (d *decider) replan() bool {
+	if d.strange() {
+		d.fail(d.unknownType())
+		return false
+	}
 	offered, err := step.NewRegistry(d.n.Boot.Steps...)
 	if err != nil {
 		d.fail(fault.From(err))

@@ -70,6 +70,9 @@ func (d *decider) notHere(v state.Event) error {
 		if flow := d.open(); flow != nil && flow.Wait != nil {
 			busy.WithHint("it waits for %s, until %s at the latest: bessemer node show %s",
 				flow.Wait.For, flow.Wait.Deadline.UTC().Format(time.RFC3339), cmp.Or(d.n.Name, id))
+			if v == state.VerbAbort && !d.strange() {
+				busy.Hint += fmt.Sprintf("; to cut it off now: bessemer node maintenance set %s, then bessemer node power off %[1]s", cmp.Or(d.n.Name, id))
+			}
 		}
 		return busy
 	}

@@ -16,51 +16,21 @@ import (
 
 // Case is all that Diagnose looks at: one node as the store has it, and what the server knows of it beside.
 type Case struct {
-	Node      conductor.Node
-	Steps     []conductor.StepRecord // of the node's current run
-	Open      []conductor.StepRecord // offered or started, of any run
-	Effects   []conductor.Effect     // stored and not done
-	Heard     time.Time              // the agent's last sign of life in the current boot; zero: none
-	Listening time.Time              // since when this server can have heard one
-	Acting    conductor.EffectKind   // what is being done to the node's BMC now; "" nothing
-	BMC       conductor.Health       // how its BMC has answered lately
-	Timeouts  conductor.Timeouts
+	Node       conductor.Node
+	Steps      []conductor.StepRecord // of the node's current run
+	Open       []conductor.StepRecord // offered or started, of any run
+	Effects    []conductor.Effect     // stored and not done
+	Heard      time.Time              // the agent's last sign of life in the current boot; zero: none
+	Listening  time.Time              // since when this server can have heard one
+	Strange    bool                   // the node's hardware type is not known to this server
+	Interfaces map[string]string      // the node's implementations
+	Acting     conductor.EffectKind   // what is being done to the node's BMC now; "" nothing
+	BMC        conductor.Health       // how its BMC has answered lately
+	Timeouts   conductor.Timeouts
 }
 
 // late is what a wait may be over its deadline before somebody must be told: the server looks once a second.
 const late = 30 * time.Second
-
-// Acts of exits that are no verbs.
-const (
-	ActVerb        = "verb." // and the verb
-	ActMaintenance = "maintenance.unset"
-	ActPowerOff    = "power.off"
-	ActConfirm     = "confirm"
-)
-
-// words are the verbs an operator may ask for; what destroys data on disks is never done unasked.
-var words = []struct {
-	verb           state.Event
-	needs          string // what must be typed with it
-	ends, destroys bool
-}{
-	{state.VerbUnhold, "", false, false},
-	{state.VerbManage, "", false, false},
-	{state.VerbInspect, "", false, false},
-	{state.VerbUnrescue, "", false, false},
-	{state.VerbAdopt, "", false, false},
-	{state.VerbAbort, "", true, false},
-	{state.VerbService, "--step STEP", true, false},
-	{state.VerbRescue, "--rescue-password-file FILE", true, false},
-	{state.VerbProvide, "", false, true},
-	{state.VerbClean, "--step STEP", false, true},
-	{state.VerbDeploy, needsImage, false, true},
-	{state.VerbRebuild, needsImage, false, true},
-	{state.VerbDelete, "", true, true},
-}
-
-// needsImage goes with a deployment of a node that does not say yet what is to be written.
-const needsImage = "--image IMAGE"
 
 // Diagnose says what a node waits for, what is wrong with it, and every legal way on, from the table of states. It is
 // pure. Fix is the way that needs no judgement of an operator's, or the one that ends what is stuck: it never destroys
@@ -69,7 +39,7 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	n := f.Node
 	d := api.Diagnosis{
 		Node: n.UUID, Name: n.Name, Verdict: api.VerdictWell, State: n.State, Target: n.Target, Since: api.Time{Time: n.StateSince},
-		Lease: held(f), Heard: api.Time{Time: f.Heard}, Problems: []api.Problem{}, Exits: exits(n),
+		Lease: held(f), Heard: api.Time{Time: f.Heard}, Problems: []api.Problem{}, Exits: exits(f),
 	}
 	wrong := func(r fault.Reason, format string, args ...any) *api.Problem {
 		p := api.Problem{Reason: string(r), Message: fmt.Sprintf(format, args...)}
@@ -94,6 +64,9 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 		d.Verdict = api.VerdictWaits
 		d.Wait = &api.Wait{For: w.For, Owner: w.Owner, Since: api.Time{Time: w.Since}, Deadline: api.Time{Time: w.Deadline},
 			Evidence: w.Evidence, Seen: api.Time{Time: w.Seen}, Reason: string(w.Reason)}
+		if w.Owner == "agent" && f.Heard.After(w.Seen) && f.Heard.After(w.Since) {
+			d.Wait.Evidence, d.Wait.Seen = "the agent's heartbeat", api.Time{Time: f.Heard}
+		}
 		if over := now.Sub(w.Deadline); over > late {
 			stuck = true
 			wrong(w.Reason, "the wait for %s is over since %s, and nobody has ended it", w.For, over.Round(time.Second)).
@@ -125,6 +98,10 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	}
 	if u := n.Unverified; u != nil {
 		wrong(fault.NodeUnverified, "since %s nothing is done to the machine: %s", u.Since.UTC().Format(time.RFC3339), u.Why)
+	}
+	if f.Strange {
+		wrong(fault.DriverUnknown, "hardware type %q is not enabled on this server: nothing is done to the machine, and nothing new is begun; what runs already may end, and is given up at its deadline", n.Driver).
+			Hint = "add it to enabled_hardware_types and restart the server, or end the work: bessemer node abort " + cmp.Or(n.Name, string(n.UUID))
 	}
 	if h := f.BMC; h.Failed >= ailing {
 		wrong(fault.BMCUnreachable, "the last %d requests to the BMC came to nothing: %s%s", h.Failed, cmp.Or(h.Last, "no answer"), until(h.Next, now))
@@ -184,78 +161,4 @@ func quiet(f Case, now time.Time) time.Duration {
 		}
 	}
 	return now.Sub(heard)
-}
-
-// exits reads the legal ways on from the table of states.
-func exits(n conductor.Node) []api.Exit {
-	out := []api.Exit{}
-	name := cmp.Or(n.Name, string(n.UUID))
-	if n.Unverified != nil {
-		out = append(out, api.Exit{Act: ActConfirm, Command: "bessemer node confirm " + name})
-	}
-	if n.Fault != "" {
-		out = append(out, api.Exit{Act: ActMaintenance, Command: "bessemer node maintenance unset " + name})
-	}
-	if row, busy := state.FlowOf(n.State); !busy || n.State != row.Doing { // the table's rows from there are the server's own
-		for _, w := range words {
-			to, ok := state.Next(n.State, w.verb)
-			if !ok {
-				continue
-			}
-			e := api.Exit{Act: ActVerb + string(w.verb), Command: "bessemer node " + w.verb.Command() + " " + name, To: to, Ends: w.ends, Destroys: w.destroys}
-			if w.needs != "" && (w.needs != needsImage || n.InstanceInfo["image_source"] == nil) {
-				e.Act, e.Command = "", e.Command+" "+w.needs
-			}
-			out = append(out, e)
-		}
-	}
-	if n.Boot != nil && n.Boot.Contested {
-		out = append(out, api.Exit{Act: ActPowerOff, Command: "bessemer node power off " + name, Ends: true})
-	}
-	return out
-}
-
-// fix chooses among the exits: first what only clears what the server itself has set, then the way out of a failed
-// state, then the end of what is stuck. To confirm a doubted record somebody has to look at the machine (I15): that is
-// never chosen.
-func fix(n conductor.Node, all []api.Exit, stuck bool) *api.Exit {
-	for _, act := range []string{ActMaintenance, ActPowerOff, ActVerb + string(state.VerbManage), ActVerb + string(state.VerbAbort)} {
-		i := slices.IndexFunc(all, func(e api.Exit) bool { return e.Act == act })
-		if i < 0 || act == ActVerb+string(state.VerbAbort) && !stuck ||
-			act == ActVerb+string(state.VerbManage) && n.State != state.Enroll && !state.IsFailed(n.State) {
-			continue
-		}
-		return &all[i]
-	}
-	return nil
-}
-
-// AbortOf says in words what an abort would do to a node right now.
-func AbortOf(n conductor.Node, open []conductor.StepRecord) string {
-	row, busy := state.FlowOf(n.State)
-	flow := n.Flow
-	if flow != nil && flow.Phase == conductor.PhaseEnded {
-		flow = nil
-	}
-	if _, ok := state.Next(n.State, state.VerbAbort); !ok || busy && n.State == row.Doing {
-		if busy {
-			return fmt.Sprintf("an abort is refused while the server acts (%s); it is possible as soon as the node waits", n.State)
-		}
-		return "there is nothing to abort"
-	}
-	for _, r := range open {
-		if r.State != conductor.StepStarted || flow == nil || r.Run != flow.Run {
-			continue
-		}
-		switch {
-		case n.State == row.Held:
-			return fmt.Sprintf("step %s ends at once: nothing runs while the node is held", r.Step.Name)
-		case flow.Aborting && r.Step.Abortable:
-			return fmt.Sprintf("step %s was told to stop already", r.Step.Name)
-		case r.Step.Abortable:
-			return fmt.Sprintf("step %s stops at a safe point within 10s; the device's state is told", r.Step.Name)
-		}
-		return fmt.Sprintf("step %s can't be stopped and ends first, at the latest at %s; no other step starts", r.Step.Name, r.Deadline.UTC().Format(time.RFC3339))
-	}
-	return "nothing runs: the work ends at once"
 }
