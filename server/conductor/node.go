@@ -99,6 +99,9 @@ const SecretRescue = "rescue_password"
 // DriverSecret is the sealed secret's field for a secret of driver_info.
 func DriverSecret(key string) string { return "driver_info." + key }
 
+// InstanceSecret is the sealed secret's field for a secret of instance_info. It goes with the instance.
+func InstanceSecret(key string) string { return "instance_info." + key }
+
 // Masked stands wherever a secret is stored elsewhere or not shown.
 const Masked = api.Masked
 

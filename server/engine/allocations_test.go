@@ -66,9 +66,6 @@ func TestAllocationEnds(t *testing.T) {
 		a := s.Must(&conductor.Allocation{Class: "gold"})
 		synctest.Wait()
 		id := a.Top().UUID
-		if err := s.Change("n1", func(n *conductor.Node) { n.InstanceUUID = "" }); !fault.Has(err, fault.NodeInUse) {
-			t.Errorf("the instance of an allocation is taken away: %v", err)
-		}
 		for _, st := range []state.State{state.Active, state.Deploying, state.Deleting} {
 			s.Stand("n1", func(n *conductor.Node) {
 				if n.State = st; st != state.Active {
@@ -77,6 +74,9 @@ func TestAllocationEnds(t *testing.T) {
 			})
 			if err := s.Remove(a); !fault.Has(err, fault.NodeInUse) {
 				t.Errorf("deleted in %s: %v", st, err)
+			}
+			if err := s.Change("n1", func(n *conductor.Node) { n.InstanceUUID = "" }); err == nil || fault.From(err).Code.Status() != 409 {
+				t.Errorf("its instance is taken away in %s: %v", st, err)
 			}
 		}
 		s.Stand("n1", func(n *conductor.Node) { n.State = state.DeployFail })

@@ -125,3 +125,36 @@ func TestRescuePasswordCanBeTyped(t *testing.T) {
 		}
 	})
 }
+
+// TestI22_SecretsOfTheInstanceGoWithIt: an undeployed node keeps nothing of what was sealed for its instance, and all of what it
+// signs in to its BMC with.
+func TestI22_SecretsOfTheInstanceGoWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.fresh()
+		pull, password := conductor.InstanceSecret("image_pull_secret"), conductor.DriverSecret("password")
+		if _, err := s.c.UpdateNode(t.Context(), conductor.Caller{Name: "ann"}, "n1", func(n *conductor.Node, secrets map[string]string) error {
+			n.InstanceInfo = map[string]any{"image_pull_secret": conductor.Masked}
+			secrets[pull], secrets[password] = "canary", "canary"
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.put(state.Active, kinds[0], false)
+		kept := func() (fields []string) {
+			if err := s.store.View(t.Context(), func(tx conductor.Tx) (err error) { fields, err = tx.SecretFields(s.node().UUID); return err }); err != nil {
+				t.Fatal(err)
+			}
+			return fields
+		}
+		if before := kept(); !slices.Contains(before, pull) || !slices.Contains(before, password) {
+			t.Fatalf("sealed are %v", before)
+		}
+		if err := s.c.Provision(t.Context(), conductor.Caller{Name: "ann"}, "n1", conductor.Provision{Verb: state.VerbDelete}); err != nil {
+			t.Fatal(err)
+		}
+		if after := kept(); slices.Contains(after, pull) || !slices.Contains(after, password) {
+			t.Errorf("sealed are %v, expected the BMC's alone", after)
+		}
+	})
+}

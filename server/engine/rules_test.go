@@ -166,7 +166,7 @@ func TestF40_NoCredentialsChangeUnderAFlow(t *testing.T) {
 				_, err := s.c.UpdateNode(t.Context(), conductor.Caller{Name: "ann"}, "n1", func(n *conductor.Node, secrets map[string]string) error {
 					n.InstanceUUID = ""
 					if secret {
-						secrets["password"] = "another"
+						secrets[conductor.DriverSecret("password")] = "another"
 					}
 					return nil
 				})

@@ -213,6 +213,14 @@ func (b *backend) SetBootDevice(_ context.Context, _ conductor.Caller, _ string,
 	return nil
 }
 
+func (b *backend) ChangeTraits(ctx context.Context, who conductor.Caller, ident string, change func([]string) ([]string, error)) error {
+	_, err := b.UpdateNode(ctx, who, ident, func(n *conductor.Node, _ map[string]string) (err error) {
+		n.Traits, err = change(slices.Clone(n.Traits))
+		return err
+	})
+	return err
+}
+
 func (b *backend) Validate(context.Context, string) (map[string]string, error) {
 	return map[string]string{"boot": "", "deploy": "image_source is missing", "power": "", "management": ""}, nil
 }

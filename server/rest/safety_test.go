@@ -49,7 +49,7 @@ func TestI22_NoSecretLeavesThroughTheAPI(t *testing.T) {
 	secrets := []string{"canary-bmc", "canary-typo", "canary-token", "canary-drive", "canary-salt-of-the-boot", "canary-arg", "canary-result", "canary-cause", "canary-rescue"}
 	path := s.want2(s.do("POST", "/v1/nodes", `{"name": "n1", "driver": "redfish", "driver_info": {"redfish_address": "https://192.0.2.1",
 		"redfish_username": "admin", "redfish_password": "canary-bmc", "redfish_pasword": "canary-typo", "session_token": "canary-token"}}`), 201)
-	if got := s.secrets["redfish_password"] + s.secrets["redfish_pasword"] + s.secrets["session_token"]; got != "canary-bmccanary-typocanary-token" {
+	if got := s.secrets[conductor.DriverSecret("redfish_password")] + s.secrets[conductor.DriverSecret("redfish_pasword")] + s.secrets[conductor.DriverSecret("session_token")]; got != "canary-bmccanary-typocanary-token" {
 		t.Fatalf("the conductor was given the secrets %q", got)
 	}
 	// What the store may hold from elsewhere, and what the work on the node leaves.
@@ -84,7 +84,9 @@ func TestI22_NoSecretLeavesThroughTheAPI(t *testing.T) {
 		`[{"op": "add", "path": "/driver_info/redfish_address", "value": "https://u:canary-bmc@192.0.2.1"}]`,
 		`[{"op": "add", "path": "/instance_info/image_source", "value": "https://u:canary-bmc@192.0.2.1/i"}]`,
 		`[{"op": "add", "path": "/instance_info/configdrive", "value": "canary-drive"}]`,
-		`[{"op": "add", "path": "/instance_info/image_pull_secret", "value": "canary-token"}]`,
+		`[{"op": "add", "path": "/instance_info/image_pull_secret", "value": {"a": "canary-token"}}]`,
+		`[{"op": "add", "path": "/instance_info/image_pull_secret", "value": "******"}]`,
+		`[{"op": "add", "path": "/instance_info/registry", "value": {"token": "canary-token"}}]`,
 	} {
 		n.InstanceInfo = nil
 		all.WriteString(s.want(s.do("PATCH", path, bad), 400).Body.String())
@@ -130,11 +132,11 @@ func TestI22_AMaskedSecretSentBackIsKept(t *testing.T) {
 	info := s.do("GET", path, "").body["driver_info"]
 	text, _ := json.Marshal(info)
 	s.want(s.do("PATCH", path, `[{"op": "replace", "path": "/driver_info", "value": `+string(text)+`}]`), 200)
-	if s.secrets["redfish_password"] != "canary-pw" {
-		t.Errorf("the secret became %q", s.secrets["redfish_password"])
+	if s.secrets[conductor.DriverSecret("redfish_password")] != "canary-pw" {
+		t.Errorf("the secret became %q", s.secrets[conductor.DriverSecret("redfish_password")])
 	}
 	s.want(s.do("PATCH", path, `[{"op": "remove", "path": "/driver_info/redfish_password"}]`), 200)
-	if v, there := s.secrets["redfish_password"]; v != "" || !there {
+	if v, there := s.secrets[conductor.DriverSecret("redfish_password")]; v != "" || !there {
 		t.Errorf("the secret outlived its removal: %q", v)
 	}
 }
@@ -373,3 +375,24 @@ func TestCrashIsAnswered(t *testing.T) {
 type crashing struct{ *backend }
 
 func (crashing) Node(context.Context, string) (conductor.Node, error) { panic("canary") }
+
+// Metal3's operator gives the credentials of an image registry in instance_info: they are sealed as those of a BMC are, and go
+// with the instance's other data.
+func TestI22_SecretsOfTheInstanceAreSealed(t *testing.T) {
+	s := newServer(t)
+	path := s.want2(s.do("POST", "/v1/nodes", `{"name": "n1", "driver": "redfish", "instance_info": {"image_pull_secret": "canary-1"}}`), 201)
+	field := conductor.InstanceSecret("image_pull_secret")
+	for _, c := range []struct{ patch, shown, kept string }{
+		{`[{"op": "add", "path": "/instance_info/image_source", "value": "oci://registry/image"}]`, "******", "canary-1"},
+		{`[{"op": "replace", "path": "/instance_info/image_pull_secret", "value": "canary-2"}]`, "******", "canary-2"},
+		{`[{"op": "add", "path": "/instance_info/image_pull_secret", "value": "******"}]`, "******", "canary-2"},
+		{`[{"op": "remove", "path": "/instance_info/image_pull_secret"}]`, "", ""},
+		{`[{"op": "add", "path": "/instance_info/image_pull_secret", "value": "canary-3"}]`, "******", "canary-3"},
+	} {
+		a := s.want(s.do("PATCH", path, c.patch), 200)
+		shown, _ := a.body["instance_info"].(map[string]any)["image_pull_secret"].(string)
+		if shown != c.shown || s.secrets[field] != c.kept || strings.Contains(a.Body.String()+s.do("GET", path, "").Body.String(), "canary") {
+			t.Errorf("%s: shown %q, kept %q in %v", c.patch, shown, s.secrets[field], s.nodes[0].InstanceInfo)
+		}
+	}
+}

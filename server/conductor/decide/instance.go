@@ -3,6 +3,8 @@ package decide
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -180,6 +182,11 @@ func (d *decider) lease() {
 // goes in the same transaction.
 func (d *decider) forgetInstance() {
 	d.audit("instance.delete", map[string]any{"instance_uuid": d.n.InstanceUUID})
+	for _, k := range slices.Sorted(maps.Keys(d.n.InstanceInfo)) {
+		if d.n.InstanceInfo[k] == conductor.Masked && k != "configdrive" {
+			d.DropSecrets = append(d.DropSecrets, conductor.InstanceSecret(k))
+		}
+	}
 	d.n.InstanceInfo, d.n.InstanceUUID, d.n.InstanceName = map[string]any{}, "", ""
 	d.n.Media = leftMedia(d.n.Media)
 	if d.n.AutomaticLessee {

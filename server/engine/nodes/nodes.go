@@ -56,8 +56,8 @@ func (k *Keeper) PreparedNodes(ctx context.Context, f conductor.NodeFilter, form
 	return k.cfg.Store.View(ctx, func(tx conductor.Tx) error { return tx.PreparedNodes(f, form, begin()) })
 }
 
-// CreateNode stores a new node in enroll. secrets are driver_info values that are sealed; the node's DriverInfo
-// shows Masked in their place.
+// CreateNode stores a new node in enroll. secrets are values that are sealed, by conductor.DriverSecret and InstanceSecret; the
+// node's DriverInfo and InstanceInfo show Masked in their place.
 func (k *Keeper) CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error) {
 	if n.UUID == "" {
 		n.UUID = conductor.NodeID(NewID())
@@ -110,13 +110,23 @@ func (k *Keeper) CreateNode(ctx context.Context, who conductor.Caller, n conduct
 	return stored, nil
 }
 
+// signsIn tells whether secrets of driver_info are among these.
+func signsIn(secrets map[string]string) bool {
+	for field := range secrets {
+		if strings.HasPrefix(field, conductor.DriverSecret("")) {
+			return true
+		}
+	}
+	return false
+}
+
 func keepSecrets(tx conductor.Tx, id conductor.NodeID, secrets map[string]string) error {
-	for k, v := range secrets {
+	for field, v := range secrets {
 		var raw []byte
 		if v != "" {
 			raw = []byte(v)
 		}
-		if err := tx.PutSecret(id, conductor.DriverSecret(k), raw); err != nil {
+		if err := tx.PutSecret(id, field, raw); err != nil {
 			return err
 		}
 	}
@@ -166,8 +176,8 @@ func (k *Keeper) sound(n *conductor.Node) error {
 	return nil
 }
 
-// UpdateNode changes what an operator may change: change edits a copy, and puts new values of sealed driver_info keys
-// into the map ("" forgets one). What belongs to the server (state, flow, boot) is not taken over.
+// UpdateNode changes what an operator may change: change edits a copy, and puts new values of what is sealed into the map,
+// as for CreateNode ("" forgets one). What belongs to the server (state, flow, boot) is not taken over.
 func (k *Keeper) UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error) {
 	var out conductor.Node
 	err := k.cfg.Store.Update(ctx, func(tx conductor.Tx) error {
@@ -200,7 +210,7 @@ func (k *Keeper) UpdateNode(ctx context.Context, who conductor.Caller, ident str
 		if n.Maintenance && n.MaintenanceReason != was.MaintenanceReason {
 			n.Fault = "" // it is the operator's maintenance from now on: the server does not end it
 		}
-		if len(secrets) > 0 || !reflect.DeepEqual(n.DriverInfo, was.DriverInfo) {
+		if signsIn(secrets) || !reflect.DeepEqual(n.DriverInfo, was.DriverInfo) {
 			n.BMC = nil // what another BMC said
 		}
 		if err := k.sound(&n); err != nil {
@@ -226,6 +236,18 @@ func (k *Keeper) UpdateNode(ctx context.Context, who conductor.Caller, ident str
 		k.cfg.Notify(out.UUID)
 	}
 	return out, err
+}
+
+// ChangeTraits changes a node's traits: what a flow waits for is no hindrance.
+func (k *Keeper) ChangeTraits(ctx context.Context, who conductor.Caller, ident string, change func(traits []string) ([]string, error)) error {
+	return k.Edit(ctx, who, ident, conductor.Audit{Act: "node.traits"}, func(n *conductor.Node) error {
+		if err := Locked(*n); err != nil {
+			return err
+		}
+		traits, err := change(slices.Clone(n.Traits))
+		n.Traits = traits
+		return err
+	})
 }
 
 func deepCopy(n conductor.Node) (conductor.Node, error) {

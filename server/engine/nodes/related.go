@@ -3,6 +3,7 @@ package nodes
 import (
 	"cmp"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -44,6 +45,9 @@ func related(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
 		} else if err != nil {
 			return err
 		}
+	}
+	if err := kept(tx, was, *n); err != nil {
+		return err
 	}
 	if err := released(tx, was, n); err != nil {
 		return err
@@ -95,15 +99,31 @@ func childless(tx conductor.Tx, n conductor.Node) error {
 		WithHint("delete them first, or take parent_node away from them; bessemer node children list %s shows them", cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
 }
 
+// kept refuses another owner for a node that an owner's allocation has.
+func kept(tx conductor.Tx, was, n conductor.Node) error {
+	if n.Owner == was.Owner || was.Allocation == "" {
+		return nil
+	}
+	a, err := conductor.RecordOf[conductor.Allocation](tx, was.Allocation)
+	if fault.Is(err, fault.NotFound) || err == nil && a.Owner == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.NodeInUse, "the node's owner can't change: allocation %s of project %s has the node", a.UUID, a.Owner).
+		WithHint("bessemer allocation delete %s first", a.UUID).At(string(n.UUID), "")
+}
+
 // released keeps a node and its allocation together when an operator takes the instance away.
 func released(tx conductor.Tx, was conductor.Node, n *conductor.Node) error {
 	n.Allocation = was.Allocation
 	if n.Allocation == "" || n.InstanceUUID == was.InstanceUUID {
 		return nil
 	}
-	if !n.Maintenance {
-		return fault.New(fault.NodeInUse, "Node %s with an allocation can not have instance_uuid removed", n.UUID).
-			WithHint("bessemer allocation delete %s instead, or bessemer node maintenance set %s first", n.Allocation, cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
+	if !n.Maintenance && !slices.Contains(resting, was.State) {
+		return fault.New(fault.NodeInUse, "Node %s with an allocation can not have instance_uuid removed in state %s", n.UUID, was.State).
+			WithHint("it can in %s, or in maintenance: bessemer node maintenance set %s", inWords(resting), cmp.Or(n.Name, string(n.UUID))).At(string(n.UUID), "")
 	}
 	n.Allocation = ""
 	return tx.DeleteRecord(conductor.KindAllocation, was.Allocation)

@@ -26,6 +26,15 @@ func MayChange(n conductor.Node) error {
 	return fault.New(fault.NodeBusy, "the node is %s; it can be changed when that has ended", n.State).At(string(n.UUID), "")
 }
 
+// Locked refuses what Ironic makes wait for a node's lock, which a flow has while it works, and lets go of while it waits for
+// the ramdisk or an operator.
+func Locked(n conductor.Node) error {
+	if f, busy := state.FlowOf(n.State); busy && n.State == f.Doing {
+		return MayChange(n)
+	}
+	return nil
+}
+
 // mayUpdate is MayChange for what a node is to become: its instance, and nothing else, may be taken off it in maintenance
 // at any time. secrets are those that change with it, which the record does not show.
 func mayUpdate(was, n conductor.Node, secrets map[string]string) error {
@@ -45,6 +54,9 @@ func settled(was, n conductor.Node) error {
 	id := string(n.UUID)
 	early := slices.Contains(resting, was.State)
 	switch {
+	case n.Driver != was.Driver && was.Console:
+		return fault.New(fault.NodeInUse, "driver can't change while the node's console is on").
+			WithHint("switch it off first: openstack baremetal node console disable %s", cmp.Or(n.Name, id)).At(id, "")
 	case drivers.Pretends(n.Driver) != drivers.Pretends(was.Driver) && was.State != state.Enroll:
 		return fault.New(fault.NodeInUse, "driver can't change from %s to %s in state %s: one of them has no machine, and what it says is erased is not (I5)", was.Driver, n.Driver, was.State).
 			WithHint("enroll it anew: bessemer node delete %s, then bessemer node create", cmp.Or(n.Name, id)).At(id, "")

@@ -40,7 +40,7 @@ func putPortgroup(s *Shelf, tx conductor.Tx, who conductor.Caller, before, after
 	if err != nil || before == nil {
 		return err
 	}
-	if err := nodes.MayChange(n); err != nil {
+	if err := nodes.Locked(n); err != nil {
 		return err
 	}
 	was := before.(*conductor.Portgroup)
@@ -89,7 +89,7 @@ func removePortgroup(_ *Shelf, tx conductor.Tx, r conductor.Record) error {
 	if err != nil {
 		return err
 	}
-	if err := nodes.MayChange(n); err != nil {
+	if err := nodes.Locked(n); err != nil {
 		return err
 	}
 	ports, err := membersOf(tx, g.UUID)

@@ -55,7 +55,7 @@ func putPort(_ *Shelf, tx conductor.Tx, _ conductor.Caller, before, after conduc
 	}
 	was := before.(*conductor.Port)
 	p.Node, p.InternalInfo = was.Node, was.InternalInfo
-	if err := nodes.MayChange(n); err != nil {
+	if err := nodes.Locked(n); err != nil {
 		return err
 	}
 	if n.Maintenance {
@@ -79,7 +79,7 @@ func removePort(_ *Shelf, tx conductor.Tx, r conductor.Record) error {
 	if err != nil {
 		return err
 	}
-	if err := nodes.MayChange(n); err != nil {
+	if err := nodes.Locked(n); err != nil {
 		return err
 	}
 	if vif := vifOf(*p); vif != "" && !n.Maintenance {

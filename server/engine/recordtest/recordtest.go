@@ -39,6 +39,7 @@ type Backend interface {
 	Node(ctx context.Context, ident string) (conductor.Node, error)
 	CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error)
 	UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error)
+	ChangeTraits(ctx context.Context, who conductor.Caller, ident string, change func(traits []string) ([]string, error)) error
 	DeleteNode(ctx context.Context, who conductor.Caller, ident string) error
 	Shards(ctx context.Context) ([]conductor.Shard, error)
 	Record(ctx context.Context, kind conductor.Kind, ident string) (conductor.Record, error)

@@ -1,7 +1,8 @@
 // Package mask keeps secrets out of what is shown (safety.md I22). A text in driver_info is shown only under a key that is
 // known to be harmless: one that the driver describes and does not name as secret, or one of CommonInfo. Everything else is
-// handed to the conductor as a secret, sealed there, and shown as ******. An empty text forgets it. Elsewhere nothing is
-// sealed: what sounds like a secret is refused where it would be kept, and masked where it is found.
+// handed to the conductor as a secret, sealed there, and shown as ******. An empty text forgets it. In instance_info that is
+// done with what sounds like a secret. Elsewhere nothing is sealed: what sounds like a secret is refused where it would be
+// kept, and masked where it is found.
 package mask
 
 import (
@@ -109,63 +110,88 @@ func Deep(v any) any {
 	return v
 }
 
-// Seal splits driver_info as given into what is kept open and the secrets. A value of ****** keeps the secret that
-// is there. What it finds wrong is request.invalid.
+// Seal splits driver_info as given into what is kept open and the secrets, by conductor.DriverSecret. A value of ****** keeps
+// the secret that is there. What it finds wrong is request.invalid.
 func (all Drivers) Seal(driver string, given, old map[string]any, secrets map[string]string) (map[string]any, error) {
 	out := map[string]any{}
 	for k, v := range given {
-		text, isText := v.(string)
-		if !isText {
-			if api.SecretName(k) || HasSecret(v) {
-				return nil, fault.New(fault.RequestInvalid, "driver_info.%s holds a secret that is not a plain string", k).
-					WithHint("secrets are kept sealed one by one: give each as a string at the top of driver_info")
+		if text, isText := v.(string); isText && all.secret(driver, k) {
+			if err := keep("driver_info", k, text, old, out, secrets); err != nil {
+				return nil, err
 			}
-			out[k] = v
 			continue
 		}
-		switch {
-		case !all.secret(driver, k):
-			if userinfo(text) {
+		if api.SecretName(k) || HasSecret(v) {
+			if _, isText := v.(string); isText {
 				return nil, fault.New(fault.RequestInvalid, "driver_info.%s is a URL with a user or password in it", k).
 					WithHint("give them in their own keys, where they are kept sealed")
 			}
-			out[k] = text
-		case text == "":
-			out[k], secrets[k] = "", ""
-		case text != conductor.Masked:
-			secrets[k], out[k] = text, conductor.Masked
-		case old[k] == nil:
-			return nil, fault.New(fault.RequestInvalid, "driver_info.%s is %s, which stands for a secret kept here, but none is", k, conductor.Masked)
-		default:
-			out[k] = conductor.Masked
+			return nil, noText("driver_info", k)
 		}
+		out[k] = v
 	}
-	for k, v := range old {
-		if _, kept := out[k]; !kept && v == conductor.Masked {
-			secrets[k] = "" // forget it
-		}
-	}
+	forget("driver_info", out, old, secrets)
 	return out, nil
 }
 
-// CheckInstance refuses secrets in instance_info: it is shown, and not sealed. ****** for a config drive that is kept
-// leaves it as it is.
-func CheckInstance(info, old map[string]any) error {
-	for _, k := range slices.Sorted(maps.Keys(info)) {
-		text, _ := info[k].(string)
+// SealInstance is Seal for instance_info, by conductor.InstanceSecret. A config drive is not given there; ****** for one that
+// is kept leaves it as it is.
+func SealInstance(given, old map[string]any, secrets map[string]string) (map[string]any, error) {
+	out := map[string]any{}
+	for _, k := range slices.Sorted(maps.Keys(given)) {
+		text, isText := given[k].(string)
 		switch {
-		case k == "configdrive" && info[k] == conductor.Masked && old[k] == conductor.Masked:
+		case k == "configdrive" && text == conductor.Masked && old[k] == conductor.Masked:
 		case k == "configdrive":
-			return fault.New(fault.RequestInvalid, "instance_info.configdrive can't be set").
+			return nil, fault.New(fault.RequestInvalid, "instance_info.configdrive can't be set").
 				WithHint("give configdrive together with the target active")
-		case api.SecretName(k) || HasSecret(info[k]):
-			return fault.New(fault.RequestInvalid, "instance_info.%s would hold a secret, and this server keeps none there", k)
-		case userinfo(text):
-			return fault.New(fault.RequestInvalid, "instance_info.%s is a URL with a user or password in it, which every answer would show", k).
+		case api.SecretName(k) && isText:
+			if err := keep("instance_info", k, text, old, out, secrets); err != nil {
+				return nil, err
+			}
+			continue
+		case isText && userinfo(text):
+			return nil, fault.New(fault.RequestInvalid, "instance_info.%s is a URL with a user or password in it, which every answer would show", k).
 				WithHint("put the image where the machines reach it without credentials, or into the server's store: bessemer image add")
+		case api.SecretName(k) || HasSecret(given[k]):
+			return nil, noText("instance_info", k)
 		}
+		out[k] = given[k]
+	}
+	forget("instance_info", out, old, secrets)
+	return out, nil
+}
+
+// fields names the sealed secrets of an object of a node.
+var fields = map[string]func(key string) string{"driver_info": conductor.DriverSecret, "instance_info": conductor.InstanceSecret}
+
+// keep puts a secret given as text where it belongs, and what stands for it into out.
+func keep(object, key, text string, old, out map[string]any, secrets map[string]string) error {
+	switch field := fields[object](key); {
+	case text == "":
+		out[key], secrets[field] = "", ""
+	case text != conductor.Masked:
+		secrets[field], out[key] = text, conductor.Masked
+	case old[key] == nil:
+		return fault.New(fault.RequestInvalid, "%s.%s is %s, which stands for a secret kept here, but none is", object, key, conductor.Masked)
+	default:
+		out[key] = conductor.Masked
 	}
 	return nil
+}
+
+// forget forgets the secrets whose keys are gone.
+func forget(object string, out, old map[string]any, secrets map[string]string) {
+	for k, v := range old {
+		if _, kept := out[k]; !kept && v == conductor.Masked {
+			secrets[fields[object](k)] = ""
+		}
+	}
+}
+
+func noText(object, key string) error {
+	return fault.New(fault.RequestInvalid, "%s.%s holds a secret that is not a plain string", object, key).
+		WithHint("secrets are kept sealed one by one: give each as a string at the top of %s", object)
 }
 
 // HasSecret tells whether anything below v sounds like a secret, or is a URL with a user or password.

@@ -30,6 +30,7 @@ type Backend interface {
 	Nodes(ctx context.Context, f conductor.NodeFilter) ([]conductor.Node, error)
 	CreateNode(ctx context.Context, who conductor.Caller, n conductor.Node, secrets map[string]string) (conductor.Node, error)
 	UpdateNode(ctx context.Context, who conductor.Caller, ident string, change func(n *conductor.Node, secrets map[string]string) error) (conductor.Node, error)
+	ChangeTraits(ctx context.Context, who conductor.Caller, ident string, change func(traits []string) ([]string, error)) error
 	DeleteNode(ctx context.Context, who conductor.Caller, ident string) error
 	ConfirmNode(ctx context.Context, who conductor.Caller, ident string) error
 	SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error

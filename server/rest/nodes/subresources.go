@@ -67,20 +67,17 @@ func (a *API) changeTraits(c *serve.Call, change func(traits []string) ([]string
 	if err != nil {
 		return err
 	}
-	_, err = a.backend.UpdateNode(c.R.Context(), c.Who, id, func(n *conductor.Node, _ map[string]string) error {
-		traits, err := change(slices.Clone(n.Traits))
+	return a.backend.ChangeTraits(c.R.Context(), c.Who, id, func(traits []string) ([]string, error) {
+		traits, err := change(traits)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		slices.Sort(traits)
-		traits = slices.Compact(traits)
-		if len(traits) > maxTraits {
-			return fault.New(fault.RequestInvalid, "a node has at most %d traits, this would be %d", maxTraits, len(traits))
+		if traits = slices.Compact(traits); len(traits) > maxTraits {
+			return nil, fault.New(fault.RequestInvalid, "a node has at most %d traits, this would be %d", maxTraits, len(traits))
 		}
-		n.Traits = traits
-		return nil
+		return traits, nil
 	})
-	return err
 }
 
 func (a *API) setTraits(c *serve.Call) error {

@@ -44,10 +44,11 @@ func (w *Wire) Assign(n *conductor.Node, doc map[string]any, names []string, sec
 			}
 			n.Properties = fields(name)
 		case "instance_info":
-			if err := mask.CheckInstance(fields(name), n.InstanceInfo); err != nil {
+			info, err := mask.SealInstance(fields(name), n.InstanceInfo, secrets)
+			if err != nil {
 				return err
 			}
-			n.InstanceInfo = fields(name)
+			n.InstanceInfo = info
 		case "instance_uuid":
 			if id := text(name); id != "" && n.InstanceUUID != "" && id != n.InstanceUUID {
 				return fault.New(fault.NodeExists, "the node has instance %s and can't be given %s", n.InstanceUUID, id).
