@@ -6,6 +6,7 @@ package boot
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"fmt"
 	"io"
 	"log/slog"
@@ -115,7 +116,11 @@ func (h *handler) token(path string) (string, bool) {
 		return "", false
 	}
 	token, file, ok := strings.Cut(rest, "/")
-	return token, ok && (file == fileName(token) || file == oldName) && token != "" && len(token) <= maxToken
+	return token, ok && (named(file, fileName(token)) || named(file, oldName)) && token != "" && len(token) <= maxToken
+}
+
+func named(file, name string) bool {
+	return subtle.ConstantTimeCompare([]byte(file), []byte(name)) == 1
 }
 
 // refuse is the one answer for a token that is unknown, over, or another's.
