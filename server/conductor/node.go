@@ -232,14 +232,17 @@ type StepRecord struct {
 	// a long one is cut. Empty out of band.
 	Log []string `json:"log,omitempty"`
 	// Resume is where the attempt before came to before it was cut off.
-	Resume   []step.Checkpoint `json:"resume,omitempty"`
-	Progress *step.Progress    `json:"progress,omitempty"`
-	Result   *step.Result      `json:"result,omitempty"`
-	Fault    *fault.Fault      `json:"fault,omitempty"`
-	Offered  time.Time         `json:"offered,omitzero"`
-	Started  time.Time         `json:"started,omitzero"`
-	Ended    time.Time         `json:"ended,omitzero"`
-	Deadline time.Time         `json:"deadline,omitzero"`
+	Resume []step.Checkpoint `json:"resume,omitempty"`
+	// Power is the machine's before the first attempt, of a step out of band that restarts it: stored before anything is
+	// done, so that each attempt leaves the machine with it. Empty when it was not known.
+	Power    Power          `json:"power,omitempty"`
+	Progress *step.Progress `json:"progress,omitempty"`
+	Result   *step.Result   `json:"result,omitempty"`
+	Fault    *fault.Fault   `json:"fault,omitempty"`
+	Offered  time.Time      `json:"offered,omitzero"`
+	Started  time.Time      `json:"started,omitzero"`
+	Ended    time.Time      `json:"ended,omitzero"`
+	Deadline time.Time      `json:"deadline,omitzero"`
 }
 
 // Entry is one line of a node's history: Ironic's, plus request, run, step, reason and where the agent's log of it is.

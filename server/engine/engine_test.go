@@ -46,6 +46,7 @@ type board struct {
 	held   func() error                  // conductor.Access.Held of whoever opened it last
 	within func(held func() error) error // what a step does instead of one act
 	look   func(context.Context)         // what comes before each look at the power
+	before []string                      // the power that steps which restart it were told it had
 }
 
 func (b *board) call(act string) error {
@@ -135,6 +136,9 @@ func (b *board) Steps(context.Context) ([]step.Bound, error) {
 	var out []step.Bound
 	for _, s := range catalog.Redfish {
 		out = append(out, step.Bound{Step: s, Run: func(ctx context.Context, c step.Call) (step.Result, error) {
+			if s.Reboot {
+				b.restarts(c.Power)
+			}
 			if b.hang {
 				<-ctx.Done()
 				return step.Result{}, ctx.Err()

@@ -117,8 +117,12 @@ func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.St
 	if i < 0 {
 		return ran{}, fault.New(fault.StepUnknown, "the BMC offers no step %s", r.Step.Name)
 	}
+	before, err := eng.powerBefore(ctx, b, n, r)
+	if err != nil {
+		return ran{}, err
+	}
 	result, err := bound[i].Run(ctx, step.Call{
-		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties,
+		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties, Power: string(before),
 		Report: func(p step.Progress) { eng.report(n.UUID, r.ID, p) },
 		Log:    eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),
 		Secret: func(context.Context, string) ([]byte, error) {

@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -116,7 +117,7 @@ func same(a, b any) bool {
 }
 
 // applyBIOS sets attributes, restarts the machine and reads them back. Attributes that are as wanted are not sent;
-// when all are, the machine is not touched.
+// when all are, the machine is not touched, unless an attempt that was cut off left it with another power.
 func (b *bmc) applyBIOS(ctx context.Context, w *work) (step.Result, error) {
 	want, err := wantedSettings(w.Args)
 	if err != nil {
@@ -142,13 +143,15 @@ func (b *bmc) applyBIOS(ctx context.Context, w *work) (step.Result, error) {
 		task, err = writeSettings(o, found, want, changed)
 		return err
 	})
-	if err != nil || len(changed) == 0 {
-		if err == nil {
+	if err == nil && len(changed) == 0 {
+		if err = b.restore(ctx, w, power); err == nil {
 			w.at(100, "the attributes are as wanted already")
 		}
+	}
+	if err != nil || len(changed) == 0 {
 		return step.Result{Data: map[string]any{"changed": []string{}}}, err
 	}
-	err = b.restartAndWait(ctx, w, power, task, func(f *bios) string {
+	err = b.restartAndWait(ctx, w, w.before(power), task, func(f *bios) string {
 		_, words := difference(f.Attributes, want)
 		return words
 	})
@@ -236,7 +239,7 @@ func (b *bmc) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
 	if err != nil {
 		return step.Result{}, err
 	}
-	return step.Result{}, b.restartAndWait(ctx, w, power, task, func(f *bios) string {
+	return step.Result{}, b.restartAndWait(ctx, w, w.before(power), task, func(f *bios) string {
 		if f.links.Pending != nil && *f.links.Pending {
 			return "the reset to defaults is still pending"
 		}
@@ -299,4 +302,24 @@ func (b *bmc) restartAndWait(ctx context.Context, w *work, before conductor.Powe
 	}
 	w.at(100, "the BIOS has taken the settings")
 	return nil
+}
+
+// before is the power that the machine had before the step: before its first attempt, where that is known. What this
+// attempt finds may be what one that was cut off left in the middle.
+func (w *work) before(now conductor.Power) conductor.Power {
+	return cmp.Or(conductor.Power(w.Power), now)
+}
+
+// restore gives the machine the power that it had before the step, where it has another one now.
+func (b *bmc) restore(ctx context.Context, w *work, now conductor.Power) error {
+	switch want := w.before(now); {
+	case want == now:
+		return nil
+	case want == conductor.PowerOn:
+		w.at(50, "switching the machine on again")
+		return b.reach(ctx, conductor.On, powerTime)
+	default:
+		w.at(50, "switching the machine off again")
+		return b.reach(ctx, conductor.ForceOff, powerTime)
+	}
 }

@@ -21,6 +21,12 @@ import (
 // runStep runs a step as the conductor does and keeps an eye on its progress.
 func runStep(t *testing.T, ctx context.Context, b conductor.BMC, flow state.Flow, name string, args step.Args) (step.Result, error) {
 	t.Helper()
+	return runAttempt(t, ctx, b, flow, name, args, "")
+}
+
+// runAttempt is runStep of an attempt that is told what power the machine had before the first.
+func runAttempt(t *testing.T, ctx context.Context, b conductor.BMC, flow state.Flow, name string, args step.Args, before conductor.Power) (step.Result, error) {
+	t.Helper()
 	all, err := b.Steps(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +40,7 @@ func runStep(t *testing.T, ctx context.Context, b conductor.BMC, flow state.Flow
 			t.Fatal(err)
 		}
 		last, reports := 0.0, 0
-		res, err := s.Run(ctx, step.Call{ID: "1", Flow: flow, Args: checked, Log: slog.New(slog.DiscardHandler), Report: func(p step.Progress) {
+		res, err := s.Run(ctx, step.Call{ID: "1", Flow: flow, Args: checked, Power: string(before), Log: slog.New(slog.DiscardHandler), Report: func(p step.Progress) {
 			if reports++; p.Percent < last || p.Percent > 100 || p.Item == "" {
 				t.Errorf("progress %v %q after %v", p.Percent, p.Item, last)
 			}

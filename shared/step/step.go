@@ -92,6 +92,7 @@ type Call struct {
 	Devices []inventory.DeviceID                          // the disks the started step may touch, and no others (safety.md I1)
 	Node    map[string]any                                // the node's properties, as far as steps need them: skip list, allowed classes
 	Resume  []Checkpoint                                  // where an earlier attempt of the same run came to; hints, never proof
+	Power   string                                        // out of band: "power on" or "power off", as before the first attempt in this run; "" unknown
 	Report  func(Progress)                                // never nil; cheap; may be called from several goroutines
 	Log     *slog.Logger                                  // never nil
 	Secret  func(context.Context, string) ([]byte, error) // never nil; refuses names outside Step.Secrets
