@@ -94,7 +94,7 @@ func newBMCSite(t *testing.T, info map[string]any, password string) *bmcSite {
 		all[k] = v
 	}
 	n := conductor.Node{Name: "n1", Driver: "redfish", DriverInfo: all}
-	if _, err := s.c.CreateNode(t.Context(), conductor.Caller{Name: "op"}, n, map[string]string{"redfish_password": password}); err != nil {
+	if _, err := s.c.CreateNode(t.Context(), conductor.Caller{Name: "op"}, n, map[string]string{conductor.DriverSecret("redfish_password"): password}); err != nil {
 		t.Fatal(err)
 	}
 	return s

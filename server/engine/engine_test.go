@@ -314,7 +314,7 @@ func newSite(t *testing.T) *site {
 	s.start()
 	t.Cleanup(func() { s.stop() })
 	n := conductor.Node{Name: "n1", Driver: "rack", DriverInfo: map[string]any{"password": conductor.Masked}}
-	if _, err := s.c.CreateNode(t.Context(), conductor.Caller{Name: "op"}, n, map[string]string{"password": "canary"}); err != nil {
+	if _, err := s.c.CreateNode(t.Context(), conductor.Caller{Name: "op"}, n, map[string]string{conductor.DriverSecret("password"): "canary"}); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -246,7 +246,7 @@ func (s *site) fresh() {
 		}
 	}
 	n := conductor.Node{Name: "n1", Driver: "rack", DriverInfo: map[string]any{"password": conductor.Masked}}
-	if _, err := s.c.CreateNode(s.t.Context(), conductor.Caller{Name: "op"}, n, map[string]string{"password": "canary"}); err != nil {
+	if _, err := s.c.CreateNode(s.t.Context(), conductor.Caller{Name: "op"}, n, map[string]string{conductor.DriverSecret("password"): "canary"}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.instance()

@@ -40,7 +40,7 @@ func TestF24_AVerifiedMachineIsKnownAfterARestart(t *testing.T) {
 		s.stop()
 		s.start()
 		if _, err := s.c.UpdateNode(t.Context(), conductor.Caller{Name: "op"}, "n1", func(n *conductor.Node, secrets map[string]string) error {
-			n.DriverInfo["address"], secrets["password"], n.Machine = "elsewhere", "new", conductor.Identity{}
+			n.DriverInfo["address"], secrets[conductor.DriverSecret("password")], n.Machine = "elsewhere", "new", conductor.Identity{}
 			return nil
 		}); err != nil {
 			t.Fatal(err)

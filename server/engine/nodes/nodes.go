@@ -122,6 +122,9 @@ func signsIn(secrets map[string]string) bool {
 
 func keepSecrets(tx conductor.Tx, id conductor.NodeID, secrets map[string]string) error {
 	for field, v := range secrets {
+		if !strings.HasPrefix(field, conductor.DriverSecret("")) && !strings.HasPrefix(field, conductor.InstanceSecret("")) {
+			return fault.New(fault.InternalError, "a secret is to be kept as %q, where nobody would look for it", field)
+		}
 		var raw []byte
 		if v != "" {
 			raw = []byte(v)
