@@ -29,9 +29,22 @@ type Evidence struct {
 	Promises Promises
 	Stored   Stored
 	After    []ledger.Line
+	Earlier  Earlier
 	// Rest says that nothing is at work any more: then every success in the ledger is one in the database as well.
 	Rest bool
 }
+
+// Earlier is what former looks found in the database: what is gone since then may have been pruned, and nothing else.
+type Earlier struct {
+	Steps    map[step.ID]conductor.StepRecord
+	Requests map[string]conductor.NodeID // of lines of history
+}
+
+// What the server keeps of a node at least (docs/reference/kept.md).
+const (
+	keptRuns  = 16
+	keptLines = 300
+)
 
 // Violation is one broken promise.
 type Violation struct {
@@ -43,9 +56,14 @@ func (v Violation) String() string { return v.Invariant + ": " + v.What }
 
 // Check judges. It is pure.
 func Check(e Evidence) []Violation {
-	c := &checker{Evidence: e, records: map[step.ID]conductor.StepRecord{}}
+	c := &checker{Evidence: e, steps: slices.Clone(e.Stored.Steps), records: map[step.ID]conductor.StepRecord{}}
 	for _, r := range e.Stored.Steps {
 		c.records[r.ID] = r
+	}
+	for id, r := range e.Earlier.Steps {
+		if _, there := c.records[id]; !there && pruned(e.Stored, r) {
+			c.steps, c.records[id] = append(c.steps, r), r
+		}
 	}
 	c.once()
 	c.alone()
@@ -60,6 +78,7 @@ func Check(e Evidence) []Violation {
 
 type checker struct {
 	Evidence
+	steps   []conductor.StepRecord // also those that were pruned
 	records map[step.ID]conductor.StepRecord
 	out     []Violation
 }
@@ -133,6 +152,18 @@ func (c *checker) known() {
 	}
 }
 
+// pruned tells whether the server may have forgotten a step: it had ended when it was last seen, and its node has had so
+// many runs since.
+func pruned(now Stored, r conductor.StepRecord) bool {
+	runs := map[string]bool{}
+	for _, other := range now.Steps {
+		if other.Node == r.Node {
+			runs[other.Run] = true
+		}
+	}
+	return over(r.State) && len(runs) >= keptRuns
+}
+
 func over(s conductor.StepState) bool {
 	return slices.Contains([]conductor.StepState{conductor.StepSucceeded, conductor.StepFailed, conductor.StepInterrupted, conductor.StepAborted}, s)
 }
@@ -156,7 +187,7 @@ func (c *checker) successes() {
 			fresh[l.Machine] = nil
 		}
 	}
-	for _, r := range c.Stored.Steps {
+	for _, r := range c.steps {
 		if r.Step.Where != step.InBand || r.Command == nil {
 			continue
 		}
@@ -247,9 +278,15 @@ func wayOut(s state.State) bool {
 
 // kept: what a caller was told is accepted is in the database (I29).
 func (c *checker) kept() {
-	known := map[string]bool{}
+	known, lines := map[string]bool{}, map[conductor.NodeID]int{}
 	for _, h := range c.Stored.History {
 		known[h.Request] = true
+		lines[h.Node]++
+	}
+	for request, node := range c.Earlier.Requests {
+		if lines[node] >= keptLines {
+			known[request] = true
+		}
 	}
 	for _, p := range c.Promises.Verbs {
 		if !known[p.Request] {

@@ -95,7 +95,7 @@ func (c *checker) outOfBand() {
 	}
 	l := livesOf(c.After)
 	begun, told := map[deed]int{}, map[deed]int{}
-	for _, r := range c.Stored.Steps {
+	for _, r := range c.steps {
 		act := actOf[r.Step.Name]
 		if act == "" || r.Started.IsZero() {
 			continue

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -52,6 +53,25 @@ func sound() Evidence {
 	}
 }
 
+// gone takes the first step out of the database, which was seen in this state and since when its node has had so many runs.
+func gone(e *Evidence, last conductor.StepState, runs int) {
+	r := e.Stored.Steps[0]
+	r.State = last
+	e.Earlier.Steps = map[step.ID]conductor.StepRecord{r.ID: r}
+	later := e.Stored.Steps[1]
+	e.Stored.Steps = e.Stored.Steps[1:]
+	for i := range runs - 1 {
+		later.ID, later.Run, later.State, later.Command = step.ID(fmt.Sprint("later ", i)), fmt.Sprint("later ", i), conductor.StepSucceeded, nil
+		e.Stored.Steps = append(e.Stored.Steps, later)
+	}
+}
+
+// forgotten takes the accepted verb out of the history, which has so many lines.
+func forgotten(e *Evidence, lines int) {
+	e.Earlier.Requests = map[string]conductor.NodeID{"req-1": "n"}
+	e.Stored.History = slices.Repeat([]conductor.Entry{{Node: "n", Request: "later"}}, lines)
+}
+
 func TestASoundSiteIsPassed(t *testing.T) {
 	if broken := Check(sound()); len(broken) > 0 {
 		t.Errorf("found %v", broken)
@@ -80,6 +100,11 @@ func TestI08_I10_I13_I16_I29_EachBrokenPromiseIsFound(t *testing.T) {
 		"two steps at once":       {"I16", func(e *Evidence) { add(e, ledger.Line{Kind: ledger.Begin, Machine: "m", Step: "2", Device: "B"}) }},
 		"ended without a begin":   {"I8", func(e *Evidence) { add(e, ledger.Line{Kind: ledger.End, Machine: "m", Step: "2", Device: "B"}) }},
 		"unknown to the database": {"I29", func(e *Evidence) { e.Stored.Steps = e.Stored.Steps[:1] }},
+		"pruned after many runs":  {"", func(e *Evidence) { gone(e, conductor.StepSucceeded, keptRuns) }},
+		"gone after few runs":     {"I29", func(e *Evidence) { gone(e, conductor.StepSucceeded, keptRuns-1) }},
+		"gone while it was open":  {"I29", func(e *Evidence) { gone(e, conductor.StepStarted, keptRuns) }},
+		"pruned after many lines": {"", func(e *Evidence) { forgotten(e, keptLines) }},
+		"gone after few lines":    {"I29", func(e *Evidence) { forgotten(e, keptLines-1) }},
 		"answered start lost":     {"I29", func(e *Evidence) { e.Stored.Steps[1].Started = time.Time{} }},
 		"taken end lost":          {"I29", func(e *Evidence) { e.Stored.Steps[0].State = conductor.StepStarted }},
 		"taken success turned":    {"I29", func(e *Evidence) { e.Stored.Steps[0].State = conductor.StepFailed }},

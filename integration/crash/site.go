@@ -22,7 +22,9 @@ import (
 
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/integration/ledger"
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // Config is what a site is made of.
@@ -54,6 +56,7 @@ type Site struct {
 	marks    []string // for the agents to die at, the next first
 	died     []string // marks at which agents died
 	passed   map[string]bool
+	earlier  Earlier
 }
 
 const (
@@ -64,7 +67,7 @@ const (
 
 // Open makes the machines and starts the server; operators are set to work by Work. Close ends everything.
 func Open(ctx context.Context, cfg Config) (*Site, error) {
-	s := &Site{cfg: cfg, passed: map[string]bool{}, promises: Promises{Tallies: map[string]int{}}}
+	s := &Site{cfg: cfg, passed: map[string]bool{}, earlier: Earlier{Steps: map[step.ID]conductor.StepRecord{}, Requests: map[string]conductor.NodeID{}}, promises: Promises{Tallies: map[string]int{}}}
 	// Nobody else on this computer uses 127/8 beyond the first addresses: ports need not be searched for.
 	block := cfg.Rand.Uint32()
 	address := func(i int) string { return fmt.Sprintf("127.%d.%d.%d", 16+block%200, block>>8%250, 1+i) }
@@ -221,7 +224,17 @@ func (s *Site) Check(ctx context.Context, atRest bool) ([]Violation, error) {
 	if e.After, err = ledger.Read(s.ledgerFile()); err != nil {
 		return nil, err
 	}
-	return Check(e), nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.Earlier = s.earlier
+	broken := Check(e)
+	for _, r := range e.Stored.Steps {
+		s.earlier.Steps[r.ID] = r
+	}
+	for _, h := range e.Stored.History {
+		s.earlier.Requests[h.Request] = h.Node
+	}
+	return broken, nil
 }
 
 // Passed gives every mark that server and agents have passed.
