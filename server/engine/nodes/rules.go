@@ -56,7 +56,7 @@ func settled(was, n conductor.Node) error {
 	switch {
 	case n.Driver != was.Driver && was.Console:
 		return fault.New(fault.NodeInUse, "driver can't change while the node's console is on").
-			WithHint("switch it off first: openstack baremetal node console disable %s", cmp.Or(n.Name, id)).At(id, "")
+			WithHint("switch it off first: bessemer node console disable %s", cmp.Or(n.Name, id)).At(id, "")
 	case drivers.Pretends(n.Driver) != drivers.Pretends(was.Driver) && was.State != state.Enroll:
 		return fault.New(fault.NodeInUse, "driver can't change from %s to %s in state %s: one of them has no machine, and what it says is erased is not (I5)", was.Driver, n.Driver, was.State).
 			WithHint("enroll it anew: bessemer node delete %s, then bessemer node create", cmp.Or(n.Name, id)).At(id, "")
