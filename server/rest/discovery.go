@@ -79,7 +79,18 @@ func (a *API) conductorView(c *serve.Call, detail bool) map[string]any {
 }
 
 // conductorSorts is what a list of one may be sorted by, for clients that do.
-var conductorSorts = []string{"conductor_group", "created_at", "hostname", "id", "updated_at"}
+var conductorSorts = []string{"conductor_group", "created_at", "hostname", "updated_at"}
+
+// conductorArguments are those of a list; what one is known by is its host's name.
+func conductorArguments() []serve.Argument {
+	all := serve.PageArguments(false)
+	for i := range all {
+		if all[i].Name == "marker" {
+			all[i].Kind = api.Text
+		}
+	}
+	return all
+}
 
 // conductorPart is the fields that fields= names; "" names those of a list, or all in detail.
 func (a *API) conductorPart(c *serve.Call, detail bool, fields string) (map[string]any, error) {
@@ -100,37 +111,28 @@ func (a *API) conductorPart(c *serve.Call, detail bool, fields string) (map[stri
 }
 
 func (a *API) conductors(c *serve.Call) error {
-	q, err := c.Query("detail", "fields", "limit", "marker", "sort_dir", "sort_key")
+	p, err := c.Ordered()
 	if err != nil {
 		return err
 	}
-	if _, err := serve.Limit(q); err != nil {
-		return err
+	if p.Key != "" && !slices.Contains(conductorSorts, p.Key) {
+		return fault.New(fault.RequestInvalid, "The sort_key value %q is invalid for sorting.", p.Key)
 	}
-	detail, err := serve.Flag(q, "detail")
-	if err != nil {
-		return err
-	}
-	if d := q.Get("sort_dir"); d != "" && d != "asc" && d != "desc" {
-		return fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", d)
-	}
-	if key := q.Get("sort_key"); key != "" && !slices.Contains(conductorSorts, key) {
-		return fault.New(fault.RequestInvalid, "The sort_key value %q is invalid for sorting.", key)
-	}
-	if detail && q.Get("fields") != "" {
+	detail := c.Flag("detail")
+	if detail && c.Arg("fields") != "" {
 		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 	}
-	view, err := a.conductorPart(c, detail, q.Get("fields"))
+	view, err := a.conductorPart(c, detail, c.Arg("fields"))
 	if err != nil {
 		return err
 	}
 	list := []any{view}
-	switch q.Get("marker") {
+	switch p.Marker {
 	case "":
 	case a.cfg.Hostname:
 		list = []any{}
 	default:
-		return fault.New(fault.ConductorNotFound, "Conductor %q could not be found.", q.Get("marker"))
+		return fault.New(fault.ConductorNotFound, "Conductor %q could not be found.", p.Marker)
 	}
 	return c.JSON(http.StatusOK, map[string]any{"conductors": list})
 }
@@ -139,11 +141,7 @@ func (a *API) showConductor(c *serve.Call) error {
 	if host := c.Var("host"); host != a.cfg.Hostname {
 		return fault.New(fault.ConductorNotFound, "Conductor %q could not be found.", host)
 	}
-	q, err := c.Query("fields")
-	if err != nil {
-		return err
-	}
-	view, err := a.conductorPart(c, true, q.Get("fields"))
+	view, err := a.conductorPart(c, true, c.Arg("fields"))
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,6 @@ import (
 
 // doctor says what is not well with the server and with all nodes.
 func (a *API) doctor(c *serve.Call) error {
-	if _, err := c.Query(); err != nil {
-		return err
-	}
 	nodes, well, err := a.cfg.Backend.DiagnoseAll(c.R.Context())
 	if err != nil {
 		return err
@@ -37,9 +34,6 @@ func (a *API) doctor(c *serve.Call) error {
 func (a *API) diagnose(c *serve.Call) error {
 	id, err := c.Node()
 	if err != nil {
-		return err
-	}
-	if _, err := c.Query(); err != nil {
 		return err
 	}
 	d, err := a.cfg.Backend.Diagnose(c.R.Context(), id)

@@ -19,8 +19,10 @@ import (
 func (a *API) driverRoutes() []serve.Route {
 	const driver = "/v1/drivers/{driver}"
 	rows := []serve.Route{
-		{Method: http.MethodGet, Path: "/v1/drivers", Need: access.ServerRead, Handle: a.drivers},
-		{Method: http.MethodGet, Path: driver, Need: access.ServerRead, Handle: a.showDriver},
+		{Method: http.MethodGet, Path: "/v1/drivers", Need: access.ServerRead, Handle: a.drivers, Query: []serve.Argument{
+			{Name: "type", Since: 30, Doc: "dynamic or classic"}, {Name: "detail", Kind: api.Flag, Since: 30, Doc: "show the interfaces too"}, serve.FieldsArgument,
+		}},
+		{Method: http.MethodGet, Path: driver, Need: access.ServerRead, Query: []serve.Argument{serve.FieldsArgument}, Handle: a.showDriver},
 		{Method: http.MethodGet, Path: driver + "/properties", Need: access.ServerRead, Handle: a.driverProperties},
 		{Method: http.MethodGet, Path: driver + "/raid/logical_disk_properties", Need: access.ServerRead, Handle: a.driverDisks},
 		{Method: http.MethodGet, Path: driver + "/vendor_passthru/methods", Need: access.ServerRead, Handle: a.driverMethods},
@@ -28,33 +30,21 @@ func (a *API) driverRoutes() []serve.Route {
 		{Method: http.MethodGet, Path: driver + "/steps", Need: access.ServerRead, Handle: a.driverSteps},
 	}
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		rows = append(rows, serve.Route{Method: m, Path: driver + "/vendor_passthru", Need: access.NodeVendor, Body: serve.MaxBody, Handle: a.driverCall})
+		rows = append(rows, serve.Route{Method: m, Path: driver + "/vendor_passthru", Need: access.NodeVendor, Query: []serve.Argument{{Name: "method", Doc: "the call"}}, Body: serve.MaxBody, Handle: a.driverCall})
 	}
 	return rows
 }
 
 func (a *API) drivers(c *serve.Call) error {
-	q, err := c.Query("type", "detail", "fields")
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{"type", "detail"} {
-		if q.Has(name) && c.Version < 30 {
-			return fault.New(fault.RequestVersion, "%s is there from version 1.30 on, %s was asked for", name, c.Version)
-		}
-	}
-	detail, err := serve.Flag(q, "detail")
-	if err != nil {
-		return err
-	}
-	if t := q.Get("type"); q.Has("type") && t != "dynamic" && t != "classic" {
+	detail := c.Flag("detail")
+	if t := c.Arg("type"); c.Given("type") && t != "dynamic" && t != "classic" {
 		return fault.New(fault.RequestInvalid, "type is %q, expected dynamic or classic", t)
 	}
 	list := []any{}
-	if q.Get("type") != "classic" { // of which there are none any more
+	if c.Arg("type") != "classic" { // of which there are none any more
 		all := slices.SortedFunc(slices.Values(a.cfg.Backend.Drivers()), func(x, y conductor.Driver) int { return strings.Compare(x.Name(), y.Name()) })
 		for _, d := range all {
-			view, err := a.driverPart(c, d, detail, q.Get("fields"))
+			view, err := a.driverPart(c, d, detail, c.Arg("fields"))
 			if err != nil {
 				return err
 			}
@@ -128,11 +118,7 @@ func (a *API) showDriver(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("fields")
-	if err != nil {
-		return err
-	}
-	view, err := a.driverPart(c, d, true, q.Get("fields"))
+	view, err := a.driverPart(c, d, true, c.Arg("fields"))
 	if err != nil {
 		return err
 	}
@@ -182,14 +168,10 @@ func (a *API) driverCall(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("method")
-	if err != nil {
-		return err
-	}
-	if q.Get("method") == "" {
+	if c.Arg("method") == "" {
 		return fault.New(fault.RequestInvalid, "Method not specified")
 	}
-	return fault.New(fault.RequestInvalid, "driver %s has no vendor call %.80q", d.Name(), q.Get("method")).
+	return fault.New(fault.RequestInvalid, "driver %s has no vendor call %.80q", d.Name(), c.Arg("method")).
 		WithHint("calls that concern a node are at /v1/nodes/NODE/vendor_passthru")
 }
 

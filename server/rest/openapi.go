@@ -98,6 +98,9 @@ func (a *API) describe() map[string]any {
 				"4XX": errorAnswer("the request is refused"), "5XX": errorAnswer("the server could not do it now"),
 			},
 		}
+		if parameters := queryOf(rt); parameters != nil {
+			op["parameters"] = parameters
+		}
 		if rt.Since > 0 {
 			op["x-since"] = rt.Since.String()
 		}
@@ -138,6 +141,23 @@ func (a *API) describe() map[string]any {
 			"securitySchemes": map[string]any{"basic": map[string]any{"type": "http", "scheme": "basic"}}},
 		"security": []any{map[string]any{"basic": []any{}}},
 	}
+}
+
+// queryOf is the parameters of a route's query.
+func queryOf(rt serve.Route) (out []any) {
+	kinds := map[api.Kind]schema{api.UUID: {"type": "string", "format": "uuid"}, api.Flag: {"type": "boolean"}, api.Integer: {"type": "integer"}}
+	for _, a := range rt.Query {
+		s, ok := kinds[a.Kind]
+		if !ok {
+			s = schema{"type": "string"}
+		}
+		p := map[string]any{"name": a.Name, "in": "query", "description": a.Doc, "schema": s}
+		if a.Since > 0 {
+			p["x-since"] = a.Since.String()
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 func errorAnswer(what string) map[string]any {

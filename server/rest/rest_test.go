@@ -67,13 +67,20 @@ func (s *server) do(method, path, body string, extra ...string) answer {
 	}
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
+	a := decoded(s.T, w)
+	s.conforms(method, path, body, a)
+	return a
+}
+
+// decoded reads the body of an answer that has one.
+func decoded(t *testing.T, w *httptest.ResponseRecorder) answer {
+	t.Helper()
 	a := answer{ResponseRecorder: w}
 	if strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") {
 		if err := json.Unmarshal(w.Body.Bytes(), &a.body); err != nil {
-			s.Fatalf("%s %s: body %q: %v", method, path, w.Body, err)
+			t.Fatalf("body %q: %v", w.Body, err)
 		}
 	}
-	s.conforms(method, path, body, a)
 	return a
 }
 

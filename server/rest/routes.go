@@ -16,8 +16,8 @@ func (a *API) routes() []serve.Route {
 		{Method: get, Path: "/", Need: access.Open, Handle: a.root},
 		{Method: get, Path: "/v1", Need: access.Open, Handle: a.v1},
 
-		{Method: get, Path: "/v1/conductors", Need: access.ServerRead, Since: 49, Handle: a.conductors},
-		{Method: get, Path: "/v1/conductors/{host}", Need: access.ServerRead, Since: 49, Handle: a.showConductor},
+		{Method: get, Path: "/v1/conductors", Need: access.ServerRead, Since: 49, Query: conductorArguments(), Handle: a.conductors},
+		{Method: get, Path: "/v1/conductors/{host}", Need: access.ServerRead, Since: 49, Query: []serve.Argument{serve.FieldsArgument}, Handle: a.showConductor},
 
 		// Beside Ironic's.
 		{Method: get, Path: node + "/doctor", Need: access.NodeInside, Handle: a.diagnose},

@@ -21,9 +21,6 @@ func (a *API) usageRoutes() []serve.Route {
 }
 
 func (a *API) usage(c *serve.Call) error {
-	if _, err := c.Query(); err != nil {
-		return err
-	}
 	all, err := a.cfg.Backend.Usage(c.R.Context(), c.VisibleTo())
 	if err != nil {
 		return err

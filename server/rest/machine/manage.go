@@ -45,7 +45,9 @@ func (a *API) manageRoutes() []serve.Route {
 		{Method: put, Path: node + "/management/indicators/{light}", Need: access.NodeManage, Since: 63, Body: serve.MaxBody, Handle: a.setLight},
 		{Method: get, Path: node + "/vmedia", Need: access.NodeInside, Since: 93, Handle: a.drives},
 		{Method: post, Path: node + "/vmedia", Need: access.NodeManage, Since: 89, Body: serve.MaxBody, Handle: a.attach},
-		{Method: del, Path: node + "/vmedia", Need: access.NodeManage, Since: 89, Handle: a.detach},
+		{Method: del, Path: node + "/vmedia", Need: access.NodeManage, Since: 89, Handle: a.detach, Query: []serve.Argument{
+			{Name: "device_types", Kind: api.List, Doc: "only from drives of these kinds"},
+		}},
 	}
 }
 
@@ -294,12 +296,8 @@ func (a *API) attach(c *serve.Call) error {
 }
 
 func (a *API) detach(c *serve.Call) error {
-	q, err := c.Query("device_types")
-	if err != nil {
-		return err
-	}
 	act := conductor.Act{Kind: conductor.ActDetach}
-	if list := q.Get("device_types"); list != "" {
+	if list := c.Arg("device_types"); list != "" {
 		act.Devices = strings.Split(list, ",")
 	}
 	if _, err := a.manage(c, act); err != nil {

@@ -25,9 +25,9 @@ type Parts interface {
 func (a *API) partsRoutes() []serve.Route {
 	const node = "/v1/nodes/{node}"
 	return []serve.Route{
-		{Method: http.MethodGet, Path: node + "/bios", Need: access.NodeRead, Since: 40, Handle: a.bios},
+		{Method: http.MethodGet, Path: node + "/bios", Need: access.NodeRead, Since: 40, Query: chosen(74), Handle: a.bios},
 		{Method: http.MethodGet, Path: node + "/bios/{setting}", Need: access.NodeRead, Since: 40, Handle: a.biosSetting},
-		{Method: http.MethodGet, Path: node + "/firmware", Need: access.NodeRead, Since: 86, Handle: a.firmware},
+		{Method: http.MethodGet, Path: node + "/firmware", Need: access.NodeRead, Since: 86, Query: chosen(86), Handle: a.firmware},
 	}
 }
 
@@ -66,31 +66,25 @@ func viewOf(c *serve.Call, n conductor.Node, s conductor.BIOSSetting) biosView {
 }
 
 func (a *API) bios(c *serve.Call) error {
-	return listParts(c, "bios", biosFields, 74, a.backend.BIOSSettings, viewOf)
+	return listParts(c, "bios", biosFields, a.backend.BIOSSettings, viewOf)
 }
 
-// listParts answers with the parts of a node that are read. What of them is shown the client may choose from a version
-// on; when they were read is always told.
-func listParts[P, V any](c *serve.Call, name string, fields []api.Field, chosen api.Version,
+// chosen is the arguments by which a client chooses what is shown of parts, from a version on.
+func chosen(since api.Version) []serve.Argument {
+	return []serve.Argument{{Name: "fields", Kind: api.List, Since: since, Doc: serve.FieldsArgument.Doc}, {Name: "detail", Kind: api.Flag, Since: since, Doc: "show every field"}}
+}
+
+// listParts answers with the parts of a node that are read. When they were read is always told.
+func listParts[P, V any](c *serve.Call, name string, fields []api.Field,
 	read func(ctx context.Context, ident string) (conductor.Node, []P, error), view func(*serve.Call, conductor.Node, P) V) error {
 	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("fields", "detail")
-	if err != nil {
-		return err
-	}
-	if (q.Has("fields") || q.Has("detail")) && c.Version < chosen {
-		return fault.New(fault.RequestVersion, "fields and detail of %s are there from version %s on, %s was asked for", name, chosen, c.Version)
-	}
-	detail, err := serve.Flag(q, "detail")
-	if err != nil {
-		return err
-	}
+	detail := c.Flag("detail")
 	form := shape.New(*new(V), fields)
 	sel := form.All(c.Version, !detail)
-	if list := q.Get("fields"); list != "" {
+	if list := c.Arg("fields"); list != "" {
 		if detail {
 			return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 		}
@@ -152,7 +146,7 @@ type firmwareView struct {
 }
 
 func (a *API) firmware(c *serve.Call) error {
-	return listParts(c, "firmware", firmwareFields, 86, a.backend.Firmware, func(_ *serve.Call, _ conductor.Node, f conductor.FirmwareComponent) firmwareView {
+	return listParts(c, "firmware", firmwareFields, a.backend.Firmware, func(_ *serve.Call, _ conductor.Node, f conductor.FirmwareComponent) firmwareView {
 		return firmwareView{f.Component, f.Initial, f.Current, shape.OrNull(f.Flashed), api.Time{Time: f.Created}, api.Time{Time: f.Updated}}
 	})
 }

@@ -32,7 +32,7 @@ func (a *API) vendorRoutes() []serve.Route {
 		{Method: http.MethodGet, Path: node + "/vendor_passthru/methods", Need: access.NodeVendor, Handle: a.methods},
 	}
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		rows = append(rows, serve.Route{Method: m, Path: node + "/vendor_passthru", Need: access.NodeVendor, Body: serve.MaxBody, Handle: a.pass})
+		rows = append(rows, serve.Route{Method: m, Path: node + "/vendor_passthru", Need: access.NodeVendor, Query: []serve.Argument{{Name: "method", Doc: "the call"}}, Body: serve.MaxBody, Handle: a.pass})
 	}
 	return rows
 }
@@ -121,11 +121,7 @@ func (a *API) pass(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("method")
-	if err != nil {
-		return err
-	}
-	name := q.Get("method")
+	name := c.Arg("method")
 	if name == "" {
 		return fault.New(fault.RequestInvalid, "the query argument method is required")
 	}

@@ -3,6 +3,7 @@ package nodes
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -15,19 +16,22 @@ import (
 
 // What Ironic lacks for those who keep a copy of many nodes: what has changed since a cursor, and many nodes by name.
 
+var changedSince = serve.Argument{Name: "changed_since", Doc: "only those that have changed since this cursor, and the next one; none yet: empty. With limit, fields and detail alone"}
+
 // listChanged answers with the nodes that have changed since a cursor, in the order of their last change, and with
 // those that are gone. An empty cursor begins with all nodes.
 func (a *API) listChanged(c *serve.Call, detail bool) error {
-	q, err := c.Query("changed_since", "limit", "fields", "detail")
+	p, err := c.PageOf(a.wire.Shape, detail)
 	if err != nil {
 		return err
 	}
-	p, err := c.PageOf(q, a.wire.Shape, detail)
-	if err != nil {
-		return err
+	for name := range p.Query {
+		if !slices.Contains([]string{changedSince.Name, "limit", "fields", "detail"}, name) {
+			return fault.New(fault.RequestInvalid, "%s does not go with %s", name, changedSince.Name).WithHint("with it there may be limit, fields and detail")
+		}
 	}
 	var since watch.Cursor
-	if text := q.Get("changed_since"); text != "" {
+	if text := c.Arg(changedSince.Name); text != "" {
 		if since, err = watch.ParseCursor(text); err != nil {
 			return err
 		}
@@ -85,9 +89,6 @@ func (a *API) nodesByID(c *serve.Call, ids []string) (map[string]conductor.Node,
 
 // batchGet answers with many nodes by UUID or name, in the order asked for.
 func (a *API) batchGet(c *serve.Call) error {
-	if _, err := c.Query(); err != nil {
-		return err
-	}
 	body, err := c.Body(false, "ids", "fields")
 	if err != nil {
 		return err

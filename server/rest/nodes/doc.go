@@ -12,6 +12,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/server/rest/watch"
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // API is the routes' handlers.
@@ -48,11 +49,13 @@ func (a *API) Routes() []serve.Route {
 	const node = "/v1/nodes/{node}"
 	chassis := &serve.Records{Kind: conductor.KindChassis}
 	return []serve.Route{
-		{Method: get, Path: "/v1/nodes", Need: access.NodeList, Handle: func(c *serve.Call) error { return a.listNodes(c, false) }},
-		{Method: get, Path: "/v1/nodes/detail", Need: access.NodeList, Handle: func(c *serve.Call) error { return a.listNodes(c, true) }},
+		{Method: get, Path: "/v1/nodes", Need: access.NodeList, Query: listArguments(false, changedSince), Handle: func(c *serve.Call) error { return a.listNodes(c, false) }},
+		{Method: get, Path: "/v1/nodes/detail", Need: access.NodeList, Query: listArguments(true, changedSince), Handle: func(c *serve.Call) error { return a.listNodes(c, true) }},
 		{Method: post, Path: "/v1/nodes", Need: access.NodeCreate, Body: serve.MaxBody, Handle: a.createNode},
-		{Method: get, Path: node, Need: access.NodeRead, Handle: a.showNode},
-		{Method: patch, Path: node, Need: access.NodeChange, Body: serve.MaxBody, Handle: a.patchNode},
+		{Method: get, Path: node, Need: access.NodeRead, Query: []serve.Argument{serve.FieldsArgument}, Handle: a.showNode},
+		{Method: patch, Path: node, Need: access.NodeChange, Body: serve.MaxBody, Handle: a.patchNode, Query: []serve.Argument{
+			{Name: "reset_interfaces", Kind: api.Flag, Since: 45, Doc: "with another driver, give it its own default interfaces"},
+		}},
 		{Method: del, Path: node, Need: access.NodeDelete, Handle: a.deleteNode},
 		{Method: get, Path: node + "/validate", Need: access.NodeValidate, Handle: a.validate},
 		{Method: put, Path: node + "/maintenance", Need: access.NodeMaintenance, Body: serve.MaxBody, Handle: a.setMaintenance},
@@ -63,12 +66,12 @@ func (a *API) Routes() []serve.Route {
 		{Method: put, Path: node + "/traits/{trait}", Need: access.NodeTraits, Since: 37, Body: serve.MaxBody, Handle: a.addTrait},
 		{Method: del, Path: node + "/traits/{trait}", Need: access.NodeTraits, Since: 37, Handle: a.removeTrait},
 		{Method: get, Path: node + "/inventory", Need: access.NodeInside, Since: 81, Handle: a.inventory},
-		{Method: get, Path: node + "/history", Need: access.NodeInside, Since: 78, Handle: a.history},
-		{Method: get, Path: node + "/history/{entry}", Need: access.NodeInside, Since: 78, Handle: a.historyEntry},
+		{Method: get, Path: node + "/history", Need: access.NodeInside, Since: 78, Query: historyArguments(), Handle: a.history},
+		{Method: get, Path: node + "/history/{entry}", Need: access.NodeInside, Since: 78, Query: []serve.Argument{moreArgument}, Handle: a.historyEntry},
 		{Method: get, Path: node + "/children", Need: access.NodeRead, Since: 83, Handle: a.children},
 		{Method: get, Path: "/v1/shards", Need: access.ShardRead, Since: 82, Handle: a.shards},
-		{Method: get, Path: "/v1/chassis/{record}/nodes", Need: access.ChassisRead, Record: chassis, Handle: func(c *serve.Call) error { return a.chassisNodes(c, false) }},
-		{Method: get, Path: "/v1/chassis/{record}/nodes/detail", Need: access.ChassisRead, Record: chassis, Handle: func(c *serve.Call) error { return a.chassisNodes(c, true) }},
+		{Method: get, Path: "/v1/chassis/{record}/nodes", Need: access.ChassisRead, Record: chassis, Query: listArguments(false), Handle: func(c *serve.Call) error { return a.chassisNodes(c, false) }},
+		{Method: get, Path: "/v1/chassis/{record}/nodes/detail", Need: access.ChassisRead, Record: chassis, Query: listArguments(true), Handle: func(c *serve.Call) error { return a.chassisNodes(c, true) }},
 		// Beside Ironic's.
 		{Method: put, Path: node + "/confirm", Need: access.NodeConfirm, Handle: a.confirmNode},
 		{Method: post, Path: "/v1/nodes:batchGet", Need: access.NodeList, Body: serve.MaxBody, Handle: a.batchGet},

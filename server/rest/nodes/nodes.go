@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -17,71 +16,75 @@ import (
 
 // nodeFilters is the arguments of the list that select nodes.
 var nodeFilters = []struct {
-	name  string
-	since api.Version
-	set   func(f *conductor.NodeFilter, value string) error
+	serve.Argument
+	set func(f *conductor.NodeFilter, value string) error
 }{
-	{"instance_uuid", 1, func(f *conductor.NodeFilter, v string) error {
-		f.InstanceUUID = v
-		return shape.WantUUID("instance_uuid", v)
-	}},
-	{"associated", 1, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Associated, "associated", v) }},
-	{"maintenance", 1, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Maintenance, "maintenance", v) }},
-	{"provision_state", 9, func(f *conductor.NodeFilter, v string) error {
+	{filter("instance_uuid", api.UUID, 1, "only the one with this instance"), func(f *conductor.NodeFilter, v string) error { f.InstanceUUID = v; return nil }},
+	{filter("associated", api.Flag, 1, "only those with an instance, or without"), func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Associated, v) }},
+	{filter("maintenance", api.Flag, 1, "only those in maintenance, or not"), func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Maintenance, v) }},
+	{filter("provision_state", api.Text, 9, "only those in this state"), func(f *conductor.NodeFilter, v string) error {
 		if !slices.Contains(state.All(), state.State(v)) {
 			return fault.New(fault.RequestInvalid, "%q is no provision state", v)
 		}
 		f.State = v
 		return nil
 	}},
-	{"driver", 16, func(f *conductor.NodeFilter, v string) error { f.Driver = v; return nil }},
-	{"resource_class", 21, func(f *conductor.NodeFilter, v string) error { f.ResourceClass = v; return nil }},
-	{"fault", 42, func(f *conductor.NodeFilter, v string) error {
+	{filter("driver", api.Text, 16, "only those of this hardware type"), func(f *conductor.NodeFilter, v string) error { f.Driver = v; return nil }},
+	{filter("resource_class", api.Text, 21, "only those of this class"), func(f *conductor.NodeFilter, v string) error { f.ResourceClass = v; return nil }},
+	{filter("fault", api.Text, 42, "only those that the server put into maintenance for it"), func(f *conductor.NodeFilter, v string) error {
 		if !slices.Contains([]string{"power failure", "clean failure", "rescue abort failure", "service failure"}, v) {
 			return fault.New(fault.RequestInvalid, "%q is no fault", v)
 		}
 		f.Fault = v
 		return nil
 	}},
-	{"conductor_group", 46, func(f *conductor.NodeFilter, v string) error { f.Group = &v; return nil }},
-	{"conductor", 49, func(*conductor.NodeFilter, string) error { return nil }}, // the list is empty for another one's
-	{"owner", 50, func(f *conductor.NodeFilter, v string) error { f.Owner = v; return nil }},
-	{"lessee", 65, func(f *conductor.NodeFilter, v string) error { f.Lessee = v; return nil }},
-	{"project", 65, func(f *conductor.NodeFilter, v string) error { f.Project = v; return nil }},
-	{"chassis_uuid", 1, func(f *conductor.NodeFilter, v string) error {
-		f.Chassis = strings.ToLower(v)
-		return shape.WantUUID("chassis_uuid", v)
-	}},
-	{"shard", 82, func(f *conductor.NodeFilter, v string) error { f.Shards = strings.Split(v, ","); return nil }},
-	{"sharded", 82, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Sharded, "sharded", v) }},
-	{"parent_node", 83, func(f *conductor.NodeFilter, v string) error {
+	{filter("conductor_group", api.Text, 46, "only those of this group"), func(f *conductor.NodeFilter, v string) error { f.Group = &v; return nil }},
+	{filter("conductor", api.Text, 49, "only those of the server on this host"), func(*conductor.NodeFilter, string) error { return nil }}, // the list is empty for another one's
+	{filter("owner", api.Text, 50, "only those of this owner"), func(f *conductor.NodeFilter, v string) error { f.Owner = v; return nil }},
+	{filter("lessee", api.Text, 65, "only those lent to this project"), func(f *conductor.NodeFilter, v string) error { f.Lessee = v; return nil }},
+	{filter("project", api.Text, 65, "only those that this project owns or is lent"), func(f *conductor.NodeFilter, v string) error { f.Project = v; return nil }},
+	{filter("chassis_uuid", api.UUID, 1, "only those in this chassis"), func(f *conductor.NodeFilter, v string) error { f.Chassis = v; return nil }},
+	{filter("shard", api.List, 82, "only those in one of these shards"), func(f *conductor.NodeFilter, v string) error { f.Shards = strings.Split(v, ","); return nil }},
+	{filter("sharded", api.Flag, 82, "only those in a shard, or in none"), func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Sharded, v) }},
+	{filter("parent_node", api.Text, 83, "only the parts of this node"), func(f *conductor.NodeFilter, v string) error {
 		f.Parent, f.Roots = conductor.NodeID(v), false
 		return nil
 	}},
-	{"include_children", 83, func(f *conductor.NodeFilter, v string) error {
+	{filter("include_children", api.Flag, 83, "those that are parts of a node, too"), func(f *conductor.NodeFilter, v string) error {
 		var all *bool
-		err := setFlag(&all, "include_children", v)
+		err := setFlag(&all, v)
 		if err == nil && *all {
 			f.Roots = false
 		}
 		return err
 	}},
-	{"instance_name", 104, func(f *conductor.NodeFilter, v string) error { f.InstanceName = v; return nil }},
-	{"description_contains", 51, func(f *conductor.NodeFilter, v string) error { f.Description = v; return nil }},
-	{"retired", 61, func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Retired, "retired", v) }},
+	{filter("instance_name", api.Text, 104, "only those with an instance of this name"), func(f *conductor.NodeFilter, v string) error { f.InstanceName = v; return nil }},
+	{filter("description_contains", api.Text, 51, "only those with this in their description"), func(f *conductor.NodeFilter, v string) error { f.Description = v; return nil }},
+	{filter("retired", api.Flag, 61, "only those that are retired, or not"), func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Retired, v) }},
 }
 
-func setFlag(to **bool, name, text string) error {
+// filter is the argument of a filter.
+func filter(name string, kind api.Kind, since api.Version, doc string) serve.Argument {
+	return serve.Argument{Name: name, Kind: kind, Since: since, Doc: doc}
+}
+
+func setFlag(to **bool, text string) error {
 	b, err := api.Bool(text)
-	if err != nil {
-		return fault.New(fault.RequestInvalid, "%s: %v", name, err)
-	}
 	*to = &b
-	return nil
+	return err
+}
+
+// listArguments are those of a list of nodes; detail is what the path says.
+func listArguments(detail bool, more ...serve.Argument) []serve.Argument {
+	all := append(serve.PageArguments(detail), more...)
+	for _, f := range nodeFilters {
+		all = append(all, f.Argument)
+	}
+	return all
 }
 
 func (a *API) listNodes(c *serve.Call, detail bool) error {
-	if c.R.URL.Query().Has("changed_since") {
+	if c.Given(changedSince.Name) {
 		return a.listChanged(c, detail)
 	}
 	return a.listNodesIn(c, detail, nil)
@@ -89,30 +92,16 @@ func (a *API) listNodes(c *serve.Call, detail bool) error {
 
 // listNodesIn is the list of what is below something else, which narrows the filter; nil: of all nodes.
 func (a *API) listNodesIn(c *serve.Call, detail bool, narrow func(f *conductor.NodeFilter)) error {
-	known := serve.PageArguments()
-	if detail { // it is in the path already
-		known = slices.DeleteFunc(known, func(s string) bool { return s == "detail" })
-	}
-	for _, f := range nodeFilters {
-		known = append(known, f.name)
-	}
-	q, err := c.Query(known...)
-	if err != nil {
-		return err
-	}
-	p, err := c.PageOf(q, a.wire.Shape, detail)
+	p, err := c.PageOf(a.wire.Shape, detail)
 	if err != nil {
 		return err
 	}
 	filter := conductor.NodeFilter{Limit: p.Limit, After: conductor.NodeID(p.Marker), SortKey: p.Key, Descending: p.Down, Roots: true, VisibleTo: c.VisibleTo()}
 	for _, f := range nodeFilters {
-		if !q.Has(f.name) {
+		if !c.Given(f.Name) {
 			continue
 		}
-		if f.since > c.Version {
-			return fault.New(fault.RequestVersion, "filter %s is there from version %s on, %s was asked for", f.name, f.since, c.Version)
-		}
-		if err := f.set(&filter, q.Get(f.name)); err != nil {
+		if err := f.set(&filter, c.Arg(f.Name)); err != nil {
 			return err
 		}
 	}
@@ -124,7 +113,7 @@ func (a *API) listNodesIn(c *serve.Call, detail bool, narrow func(f *conductor.N
 	if narrow != nil {
 		narrow(&filter)
 	}
-	none, err := a.narrowed(c, &filter, q)
+	none, err := a.narrowed(c, &filter)
 	if err != nil {
 		return err
 	}
@@ -148,8 +137,8 @@ func (a *API) hasChassis(c *serve.Call, id string) error {
 }
 
 // narrowed does what a filter needs to be looked up for; none tells that nothing can be selected.
-func (a *API) narrowed(c *serve.Call, f *conductor.NodeFilter, q url.Values) (none bool, err error) {
-	if q.Has("conductor") && q.Get("conductor") != a.hostname {
+func (a *API) narrowed(c *serve.Call, f *conductor.NodeFilter) (none bool, err error) {
+	if c.Given("conductor") && c.Arg("conductor") != a.hostname {
 		return true, nil
 	}
 	if f.Parent != "" && !shape.IsUUID(string(f.Parent)) {
@@ -188,9 +177,6 @@ func (a *API) showNode(c *serve.Call) error {
 }
 
 func (a *API) createNode(c *serve.Call) error {
-	if _, err := c.Query(); err != nil {
-		return err
-	}
 	doc, err := c.Body(false)
 	if err != nil {
 		return err
@@ -235,19 +221,7 @@ func (a *API) patchNode(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("reset_interfaces")
-	if err != nil {
-		return err
-	}
-	reset := false
-	if q.Has("reset_interfaces") {
-		if c.Version < 45 {
-			return fault.New(fault.RequestVersion, "reset_interfaces is there from version 1.45 on, %s was asked for", c.Version)
-		}
-		if reset, err = serve.Flag(q, "reset_interfaces"); err != nil {
-			return err
-		}
-	}
+	reset := c.Flag("reset_interfaces")
 	ops, err := c.Patch()
 	if err != nil {
 		return err

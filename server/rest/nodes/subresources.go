@@ -155,39 +155,29 @@ func (a *API) inventory(c *serve.Call) error {
 	}{inv.Inventory, shape.Object(inv.Plugin)})
 }
 
+// moreArgument asks for what Ironic's history does not have: entries stay as Ironic's otherwise.
+var moreArgument = serve.Argument{Name: "more", Kind: api.Flag, Doc: "show what Ironic's history does not have"}
+
+func historyArguments() []serve.Argument {
+	return append(serve.OrderArguments(), serve.Argument{Name: "detail", Kind: api.Flag, Doc: "show every field"}, moreArgument)
+}
+
 func (a *API) history(c *serve.Call) error {
 	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("detail", "limit", "marker", "more")
+	p, err := c.Ordered()
 	if err != nil {
 		return err
 	}
-	more, err := serve.Flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
-	if err != nil {
-		return err
-	}
-	p := serve.Page{Query: q}
-	if p.Limit, err = serve.Limit(q); err != nil {
-		return err
-	}
-	detail, err := serve.Flag(q, "detail")
-	if err != nil {
-		return err
-	}
-	if m := q.Get("marker"); m != "" {
-		if err := shape.WantUUID("marker", m); err != nil {
-			return err
-		}
-	}
-	entries, err := a.backend.History(c.R.Context(), id, p.Limit, q.Get("marker"))
+	entries, err := a.backend.History(c.R.Context(), id, p.Limit, p.Marker)
 	if err != nil {
 		return err
 	}
 	answer := api.HistoryList{History: []api.HistoryEntry{}}
 	for _, e := range entries {
-		answer.History = append(answer.History, a.entry(c, e, detail, more))
+		answer.History = append(answer.History, a.entry(c, e, c.Flag("detail")))
 	}
 	if len(entries) > 0 {
 		answer.Next = c.Next(p, len(entries), entries[len(entries)-1].UUID)
@@ -195,7 +185,7 @@ func (a *API) history(c *serve.Call) error {
 	return c.JSON(http.StatusOK, answer)
 }
 
-func (a *API) entry(c *serve.Call, e conductor.Entry, detail, more bool) api.HistoryEntry {
+func (a *API) entry(c *serve.Call, e conductor.Entry, detail bool) api.HistoryEntry {
 	out := api.HistoryEntry{UUID: e.UUID, CreatedAt: api.Time{Time: e.Time}, Severity: e.Severity, Event: e.Event,
 		Links: api.LinkPair(c.Base, "nodes/"+string(e.Node)+"/history/"+e.UUID)}
 	if detail {
@@ -203,7 +193,7 @@ func (a *API) entry(c *serve.Call, e conductor.Entry, detail, more bool) api.His
 	} else if r := []rune(out.Event); len(r) > 255 {
 		out.Event = string(r[:255])
 	}
-	if more {
+	if c.Flag(moreArgument.Name) {
 		out.HistoryMore = &api.HistoryMore{State: string(e.State), Target: string(e.Target), Duration: e.Duration.Seconds(),
 			Reason: string(e.Reason), Step: e.Step, Run: e.Run, Request: e.Request, Log: e.Log}
 	}
@@ -215,14 +205,6 @@ func (a *API) historyEntry(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("more")
-	if err != nil {
-		return err
-	}
-	more, err := serve.Flag(q, "more") // what Ironic's history does not have: entries stay as Ironic's otherwise
-	if err != nil {
-		return err
-	}
 	want := c.Var("entry") // what is no UUID is no entry either
 	for marker := ""; ; {
 		entries, err := a.backend.History(c.R.Context(), id, serve.MaxPage, marker)
@@ -231,7 +213,7 @@ func (a *API) historyEntry(c *serve.Call) error {
 		}
 		for _, e := range entries {
 			if e.UUID == want {
-				return c.JSON(http.StatusOK, a.entry(c, e, true, more))
+				return c.JSON(http.StatusOK, a.entry(c, e, true))
 			}
 			marker = e.UUID
 		}

@@ -12,11 +12,7 @@ import (
 )
 
 func (a *API) defaults(c *serve.Call) error {
-	q, err := c.Query("scope")
-	if err != nil {
-		return err
-	}
-	all, err := a.backend.Defaults(c.R.Context(), q.Get("scope"))
+	all, err := a.backend.Defaults(c.R.Context(), c.Arg("scope"))
 	if err != nil {
 		return err
 	}
@@ -57,17 +53,13 @@ func (a *API) setDefaults(c *serve.Call) error {
 }
 
 func (a *API) unsetDefaults(c *serve.Call) error {
-	q, err := c.Query("scope", "flow", "step", "key")
-	if err != nil {
-		return err
-	}
-	scope, flow, name, err := whose(q.Get)
+	scope, flow, name, err := whose(c.Arg)
 	if err != nil {
 		return err
 	}
 	var keys []string
-	if q.Has("key") {
-		keys = []string{q.Get("key")}
+	if c.Given("key") {
+		keys = []string{c.Arg("key")}
 	}
 	if err := a.backend.UnsetDefaults(c.R.Context(), c.Who, scope, flow, name, keys); err != nil {
 		return err

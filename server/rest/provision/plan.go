@@ -26,11 +26,7 @@ func (a *API) plan(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("target", "steps", "disable_ramdisk")
-	if err != nil {
-		return err
-	}
-	target := q.Get("target")
+	target := c.Arg("target")
 	verb, err := a.verb(c, target)
 	if err != nil {
 		return err
@@ -43,12 +39,12 @@ func (a *API) plan(c *serve.Call) error {
 		return err
 	}
 	body := map[string]any{}
-	if q.Has("disable_ramdisk") {
-		body["disable_ramdisk"] = q.Get("disable_ramdisk")
+	if c.Given("disable_ramdisk") {
+		body["disable_ramdisk"] = c.Arg("disable_ramdisk")
 	}
-	if q.Has("steps") {
+	if c.Given("steps") {
 		var steps any
-		if err := json.Unmarshal([]byte(q.Get("steps")), &steps); err != nil {
+		if err := json.Unmarshal([]byte(c.Arg("steps")), &steps); err != nil {
 			return fault.New(fault.RequestInvalid, "steps must be a list of steps in JSON")
 		}
 		field := "clean_steps"

@@ -15,6 +15,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/server/rest/nodewire"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
@@ -42,6 +43,9 @@ type Backend interface {
 	OutOfService(ctx context.Context, who conductor.Caller, ident, reason string) error
 }
 
+// scopeArgument says whose defaults are meant.
+var scopeArgument = serve.Argument{Name: "scope", Doc: "whose defaults: those of all nodes, of a driver, of a node, ..."}
+
 // Routes is the rows of the table of routes.
 func (a *API) Routes() []serve.Route {
 	const get, put, del = http.MethodGet, http.MethodPut, http.MethodDelete
@@ -50,12 +54,17 @@ func (a *API) Routes() []serve.Route {
 		{Method: get, Path: node + "/states", Need: access.NodeRead, Handle: a.states},
 		{Method: put, Path: node + "/states/provision", Need: access.NodeProvision, Body: serve.MaxProvision, Handle: a.provision},
 		// Beside Ironic's.
-		{Method: get, Path: node + "/steps", Need: access.NodeInside, Handle: a.steps},
-		{Method: get, Path: node + "/plan", Need: access.NodeInside, Handle: a.plan},
+		{Method: get, Path: node + "/steps", Need: access.NodeInside, Handle: a.steps, Query: []serve.Argument{{Name: "run", Doc: "the steps of this run; the last one's unless given"}}},
+		{Method: get, Path: node + "/plan", Need: access.NodeInside, Handle: a.plan, Query: []serve.Argument{
+			{Name: "target", Doc: "the verb"}, {Name: "steps", Doc: "the steps that go with it, as a list in JSON"},
+			{Name: "disable_ramdisk", Kind: api.Flag, Doc: "as with the verb"},
+		}},
 		{Method: get, Path: node + "/default_config", Need: access.NodeInside, Handle: a.explainDefaults},
-		{Method: get, Path: "/v1/default_config", Need: access.DefaultsRead, Handle: a.defaults},
+		{Method: get, Path: "/v1/default_config", Need: access.DefaultsRead, Handle: a.defaults, Query: []serve.Argument{scopeArgument}},
 		{Method: put, Path: "/v1/default_config", Need: access.DefaultsChange, Body: serve.MaxBody, Handle: a.setDefaults},
-		{Method: del, Path: "/v1/default_config", Need: access.DefaultsChange, Handle: a.unsetDefaults},
+		{Method: del, Path: "/v1/default_config", Need: access.DefaultsChange, Handle: a.unsetDefaults, Query: []serve.Argument{
+			scopeArgument, {Name: "flow", Doc: "of this flow"}, {Name: "step", Doc: "of this step"}, {Name: "key", Doc: "this one alone, priority or an argument as args.NAME; all of the step unless given"},
+		}},
 		{Method: put, Path: node + "/states/out_of_service", Need: access.NodeProvision, Body: serve.MaxBody, Handle: a.outOfService},
 	}
 }

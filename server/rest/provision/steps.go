@@ -18,15 +18,11 @@ func (a *API) steps(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("run")
-	if err != nil {
-		return err
-	}
 	n, err := a.backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err
 	}
-	records, err := a.backend.Steps(c.R.Context(), id, q.Get("run"))
+	records, err := a.backend.Steps(c.R.Context(), id, c.Arg("run"))
 	if err != nil {
 		return err
 	}
@@ -34,7 +30,7 @@ func (a *API) steps(c *serve.Call) error {
 		Node: n.UUID, Name: n.Name, State: n.State, Target: n.Target, Since: api.Time{Time: n.StateSince}, Power: string(n.Power),
 		LastError: n.LastError, LastReason: string(n.LastReason), Next: verbsFrom(n.State), Steps: []api.StepView{},
 	}
-	if f := n.Flow; f != nil && (q.Get("run") == "" || q.Get("run") == f.Run) {
+	if f := n.Flow; f != nil && (c.Arg("run") == "" || c.Arg("run") == f.Run) {
 		answer.Run = &api.Run{ID: f.Run, Flow: f.Flow, Phase: string(f.Phase), Manual: f.Manual, Aborting: f.Aborting,
 			Started: api.Time{Time: f.Started}, Ended: api.Time{Time: f.Ended}, Actor: f.Actor, Request: f.Request}
 		if w := f.Wait; w != nil && f.Ended.IsZero() {

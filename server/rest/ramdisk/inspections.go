@@ -30,7 +30,7 @@ type inspectionGate struct {
 
 func (a *API) inspectionRoute() serve.Route {
 	g := &inspectionGate{handle: a.continueInspection, held: limit.NewGate(inspections, allInspections), decoding: make(chan struct{}, inspections)}
-	return serve.Route{Method: http.MethodPost, Path: "/v1/continue_inspection", Need: access.Open, Body: maxInspection, Handle: a.budgeted(g.take)}
+	return serve.Route{Method: http.MethodPost, Path: "/v1/continue_inspection", Need: access.Open, Query: []serve.Argument{nodeArgument}, Body: maxInspection, Handle: a.budgeted(g.take)}
 }
 
 // take reads an inspection whole, then waits for its turn.

@@ -55,27 +55,23 @@ const (
 	beatTimeout  = 300 // seconds: the longest that a ramdisk may be silent
 )
 
+// nodeArgument names the node by the UUID that the ramdisk was told.
+var nodeArgument = serve.Argument{Name: "node_uuid", Kind: api.UUID, Doc: "the node, when the ramdisk knows it"}
+
 // Routes is the rows of the table of routes.
 func (a *API) Routes() []serve.Route {
 	return []serve.Route{
-		{Method: http.MethodGet, Path: "/v1/lookup", Need: access.Open, Since: 22, Handle: a.budgeted(a.lookup)},
+		{Method: http.MethodGet, Path: "/v1/lookup", Need: access.Open, Since: 22, Handle: a.budgeted(a.lookup), Query: []serve.Argument{
+			{Name: "addresses", Kind: api.List, Doc: "MAC addresses of the machine's network cards"}, nodeArgument,
+		}},
 		{Method: http.MethodPost, Path: "/v1/heartbeat/{node}", Need: access.Open, Since: 22, Body: serve.MaxBody, Handle: a.budgeted(a.heartbeat)},
 		a.inspectionRoute(),
 	}
 }
 
 func (a *API) lookup(c *serve.Call) error {
-	q, err := c.Query("addresses", "node_uuid")
-	if err != nil {
-		return err
-	}
-	id := strings.ToLower(q.Get("node_uuid"))
-	if id != "" {
-		if err := shape.WantUUID("node_uuid", id); err != nil {
-			return err
-		}
-	}
-	addresses, err := cards(strings.Split(q.Get("addresses"), ","))
+	id := c.Arg("node_uuid")
+	addresses, err := cards(strings.Split(c.Arg("addresses"), ","))
 	if err != nil {
 		return err
 	}
@@ -140,9 +136,6 @@ func (a *API) lookedUp(c *serve.Call, n conductor.Node, token string) map[string
 }
 
 func (a *API) heartbeat(c *serve.Call) error {
-	if _, err := c.Query(); err != nil {
-		return err
-	}
 	id, err := shape.Ident(strings.TrimSuffix(c.Var("node"), ".json"))
 	if err != nil {
 		return err
@@ -215,20 +208,11 @@ func checkBeat(b profile.Beat, body map[string]any) error {
 }
 
 func (a *API) continueInspection(c *serve.Call) error {
-	q, err := c.Query("node_uuid")
-	if err != nil {
-		return err
-	}
 	const since = 84
-	if c.Version < since && (c.Version > api.MinVersion || q.Has("node_uuid")) {
+	if c.Version < since && (c.Version > api.MinVersion || c.Given("node_uuid")) {
 		return fault.New(fault.RequestPath, "API version %s or newer is required", api.Version(since))
 	}
-	id := strings.ToLower(q.Get("node_uuid"))
-	if id != "" {
-		if err := shape.WantUUID("node_uuid", id); err != nil {
-			return err
-		}
-	}
+	id := c.Arg("node_uuid")
 	body, err := c.Body(false)
 	if err != nil {
 		return err

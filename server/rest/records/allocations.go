@@ -24,7 +24,7 @@ func (a *API) allocations() *collection {
 		listing: access.AllocationList, reading: access.AllocationRead, creating: access.AllocationCreate, changing: access.AllocationChange,
 		shape: shape.New(api.Allocation{}, api.AllocationFields()), show: showAllocation, prepare: a.prepareAllocation, judge: judgeAllocation, fields: allocationSetters,
 		filters: []recordFilter{
-			{"node", 52, func(c *serve.Call, f *conductor.RecordFilter, v string) error {
+			{serve.Argument{Name: "node", Doc: "only the one that has this node"}, func(c *serve.Call, f *conductor.RecordFilter, v string) error {
 				if _, err := shape.Ident(v); err != nil {
 					return err
 				}

@@ -59,14 +59,13 @@ func (k *collection) assign(c *serve.Call, r conductor.Record, doc map[string]an
 
 // recordFilter is an argument of a list that selects.
 type recordFilter struct {
-	name  string
-	since api.Version
-	set   func(c *serve.Call, f *conductor.RecordFilter, value string) error
+	serve.Argument
+	set func(c *serve.Call, f *conductor.RecordFilter, value string) error
 }
 
 // is selects by a field that has the argument's name.
 func is(name string, since api.Version) recordFilter {
-	return recordFilter{name, since, func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
+	return recordFilter{serve.Argument{Name: name, Since: since, Doc: "only those with this one"}, func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
 		if f.Is == nil {
 			f.Is = map[string][]string{}
 		}
@@ -77,14 +76,11 @@ func is(name string, since api.Version) recordFilter {
 
 // ofNode selects the records of the node that the argument names.
 func ofNode(name string) recordFilter {
-	return recordFilter{name, 1, func(c *serve.Call, f *conductor.RecordFilter, v string) error {
-		if name == "node_uuid" {
-			if err := shape.WantUUID(name, v); err != nil {
-				return err
-			}
-		}
-		return setNode(c, f, v)
-	}}
+	kind := api.Text
+	if name == "node_uuid" {
+		kind = api.UUID
+	}
+	return recordFilter{serve.Argument{Name: name, Kind: kind, Doc: "only those of this node"}, setNode}
 }
 
 func setNode(c *serve.Call, f *conductor.RecordFilter, id string) error {
@@ -109,11 +105,11 @@ func (a *API) recordRoutes() []serve.Route {
 		base := "/v1/" + k.path
 		one := base + "/{record}"
 		if !k.full {
-			rows = append(rows, serve.Route{Method: get, Path: base + "/detail", Need: k.listing, Since: k.since, Handle: func(c *serve.Call) error { return a.listRecords(c, k, true, nil) }})
+			rows = append(rows, serve.Route{Method: get, Path: base + "/detail", Need: k.listing, Since: k.since, Query: k.arguments(true), Handle: func(c *serve.Call) error { return a.listRecords(c, k, true, nil) }})
 		}
 		rows = append(rows,
-			serve.Route{Method: get, Path: base, Need: k.listing, Since: k.since, Handle: func(c *serve.Call) error { return a.listRecords(c, k, false, nil) }},
-			serve.Route{Method: get, Path: one, Need: k.reading, Record: &k.Records, Since: k.since, Handle: func(c *serve.Call) error { return a.showRecord(c, k) }},
+			serve.Route{Method: get, Path: base, Need: k.listing, Since: k.since, Query: k.arguments(false), Handle: func(c *serve.Call) error { return a.listRecords(c, k, false, nil) }},
+			serve.Route{Method: get, Path: one, Need: k.reading, Record: &k.Records, Since: k.since, Query: []serve.Argument{serve.FieldsArgument}, Handle: func(c *serve.Call) error { return a.showRecord(c, k) }},
 			k.change(serve.Route{Method: post, Path: base, Need: k.creating, Since: k.since, Body: serve.MaxBody, Handle: func(c *serve.Call) error { return a.createRecord(c, k) }}),
 			k.change(serve.Route{Method: patch, Path: one, Need: k.changing, Record: &k.Records, Since: max(k.since, k.changes), Body: serve.MaxBody, Handle: func(c *serve.Call) error { return a.patchRecord(c, k) }}),
 			k.change(serve.Route{Method: del, Path: one, Need: k.changing, Record: &k.Records, Since: k.since, Handle: func(c *serve.Call) error { return a.deleteRecord(c, k) }}),
@@ -173,29 +169,34 @@ func (a *API) recordsOfNode() []serve.Route {
 				})
 			}
 		}
-		rows = append(rows, serve.Route{Method: http.MethodGet, Path: node + l.path, Need: k.reading, Since: l.since, Handle: of(false)},
-			serve.Route{Method: http.MethodGet, Path: node + l.path + "/detail", Need: k.reading, Since: l.since, Handle: of(true)})
+		rows = append(rows, serve.Route{Method: http.MethodGet, Path: node + l.path, Need: k.reading, Since: l.since, Query: belowArguments(k, false), Handle: of(false)},
+			serve.Route{Method: http.MethodGet, Path: node + l.path + "/detail", Need: k.reading, Since: l.since, Query: belowArguments(k, true), Handle: of(true)})
 	}
 	return rows
 }
 
-// listRecords answers with a page. below narrows a list that stands below something else; such a list takes the
-// filters that do not say what it is below.
-func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(f *conductor.RecordFilter) error) error {
-	known := serve.PageArguments()
+// arguments are those of the list; detail is what the path says.
+func (k *collection) arguments(detail bool) []serve.Argument {
+	all := serve.PageArguments(detail)
 	if k.full {
-		known = slices.DeleteFunc(known, func(s string) bool { return s == "detail" })
+		all = slices.DeleteFunc(all, func(a serve.Argument) bool { return a.Name == "detail" })
 	}
 	for _, f := range k.filters {
-		if below == nil || f.name == "address" {
-			known = append(known, f.name)
-		}
+		all = append(all, f.Argument)
 	}
-	q, err := c.Query(known...)
-	if err != nil {
-		return err
-	}
-	p, err := c.PageOf(q, k.shape, detail)
+	return all
+}
+
+// belowArguments are those of a list that stands below something else: it takes the filters that do not say what it is below.
+func belowArguments(k *collection, detail bool) []serve.Argument {
+	return slices.DeleteFunc(k.arguments(detail), func(a serve.Argument) bool {
+		return a.Name != "address" && slices.ContainsFunc(k.filters, func(f recordFilter) bool { return f.Name == a.Name })
+	})
+}
+
+// listRecords answers with a page. below narrows a list that stands below something else.
+func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(f *conductor.RecordFilter) error) error {
+	p, err := c.PageOf(k.shape, detail)
 	if err != nil {
 		return err
 	}
@@ -203,7 +204,7 @@ func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(
 		p.Sel = k.shape.All(c.Version, false)
 	}
 	filter := conductor.RecordFilter{Limit: p.Limit, After: p.Marker, SortKey: p.Key, Descending: p.Down, VisibleTo: c.VisibleTo(), Owned: k.Owned}
-	if err := a.recordFilter(c, k, q, &filter); err != nil {
+	if err := recordFilters(c, k, p.Query, &filter); err != nil {
 		return err
 	}
 	if below != nil {
@@ -232,19 +233,16 @@ func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(
 	return c.JSON(http.StatusOK, answer)
 }
 
-func (a *API) recordFilter(c *serve.Call, k *collection, q url.Values, to *conductor.RecordFilter) error {
+func recordFilters(c *serve.Call, k *collection, q url.Values, to *conductor.RecordFilter) error {
 	var given []string
 	for _, f := range k.filters {
-		if !q.Has(f.name) {
+		if !q.Has(f.Name) {
 			continue
 		}
-		if slices.Contains(k.exclusive, f.name) {
-			given = append(given, f.name)
+		if slices.Contains(k.exclusive, f.Name) {
+			given = append(given, f.Name)
 		}
-		if f.since > c.Version {
-			return fault.New(fault.RequestVersion, "filter %s is there from version %s on, %s was asked for", f.name, f.since, c.Version)
-		}
-		if err := f.set(c, to, q.Get(f.name)); err != nil {
+		if err := f.set(c, to, q.Get(f.Name)); err != nil {
 			return err
 		}
 	}
@@ -279,9 +277,6 @@ func (a *API) showRecord(c *serve.Call, k *collection) error {
 }
 
 func (a *API) createRecord(c *serve.Call, k *collection) error {
-	if _, err := c.Query(); err != nil {
-		return err
-	}
 	doc, err := c.Body(false)
 	if err != nil {
 		return err

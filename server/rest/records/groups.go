@@ -167,12 +167,12 @@ func (a *API) besideRoutes() []serve.Route {
 	const node = "/v1/nodes/{node}"
 	groups := a.collection(conductor.KindPortgroup)
 	return []serve.Route{
-		{Method: get, Path: node + "/allocation", Need: access.NodeRead, Since: 52, Handle: a.nodeAllocation},
+		{Method: get, Path: node + "/allocation", Need: access.NodeRead, Since: 52, Query: []serve.Argument{serve.FieldsArgument}, Handle: a.nodeAllocation},
 		{Method: del, Path: node + "/allocation", Need: access.NodeRead, Since: 52, Handle: a.deleteNodeAllocation},
 		{Method: get, Path: node + "/volume", Need: access.VolumeRead, Since: 32, Handle: a.nodeVolume},
 		{Method: get, Path: "/v1/volume", Need: access.VolumeList, Since: 32, Handle: a.volume},
-		{Method: get, Path: "/v1/portgroups/{record}/ports", Need: access.PortRead, Record: &groups.Records, Since: 24, Handle: func(c *serve.Call) error { return a.groupPorts(c, false) }},
-		{Method: get, Path: "/v1/portgroups/{record}/ports/detail", Need: access.PortRead, Record: &groups.Records, Since: 24, Handle: func(c *serve.Call) error { return a.groupPorts(c, true) }},
+		{Method: get, Path: "/v1/portgroups/{record}/ports", Need: access.PortRead, Record: &groups.Records, Since: 24, Query: belowArguments(a.collection(conductor.KindPort), false), Handle: func(c *serve.Call) error { return a.groupPorts(c, false) }},
+		{Method: get, Path: "/v1/portgroups/{record}/ports/detail", Need: access.PortRead, Record: &groups.Records, Since: 24, Query: belowArguments(a.collection(conductor.KindPort), true), Handle: func(c *serve.Call) error { return a.groupPorts(c, true) }},
 		{Method: post, Path: "/v1/events", Need: access.EventsPost, Since: 54, Body: serve.MaxBody, Handle: a.takeEvents},
 	}
 }

@@ -22,20 +22,20 @@ func (a *API) ports() *collection {
 		show:  showPort, prepare: preparePort, fields: portSetters,
 		filters: []recordFilter{
 			ofNode("node"), ofNode("node_uuid"), byAddress,
-			{"portgroup", 24, func(c *serve.Call, f *conductor.RecordFilter, v string) error { return a.setGroup(c, f, v) }},
-			{"shard", 82, nodeIs("shard")},
-			{"description_contains", 97, func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
+			{serve.Argument{Name: "portgroup", Since: 24, Doc: "only those of this port group"}, func(c *serve.Call, f *conductor.RecordFilter, v string) error { return a.setGroup(c, f, v) }},
+			{serve.Argument{Name: "shard", Kind: api.List, Since: 82, Doc: "only those of nodes in one of these shards"}, nodeIs("shard")},
+			{serve.Argument{Name: "description_contains", Since: 97, Doc: "only those with this in their description"}, func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
 				f.Contains = map[string]string{"description": v}
 				return nil
 			}},
-			{"conductor_groups", 99, nodeIs("conductor_group")},
+			{serve.Argument{Name: "conductor_groups", Kind: api.List, Since: 99, Doc: "only those of nodes in one of these groups"}, nodeIs("conductor_group")},
 		},
 		exclusive: []string{"node", "node_uuid", "portgroup", "shard"},
 	}
 }
 
 // byAddress selects by MAC address; one that is free selects nothing.
-var byAddress = recordFilter{"address", 1, func(_ *serve.Call, f *conductor.RecordFilter, v string) (err error) {
+var byAddress = recordFilter{serve.Argument{Name: "address", Doc: "only the one with this MAC address"}, func(_ *serve.Call, f *conductor.RecordFilter, v string) (err error) {
 	f.Mark, err = macAddress(v)
 	return err
 }}

@@ -100,7 +100,6 @@ func (c *Call) permit(rt Route) error {
 			WithHint("this is a fault of the server: report it")
 	}
 	vars, found := mux.Vars(c.R), false
-	c.rt = rt
 	if c.Grant.Project != "" {
 		for _, o := range ownedObjects {
 			given, there := vars[o.variable]

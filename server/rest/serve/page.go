@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -18,49 +19,68 @@ type Page struct {
 	Query  url.Values // to repeat in next
 }
 
-// PageArguments are the query arguments that PageOf reads.
-func PageArguments() []string {
-	return []string{"limit", "marker", "sort_key", "sort_dir", "fields", "detail"}
+// FieldsArgument is that of what shows one object or several.
+var FieldsArgument = Argument{Name: "fields", Kind: api.List, Doc: "names of the fields to show, with commas between them"}
+
+// OrderArguments are those that Ordered reads.
+func OrderArguments() []Argument {
+	return []Argument{
+		{Name: "limit", Kind: api.Integer, Doc: "how many at most"},
+		{Name: "marker", Kind: api.UUID, Doc: "the last one of the page before"},
+		{Name: "sort_key", Doc: "the field to sort by"},
+		{Name: "sort_dir", Doc: "asc or desc"},
+	}
 }
 
-// PageOf reads the arguments of a list; detail is what the path says.
-func (c *Call) PageOf(q url.Values, s *shape.Shape, detail bool) (Page, error) {
-	p := Page{Limit: MaxPage, Marker: q.Get("marker"), Query: q}
-	var err error
-	if p.Limit, err = Limit(q); err != nil {
+// PageArguments are those that PageOf reads; with detail the path says already what is shown.
+func PageArguments(detail bool) []Argument {
+	if detail {
+		return OrderArguments()
+	}
+	return append(OrderArguments(), FieldsArgument, Argument{Name: "detail", Kind: api.Flag, Doc: "show every field"})
+}
+
+// Ordered reads the arguments of every list but those that say what is shown.
+func (c *Call) Ordered() (p Page, err error) {
+	p = Page{Query: c.query, Marker: c.Arg("marker")}
+	if p.Limit, err = c.Limit(); err != nil {
 		return p, err
 	}
-	if p.Marker != "" {
-		if err := shape.WantUUID("marker", p.Marker); err != nil {
-			return p, err
-		}
-	}
-	switch q.Get("sort_dir") {
+	switch dir := c.Arg("sort_dir"); dir {
 	case "", "asc":
 	case "desc":
 		p.Down = true
 	default:
-		return p, fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", q.Get("sort_dir"))
+		return p, fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", dir)
 	}
-	if key := q.Get("sort_key"); key != "" {
-		if err := s.Sortable(key, c.Version); err != nil {
+	if key := c.Arg("sort_key"); key != "id" {
+		p.Key = key
+	}
+	return p, nil
+}
+
+// PageOf reads the arguments of a list; detail is what the path says.
+func (c *Call) PageOf(s *shape.Shape, detail bool) (Page, error) {
+	p, err := c.Ordered()
+	if err != nil {
+		return p, err
+	}
+	if p.Key != "" {
+		if err := s.Sortable(p.Key, c.Version); err != nil {
 			return p, err
 		}
-		if key != "id" {
-			p.Key = key
-		}
 	}
-	if q.Has("detail") {
+	if detail {
+		p.Sel = s.All(c.Version, false)
+		return p, nil
+	}
+	if _, ok := c.rt.takes("detail"); ok && c.Given("detail") {
 		if c.Version < 43 {
 			return p, fault.New(fault.RequestInvalid, "detail is there from version 1.43 on, %s was asked for", c.Version)
 		}
-		asked, err := Flag(q, "detail")
-		if err != nil {
-			return p, err
-		}
-		detail = detail || asked
+		detail = c.Flag("detail")
 	}
-	if list := q.Get("fields"); list != "" {
+	if list := c.Arg("fields"); list != "" {
 		if detail {
 			return p, fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 		}
@@ -72,14 +92,13 @@ func (c *Call) PageOf(q url.Values, s *shape.Shape, detail bool) (Page, error) {
 }
 
 // Limit is the limit of a list.
-func Limit(q url.Values) (int, error) {
-	text := q.Get("limit")
-	if !q.Has("limit") {
+func (c *Call) Limit() (int, error) {
+	if !c.Given("limit") {
 		return MaxPage, nil
 	}
-	n, err := strconv.Atoi(text)
+	n, err := strconv.Atoi(c.Arg("limit"))
 	if err != nil || n < 1 {
-		return 0, fault.New(fault.RequestInvalid, "Limit must be a positive number, received %q", text)
+		return 0, fault.New(fault.RequestInvalid, "Limit must be a positive number, received %q", c.Arg("limit"))
 	}
 	return min(n, MaxPage), nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -33,39 +32,6 @@ func (c *Call) Named(variable string) (string, error) {
 		return id, nil
 	}
 	return shape.Ident(c.Var(variable))
-}
-
-// Query gives the arguments when each is known and given once.
-func (c *Call) Query(known ...string) (url.Values, error) {
-	q, err := url.ParseQuery(c.R.URL.RawQuery)
-	if err != nil {
-		return nil, fault.New(fault.RequestInvalid, "the query is malformed")
-	}
-	var unknown []string
-	for name, values := range q {
-		if !slices.Contains(known, name) {
-			unknown = append(unknown, name)
-		} else if len(values) > 1 {
-			return nil, fault.New(fault.RequestInvalid, "the query argument %s is given %d times", name, len(values))
-		}
-	}
-	if len(unknown) > 0 {
-		slices.Sort(unknown)
-		return nil, fault.New(fault.RequestInvalid, "Unexpected arguments: %s", strings.Join(unknown, ", "))
-	}
-	return q, nil
-}
-
-// Flag is an argument that is true or false; one that is not given is false.
-func Flag(q url.Values, name string) (bool, error) {
-	if !q.Has(name) {
-		return false, nil
-	}
-	on, err := api.Bool(q.Get(name))
-	if err != nil {
-		return false, fault.New(fault.RequestInvalid, "%s: %v", name, err)
-	}
-	return on, nil
 }
 
 // Body decodes a JSON object of known keys. With optional an empty body is an empty object.
@@ -133,11 +99,7 @@ func (c *Call) Record() (string, error) {
 
 // FieldsAsked is the selection of an answer that shows one object.
 func (c *Call) FieldsAsked(s *shape.Shape) (shape.Selection, error) {
-	q, err := c.Query("fields")
-	if err != nil {
-		return shape.Selection{}, err
-	}
-	if list := q.Get("fields"); list != "" {
+	if list := c.Arg("fields"); list != "" {
 		return s.Wanted(list, c.Version)
 	}
 	return s.All(c.Version, false), nil

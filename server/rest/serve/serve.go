@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -63,7 +64,8 @@ type Route struct {
 	Need         access.Right // what the caller must be granted; a route without is denied
 	Record       *Records     // which {record} of the path is meant
 	Since        api.Version
-	Body         int64 // bytes a request may carry; 0 takes none, < 0 leaves it to the handler
+	Query        []Argument // what the query may have; anything else is refused
+	Body         int64      // bytes a request may carry; 0 takes none, < 0 leaves it to the handler
 	Handle       func(c *Call) error
 }
 
@@ -114,6 +116,7 @@ type Call struct {
 
 	h        *Handler
 	rt       Route
+	query    url.Values // as readQuery left it
 	refusals []refusal
 	pinned   map[string]string // path variables of objects that access was decided for, as their UUIDs
 	sent     bool              // the status line is out
@@ -184,7 +187,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) serve(rt Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := r.Context().Value(contextKey{}).(*Call)
-		c.W, c.R = w, r // the router's request carries the path variables
+		c.W, c.R, c.rt = w, r, rt // the router's request carries the path variables
 		if rt.Since > c.Version {
 			c.Routing = rt.hidden()
 			c.fail(fault.New(fault.RequestPath, "There is nothing at this path before version %s; %s was asked for.", rt.Since, c.Version))
@@ -193,6 +196,12 @@ func (h *Handler) serve(rt Route) http.Handler {
 		if err := c.permit(rt); err != nil {
 			c.fail(err)
 			return
+		}
+		if rt.Path != "" {
+			if err := c.readQuery(rt); err != nil {
+				c.fail(err)
+				return
+			}
 		}
 		if rt.Body >= 0 {
 			r.Body = http.MaxBytesReader(w, r.Body, rt.Body)

@@ -29,14 +29,10 @@ const (
 // Last-Event-ID, or cursor=) it begins with how all of them are now; with one, with what came after it. When the
 // journal does not reach back so far, an event "reset" tells it, and the stream begins anew.
 func (a *API) events(c *serve.Call) error {
-	q, err := c.Query("node", "cursor")
-	if err != nil {
-		return err
-	}
 	s := &stream{Call: c, api: a}
 	given := c.R.Header.Get("Last-Event-ID")
-	if q.Get("cursor") != "" {
-		given = q.Get("cursor")
+	if c.Arg("cursor") != "" {
+		given = c.Arg("cursor")
 	}
 	if given != "" {
 		from, err := ParseCursor(given)
@@ -45,8 +41,8 @@ func (a *API) events(c *serve.Call) error {
 		}
 		s.from = &from
 	}
-	if id := q.Get("node"); id != "" {
-		if id, err = shape.Ident(id); err != nil {
+	if id := c.Arg("node"); id != "" {
+		if _, err := shape.Ident(id); err != nil {
 			return err
 		}
 		n, err := c.FindNode(id)

@@ -24,26 +24,19 @@ func (a *API) logs(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	q, err := c.Query("generation", "offset", "follow")
-	if err != nil {
-		return err
-	}
 	var generation uint64
 	var offset int64
-	if t := q.Get("generation"); t != "" {
+	if t := c.Arg("generation"); t != "" {
 		if generation, err = strconv.ParseUint(t, 10, 63); err != nil || generation == 0 {
 			return fault.New(fault.RequestInvalid, "generation must be a number from 1 on, received %q", t)
 		}
 	}
-	if t := q.Get("offset"); t != "" {
+	if t := c.Arg("offset"); t != "" {
 		if offset, err = strconv.ParseInt(t, 10, 64); err != nil || offset < 0 {
 			return fault.New(fault.RequestInvalid, "offset must be a number from 0 on, received %q", t)
 		}
 	}
-	follow, err := serve.Flag(q, "follow")
-	if err != nil {
-		return err
-	}
+	follow := c.Flag("follow")
 	n, err := a.backend.Node(c.R.Context(), id)
 	if err != nil {
 		return err

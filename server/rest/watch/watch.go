@@ -11,6 +11,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // API is the routes' handlers.
@@ -35,7 +36,14 @@ type Backend interface {
 // Routes is the rows of the table of routes, all beside Ironic's.
 func (a *API) Routes() []serve.Route {
 	return append(a.webhookRoutes(),
-		serve.Route{Method: http.MethodGet, Path: "/v1/events", Need: access.EventsRead, Handle: a.events},
-		serve.Route{Method: http.MethodGet, Path: "/v1/nodes/{node}/logs", Need: access.NodeInside, Handle: a.logs},
+		serve.Route{Method: http.MethodGet, Path: "/v1/events", Need: access.EventsRead, Handle: a.events, Query: []serve.Argument{
+			{Name: "node", Doc: "only what happens to this one"},
+			{Name: "cursor", Doc: "go on after it; in place of the header Last-Event-ID"},
+		}},
+		serve.Route{Method: http.MethodGet, Path: "/v1/nodes/{node}/logs", Need: access.NodeInside, Handle: a.logs, Query: []serve.Argument{
+			{Name: "generation", Kind: api.Integer, Doc: "of this boot; the latest unless given"},
+			{Name: "offset", Kind: api.Integer, Doc: "bytes to leave out at the beginning"},
+			{Name: "follow", Kind: api.Flag, Doc: "go on with what is added"},
+		}},
 	)
 }

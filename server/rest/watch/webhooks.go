@@ -51,9 +51,6 @@ func (a *API) showHook(c *serve.Call, w conductor.Webhook) api.Webhook {
 }
 
 func (a *API) webhooks(c *serve.Call) error {
-	if _, err := c.Query(); err != nil {
-		return err
-	}
 	all, err := a.backend.Webhooks(c.R.Context())
 	if err != nil {
 		return err
