@@ -206,7 +206,7 @@ func TestVerifyNamesEachFault(t *testing.T) {
 				if n.LastReason != c.fails || (n.State == state.Enroll) != (c.fails != "") {
 					t.Errorf("state %q, reason %q (%s), expected %q", n.State, n.LastReason, n.LastError, c.fails)
 				}
-				h, err := s.c.History(t.Context(), "n1", 100, "")
+				h, err := s.c.History(t.Context(), "n1", conductor.HistoryFilter{Limit: 100, Descending: true})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -124,7 +124,7 @@ func (c *Client) Inventory(ctx context.Context, node string) (json.RawMessage, e
 // History lists the newest limit entries with all that is known of each, newest first.
 func (c *Client) History(ctx context.Context, node string, limit int) ([]api.HistoryEntry, error) {
 	var v api.HistoryList
-	q := url.Values{"detail": {"true"}, "more": {"true"}, "limit": {strconv.Itoa(limit)}}
+	q := url.Values{"detail": {"true"}, "more": {"true"}, "limit": {strconv.Itoa(limit)}, "sort_key": {"id"}, "sort_dir": {"desc"}}
 	err := c.call(ctx, http.MethodGet, at(node, "history"), q, nil, &v)
 	return v.History, err
 }

@@ -55,8 +55,8 @@ type Tx interface {
 	SecretFields(node NodeID) ([]string, error)
 
 	AppendHistory(e Entry) error
-	History(node NodeID, limit int, marker string) ([]Entry, error) // newest first
-	AppendAudit(a Audit) error                                      // hash-chained by the store (I27)
+	History(node NodeID, f HistoryFilter) ([]Entry, error)
+	AppendAudit(a Audit) error // hash-chained by the store (I27)
 
 	Inventory(node NodeID) (StoredInventory, error) // the accepted one
 	HasInventory(node NodeID) (bool, error)         // whether there is one; it is not read
@@ -115,6 +115,19 @@ type NodeFilter struct {
 	Limit         int
 	SortKey       string // "" is order of creation; a column of Ironic's list
 	Descending    bool
+}
+
+// HistoryFilter is a page of a node's history. The zero value is all of it, oldest first.
+type HistoryFilter struct {
+	After      string // the UUID of the last entry of the page before
+	Limit      int    // 0: all
+	SortKey    string // one of HistoryKeys; "" is the order of writing
+	Descending bool
+}
+
+// HistoryKeys are the fields that a history is sorted by.
+func HistoryKeys() []string {
+	return []string{"uuid", "created_at", "severity", "event_type", "event", "user"}
 }
 
 // PreparedNode is a node of a list: Row, or where there is none, Node.

@@ -527,7 +527,7 @@ func TestLifeOnTheStore(t *testing.T) {
 		if err := s.c.Heartbeat(t.Context(), a.sess, api.HeartbeatRequest{Seq: 99}); !fault.Has(err, fault.ChannelToken) {
 			t.Fatalf("I18: the token outlived the work: %v", err)
 		}
-		h, err := s.c.History(t.Context(), "n1", 100, "")
+		h, err := s.c.History(t.Context(), "n1", conductor.HistoryFilter{Limit: 100, Descending: true})
 		if err != nil || len(h) < 10 || h[0].Actor != "op" || h[0].Request != "req-1" {
 			t.Fatalf("history %+v %v", h[0], err)
 		}

@@ -61,7 +61,7 @@ func TestI28_F21_PowerFailureIsSetAndClearedByTheServer(t *testing.T) {
 		if n = s.node(); n.Maintenance || n.Fault != "" || n.MaintenanceReason != "" || n.Power != conductor.PowerOff || n.LastError != "" {
 			t.Fatalf("after the BMC came back: %+v", n)
 		}
-		h, err := s.c.History(t.Context(), "n1", 100, "")
+		h, err := s.c.History(t.Context(), "n1", conductor.HistoryFilter{Limit: 100, Descending: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -210,7 +210,7 @@ func TestT01_ASecondAddressContests(t *testing.T) {
 		if err := s.profileBeat(token); !fault.Has(err, fault.RequestInvalid) {
 			t.Errorf("a heartbeat of a contested ramdisk: %v", err)
 		}
-		entries, err := s.c.History(t.Context(), "n1", 10, "")
+		entries, err := s.c.History(t.Context(), "n1", conductor.HistoryFilter{Limit: 10, Descending: true})
 		if err != nil || len(entries) == 0 || entries[0].Severity != "ERROR" || !strings.Contains(entries[0].Event, "192.0.2.66") {
 			t.Errorf("the history does not tell: %+v, %v", entries, err)
 		}
@@ -356,7 +356,7 @@ func TestT01_AnInspectionFromASecondAddressContests(t *testing.T) {
 				if err := s.profileBeat(token); !fault.Has(err, fault.RequestInvalid) {
 					t.Errorf("a heartbeat of a contested ramdisk: %v", err)
 				}
-				entries, err := s.c.History(t.Context(), "n1", 10, "")
+				entries, err := s.c.History(t.Context(), "n1", conductor.HistoryFilter{Limit: 10, Descending: true})
 				if err != nil || len(entries) == 0 || entries[0].Severity != "ERROR" || entries[0].Reason != fault.NodeContested || !strings.Contains(entries[0].Event, "192.0.2.66") {
 					t.Errorf("the history does not tell: %+v, %v", entries, err)
 				}

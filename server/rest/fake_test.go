@@ -33,6 +33,7 @@ type backend struct {
 	power     []conductor.PowerRequest
 	records   []conductor.StepRecord
 	entries   []conductor.Entry
+	paged     conductor.HistoryFilter // the last page of history asked for
 	filter    conductor.NodeFilter
 	inventory *conductor.StoredInventory
 	boot      conductor.BootTarget
@@ -232,9 +233,10 @@ func (b *backend) Inventory(context.Context, string) (conductor.StoredInventory,
 	return *b.inventory, nil
 }
 
-func (b *backend) History(_ context.Context, _ string, limit int, marker string) ([]conductor.Entry, error) {
-	from := slices.IndexFunc(b.entries, func(e conductor.Entry) bool { return e.UUID == marker }) + 1
-	return b.entries[from:min(len(b.entries), from+limit)], nil
+func (b *backend) History(_ context.Context, _ string, f conductor.HistoryFilter) ([]conductor.Entry, error) {
+	b.paged = f
+	from := slices.IndexFunc(b.entries, func(e conductor.Entry) bool { return e.UUID == f.After }) + 1
+	return b.entries[from:min(len(b.entries), from+f.Limit)], nil
 }
 
 func (b *backend) Steps(context.Context, string, string) ([]conductor.StepRecord, error) {

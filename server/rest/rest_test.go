@@ -447,7 +447,7 @@ func TestDriversConductorsHistory(t *testing.T) {
 	s.entries = []conductor.Entry{{UUID: "00000000-0000-4000-a000-000000000001", Time: now, Severity: "ERROR", Type: "deploy", Event: strings.Repeat("e", 300), Actor: "ann",
 		State: "deploy failed", Target: "active", Reason: "disk.io", Step: "deploy.write_image", Run: "run-1", Request: "req-1", Duration: 1500 * time.Millisecond, Log: "/v1/nodes/x/logs?generation=3"}}
 	h := s.want(s.do("GET", path+"/history", ""), 200).body["history"].([]any)[0].(map[string]any)
-	if len(h["event"].(string)) != 255 || h["user"] != nil {
+	if h["event"] != strings.Repeat("e", 251)+"..." || h["user"] != nil {
 		t.Errorf("history %v", h)
 	}
 	one := s.want(s.do("GET", path+"/history/00000000-0000-4000-a000-000000000001", ""), 200)
@@ -471,7 +471,17 @@ func TestDriversConductorsHistory(t *testing.T) {
 			}
 		}
 	}
-	s.want(s.do("GET", path+"/history?more=maybe", ""), 400)
+	for query, status := range map[string]int{"more=maybe": 400, "sort_key=event": 200, "sort_key=conductor": 200, "sort_key=id": 200, "sort_key=run": 400, "sort_key=extra": 400, "sort_dir=up": 400, "marker=x": 400} {
+		s.want(s.do("GET", path+"/history?"+query, ""), status)
+	}
+	s.want(s.do("GET", path+"/history?limit=7&marker=00000000-0000-4000-A000-000000000001&sort_key=created_at&sort_dir=desc", ""), 200)
+	if want := (conductor.HistoryFilter{Limit: 7, After: "00000000-0000-4000-a000-000000000001", SortKey: "created_at", Descending: true}); s.paged != want {
+		t.Errorf("asked for %+v, expected %+v", s.paged, want)
+	}
+	s.want(s.do("GET", path+"/history", ""), 200)
+	if want := (conductor.HistoryFilter{Limit: 1000}); s.paged != want {
+		t.Errorf("without arguments asked for %+v: not as Ironic, oldest first", s.paged)
+	}
 	s.want(s.do("GET", path+"/history/00000000-0000-4000-a000-000000000002", ""), 404)
 	s.want(s.do("GET", path+"/history/nosuch", ""), 404)
 }

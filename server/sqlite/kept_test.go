@@ -65,7 +65,7 @@ func TestL07_TheHistoryOfANodeIsBounded(t *testing.T) {
 	}
 	for node, newest := range map[conductor.NodeID]int{"n": keptEntries + 6, other: keptEntries - 1} {
 		err := s.View(t.Context(), func(tx conductor.Tx) error {
-			h, err := tx.History(node, 0, "")
+			h, err := tx.History(node, conductor.HistoryFilter{Descending: true})
 			if err == nil && (len(h) != keptEntries || h[0].Event != fmt.Sprint(newest) || h[keptEntries-1].Event != fmt.Sprint(newest-keptEntries+1)) {
 				t.Errorf("%s: %d lines from %s to %s", node, len(h), h[len(h)-1].Event, h[0].Event)
 			}

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -66,23 +68,35 @@ func (t *tx) AppendHistory(e conductor.Entry) error {
 	return err
 }
 
-// History gives at most limit entries older than the marker's; no limit means all, no marker from the newest on.
-func (t *tx) History(node conductor.NodeID, limit int, marker string) ([]conductor.Entry, error) {
+func (t *tx) History(node conductor.NodeID, f conductor.HistoryFilter) ([]conductor.Entry, error) {
+	key, than, dir := "seq", " > ", ""
+	if f.Descending {
+		than, dir = " < ", " DESC"
+	}
+	if f.SortKey != "" {
+		if !slices.Contains(conductor.HistoryKeys(), f.SortKey) {
+			return nil, fault.New(fault.RequestInvalid, "a history can't be sorted by %q", f.SortKey).WithHint("sort by one of %s", strings.Join(conductor.HistoryKeys(), ", "))
+		}
+		var err error
+		if key, err = inBody(f.SortKey); err != nil {
+			return nil, err
+		}
+	}
 	q, args := "SELECT body FROM history WHERE node = ?", []any{text(string(node))}
-	if marker != "" {
+	if f.After != "" {
 		var seq int64
-		err := t.row("SELECT seq FROM history WHERE node = ? AND uuid = ?", []any{text(string(node)), text(marker)}, &seq)
+		err := t.row("SELECT seq FROM history WHERE node = ? AND uuid = ?", []any{text(string(node)), text(f.After)}, &seq)
 		if errors.Is(err, sql.ErrNoRows) {
-			return nil, fault.New(fault.EntryNotFound, "the history of node %s has no entry %q", node, marker)
+			return nil, fault.New(fault.EntryNotFound, "the history of node %s has no entry %q", node, f.After)
 		}
 		if err != nil {
 			return nil, err
 		}
-		q, args = q+" AND seq < ?", append(args, seq)
+		q, args = q+" AND ("+key+", seq)"+than+"(SELECT "+key+", seq FROM history WHERE seq = ?)", append(args, seq)
 	}
-	q += " ORDER BY seq DESC"
-	if limit > 0 {
-		q, args = q+" LIMIT ?", append(args, limit)
+	q += " ORDER BY " + key + dir + ", seq" + dir
+	if f.Limit > 0 {
+		q, args = q+" LIMIT ?", append(args, f.Limit)
 	}
 	return list[conductor.Entry](t, "history entry", q, args...)
 }

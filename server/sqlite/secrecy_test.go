@@ -174,7 +174,7 @@ func FuzzZ4_RoundTrip(f *testing.F) {
 			if v, err := tx.Setting(value); err != nil || v != name {
 				t.Errorf("setting %q, %v; want %q", v, err, name)
 			}
-			if _, err := tx.History(node.UUID, 1, node.Name); err != nil {
+			if _, err := tx.History(node.UUID, conductor.HistoryFilter{Limit: 1, After: node.Name}); err != nil {
 				t.Errorf("history: %v", err)
 			}
 			filters := []conductor.NodeFilter{{Owner: value}}

@@ -270,7 +270,7 @@ func testDeleteNode(t *testing.T, s suite) {
 		s.has(second(tx.Step(record(1).ID)), fault.StepNotFound)
 		s.has(second(tx.Secret(ID(1), "f")), fault.SecretNotFound)
 		s.has(second(tx.Inventory(ID(1))), fault.InventoryNotFound)
-		if h, err := tx.History(ID(1), 0, ""); err != nil || len(h) != 0 {
+		if h, err := tx.History(ID(1), conductor.HistoryFilter{}); err != nil || len(h) != 0 {
 			t.Errorf("history %v, %v", h, err)
 		}
 		if e, err := tx.Effects(); err != nil || len(e) != 0 {

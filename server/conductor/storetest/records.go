@@ -225,11 +225,20 @@ func testHistory(t *testing.T, s suite) {
 	})
 	s.view(func(tx conductor.Tx) error {
 		for _, c := range []struct {
-			limit  int
-			marker string
-			want   []int
-		}{{0, "", []int{4, 3, 2, 1, 0}}, {2, "", []int{4, 3}}, {2, "entry-3", []int{2, 1}}, {9, "entry-0", nil}} {
-			got, err := tx.History(ID(1), c.limit, c.marker)
+			f    conductor.HistoryFilter
+			want []int
+		}{
+			{conductor.HistoryFilter{}, []int{0, 1, 2, 3, 4}}, {conductor.HistoryFilter{Limit: 2}, []int{0, 1}},
+			{conductor.HistoryFilter{Limit: 2, After: "entry-1"}, []int{2, 3}}, {conductor.HistoryFilter{After: "entry-4"}, nil},
+			{conductor.HistoryFilter{Descending: true}, []int{4, 3, 2, 1, 0}},
+			{conductor.HistoryFilter{Limit: 2, After: "entry-3", Descending: true}, []int{2, 1}}, {conductor.HistoryFilter{Limit: 9, After: "entry-0", Descending: true}, nil},
+			{conductor.HistoryFilter{SortKey: "uuid", Limit: 2, After: "entry-1"}, []int{2, 3}},
+			// Of one time, they follow each other as they were written.
+			{conductor.HistoryFilter{SortKey: "created_at"}, []int{0, 1, 2, 3, 4}}, {conductor.HistoryFilter{SortKey: "created_at", Limit: 2, After: "entry-1"}, []int{2, 3}},
+			{conductor.HistoryFilter{SortKey: "created_at", Limit: 2, After: "entry-3", Descending: true}, []int{2, 1}},
+			{conductor.HistoryFilter{SortKey: "user"}, []int{0, 1, 2, 3, 4}},
+		} {
+			got, err := tx.History(ID(1), c.f)
 			if err != nil {
 				return err
 			}
@@ -239,7 +248,8 @@ func testHistory(t *testing.T, s suite) {
 			}
 			s.same(got, want)
 		}
-		s.has(second(tx.History(ID(1), 0, "entry-9")), fault.EntryNotFound) // another node's
+		s.has(second(tx.History(ID(1), conductor.HistoryFilter{After: "entry-9"})), fault.EntryNotFound) // another node's
+		s.has(second(tx.History(ID(1), conductor.HistoryFilter{SortKey: "run"})), fault.RequestInvalid)
 		return nil
 	})
 	orphan := entry(7)

@@ -22,14 +22,14 @@ func (k *Keeper) Inventory(ctx context.Context, ident string) (inv conductor.Sto
 	return inv, err
 }
 
-// History lists what happened to a node, newest first.
-func (k *Keeper) History(ctx context.Context, ident string, limit int, marker string) (out []conductor.Entry, err error) {
+// History lists what happened to a node.
+func (k *Keeper) History(ctx context.Context, ident string, f conductor.HistoryFilter) (out []conductor.Entry, err error) {
 	err = k.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := Find(tx, ident)
 		if err != nil {
 			return err
 		}
-		out, err = tx.History(n.UUID, limit, marker)
+		out, err = tx.History(n.UUID, f)
 		return err
 	})
 	return out, err

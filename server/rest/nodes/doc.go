@@ -37,7 +37,7 @@ type Backend interface {
 	SetMaintenance(ctx context.Context, who conductor.Caller, ident string, on bool, reason string) error
 	Validate(ctx context.Context, ident string) (map[string]string, error)
 	Inventory(ctx context.Context, ident string) (conductor.StoredInventory, error)
-	History(ctx context.Context, ident string, limit int, marker string) ([]conductor.Entry, error)
+	History(ctx context.Context, ident string, f conductor.HistoryFilter) ([]conductor.Entry, error)
 	Record(ctx context.Context, kind conductor.Kind, ident string) (conductor.Record, error)
 	Shards(ctx context.Context) ([]conductor.Shard, error)
 	watch.Journal

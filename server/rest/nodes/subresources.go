@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -171,7 +172,13 @@ func (a *API) history(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	entries, err := a.backend.History(c.R.Context(), id, p.Limit, p.Marker)
+	if p.Key == "conductor" || p.Key == "updated_at" { // the same for all
+		p.Key = ""
+	}
+	if p.Key != "" && !slices.Contains(conductor.HistoryKeys(), p.Key) {
+		return fault.New(fault.RequestInvalid, "The sort_key value %q is invalid for sorting.", p.Key).WithHint("sort by id, or one of %s", strings.Join(conductor.HistoryKeys(), ", "))
+	}
+	entries, err := a.backend.History(c.R.Context(), id, conductor.HistoryFilter{After: p.Marker, Limit: p.Limit, SortKey: p.Key, Descending: p.Down})
 	if err != nil {
 		return err
 	}
@@ -185,13 +192,16 @@ func (a *API) history(c *serve.Call) error {
 	return c.JSON(http.StatusOK, answer)
 }
 
+// maxEvent is how long the text of an entry is without detail.
+const maxEvent = 255
+
 func (a *API) entry(c *serve.Call, e conductor.Entry, detail bool) api.HistoryEntry {
 	out := api.HistoryEntry{UUID: e.UUID, CreatedAt: api.Time{Time: e.Time}, Severity: e.Severity, Event: e.Event,
 		Links: api.LinkPair(c.Base, "nodes/"+string(e.Node)+"/history/"+e.UUID)}
 	if detail {
 		out.EventType, out.Conductor, out.User = e.Type, a.hostname, e.Actor
-	} else if r := []rune(out.Event); len(r) > 255 {
-		out.Event = string(r[:255])
+	} else if r := []rune(out.Event); len(r) > maxEvent {
+		out.Event = string(r[:maxEvent-4]) + "..." // as Ironic cuts it: one less than there might be
 	}
 	if c.Flag(moreArgument.Name) {
 		out.HistoryMore = &api.HistoryMore{State: string(e.State), Target: string(e.Target), Duration: e.Duration.Seconds(),
@@ -205,9 +215,9 @@ func (a *API) historyEntry(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
-	want := c.Var("entry") // what is no UUID is no entry either
+	want := strings.ToLower(c.Var("entry")) // what is no UUID is no entry either
 	for marker := ""; ; {
-		entries, err := a.backend.History(c.R.Context(), id, serve.MaxPage, marker)
+		entries, err := a.backend.History(c.R.Context(), id, conductor.HistoryFilter{After: marker, Limit: serve.MaxPage})
 		if err != nil {
 			return err
 		}
