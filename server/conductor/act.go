@@ -50,6 +50,21 @@ func (a Act) String() string {
 	return string(a.Kind)
 }
 
+// LostAct is the act, as a person is told of it, that the record says is under way although none of the node's stored
+// effects would carry it out; "" when there is none. Nothing new can begin on such a node.
+func LostAct(n Node, effects []Effect) string {
+	stored := func(k EffectKind) bool {
+		return slices.ContainsFunc(effects, func(e Effect) bool { return e.Node == n.UUID && e.Kind == k })
+	}
+	switch {
+	case n.PowerTarget != "" && !stored(EffectPower):
+		return fmt.Sprintf("the power act to %q", n.PowerTarget)
+	case n.Act != nil && !stored(EffectAct):
+		return n.Act.String()
+	}
+	return ""
+}
+
 // Medium is a virtual medium that an operator attached. The ramdisk's own leaves it in its drive.
 type Medium struct {
 	Device string `json:"device"`

@@ -22,6 +22,7 @@ const (
 	EffectFinish   EffectKind = "finish"   // end the boot: medium out, boot device, power as Power says
 	EffectPower    EffectKind = "power"    // an operator's power act
 	EffectAct      EffectKind = "act"      // the node's Act
+	EffectLook     EffectKind = "look"     // read how the machine is now
 )
 
 // Effect is stored in the transaction that decided it and done after the commit.
@@ -36,6 +37,7 @@ type Effect struct {
 	Reboot     bool          `json:"reboot,omitempty"` // power: off, confirmed, on; finish: the same
 	Disk       bool          `json:"disk,omitempty"`   // finish: boot from disk from now on
 	Timeout    time.Duration `json:"timeout,omitempty"`
+	Once       bool          `json:"once,omitempty"`  // it is tried once: a BMC that is away keeps nothing else waiting
 	Lease      uint64        `json:"lease,omitempty"` // of the node, under which it was decided
 	Created    time.Time     `json:"created"`
 }
@@ -43,10 +45,12 @@ type Effect struct {
 // Wanted tells whether an effect still serves the node's work. Ending a boot, power acts and taking out what an instance
 // left are always carried out, but nothing is done to the machine of an unverified node; reading its BMC is no act.
 func Wanted(n Node, e Effect) bool {
-	if n.Unverified != nil && e.Kind != EffectVerify {
+	if n.Unverified != nil && e.Kind != EffectVerify && e.Kind != EffectLook {
 		return false
 	}
 	switch e.Kind {
+	case EffectLook:
+		return true
 	case EffectFinish:
 		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
 	case EffectPower, EffectDetach:

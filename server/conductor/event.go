@@ -70,6 +70,9 @@ type (
 		Caller Caller
 		Ask    Act
 	}
+	// ActGivenUp is a caller's wish to forget the act that the node's record says is under way. Whoever tells of it has made
+	// sure, in the same transaction, that nothing is stored that would carry it out.
+	ActGivenUp struct{ Caller Caller }
 	// OutOfService is an operator's word that an active machine does not work, though nothing here has found that out.
 	OutOfService struct {
 		Caller Caller
@@ -169,6 +172,7 @@ type (
 func (VerbAsked) event()        {}
 func (PowerAsked) event()       {}
 func (ActAsked) event()         {}
+func (ActGivenUp) event()       {}
 func (OutOfService) event()     {}
 func (RecordsDoubted) event()   {}
 func (RecordsConfirmed) event() {}
@@ -193,12 +197,12 @@ func (ClockShifted) event()     {}
 // need not be read: most events concern no disk.
 func LooksAtDisks(n Node, e Event) bool {
 	switch e := e.(type) {
-	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, AgentSilent, ServerRestarted, ClockShifted, InspectionTold:
+	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, AgentSilent, ServerRestarted, ClockShifted, InspectionTold, ActGivenUp:
 		return false
 	case DeadlinePassed:
 		return n.Flow != nil && n.Flow.Phase == PhasePause // the next step is offered; any other wait fails when it is over
 	case EffectDone:
-		return e.Effect.Kind != EffectBoot && e.Effect.Kind != EffectEject
+		return e.Effect.Kind != EffectBoot && e.Effect.Kind != EffectEject && e.Effect.Kind != EffectLook
 	}
 	return true
 }

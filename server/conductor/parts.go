@@ -191,3 +191,17 @@ type (
 		Pass(ctx context.Context, method string, args map[string]any) (any, error)
 	}
 )
+
+// LookAt reads how a machine is: its power state, and the rest where the BMC tells it in the same look; nil where not.
+func LookAt(ctx context.Context, b BMC) (Power, *Status, error) {
+	teller, ok := b.(StatusReader)
+	if !ok {
+		p, err := b.Power(ctx)
+		return p, nil, err
+	}
+	s, err := teller.Status(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	return s.Power, &s, nil
+}

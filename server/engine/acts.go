@@ -11,6 +11,11 @@ import (
 // act does one try of an effect.
 func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect) (conductor.EffectDone, error) {
 	var out conductor.EffectDone
+	if e.Kind == conductor.EffectLook {
+		power, status, err := eng.machines.Look(ctx, n)
+		out.Power, out.Status = power, status
+		return out, err
+	}
 	if e.Kind == conductor.EffectVerify {
 		n.Machine = conductor.Identity{} // whichever is there is the node's from now on
 	}

@@ -130,9 +130,27 @@ func (eng *Engine) Treat(ctx context.Context, who conductor.Caller, ident, act s
 		return eng.Provision(ctx, who, string(d.Node), conductor.Provision{Verb: state.Event(verb)})
 	case act == doctor.ActConfirm:
 		return eng.ConfirmNode(ctx, who, string(d.Node))
+	case act == doctor.ActGiveUp:
+		return eng.giveUp(ctx, who, d.Node)
 	case act == doctor.ActMaintenance:
 		return eng.SetMaintenance(ctx, who, string(d.Node), false, "")
 	default:
 		return eng.SetPower(ctx, who, string(d.Node), conductor.PowerRequest{Target: "power off"})
 	}
+}
+
+// giveUp forgets an act of which the record says that it is under way, if nothing is stored that would carry it out.
+func (eng *Engine) giveUp(ctx context.Context, who conductor.Caller, id conductor.NodeID) error {
+	return eng.apply(ctx, id, conductor.ActGivenUp{Caller: who}, func(tx conductor.Tx) error {
+		effects, err := tx.Effects()
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(effects, func(e conductor.Effect) bool {
+			return e.Node == id && (e.Kind == conductor.EffectPower || e.Kind == conductor.EffectAct)
+		}) {
+			return fault.New(fault.NodeBusy, "an act upon the machine is stored and will be carried out").At(string(id), "")
+		}
+		return nil
+	})
 }

@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,4 +146,147 @@ func TestI15_TheDoctorsWayOnConfirmsARecord(t *testing.T) {
 			t.Error("the doctor's act or the confirmation is not audited")
 		}
 	})
+}
+
+// damage makes the node's record say that acts are under way that nothing carries out, as a salvaged database may.
+func (s *site) damage(change func(*conductor.Node)) {
+	s.t.Helper()
+	err := s.store.Update(s.t.Context(), func(tx conductor.Tx) error {
+		n, err := tx.NodeByName("n1")
+		if err != nil {
+			return err
+		}
+		change(&n)
+		return tx.PutNode(&n)
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// An act whose effect is lost is given up by the doctor, in the name of who asked: the node can be worked on again, and what
+// is known of the machine was read after that (I13, I27).
+func TestI13_ALostActIsGivenUp(t *testing.T) {
+	for name, lose := range map[string]func(*conductor.Node){
+		"power": func(n *conductor.Node) {
+			n.PowerTarget, n.Power = conductor.PowerOff, conductor.PowerOn
+			n.Leases++
+			n.Lease = &conductor.Lease{Number: n.Leases, Holder: conductor.HolderPower}
+		},
+		"a medium": func(n *conductor.Node) {
+			n.Act, n.Power = &conductor.Act{Kind: conductor.ActAttach, Device: "disk", URL: "http://192.0.2.7/drive.img"}, conductor.PowerOn
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				s.manageable()
+				s.damage(lose)
+				if err := s.c.Provision(t.Context(), conductor.Caller{Name: "op"}, "n1", conductor.Provision{Verb: state.VerbProvide}); !fault.Has(err, fault.NodeBusy) {
+					t.Fatalf("work on a node whose act is lost: %v", err)
+				}
+				s.fix(doctor.ActGiveUp)
+				time.Sleep(time.Minute)
+				n := s.node()
+				if n.PowerTarget != "" || n.Act != nil || n.Lease != nil || n.LastReason != fault.NodeActLost || n.LastError == "" || n.Power != conductor.PowerOff {
+					t.Errorf("after it: target %q, act %v, lease %v, power %q, %s", n.PowerTarget, n.Act, n.Lease, n.Power, n.LastError)
+				}
+				if in := len(n.Media); in != map[string]int{"a medium": 1}[name] {
+					t.Errorf("%d media are kept in mind", in)
+				}
+				if acts := s.board.did(); len(acts) != 0 {
+					t.Errorf("acts upon the machine: %v", acts)
+				}
+				var audited []string
+				for _, a := range s.Audited() {
+					if a.Actor == "ann" && a.Request == "req-9" {
+						audited = append(audited, a.Act)
+					}
+				}
+				if !slices.Equal(audited, []string{"doctor.fix", "act.give_up"}) {
+					t.Errorf("audited: %v", audited)
+				}
+				s.provision(conductor.Provision{Verb: state.VerbInspect})
+			})
+		})
+	}
+}
+
+// A BMC that is away keeps nothing waiting that is asked of the node after a lost act was given up, and power that could not
+// be read is unknown, not what it was before.
+func TestI15_APowerThatWasReadBeforeALostActCountsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.damage(func(n *conductor.Node) { n.PowerTarget, n.Power = conductor.PowerOn, conductor.PowerOff })
+		s.board.answer(fault.New(fault.BMCUnreachable, "no route"))
+		s.fix(doctor.ActGiveUp)
+		time.Sleep(time.Second)
+		if n := s.node(); n.Power != "" {
+			t.Errorf("the power is %q", n.Power)
+		}
+		if left := s.effects(); len(left) != 0 {
+			t.Errorf("what is asked next waits for %+v", left)
+		}
+		s.board.answer(nil)
+		if err := s.c.SetPower(t.Context(), conductor.Caller{Name: "ann"}, "n1", conductor.PowerRequest{Target: "power on"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if n := s.node(); n.Power != conductor.PowerOn || n.PowerTarget != "" {
+			t.Errorf("the power is %q, target %q", n.Power, n.PowerTarget)
+		}
+	})
+}
+
+// An act that is under way is none that is lost: it can't be given up, as it would be carried out after that.
+func TestI8_AnActThatIsStoredIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.board.answer(fault.New(fault.BMCUnreachable, "no route"))
+		if err := s.c.SetPower(t.Context(), conductor.Caller{Name: "ann"}, "n1", conductor.PowerRequest{Target: "power on"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.c.Treat(t.Context(), conductor.Caller{Name: "ann"}, "n1", doctor.ActGiveUp); !fault.Has(err, fault.StateVerb) {
+			t.Errorf("giving it up gives %v", err)
+		}
+		if n := s.node(); n.PowerTarget != conductor.PowerOn {
+			t.Errorf("the target is %q", n.PowerTarget)
+		}
+	})
+}
+
+// Whether an act is lost is asked again in the transaction that gives it up (I11).
+func TestI11_AnActThatComesToBeStoredMeanwhileIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.damage(func(n *conductor.Node) { n.PowerTarget = conductor.PowerOn })
+		n, once := s.node(), sync.Once{}
+		s.fault.set(nil, func(ctx context.Context) (err error) {
+			once.Do(func() {
+				err = s.store.Update(ctx, func(tx conductor.Tx) error {
+					return tx.AddEffect(&conductor.Effect{Node: n.UUID, Kind: conductor.EffectPower, Power: conductor.On, Created: s.now()})
+				})
+			})
+			return err
+		}, nil)
+		if err := s.c.Treat(t.Context(), conductor.Caller{Name: "ann"}, "n1", doctor.ActGiveUp); !fault.Has(err, fault.NodeBusy) {
+			t.Errorf("giving it up gives %v", err)
+		}
+		if n := s.node(); n.PowerTarget != conductor.PowerOn || n.LastReason == fault.NodeActLost {
+			t.Errorf("the target is %q, last error %q", n.PowerTarget, n.LastError)
+		}
+		s.fault.set(nil, nil, nil)
+	})
+}
+
+// effects are those that are stored.
+func (s *site) effects() (out []conductor.Effect) {
+	s.t.Helper()
+	if err := s.store.View(s.t.Context(), func(tx conductor.Tx) (err error) { out, err = tx.Effects(); return err }); err != nil {
+		s.t.Fatal(err)
+	}
+	return out
 }

@@ -193,7 +193,7 @@ func (eng *Engine) perform(ctx, run context.Context, e conductor.Effect) {
 			return
 		}
 		f := eng.unsaid(n, fault.From(err))
-		if err == nil || !f.Code.Retriable() || f.Reason == fault.BMCPower || ctx.Err() != nil || f.Reason != fault.StorageUnavailable && watch.Spent()-away > eng.cfg.Timeouts.BMC {
+		if err == nil || !f.Code.Retriable() || f.Reason == fault.BMCPower || ctx.Err() != nil || f.Reason != fault.StorageUnavailable && (e.Once || watch.Spent()-away > eng.cfg.Timeouts.BMC) {
 			out.Effect, out.Fault = e, f
 			if f != nil && f.Cause != nil && ctx.Err() == nil {
 				eng.cfg.Log.Warn("effect failed", "node", n.Name, "effect", e.Kind, "err", f.Error(), "cause", f.Cause)

@@ -56,7 +56,7 @@ type Problem struct {
 // Exit is a legal way on for a node. POST /v1/nodes/{node}/doctor takes its Act. A way that needs words of an operator's
 // (steps, a password, an image) has none: its Command says what they are in capital letters.
 type Exit struct {
-	Act      string      `json:"act"`     // "verb.manage", "maintenance.unset", "power.off"; "" none
+	Act      string      `json:"act"`     // "verb.manage", "maintenance.unset", "power.off", "act.give_up"; "" none
 	Command  string      `json:"command"` // the same as an operator types it
 	To       state.State `json:"to,omitempty"`
 	Ends     bool        `json:"ends"`     // it ends work in progress, or cuts a machine off

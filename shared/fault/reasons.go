@@ -31,6 +31,7 @@ const (
 	NodeContested      Reason = "node.contested"
 	NodeUnverified     Reason = "node.unverified"
 	NodeOutOfService   Reason = "node.out_of_service"
+	NodeActLost        Reason = "node.act_lost"
 	PortNotFound       Reason = "port.not_found"
 	PortExists         Reason = "port.exists"
 	PortgroupNotFound  Reason = "portgroup.not_found"
@@ -169,6 +170,7 @@ var Reasons = []Row{
 	{NodeContested, Conflict, "Two machines claimed to be this node; nothing secret or destructive is given to either.", "find the second machine, then power the node off with bessemer node power off NODE and repeat the verb"},
 	{NodeUnverified, Conflict, "The node's record may be older than the machine.", "see that the machine is what the record says, then: bessemer node confirm NODE"},
 	{NodeOutOfService, Conflict, "An operator said that the machine is out of service.", "when it works again: bessemer node abort NODE leads back to active"},
+	{NodeActLost, Conflict, "An act upon the machine was begun, but nothing is stored any more that would carry it out.", "bessemer doctor NODE --fix gives it up; look at the machine, then ask for the act again"},
 	{PortNotFound, NotFound, "No port has this UUID or address.", "bessemer port list shows the ports"},
 	{PortExists, Conflict, "A port with this address exists.", "a network card belongs to one node; delete the other port first"},
 	{PortgroupNotFound, NotFound, "No port group has this UUID or name.", "bessemer port group list shows them"},

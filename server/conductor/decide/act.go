@@ -81,6 +81,43 @@ func (d *decider) actDone(e conductor.EffectDone) {
 	d.note("INFO", "management", d.now.Sub(a.Since), "%s: done", a)
 }
 
+// giveUp forgets the act that nothing carries out any more. How far it came is unknown, so what was read before it counts
+// no more: the machine is looked at anew.
+func (d *decider) giveUp(e conductor.ActGivenUp) {
+	n := d.n
+	what := conductor.LostAct(*n, nil)
+	if what == "" {
+		d.Refuse = fault.New(fault.StateVerb, "no act upon the machine is under way").At(string(n.UUID), "")
+		return
+	}
+	if n.Act != nil && n.Act.Kind == conductor.ActAttach {
+		d.attached(*n.Act) // it may have gone in
+	}
+	n.PowerTarget, n.Act, d.Changed = "", nil, true
+	n.Power, n.BootMode, n.SecureBoot = "", "", nil
+	f := fault.New(fault.NodeActLost, "%s was begun, but nothing was stored any more that would carry it out; %s gave it up", what, cmp.Or(e.Caller.Name, "an operator")).
+		WithHint("look at the machine, then ask for the act again").At(string(n.UUID), "")
+	if !state.IsFailed(n.State) {
+		n.LastReason = f.Reason
+	}
+	n.LastError = f.Report()
+	d.note("ERROR", "management", 0, "%s", f.Error())
+	d.about("", f.Reason)
+	d.effect(conductor.Effect{Kind: conductor.EffectLook, Once: true})
+	d.audit("act.give_up", map[string]any{"act": what})
+}
+
+// looked takes over how the machine is.
+func (d *decider) looked(e conductor.EffectDone) {
+	if e.Fault != nil {
+		d.note("WARNING", "management", 0, "how the machine is could not be read: %s", e.Fault.Error())
+		d.about("", e.Fault.Reason)
+		d.Changed = true
+		return
+	}
+	d.status(e.Status)
+}
+
 // status takes over a look, all but the power; a change of health is a line of history.
 func (d *decider) status(s *conductor.Status) {
 	if !s.News(*d.n) {

@@ -80,6 +80,9 @@ func Decide(s conductor.Snapshot, e conductor.Event, now time.Time) conductor.De
 	case conductor.ActAsked:
 		d.who = &e.Caller
 		d.act(e)
+	case conductor.ActGivenUp:
+		d.who = &e.Caller
+		d.giveUp(e)
 	}
 	if d.illegal {
 		return conductor.Decision{Node: s.Node, Refuse: d.Refuse}

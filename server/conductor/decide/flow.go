@@ -275,6 +275,8 @@ func (d *decider) effectDone(e conductor.EffectDone) {
 		d.actDone(e)
 	case k == conductor.EffectDetach:
 		d.detached(e, current)
+	case k == conductor.EffectLook:
+		d.looked(e)
 	case !current:
 		if e.Fault != nil && k == conductor.EffectFinish {
 			d.note("ERROR", "power", 0, "after the work ended: %s", e.Fault.Error())

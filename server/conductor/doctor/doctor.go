@@ -5,7 +5,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -115,9 +114,8 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	if b := n.Boot; b != nil && b.Contested {
 		wrong(fault.NodeContested, "two machines claimed to be this node in boot %d", b.Generation)
 	}
-	if n.PowerTarget != "" && !slices.ContainsFunc(f.Effects, func(e conductor.Effect) bool { return e.Kind == conductor.EffectPower }) {
-		wrong(fault.BMCPower, "a power act to %q was begun, but nothing carries it out", n.PowerTarget).
-			Hint = "that is a mistake of the server: report it, with what bessemer node history " + cmp.Or(n.Name, string(n.UUID)) + " tells"
+	if lost := conductor.LostAct(n, f.Effects); lost != "" {
+		wrong(fault.NodeActLost, "%s was begun, but nothing is stored that would carry it out: nothing new can begin on the node", lost)
 	}
 	if len(d.Problems) > 0 {
 		d.Verdict = api.VerdictWrong

@@ -69,9 +69,13 @@ func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
 		"contested":        {func(c *Case) { c.Node.Boot = &conductor.Boot{Contested: true} }, fault.NodeContested, ActPowerOff},
 		"a fault":          {func(c *Case) { c.Node.Fault, c.Node.Maintenance = "power failure", true }, fault.NodeMaintenance, ActMaintenance},
 		"a slow BMC":       {func(c *Case) { w := c.Node.Flow.Wait; w.Owner, w.Evidence = "bmc", "try 9: busy" }, fault.StepTimeout, ""},
-		"a lost power act": {func(c *Case) { c.Node.PowerTarget = conductor.PowerOn }, fault.BMCPower, ""},
+		"a lost power act": {func(c *Case) { c.Node.PowerTarget = conductor.PowerOn }, fault.NodeActLost, ActGiveUp},
+		"another lost act": {func(c *Case) { c.Node.Act = &conductor.Act{Kind: conductor.ActBootMode, Mode: "bios"} }, fault.NodeActLost, ActGiveUp},
+		"an act": {func(c *Case) {
+			c.Node.Act, c.Effects = &conductor.Act{Kind: conductor.ActBootMode, Mode: "bios"}, []conductor.Effect{{Kind: conductor.EffectAct, Node: "u"}}
+		}, "", ""},
 		"a power act": {func(c *Case) {
-			c.Node.PowerTarget, c.Effects = conductor.PowerOn, []conductor.Effect{{Kind: conductor.EffectPower}}
+			c.Node.PowerTarget, c.Effects = conductor.PowerOn, []conductor.Effect{{Kind: conductor.EffectPower, Node: "u"}}
 		}, "", ""},
 		"a doubted record": {func(c *Case) { c.Node.Unverified = &conductor.Unverified{Since: now, Why: "older than the mark"} }, fault.NodeUnverified, ""},
 		"a dead BMC":       {func(c *Case) { c.BMC = conductor.Health{Failed: 3, Last: "timeout", Next: now.Add(time.Minute)} }, fault.BMCUnreachable, ""},

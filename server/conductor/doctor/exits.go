@@ -18,6 +18,7 @@ const (
 	ActMaintenance = "maintenance.unset"
 	ActPowerOff    = "power.off"
 	ActConfirm     = "confirm"
+	ActGiveUp      = "act.give_up"
 )
 
 // words are the verbs an operator may ask for; what destroys data on disks is never done unasked.
@@ -50,6 +51,9 @@ func exits(f Case) []api.Exit {
 	name := cmp.Or(n.Name, string(n.UUID))
 	if n.Unverified != nil {
 		out = append(out, api.Exit{Act: ActConfirm, Command: "bessemer node confirm " + name})
+	}
+	if conductor.LostAct(n, f.Effects) != "" {
+		out = append(out, api.Exit{Act: ActGiveUp, Command: "bessemer doctor " + name + " --fix"})
 	}
 	if n.Fault != "" {
 		out = append(out, api.Exit{Act: ActMaintenance, Command: "bessemer node maintenance unset " + name})
@@ -102,11 +106,11 @@ func cutOff(f Case) (api.Exit, bool) {
 // working tells whether work is in progress on the node.
 func working(n conductor.Node) bool { return n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded }
 
-// fix chooses among the exits: first what only clears what the server itself has set, then the way out of a failed
+// fix chooses among the exits: first what is in the way of all others, then what only clears what the server itself has set, then the way out of a failed
 // state, then the end of what is stuck. To confirm a doubted record somebody has to look at the machine (I15): that is
 // never chosen.
 func fix(n conductor.Node, all []api.Exit, stuck bool) *api.Exit {
-	for _, act := range []string{ActMaintenance, ActPowerOff, ActVerb + string(state.VerbManage), ActVerb + string(state.VerbAbort)} {
+	for _, act := range []string{ActGiveUp, ActMaintenance, ActPowerOff, ActVerb + string(state.VerbManage), ActVerb + string(state.VerbAbort)} {
 		i := slices.IndexFunc(all, func(e api.Exit) bool { return e.Act == act })
 		if i < 0 || act == ActVerb+string(state.VerbAbort) && !stuck ||
 			act == ActPowerOff && !stuck && (n.Boot == nil || !n.Boot.Contested) ||

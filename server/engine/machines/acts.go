@@ -47,6 +47,15 @@ func (m *Machines) Act(ctx context.Context, n conductor.Node) (*conductor.Status
 	return nil, nil // the act came about; the next look tells the rest
 }
 
+// Look reads how the node's machine is.
+func (m *Machines) Look(ctx context.Context, n conductor.Node) (conductor.Power, *conductor.Status, error) {
+	b, err := m.Open(ctx, n, false)
+	if err != nil {
+		return "", nil, err
+	}
+	return conductor.LookAt(ctx, b)
+}
+
 // Detach takes out what the last instance left in drives that no ramdisk uses.
 func (m *Machines) Detach(ctx context.Context, n conductor.Node) error {
 	kinds := conductor.Left(n)

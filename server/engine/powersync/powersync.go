@@ -213,18 +213,9 @@ func (s *Looks) ask(ctx context.Context, n conductor.Node) (p conductor.Power, m
 	}
 	limited, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	if teller, ok := b.(conductor.StatusReader); ok {
-		var status conductor.Status
-		status, err = teller.Status(limited)
-		p, more = status.Power, &status
-	} else {
-		p, err = b.Power(limited)
-	}
+	p, more, err = conductor.LookAt(limited, b)
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
 		return "", nil, fault.New(fault.BMCUnreachable, "the BMC did not answer within %s", lookTime).Because(err)
-	}
-	if err != nil {
-		more = nil
 	}
 	return p, more, err
 }
