@@ -48,7 +48,7 @@ func unreadable(t *testing.T, m *disktest.Machine, name string) {
 // verdict asks the guard for the SATA disk; want is "" when it is to be handed out.
 func verdict(t *testing.T, name string, m *disktest.Machine, devices []*disktest.Device, node map[string]any, want fault.Reason, says string) {
 	t.Helper()
-	got, err := guard(m).Check(t.Context(), ids(devices[1]), node)
+	got, err := m.Guard().Check(t.Context(), disktest.IDs(devices[1]), node)
 	if want == "" && err != nil || want != "" && (got != nil || !fault.Has(err, want) || !strings.Contains(err.Error(), says)) {
 		t.Errorf("%s: %d disks, %v; want %q and %q", name, len(got), err, want, says)
 	}
@@ -89,7 +89,7 @@ func TestI02_WhatTheKernelSaysOfUse(t *testing.T) {
 		"swap that can't be read":    {func(t *testing.T, m *disktest.Machine) { unreadable(t, m, swaps) }, fault.DiskProtected, swaps},
 		"disks that can't be listed": {func(t *testing.T, m *disktest.Machine) { remove(t, m, "sys/block") }, fault.DiskProtected, "can't be listed"},
 	} {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		c.spoil(t, m)
 		verdict(t, name, m, devices, nil, c.want, c.says)
 	}
@@ -108,7 +108,7 @@ func TestI02_AnOperatorsWordsAreUnderstoodOrRefused(t *testing.T) {
 		"a class of which there is no disk":     {map[string]any{disk.AllowClasses: []any{"usb"}}, ""},
 		"the disk is skipped by another's name": {map[string]any{"skip_block_devices": []any{map[string]any{"serial": "A1"}, map[string]any{"serial": "N1"}}}, fault.DiskProtected},
 	} {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		verdict(t, name, m, devices, c.node, c.want, "")
 	}
 }
@@ -123,7 +123,7 @@ func TestI02_OpeningADiskSaysWhatIsWrong(t *testing.T) {
 		syscall.ENOENT: {fault.DiskMissing, "went away"}, syscall.ENXIO: {fault.DiskMissing, "went away"}, syscall.ENODEV: {fault.DiskMissing, "went away"},
 		syscall.EIO: {fault.DiskIO, "open /dev/sda"},
 	} {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		failing(devices[1], "open", err)
 		verdict(t, err.Error(), m, devices, nil, want.reason, want.says)
 	}
@@ -138,11 +138,11 @@ func TestI04_AnOpenDiskTellsItsIdentity(t *testing.T) {
 		"number": {fault.DiskChanged, "can't be identified"}, "size": {fault.DiskChanged, "does not tell its size"},
 		"readonly": {fault.DiskProtected, "read-only"}, "sectors": {fault.DiskIO, "sectors"},
 	} {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		failing(devices[1], op, syscall.EIO)
 		verdict(t, op, m, devices, nil, want.reason, want.says)
 	}
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	only := m.Add(disktest.Spec{Kernel: "sdw", WWN: "naa.5000c500a1b2c3d9", Size: 80 * mib, Class: inventory.SAS})
 	devices[1] = only
 	verdict(t, "a disk with a WWN alone", m, devices, nil, "", "")
@@ -158,13 +158,13 @@ func TestI02_SectorsOfAnOddSize(t *testing.T) {
 		case 4096:
 			size += 512 // no whole number of them
 		}
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		devices[1] = m.Add(disktest.Spec{Kernel: "sdx", Serial: "X", Size: size, Class: inventory.SATA, Align: align})
 		verdict(t, "the disk", m, devices, nil, fault.DiskIO, "reports sectors of")
 	}
 	for _, align := range []int{256, 128 << 10} {
-		m, devices := world(t)
-		put(t, devices[1], 4096, md12("same-array-uuid!"))
+		m, devices := disktest.World(t)
+		devices[1].Put(t, 4096, disktest.MD12("same-array-uuid!"))
 		m.Add(disktest.Spec{Kernel: "sdx", Serial: "X", Size: 80 * mib, Class: inventory.SATA, Align: align})
 		verdict(t, "one left alone", m, devices, nil, fault.DiskProtected, "reports sectors of")
 	}
@@ -187,19 +187,19 @@ func TestI02_ReservationsAreAskedWhereThereCanBeAny(t *testing.T) {
 		{scsi(inventory.SAS), system.ErrUnsupported, ""}, {scsi(inventory.SATA), system.ErrUnsupported, ""},
 		{scsi(inventory.SAS), syscall.EIO, fault.DiskProtected}, {scsi(inventory.SATA), syscall.EIO, ""}, {scsi(inventory.VirtIO), syscall.EIO, ""},
 	} {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		devices[1] = m.Add(c.spec)
 		failing(devices[1], "reserved", c.err)
 		verdict(t, string(c.spec.Class), m, devices, nil, c.want, "")
 	}
 	for _, class := range []inventory.Class{inventory.SAS, inventory.SATA, inventory.VirtIO} {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		devices[1] = m.Add(scsi(class))
 		devices[1].PR = true
 		verdict(t, "reserved "+string(class), m, devices, nil, fault.DiskProtected, "is reserved by a host")
 	}
 	for _, spec := range []disktest.Spec{nvme, vd} {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		devices[1] = m.Add(spec)
 		devices[1].Fail = func(op string, _ int64, _ int) error {
 			if op == "reserved" {
@@ -215,33 +215,33 @@ func TestI02_ReservationsAreAskedWhereThereCanBeAny(t *testing.T) {
 // alone that can't be asked counts as one.
 func TestI02_VolumesOverDisksLeftAlone(t *testing.T) {
 	const id = "same-array-uuid!"
-	other := btrfs(2)
+	other := disktest.Btrfs(2)
 	copy(other[0x20:], id)
-	vg := lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", "")
+	vg := disktest.LVM("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", "")
 	for name, c := range map[string]struct {
 		mine, theirs     []byte
 		atMine, atTheirs int64
 		want             fault.Reason
 	}{
-		"the same array":                   {md12(id), md12(id), 4096, 4096, fault.DiskProtected},
-		"another array":                    {md12(id), md12("other-array-uuid"), 4096, 4096, ""},
-		"another kind under the same name": {md12(id), other, 4096, 64 << 10, ""},
+		"the same array":                   {disktest.MD12(id), disktest.MD12(id), 4096, 4096, fault.DiskProtected},
+		"another array":                    {disktest.MD12(id), disktest.MD12("other-array-uuid"), 4096, 4096, ""},
+		"another kind under the same name": {disktest.MD12(id), other, 4096, 64 << 10, ""},
 		"a group that can't be told there": {vg, vg[:1024], 0, 0, fault.DiskProtected},
 		"a group that can't be told here":  {vg[:1024], nil, 0, 0, fault.DiskProtected},
-		"an array and plain data":          {md12(id), nil, 4096, 0, ""},
+		"an array and plain data":          {disktest.MD12(id), nil, 4096, 0, ""},
 	} {
-		m, devices := world(t)
-		put(t, devices[1], c.atMine, c.mine)
-		put(t, m.Add(disktest.Spec{Kernel: "sdx", Serial: "X", Size: 80 * mib, Class: inventory.SATA}), c.atTheirs, c.theirs)
+		m, devices := disktest.World(t)
+		devices[1].Put(t, c.atMine, c.mine)
+		m.Add(disktest.Spec{Kernel: "sdx", Serial: "X", Size: 80 * mib, Class: inventory.SATA}).Put(t, c.atTheirs, c.theirs)
 		verdict(t, name, m, devices, nil, c.want, "")
 	}
 	for _, op := range []string{"open", "size", "sectors", "read"} {
-		m, devices := world(t)
-		put(t, devices[1], 4096, md12(id))
+		m, devices := disktest.World(t)
+		devices[1].Put(t, 4096, disktest.MD12(id))
 		failing(m.Add(disktest.Spec{Kernel: "sdx", Serial: "X", Size: 80 * mib, Class: inventory.SATA}), op, syscall.EIO)
 		verdict(t, op+" of a disk left alone", m, devices, nil, fault.DiskProtected, "sdx")
 	}
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	for _, d := range []*disktest.Device{devices[0], devices[2], devices[3]} {
 		d.Fail = func(op string, _ int64, _ int) error {
 			t.Errorf("%s of %s, though no volume is touched", op, d.Kernel)
@@ -253,10 +253,10 @@ func TestI02_VolumesOverDisksLeftAlone(t *testing.T) {
 
 // TestI02_SiblingsShareAController: the other namespaces of an NVMe controller, and of no other disk any.
 func TestI02_SiblingsShareAController(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	m.Add(disktest.Spec{Kernel: "nvme0n2", Serial: "N1", WWN: "eui.0025385b12", Size: 40 * mib, Class: inventory.NVMePCIe})
 	m.Add(disktest.Spec{Kernel: "nvme1n1", Serial: "N2", WWN: "eui.0025385b13", Size: 40 * mib, Class: inventory.NVMePCIe})
-	got, err := guard(m).Check(t.Context(), ids(devices...), nil)
+	got, err := m.Guard().Check(t.Context(), disktest.IDs(devices...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func TestI02_SiblingsShareAController(t *testing.T) {
 		if d.Info.Kernel == "nvme0n1" {
 			want = []string{"nvme0n2"}
 		}
-		if s := disk.Siblings(d); !slices.Equal(s, want) {
+		if s := d.Siblings; !slices.Equal(s, want) {
 			t.Errorf("%s: siblings %q, want %q", d.Info.Kernel, s, want)
 		}
 	}
@@ -275,7 +275,7 @@ func TestI02_SiblingsShareAController(t *testing.T) {
 // TestGuardStopsAtOnce: before it opens a disk, and between opening and reading.
 func TestGuardStopsAtOnce(t *testing.T) {
 	for _, last := range []string{"", "reserved"} {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		var after []string
 		devices[1].Fail = func(op string, _ int64, _ int) error {
@@ -290,7 +290,7 @@ func TestGuardStopsAtOnce(t *testing.T) {
 		if last == "" {
 			cancel()
 		}
-		got, err := guard(m).Check(ctx, ids(devices[1]), nil)
+		got, err := m.Guard().Check(ctx, disktest.IDs(devices[1]), nil)
 		if !errors.Is(err, context.Canceled) || got != nil || len(after) != 0 || devices[1].Opened() != 0 {
 			t.Errorf("told to stop after %q: %v, then %q, %d open", last, err, after, devices[1].Opened())
 		}
@@ -300,9 +300,9 @@ func TestGuardStopsAtOnce(t *testing.T) {
 
 // TestI05_EraseMustSeeTheMachine: without a list of its disks nothing is covered.
 func TestI05_EraseMustSeeTheMachine(t *testing.T) {
-	m, _ := world(t)
+	m, _ := disktest.World(t)
 	remove(t, m, "sys/block")
-	if err := guard(m).Covers(nil, nil); !fault.Has(err, fault.DiskProtected) {
+	if err := m.Guard().Covers(nil, nil); !fault.Has(err, fault.DiskProtected) {
 		t.Errorf("got %v", err)
 	}
 }

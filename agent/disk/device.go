@@ -1,6 +1,6 @@
-// Package disk is everything that changes disks but the writing of images: which disks a step may touch and the proof
-// of it (Guard), erasing them (Eraser), and reading and mending what stands on them (Layout). It never touches a disk
-// that the guard did not hand out, and never chooses one itself. Start at Guard.Check.
+// Package disk says which disks a step may touch, with the proof of it (Guard), hands them out, and reads and mends what
+// stands on them. It never touches a disk that the guard did not hand out, and never chooses one itself. Start at
+// Guard.Check.
 package disk
 
 import (
@@ -62,8 +62,8 @@ type Disk struct {
 	Bytes int64 // size, checked against ID
 	Align int   // logical sector size in bytes
 	guard *Guard
-	// siblings are the other disks, by kernel name, that hang on the same NVMe controller
-	siblings []string
+	// Siblings are the other disks, by kernel name, that hang on the same NVMe controller
+	Siblings []string
 }
 
 // String is the stable name for people and progress.

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/bessemer-metal/bessemer/agent/block"
+	"github.com/bessemer-metal/bessemer/agent/disk/content"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
@@ -90,7 +91,7 @@ func (g *Guard) Check(ctx context.Context, ids []inventory.DeviceID, node map[st
 		}
 		for _, o := range all {
 			if o.Controller == info.Controller && o.Kernel != info.Kernel {
-				d.siblings = append(d.siblings, o.Kernel)
+				d.Siblings = append(d.Siblings, o.Kernel)
 			}
 		}
 		out = append(out, d)
@@ -361,22 +362,22 @@ func (g *Guard) identify(d *Disk) error {
 // content refuses disks that carry storage shared with other machines, or a part of a volume that reaches over disks
 // that are not written with them.
 func (g *Guard) content(ctx context.Context, disks []*Disk, all []block.Disk, r rules) error {
-	groups := map[member]*Disk{}
+	groups := map[content.Member]*Disk{}
 	for _, d := range disks {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		f, err := probe(d.Read, d.Info, d.Bytes, d.Align)
+		f, err := content.Probe(d.Read, Partitions(d.Info), d.Bytes, d.Align)
 		if err != nil {
 			return fault.New(fault.DiskProtected, "what %s (%s) holds can't be told: %v", d.Info.Name, d, err).
 				WithHint("replace the disk, or skip it in properties.skip_block_devices").Because(err)
 		}
-		if len(f.shared) > 0 && !r.shared {
-			return fault.New(fault.DiskProtected, "%s (%s) carries storage that several machines may share: %s", d.Info.Name, d, strings.Join(f.shared, ", ")).
+		if len(f.Shared) > 0 && !r.shared {
+			return fault.New(fault.DiskProtected, "%s (%s) carries storage that several machines may share: %s", d.Info.Name, d, strings.Join(f.Shared, ", ")).
 				WithHint("set properties.%s to true if it may be destroyed, or skip the disk in properties.skip_block_devices", AllowShared)
 		}
-		for _, m := range f.members {
-			m.where = ""
+		for _, m := range f.Members {
+			m.Where = ""
 			groups[m] = d
 		}
 	}
@@ -390,15 +391,15 @@ func (g *Guard) content(ctx context.Context, disks []*Disk, all []block.Disk, r 
 		f, err := g.peek(o)
 		for m, d := range groups {
 			refuse := func(format string, args ...any) error {
-				return fault.New(fault.DiskProtected, "%s (%s) is part of a %s, %s", d.Info.Name, d, m.kind, fmt.Sprintf(format, args...)).
+				return fault.New(fault.DiskProtected, "%s (%s) is part of a %s, %s", d.Info.Name, d, m.Kind, fmt.Sprintf(format, args...)).
 					WithHint("write or skip all disks of the volume together, or set properties.%s to true if it may be destroyed", AllowRAID)
 			}
 			switch {
 			case err != nil:
 				return refuse("and whether %s, which this step leaves alone, is as well can't be told: %v", o.Name, err)
-			case m.group == "":
+			case m.Group == "":
 				return refuse("and to which one can't be told, while this step leaves %s alone", o.Name)
-			case slices.ContainsFunc(f.members, func(x member) bool { return x.kind == m.kind && (x.group == m.group || x.group == "") }):
+			case slices.ContainsFunc(f.Members, func(x content.Member) bool { return x.Kind == m.Kind && (x.Group == m.Group || x.Group == "") }):
 				return refuse("which reaches over %s, which this step leaves alone", o.Name)
 			}
 		}
@@ -407,19 +408,28 @@ func (g *Guard) content(ctx context.Context, disks []*Disk, all []block.Disk, r 
 }
 
 // peek probes a disk that is not to be written.
-func (g *Guard) peek(info block.Disk) (_ found, err error) {
+func (g *Guard) peek(info block.Disk) (_ content.Found, err error) {
 	dev, err := g.Layer.Open(info.Kernel, false)
 	if err != nil {
-		return found{}, err
+		return content.Found{}, err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	size, err := dev.Size()
 	if err != nil {
-		return found{}, err
+		return content.Found{}, err
 	}
 	align, _, err := dev.Sectors()
 	if err != nil || align < 512 || align > 64<<10 {
-		return found{}, fmt.Errorf("%s reports sectors of %d bytes: %w", path.Base(info.Name), align, err)
+		return content.Found{}, fmt.Errorf("%s reports sectors of %d bytes: %w", path.Base(info.Name), align, err)
 	}
-	return probe(func(off int64, n int) ([]byte, error) { return Read(dev, align, off, n) }, info, size, align)
+	return content.Probe(func(off int64, n int) ([]byte, error) { return Read(dev, align, off, n) }, Partitions(info), size, align)
+}
+
+// Partitions are those that the kernel knows on a disk.
+func Partitions(d block.Disk) []content.Span {
+	var out []content.Span
+	for _, p := range d.Partitions {
+		out = append(out, content.Span{Name: p.Kernel, Start: p.Start, Size: p.Size})
+	}
+	return out
 }

@@ -2,7 +2,6 @@ package disk_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -30,32 +29,9 @@ const mib = 1 << 20
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func guard(m *disktest.Machine) *disk.Guard {
-	return &disk.Guard{Root: m.FS(), Layer: m, Log: quiet}
-}
-
-// world is a machine with a disk of each local class.
-func world(t testing.TB) (*disktest.Machine, []*disktest.Device) {
-	m := disktest.New(t)
-	return m, []*disktest.Device{
-		m.Add(disktest.Spec{Kernel: "vda", Serial: "V1", Size: 80 * mib, Class: inventory.VirtIO}),
-		m.Add(disktest.Spec{Kernel: "sda", Serial: "A1", WWN: "naa.5000c500a1b2c3d4", Size: 80 * mib, Class: inventory.SATA}),
-		m.Add(disktest.Spec{Kernel: "sdb", Serial: "B1", WWN: "naa.5000c500a1b2c3d5", Size: 80 * mib, Class: inventory.SAS, Align: 4096}),
-		m.Add(disktest.Spec{Kernel: "nvme0n1", Serial: "N1", WWN: "eui.0025385b11", Size: 80 * mib, Class: inventory.NVMePCIe}),
-	}
-}
-
-func ids(devices ...*disktest.Device) []inventory.DeviceID {
-	var out []inventory.DeviceID
-	for _, d := range devices {
-		out = append(out, d.ID())
-	}
-	return out
-}
-
 func TestGuardHandsOutWhatIsAllowed(t *testing.T) {
-	m, devices := world(t)
-	got, err := guard(m).Check(t.Context(), ids(devices...), nil)
+	m, devices := disktest.World(t)
+	got, err := m.Guard().Check(t.Context(), disktest.IDs(devices...), nil)
 	if err != nil || len(got) != 4 {
 		t.Fatalf("got %d disks, %v", len(got), err)
 	}
@@ -79,13 +55,6 @@ type refusal struct {
 	says   string // what the message must name
 }
 
-func put(t testing.TB, d *disktest.Device, off int64, b []byte) {
-	t.Helper()
-	if _, err := d.File.WriteAt(b, off); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func refusals() map[string][]refusal {
 	type m = *disktest.Machine
 	type dev = *disktest.Device
@@ -94,7 +63,7 @@ func refusals() map[string][]refusal {
 	}
 	with := func(r refusal, node map[string]any) refusal { r.node = node; return r }
 	sign := func(name, says string, off int64, b []byte) refusal {
-		return rule(name, fault.DiskProtected, says, func(t *testing.T, _ m, d dev) { put(t, d, off, b) })
+		return rule(name, fault.DiskProtected, says, func(t *testing.T, _ m, d dev) { d.Put(t, off, b) })
 	}
 	inPartition := func(r refusal) refusal {
 		spoil := r.spoil
@@ -103,9 +72,9 @@ func refusals() map[string][]refusal {
 			whole := make([]byte, 4*mib)
 			spoil(t, x, d)
 			copy(whole, d.Bytes(t, 0, len(whole)))
-			put(t, d, 0, make([]byte, len(whole)))
-			put(t, d, 20*mib, whole)
-			put(t, d, 0, disktest.GPT(512, d.Size, []disktest.Part{{Start: 20 * mib, Size: 40 * mib, Kind: disktest.Linux, Name: "data"}}))
+			d.Put(t, 0, make([]byte, len(whole)))
+			d.Put(t, 20*mib, whole)
+			d.Put(t, 0, disktest.GPT(512, d.Size, []disktest.Part{{Start: 20 * mib, Size: 40 * mib, Kind: disktest.Linux, Name: "data"}}))
 		}
 		return r
 	}
@@ -167,18 +136,18 @@ func refusals() map[string][]refusal {
 			sign("GPFS type, other byte order", "GPFS", 0, disktest.GPT(512, 80*mib, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.Swapped(disktest.GPFS), Name: ""}})),
 			sign("VMFS type", "VMFS", 0, disktest.GPT(512, 80*mib, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.VMFS, Name: ""}})),
 			sign("VMFS type, other byte order", "VMFS", 0, disktest.GPT(512, 80*mib, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.Swapped(disktest.VMFS), Name: ""}})),
-			sign("VMFS type in an MBR", "VMFS", 0, mbr(mbrPart{0xfb, 2048, 2048})),
+			sign("VMFS type in an MBR", "VMFS", 0, disktest.MBR(disktest.MBRPart{Kind: 0xfb, Start: 2048, Count: 2048})),
 			rule("VMFS type in a backup GPT", fault.DiskProtected, "VMFS", func(t *testing.T, _ m, d dev) {
 				b := disktest.GPTBackup(512, d.Size, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.VMFS, Name: ""}})
-				put(t, d, d.Size-int64(len(b)), b)
+				d.Put(t, d.Size-int64(len(b)), b)
 			}),
 			rule("VMFS on a logical partition", fault.DiskProtected, "VMFS", func(t *testing.T, _ m, d dev) {
-				put(t, d, 0, mbr(mbrPart{0x05, 2048, 40960}))
-				put(t, d, 2048*512, mbr(mbrPart{0xfb, 2048, 8192}))
+				d.Put(t, 0, disktest.MBR(disktest.MBRPart{Kind: 0x05, Start: 2048, Count: 40960}))
+				d.Put(t, 2048*512, disktest.MBR(disktest.MBRPart{Kind: 0xfb, Start: 2048, Count: 8192}))
 			}),
 			rule("signature only where the kernel sees a partition", fault.DiskProtected, "GFS2", func(t *testing.T, x m, d dev) {
 				x.Partition(d, "sda1", 8*mib, 8*mib)
-				put(t, d, 8*mib+64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1})
+				d.Put(t, 8*mib+64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1})
 			}),
 			rule("unreadable content", fault.DiskProtected, "input/output", func(_ *testing.T, _ m, d dev) {
 				d.Fail = func(op string, off int64, n int) error {
@@ -189,36 +158,36 @@ func refusals() map[string][]refusal {
 				}
 			}),
 			rule("RAID with a disk left alone", fault.DiskProtected, "RAID", func(t *testing.T, x m, d dev) {
-				put(t, d, 4096, md12("same-array-uuid!"))
+				d.Put(t, 4096, disktest.MD12("same-array-uuid!"))
 				o := x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
-				put(t, o, 4096, md12("same-array-uuid!"))
+				o.Put(t, 4096, disktest.MD12("same-array-uuid!"))
 			}),
 			rule("old RAID format with a disk left alone", fault.DiskProtected, "RAID", func(t *testing.T, x m, d dev) {
-				put(t, d, d.Size-65536, md09())
+				d.Put(t, d.Size-65536, disktest.MD09())
 				o := x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
-				put(t, o, o.Size-65536, md09())
+				o.Put(t, o.Size-65536, disktest.MD09())
 			}),
 			rule("RAID with an unreadable disk left alone", fault.DiskProtected, "sdq", func(t *testing.T, x m, d dev) {
-				put(t, d, 4096, md12("same-array-uuid!"))
+				d.Put(t, 4096, disktest.MD12("same-array-uuid!"))
 				x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA}).Fail = func(op string, _ int64, _ int) error {
 					return errors.New("no answer")
 				}
 			}),
 			rule("LVM group over a disk left alone", fault.DiskProtected, "LVM", func(t *testing.T, x m, d dev) {
-				put(t, d, 0, lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", ""))
+				d.Put(t, 0, disktest.LVM("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", ""))
 				o := x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
-				put(t, o, 0, lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", ""))
+				o.Put(t, 0, disktest.LVM("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", ""))
 			}),
 			rule("LVM without metadata, a disk left alone", fault.DiskProtected, "LVM", func(t *testing.T, x m, d dev) {
-				b := lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", "")
-				put(t, d, 0, b[:1024])
+				b := disktest.LVM("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", "")
+				d.Put(t, 0, b[:1024])
 				x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
 			}),
-			sign("LVM group shared by hosts", "LVM", 0, lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", `lock_type = "sanlock"`)),
+			sign("LVM group shared by hosts", "LVM", 0, disktest.LVM("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", `lock_type = "sanlock"`)),
 			rule("btrfs over a disk left alone", fault.DiskProtected, "btrfs", func(t *testing.T, x m, d dev) {
-				put(t, d, 64<<10, btrfs(2))
+				d.Put(t, 64<<10, disktest.Btrfs(2))
 				o := x.Add(disktest.Spec{Kernel: "sdq", Serial: "Q", Size: 80 * mib, Class: inventory.SATA})
-				put(t, o, 64<<10, btrfs(2))
+				o.Put(t, 64<<10, disktest.Btrfs(2))
 			}),
 		},
 		"I04 identity": {
@@ -258,13 +227,13 @@ func replace(t *testing.T, m *disktest.Machine, d *disktest.Device, c inventory.
 func checkRefusals(t *testing.T, list []refusal) {
 	for _, r := range list {
 		t.Run(r.name, func(t *testing.T) {
-			m, devices := world(t)
-			want := ids(devices[0], devices[1])
+			m, devices := disktest.World(t)
+			want := disktest.IDs(devices[0], devices[1])
 			r.spoil(t, m, devices[1])
 			if r.reason == fault.DiskRemote {
 				want[1] = devices[1].ID()
 			}
-			got, err := guard(m).Check(t.Context(), want, r.node)
+			got, err := m.Guard().Check(t.Context(), want, r.node)
 			if got != nil || !fault.Has(err, r.reason) || !strings.Contains(err.Error(), r.says) {
 				t.Fatalf("got %d disks and %v, want %s naming %q", len(got), err, r.reason, r.says)
 			}
@@ -290,9 +259,9 @@ func TestI04_StableIdentityThroughDescriptor(t *testing.T) {
 }
 
 func TestI01_AllowedClassIsWritten(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	replace(t, m, devices[1], inventory.USB)
-	got, err := guard(m).Check(t.Context(), ids(devices[1]), map[string]any{"allow_device_classes": []any{"usb"}})
+	got, err := m.Guard().Check(t.Context(), disktest.IDs(devices[1]), map[string]any{"allow_device_classes": []any{"usb"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,24 +269,24 @@ func TestI01_AllowedClassIsWritten(t *testing.T) {
 }
 
 func TestI02_BootMediumIsNeverWritten(t *testing.T) {
-	m, devices := world(t)
-	g := guard(m)
+	m, devices := disktest.World(t)
+	g := m.Guard()
 	g.BootMedium = "sda"
-	if _, err := g.Check(t.Context(), ids(devices[1]), nil); !fault.Has(err, fault.DiskProtected) {
+	if _, err := g.Check(t.Context(), disktest.IDs(devices[1]), nil); !fault.Has(err, fault.DiskProtected) {
 		t.Fatalf("got %v", err)
 	}
 }
 
 func TestI02_OverridesAndWholeVolumes(t *testing.T) {
 	array := func(t *testing.T) (*disktest.Machine, []*disktest.Device) {
-		m, devices := world(t)
-		put(t, devices[1], 4096, md12("same-array-uuid!"))
-		put(t, devices[2], 4096, md12("same-array-uuid!"))
+		m, devices := disktest.World(t)
+		devices[1].Put(t, 4096, disktest.MD12("same-array-uuid!"))
+		devices[2].Put(t, 4096, disktest.MD12("same-array-uuid!"))
 		return m, devices
 	}
 	t.Run("all members together", func(t *testing.T) {
 		m, devices := array(t)
-		got, err := guard(m).Check(t.Context(), ids(devices[1], devices[2]), nil)
+		got, err := m.Guard().Check(t.Context(), disktest.IDs(devices[1], devices[2]), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -325,16 +294,16 @@ func TestI02_OverridesAndWholeVolumes(t *testing.T) {
 	})
 	t.Run("one member, allowed", func(t *testing.T) {
 		m, devices := array(t)
-		got, err := guard(m).Check(t.Context(), ids(devices[1]), map[string]any{disk.AllowRAID: true})
+		got, err := m.Guard().Check(t.Context(), disktest.IDs(devices[1]), map[string]any{disk.AllowRAID: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		disk.Close(got)
 	})
 	t.Run("shared storage, allowed", func(t *testing.T) {
-		m, devices := world(t)
-		put(t, devices[1], 64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1})
-		got, err := guard(m).Check(t.Context(), ids(devices[1]), map[string]any{disk.AllowShared: true})
+		m, devices := disktest.World(t)
+		devices[1].Put(t, 64<<10, []byte{1, 0x16, 0x19, 0x70, 0, 0, 0, 1})
+		got, err := m.Guard().Check(t.Context(), disktest.IDs(devices[1]), map[string]any{disk.AllowShared: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -343,9 +312,9 @@ func TestI02_OverridesAndWholeVolumes(t *testing.T) {
 }
 
 func TestI03_LastDiskRefusedLeavesTheFirstUntouched(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	devices[3].Held = true
-	got, err := guard(m).Check(t.Context(), ids(devices...), nil)
+	got, err := m.Guard().Check(t.Context(), disktest.IDs(devices...), nil)
 	if got != nil || !fault.Has(err, fault.DiskBusy) {
 		t.Fatalf("got %d disks, %v", len(got), err)
 	}
@@ -357,24 +326,24 @@ func TestI03_LastDiskRefusedLeavesTheFirstUntouched(t *testing.T) {
 }
 
 func TestI04_EmptyDoubleAndNamelessSets(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	for name, c := range map[string]struct {
 		ids  []inventory.DeviceID
 		want fault.Reason
 	}{
 		"empty":    {nil, fault.DiskNone},
-		"twice":    {ids(devices[0], devices[0]), fault.DiskAmbiguous},
+		"twice":    {disktest.IDs(devices[0], devices[0]), fault.DiskAmbiguous},
 		"nameless": {[]inventory.DeviceID{{Size: 80 * mib, Class: inventory.VirtIO}}, fault.DiskAmbiguous},
 	} {
-		if _, err := guard(m).Check(t.Context(), c.ids, nil); !fault.Has(err, c.want) {
+		if _, err := m.Guard().Check(t.Context(), c.ids, nil); !fault.Has(err, c.want) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
 	}
 }
 
 func TestI04_IdentityIsReadAgainBeforeWriting(t *testing.T) {
-	m, devices := world(t)
-	got, err := guard(m).Check(t.Context(), ids(devices[1]), nil)
+	m, devices := disktest.World(t)
+	got, err := m.Guard().Check(t.Context(), disktest.IDs(devices[1]), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -389,21 +358,21 @@ func TestI04_IdentityIsReadAgainBeforeWriting(t *testing.T) {
 }
 
 func TestI05_EraseMustCoverTheMachine(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	skip := map[string]any{"skip_block_devices": []any{map[string]any{"serial": "N1"}}}
 	for name, c := range map[string]struct {
 		ids  []inventory.DeviceID
 		node map[string]any
 		want fault.Reason
 	}{
-		"all":                {ids(devices...), nil, ""},
-		"all but skipped":    {ids(devices[:3]...), skip, ""},
-		"one left out":       {ids(devices[:3]...), nil, fault.DiskChanged},
-		"one that is gone":   {append(ids(devices...), inventory.DeviceID{Serial: "X", Size: mib, Class: inventory.SATA}), nil, fault.DiskMissing},
+		"all":                {disktest.IDs(devices...), nil, ""},
+		"all but skipped":    {disktest.IDs(devices[:3]...), skip, ""},
+		"one left out":       {disktest.IDs(devices[:3]...), nil, fault.DiskChanged},
+		"one that is gone":   {append(disktest.IDs(devices...), inventory.DeviceID{Serial: "X", Size: mib, Class: inventory.SATA}), nil, fault.DiskMissing},
 		"none":               {nil, nil, fault.DiskChanged},
 		"everything skipped": {nil, map[string]any{"skip_block_devices": []any{map[string]any{"size": "< 100"}, map[string]any{"serial": "<in> 1"}}}, fault.DiskNone},
 	} {
-		err := guard(m).Covers(c.ids, c.node)
+		err := m.Guard().Covers(c.ids, c.node)
 		if c.want == "" && err != nil || c.want != "" && !fault.Has(err, c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
@@ -411,10 +380,10 @@ func TestI05_EraseMustCoverTheMachine(t *testing.T) {
 }
 
 func TestGuardStopsWhenAsked(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := guard(m).Check(ctx, ids(devices...), nil); !errors.Is(err, context.Canceled) {
+	if _, err := m.Guard().Check(ctx, disktest.IDs(devices...), nil); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -423,7 +392,7 @@ func TestGuardStopsWhenAsked(t *testing.T) {
 // handed out but a fault, until nothing breaks any more.
 func TestI02_FailedProbesCountAsProtected(t *testing.T) {
 	for n := 1; ; n++ {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		count, failed := 0, ""
 		devices[1].Fail = func(op string, _ int64, _ int) error {
 			if count++; count == n {
@@ -432,7 +401,7 @@ func TestI02_FailedProbesCountAsProtected(t *testing.T) {
 			}
 			return nil
 		}
-		got, err := guard(m).Check(t.Context(), ids(devices...), nil)
+		got, err := m.Guard().Check(t.Context(), disktest.IDs(devices...), nil)
 		if count < n { // it did not come to the n-th operation: all of them went well
 			if err != nil {
 				t.Fatal(err)
@@ -460,68 +429,4 @@ func TestI02_FailedProbesCountAsProtected(t *testing.T) {
 			}
 		}
 	}
-}
-
-// ---- what stands on disks ----
-
-type mbrPart struct {
-	kind         byte
-	start, count uint32
-}
-
-func mbr(parts ...mbrPart) []byte {
-	b := make([]byte, 512)
-	for i, p := range parts {
-		e := b[446+16*i:]
-		e[4] = p.kind
-		binary.LittleEndian.PutUint32(e[8:], p.start)
-		binary.LittleEndian.PutUint32(e[12:], p.count)
-	}
-	b[510], b[511] = 0x55, 0xaa
-	return b
-}
-
-func md12(uuid string) []byte {
-	b := make([]byte, 512)
-	binary.LittleEndian.PutUint32(b, 0xa92b4efc)
-	b[4] = 1
-	copy(b[16:32], uuid)
-	return b
-}
-
-func md09() []byte {
-	b := make([]byte, 512)
-	binary.LittleEndian.PutUint32(b, 0xa92b4efc)
-	copy(b[20:], "uuid")
-	copy(b[52:], "of the array")
-	return b
-}
-
-// lvm makes a physical volume: label in sector 1, metadata area at 4096.
-func lvm(id, extra string) []byte {
-	b := make([]byte, 16384)
-	le := binary.LittleEndian
-	l := b[512:]
-	copy(l, "LABELONE")
-	le.PutUint32(l[20:], 32)
-	copy(l[24:], "LVM2 001")
-	areas := l[32+40:]
-	le.PutUint64(areas, 1<<20) // data
-	le.PutUint64(areas[32:], 4096)
-	le.PutUint64(areas[40:], 12288)
-	m := b[4096:]
-	copy(m[4:], " LVM2 x[5A%r0N*>")
-	text := "vg0 {\nid = \"" + id + "\"\nseqno = 1\n" + extra + "\n}\n"
-	le.PutUint64(m[40:], 512)
-	le.PutUint64(m[48:], uint64(len(text)))
-	copy(m[512:], text)
-	return b
-}
-
-func btrfs(devices uint64) []byte {
-	b := make([]byte, 4096)
-	copy(b[0x20:], "file system id 1")
-	copy(b[0x40:], "_BHRfS_M")
-	binary.LittleEndian.PutUint64(b[0x88:], devices)
-	return b
 }

@@ -9,12 +9,9 @@ import (
 	"hash/crc32"
 	"unicode/utf16"
 
+	"github.com/bessemer-metal/bessemer/agent/disk/content"
 	"github.com/bessemer-metal/bessemer/shared/fault"
-)
-
-var (
-	linuxData = guid("0FC63DAF-8483-4772-8E79-3D69D8477DE4")
-	espType   = guid("C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
+	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
 // ConfigLabel names the partition or file system in which cloud-init looks for a config drive.
@@ -28,11 +25,11 @@ const (
 
 // MendTable checks that the disk carries a partition table with at least one partition and, for a GPT, moves its
 // backup copy to the end of the disk, so that all of it can be used. Faults: image.format, image.corrupt, disk.io.
-func (d *Disk) MendTable() (Table, error) {
-	t, err := ReadTable(d.Read, d.Bytes, d.Align)
-	var damaged *damagedError
+func (d *Disk) MendTable() (content.Table, error) {
+	t, err := content.ReadTable(d.Read, d.Bytes, d.Align)
+	var damaged *content.DamagedError
 	switch {
-	case errors.Is(err, ErrNoTable):
+	case errors.Is(err, content.ErrNoTable):
 		return t, fault.New(fault.ImageFormat, "what was written to %s has no partition table (for sectors of %d bytes)", d, d.Align).
 			WithHint("use a whole-disk image that was made for this sector size")
 	case errors.As(err, &damaged):
@@ -49,7 +46,7 @@ func (d *Disk) MendTable() (Table, error) {
 		if err := d.rewriteGPT(nil); err != nil {
 			return t, err
 		}
-		if t, err = ReadTable(d.Read, d.Bytes, d.Align); err != nil {
+		if t, err = content.ReadTable(d.Read, d.Bytes, d.Align); err != nil {
 			return t, fault.New(fault.ImageReadBack, "the partition table of %s can't be read back: %v", d, err).Because(err)
 		}
 	}
@@ -136,7 +133,7 @@ func (d *Disk) forgetBackup(old, last int64) error {
 	if old <= 1 || old >= last {
 		return nil
 	}
-	t, err := ReadTable(d.Read, d.Bytes, d.Align)
+	t, err := content.ReadTable(d.Read, d.Bytes, d.Align)
 	if err != nil {
 		return d.Failure("read back the partition table of", 0, err)
 	}
@@ -145,11 +142,11 @@ func (d *Disk) forgetBackup(old, last int64) error {
 			return nil
 		}
 	}
-	b, err := d.Read(old*s, len(gptMagic))
-	if err != nil || !bytes.Equal(b, gptMagic) {
+	b, err := d.Read(old*s, len(content.GPTMagic))
+	if err != nil || !bytes.Equal(b, content.GPTMagic) {
 		return d.Failure("read", old*s, err)
 	}
-	return d.blank(old*s, s)
+	return d.Blank(old*s, s)
 }
 
 // CheckConfigDrive refuses what can't be a config drive: more than 64 MiB, or neither ISO 9660 nor FAT.
@@ -174,7 +171,7 @@ func (d *Disk) PutConfigDrive(b []byte) (where string, err error) {
 	if err := CheckConfigDrive(b); err != nil {
 		return "", err
 	}
-	t, err := ReadTable(d.Read, d.Bytes, d.Align)
+	t, err := content.ReadTable(d.Read, d.Bytes, d.Align)
 	if err != nil {
 		return "", d.Failure("read the partition table of", 0, err)
 	}
@@ -213,7 +210,7 @@ func (d *Disk) PutConfigDrive(b []byte) (where string, err error) {
 
 // configPartition finds the partition made for a config drive: by its name in the table, else by the label of the file
 // system in it.
-func (d *Disk) configPartition(t Table, n int64) (Part, bool, error) {
+func (d *Disk) configPartition(t content.Table, n int64) (content.Part, bool, error) {
 	for _, p := range t.Partitions {
 		if p.Size < n {
 			continue
@@ -227,18 +224,18 @@ func (d *Disk) configPartition(t Table, n int64) (Part, bool, error) {
 			}
 			label, err := d.Read(p.Start+off, len(ConfigLabel))
 			if err != nil {
-				return Part{}, false, d.Failure("read", p.Start+off, err)
+				return content.Part{}, false, d.Failure("read", p.Start+off, err)
 			}
 			if bytes.EqualFold(label, []byte(ConfigLabel)) {
 				return p, true, nil
 			}
 		}
 	}
-	return Part{}, false, nil
+	return content.Part{}, false, nil
 }
 
 // addConfigPartition makes a partition of 64 MiB at the end of the disk.
-func (d *Disk) addConfigPartition(t Table) (Part, error) {
+func (d *Disk) addConfigPartition(t content.Table) (content.Part, error) {
 	var end int64
 	for _, p := range t.Partitions {
 		end = max(end, p.Start+p.Size)
@@ -249,14 +246,14 @@ func (d *Disk) addConfigPartition(t Table) (Part, error) {
 	} else {
 		limit = min(limit, int64(0xffffffff)*int64(d.Align))
 	}
-	p := Part{Size: ConfigDriveMax, Start: (limit - ConfigDriveMax) / mebibyte * mebibyte, Name: ConfigLabel, GUID: linuxData, Type: 0x83}
+	p := content.Part{Size: ConfigDriveMax, Start: (limit - ConfigDriveMax) / mebibyte * mebibyte, Name: ConfigLabel, GUID: content.LinuxData, Type: 0x83}
 	if p.Start < end {
 		return p, fault.New(fault.DiskTooSmall, "the image leaves %s at the end of %s, a config drive needs %s",
-			byteText(max(0, limit-end)), d, byteText(ConfigDriveMax+mebibyte)).
+			inventory.Bytes(max(0, limit-end)), d, inventory.Bytes(ConfigDriveMax+mebibyte)).
 			WithHint("use an image with a partition named %s, or a larger disk", ConfigLabel)
 	}
 	if t.Kind == "gpt" {
-		return p, d.rewriteGPT(func(entries []byte, width int, _ int64) error { return p.addTo(entries, width, int64(d.Align)) })
+		return p, d.rewriteGPT(func(entries []byte, width int, _ int64) error { return addTo(&p, entries, width, int64(d.Align)) })
 	}
 	b, err := d.Read(0, 512)
 	if err != nil {
@@ -277,7 +274,7 @@ func (d *Disk) addConfigPartition(t Table) (Part, error) {
 }
 
 // addTo puts the partition into the first free entry of a GPT.
-func (p *Part) addTo(entries []byte, width int, sector int64) error {
+func addTo(p *content.Part, entries []byte, width int, sector int64) error {
 	for i := 0; i+width <= len(entries); i += width {
 		e := entries[i : i+width]
 		if !bytes.Equal(e[:16], make([]byte, 16)) {

@@ -44,10 +44,10 @@ func TestI02_NVMeReservations(t *testing.T) {
 		"the namespace says too little":     {disktest.NVMe{Short: "namespace"}, nil, "can't be told: identify: short answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, devices := world(t)
+			m, devices := disktest.World(t)
 			d := devices[3]
 			d.NVMe, d.Fail = &c.nvme, c.fail
-			got, err := guard(m).Check(t.Context(), ids(d), nil)
+			got, err := m.Guard().Check(t.Context(), disktest.IDs(d), nil)
 			if c.says == "" && err == nil {
 				disk.Close(got)
 				return
@@ -66,7 +66,7 @@ func TestI02_NVMeReservations(t *testing.T) {
 // operation must succeed.
 func TestI02_AnyFailureOnAnNVMeDiskCountsAsProtected(t *testing.T) {
 	for n := 1; ; n++ {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		d, count, failed := devices[3], 0, ""
 		d.NVMe.ONCS, d.NVMe.RESCAP = 1<<5, 1
 		d.Fail = func(op string, _ int64, _ int) error {
@@ -76,7 +76,7 @@ func TestI02_AnyFailureOnAnNVMeDiskCountsAsProtected(t *testing.T) {
 			}
 			return nil
 		}
-		got, err := guard(m).Check(t.Context(), ids(d), nil)
+		got, err := m.Guard().Check(t.Context(), disktest.IDs(d), nil)
 		if count < n {
 			if err != nil || n < 8 {
 				t.Fatalf("%d operations, %v", n-1, err)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/meter"
 	"github.com/bessemer-metal/bessemer/agent/system"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -101,9 +102,9 @@ func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(s
 			return out, err
 		}
 	}
-	meter := disk.NewMeter(report, w.Now)
-	defer meter.Tick()()
-	track := meter.Track(to.String(), 0)
+	progress := meter.New(report, w.Now)
+	defer progress.Tick()()
+	track := progress.Track(to.String(), 0)
 	track.Method("write-" + s.Format)
 	track.Stage("fetch")
 	for {
@@ -181,7 +182,7 @@ func newHash(algorithm string) (hash.Hash, error) {
 }
 
 // transfer makes one pass: it leaves the disk complete and bootable, or with neither table nor boot sector.
-func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *disk.Track, out *Written) (err error) {
+func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *meter.Track, out *Written) (err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	src, err := open(ctx, w.Client, s.URL, w.Log)
@@ -231,7 +232,7 @@ func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *dis
 
 // prepare joins source, decoder and hashes. sum waits for the digest of the file as served; it is called once, after
 // the pipeline's run. A raw file is served as it is written, so that one pass makes both digests.
-func prepare(s Spec, src io.Reader, to *disk.Disk, track *disk.Track) (p *pipeline, body io.ReadCloser, sum func() []byte, err error) {
+func prepare(s Spec, src io.Reader, to *disk.Disk, track *meter.Track) (p *pipeline, body io.ReadCloser, sum func() []byte, err error) {
 	h, err := newHash(s.Algorithm)
 	if err != nil {
 		return nil, nil, nil, err
@@ -255,7 +256,7 @@ func prepare(s Spec, src io.Reader, to *disk.Disk, track *disk.Track) (p *pipeli
 // counted reports what is read.
 type counted struct {
 	src   io.Reader
-	track *disk.Track
+	track *meter.Track
 }
 
 func (c *counted) Read(p []byte) (int, error) {

@@ -25,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/disk/content"
 	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
 	"github.com/bessemer-metal/bessemer/agent/image"
 	"github.com/bessemer-metal/bessemer/agent/system"
@@ -647,7 +648,7 @@ func TestConfigDrive(t *testing.T) {
 			if rest := b.dev.Bytes(t, c.at+int64(len(c.drive)), 4096); bytes.Contains(rest, []byte{0xa5}) {
 				t.Error("old data is left behind the config drive")
 			}
-			table, err := disk.ReadTable(func(off int64, n int) ([]byte, error) { return b.dev.Bytes(t, off, n), nil }, c.size, 512)
+			table, err := content.ReadTable(func(off int64, n int) ([]byte, error) { return b.dev.Bytes(t, off, n), nil }, c.size, 512)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/disk/erase"
 	"github.com/bessemer-metal/bessemer/agent/image"
 	"github.com/bessemer-metal/bessemer/hardware-managers/generic"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
@@ -30,7 +31,7 @@ func Managers(p Parts) []hardware.Manager {
 	return []hardware.Manager{
 		generic.New(
 			&disk.Guard{Root: p.Root, Layer: disk.Kernel{}, BootMedium: p.BootMedium, Log: p.Log},
-			&disk.Eraser{Now: p.Now, Log: p.Log},
+			&erase.Eraser{Now: p.Now, Log: p.Log},
 			&image.Writer{Client: image.NewClient(p.TLS, false), Firmware: p.Firmware, Now: p.Now, Log: p.Log},
 			p.Rescue,
 		),

@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/disk/erase"
 	"github.com/bessemer-metal/bessemer/agent/image"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -24,10 +25,10 @@ type Guard interface {
 	Covers(ids []inventory.DeviceID, node map[string]any) error
 }
 
-// Eraser erases disks; see disk.Eraser.
+// Eraser erases disks; see erase.Eraser.
 type Eraser interface {
-	Metadata(ctx context.Context, disks []*disk.Disk, report func(step.Progress)) ([]disk.Record, error)
-	Erase(ctx context.Context, disks []*disk.Disk, opt disk.Options, report func(step.Progress)) ([]disk.Record, error)
+	Metadata(ctx context.Context, disks []*disk.Disk, report func(step.Progress)) ([]erase.Record, error)
+	Erase(ctx context.Context, disks []*disk.Disk, opt erase.Options, report func(step.Progress)) ([]erase.Record, error)
 }
 
 // Writer writes images; see image.Writer.
@@ -82,16 +83,16 @@ func (m *Manager) Steps(context.Context, *hardware.Machine) ([]step.Bound, error
 }
 
 func (m *Manager) eraseMetadata(ctx context.Context, c step.Call) (step.Result, error) {
-	return m.all(ctx, c, func(disks []*disk.Disk) ([]disk.Record, error) { return m.eraser.Metadata(ctx, disks, c.Report) })
+	return m.all(ctx, c, func(disks []*disk.Disk) ([]erase.Record, error) { return m.eraser.Metadata(ctx, disks, c.Report) })
 }
 
 func (m *Manager) erase(ctx context.Context, c step.Call) (step.Result, error) {
-	opt := disk.Options{Overwrite: c.Args.Text("method") == "overwrite", Full: c.Args.Text("verify") == "full", Resume: c.Resume}
-	return m.all(ctx, c, func(disks []*disk.Disk) ([]disk.Record, error) { return m.eraser.Erase(ctx, disks, opt, c.Report) })
+	opt := erase.Options{Overwrite: c.Args.Text("method") == "overwrite", Full: c.Args.Text("verify") == "full", Resume: c.Resume}
+	return m.all(ctx, c, func(disks []*disk.Disk) ([]erase.Record, error) { return m.eraser.Erase(ctx, disks, opt, c.Report) })
 }
 
 // all runs an erase on the disks of the call, which must be all that this machine has to erase.
-func (m *Manager) all(ctx context.Context, c step.Call, fn func([]*disk.Disk) ([]disk.Record, error)) (_ step.Result, err error) {
+func (m *Manager) all(ctx context.Context, c step.Call, fn func([]*disk.Disk) ([]erase.Record, error)) (_ step.Result, err error) {
 	if err := m.guard.Covers(c.Devices, c.Node); err != nil {
 		return step.Result{}, err
 	}

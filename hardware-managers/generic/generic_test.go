@@ -16,6 +16,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
+	"github.com/bessemer-metal/bessemer/agent/disk/erase"
 	"github.com/bessemer-metal/bessemer/agent/image"
 	"github.com/bessemer-metal/bessemer/agent/managers"
 	"github.com/bessemer-metal/bessemer/agent/system"
@@ -66,7 +67,7 @@ func newMachine(t *testing.T) *machine {
 	t.Cleanup(client.CloseIdleConnections)
 	mgr := generic.New(
 		&disk.Guard{Root: x.FS(), Layer: x, Log: log},
-		&disk.Eraser{Now: time.Now, Log: log},
+		&erase.Eraser{Now: time.Now, Log: log},
 		&image.Writer{Client: client, Firmware: func() (image.Firmware, error) { return &m.firmware, nil }, Now: time.Now, Log: log},
 		&m.rescue,
 	)
@@ -112,7 +113,7 @@ func TestI05_EraseStepsCoverTheMachine(t *testing.T) {
 				t.Fatal(err)
 			}
 			var back struct {
-				Data struct{ Devices []disk.Record }
+				Data struct{ Devices []erase.Record }
 			}
 			if err := json.Unmarshal(wire, &back); err != nil || len(back.Data.Devices) != 2 || back.Data.Devices[1].ID != m.two.ID() || back.Data.Devices[1].Verify.Bytes == 0 {
 				t.Errorf("result %s, %v", wire, err)

@@ -84,12 +84,12 @@ func TestProcessor(t *testing.T) {
 }
 
 func TestBesideAReference(t *testing.T) {
-	rows := parse(`pkg: github.com/bessemer-metal/bessemer/agent/disk
+	rows := parse(`pkg: github.com/bessemer-metal/bessemer/agent/disk/erase
 BenchmarkErase-2    	       3	 300000000 ns/op	 894.78 MB/s
 BenchmarkPlainZeros-2   	       6	 200000000 ns/op	1342.18 MB/s
 `)
 	page := benchmarks(rows, "x")
-	if !strings.Contains(page, "| agent/disk | erase with verification and syncing ÷ writing zeros without | 1.5 |") || strings.Contains(page, "agent/image") {
+	if !strings.Contains(page, "| agent/disk/erase | erase with verification and syncing ÷ writing zeros without | 1.5 |") || strings.Contains(page, "agent/image") {
 		t.Errorf("%s", page)
 	}
 }

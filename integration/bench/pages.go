@@ -83,7 +83,7 @@ type reference struct{ pkg, ours, plain, what string }
 var references = []reference{
 	{"agent/image", "WriteImage/raw", "PlainCopy", "image write with verification and boot protection ÷ fetch, hash and write in turn"},
 	{"agent/image", "WriteImage/zst", "PlainCopy", "the same from zstd ÷ fetch, hash and write the raw image in turn"},
-	{"agent/disk", "Erase", "PlainZeros", "erase with verification and syncing ÷ writing zeros without"},
+	{"agent/disk/erase", "Erase", "PlainZeros", "erase with verification and syncing ÷ writing zeros without"},
 }
 
 // ratio is how many times as long ours took as its reference.

@@ -35,6 +35,8 @@ var floors = map[string]int{
 	"agent/managers":                4,
 	"agent/system":                  4,
 	"agent/block":                   4,
+	"agent/disk/content":            4,
+	"agent/meter":                   4,
 	"hardware-managers/managertest": 4,
 	"initramfs/media":               4,
 	"integration/evidence":          4,
@@ -77,6 +79,7 @@ var floors = map[string]int{
 
 	"server/conductor/plan": 6,
 	"agent/disk/disktest":   6,
+	"agent/disk/erase":      6,
 	"agent/image":           6,
 
 	"server/conductor/decide":   7,

@@ -1,10 +1,10 @@
-package disk_test
+package erase_test
 
 import (
 	"testing"
 
-	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
+	"github.com/bessemer-metal/bessemer/agent/disk/erase"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
@@ -12,10 +12,10 @@ import (
 func BenchmarkErase(b *testing.B) {
 	m := disktest.New(b)
 	d := m.Add(disktest.Spec{Kernel: "sda", Serial: "S", Size: 256 * mib, Class: inventory.SATA})
-	disks := held(b, m, d)
+	disks := m.Held(b, d)
 	b.SetBytes(d.Size)
 	for b.Loop() {
-		if _, err := eraser().Erase(b.Context(), disks, disk.Options{Overwrite: true}, none); err != nil {
+		if _, err := eraser().Erase(b.Context(), disks, erase.Options{Overwrite: true}, none); err != nil {
 			b.Fatal(err)
 		}
 	}

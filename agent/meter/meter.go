@@ -1,4 +1,5 @@
-package disk
+// Package meter turns bytes done on disks into the progress reports that a step makes. Start at New.
+package meter
 
 import (
 	"cmp"
@@ -45,8 +46,8 @@ const (
 	recently = 10 * time.Second
 )
 
-// NewMeter makes a meter that reports to report, reading the time from now.
-func NewMeter(report func(step.Progress), now func() time.Time) *Meter {
+// New makes a meter that reports to report, reading the time from now.
+func New(report func(step.Progress), now func() time.Time) *Meter {
 	return &Meter{report: report, now: now}
 }
 
@@ -123,6 +124,19 @@ func (t *Track) Keep(c step.Checkpoint) { t.change(true, func() { t.checkpoint =
 // Restart counts from zero again; the percentage shown does not go back.
 func (t *Track) Restart() { t.change(true, func() { t.done, t.recent = 0, window{} }) }
 
+// At is where the work on a disk is.
+type At struct {
+	Method, Stage, Verify string
+	Checkpoint            *step.Checkpoint // the last one kept by Keep; nil without one
+}
+
+// At tells where the work on the disk is.
+func (t *Track) At() At {
+	t.m.mu.Lock()
+	defer t.m.mu.Unlock()
+	return At{t.method, t.stage, t.verify, t.checkpoint}
+}
+
 func (t *Track) change(force bool, fn func()) {
 	m := t.m
 	m.mu.Lock()
@@ -154,7 +168,7 @@ func (m *Meter) progress(now time.Time) step.Progress {
 	var slowest *Track
 	for _, t := range m.tracks {
 		d := step.DeviceProgress{Device: t.device, Method: t.method, Stage: t.stage, Verify: t.verify, Done: t.done, Total: t.total}
-		t.percent = max(t.percent, percent(t.done, t.total))
+		t.percent = max(t.percent, Percent(t.done, t.total))
 		d.Percent, d.Rate = t.percent, t.recent.rate(now, t.done)
 		over := t.stage == "done" || t.stage == "failed" || t.stage == "stopped"
 		switch {
@@ -187,7 +201,7 @@ func (m *Meter) progress(now time.Time) step.Progress {
 	if slowest != nil && slowest.stage != "" {
 		p.Item = slowest.stage + " " + slowest.device
 	}
-	m.percent = max(m.percent, percent(p.Done, p.Total))
+	m.percent = max(m.percent, Percent(p.Done, p.Total))
 	p.Percent = m.percent
 	return p
 }
@@ -210,17 +224,19 @@ func (w *window) rate(now time.Time, done int64) float64 {
 	if begin > 1 {
 		w.samples = slices.Delete(w.samples, 0, begin-1)
 	}
-	return rate(done-w.samples[0].done, now.Sub(w.samples[0].at))
+	return Rate(done-w.samples[0].done, now.Sub(w.samples[0].at))
 }
 
-func percent(done, total int64) float64 {
+// Percent is how much of total is done, 0 to 100.
+func Percent(done, total int64) float64 {
 	if total <= 0 {
 		return 0
 	}
 	return min(100, float64(done)/float64(total)*100)
 }
 
-func rate(n int64, d time.Duration) float64 {
+// Rate is n in d, a second.
+func Rate(n int64, d time.Duration) float64 {
 	if d <= 0 {
 		return 0
 	}

@@ -1,4 +1,4 @@
-package disk_test
+package meter_test
 
 import (
 	"math"
@@ -6,14 +6,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/meter"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 func TestMeterCountsAllDisks(t *testing.T) {
 	now := time.Unix(0, 0)
 	var got step.Progress
-	m := disk.NewMeter(func(p step.Progress) { got = p }, func() time.Time { return now })
+	m := meter.New(func(p step.Progress) { got = p }, func() time.Time { return now })
 	a, b := m.Track("a", 1000), m.Track("b", 3000)
 	a.Stage("overwrite")
 	b.Stage("overwrite")
@@ -38,7 +38,7 @@ func TestMeterCountsAllDisks(t *testing.T) {
 func TestMeterRateIsRecent(t *testing.T) {
 	now := time.Unix(0, 0)
 	var got step.Progress
-	m := disk.NewMeter(func(p step.Progress) { got = p }, func() time.Time { return now })
+	m := meter.New(func(p step.Progress) { got = p }, func() time.Time { return now })
 	a := m.Track("a", 1_000_000)
 	a.Stage("overwrite")
 	for range 100 {
@@ -68,7 +68,7 @@ func TestMeterTellsOfADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reports int
 		var got step.Progress
-		m := disk.NewMeter(func(p step.Progress) { reports++; got = p }, time.Now)
+		m := meter.New(func(p step.Progress) { reports++; got = p }, time.Now)
 		stop := m.Tick()
 		a := m.Track("a", 1000)
 		a.Stage("overwrite")
@@ -85,7 +85,7 @@ func TestMeterTellsOfADiskThatHangs(t *testing.T) {
 
 func TestMeterTellsMethodAndVerifyState(t *testing.T) {
 	var got step.DeviceProgress
-	m := disk.NewMeter(func(p step.Progress) { got = p.Devices[0] }, time.Now)
+	m := meter.New(func(p step.Progress) { got = p.Devices[0] }, time.Now)
 	a := m.Track("a", 100)
 	a.Method("nvme-format")
 	a.Stage("format")

@@ -1,4 +1,4 @@
-package disk_test
+package erase_test
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
+	"github.com/bessemer-metal/bessemer/agent/disk/erase"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // fine is an eraser that flushes every 4 MiB.
-func fine() *disk.Eraser { return &disk.Eraser{Now: time.Now, Log: quiet, Every: 4 * mib} }
+func fine() *erase.Eraser { return &erase.Eraser{Now: time.Now, Log: quiet, Every: 4 * mib} }
 
 const (
 	resumed = 80 * mib // the disks of these tests
@@ -27,7 +27,7 @@ const (
 
 // cut erases a disk until so many bytes are written, then its power goes: what was not flushed is gone, as if it had
 // stood in the drive's cache only. It gives where a later attempt may go on.
-func cut(t *testing.T, m *disktest.Machine, d *disktest.Device, after int64, opt disk.Options) []step.Checkpoint {
+func cut(t *testing.T, m *disktest.Machine, d *disktest.Device, after int64, opt erase.Options) []step.Checkpoint {
 	t.Helper()
 	var mu sync.Mutex
 	var told []step.Checkpoint
@@ -38,7 +38,7 @@ func cut(t *testing.T, m *disktest.Machine, d *disktest.Device, after int64, opt
 		}
 		return nil
 	}
-	_, err := fine().Erase(t.Context(), held(t, m, d), opt, func(p step.Progress) {
+	_, err := fine().Erase(t.Context(), m.Held(t, d), opt, func(p step.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		told = p.Checkpoints
@@ -52,7 +52,7 @@ func cut(t *testing.T, m *disktest.Machine, d *disktest.Device, after int64, opt
 		for i := range lost {
 			lost[i] = 0xa5
 		}
-		put(t, d, c.Until, lost)
+		d.Put(t, c.Until, lost)
 	}
 	return told
 }
@@ -68,13 +68,13 @@ func one(t *testing.T, class inventory.Class) (*disktest.Machine, *disktest.Devi
 // TestF15_EraseGoesOnWhereItStopped: cut at 40 %, the next attempt writes the other 60 and proves all of it.
 func TestF15_EraseGoesOnWhereItStopped(t *testing.T) {
 	m, d := one(t, inventory.SATA)
-	at := cut(t, m, d, 32*mib, disk.Options{})
-	if len(at) != 1 || at[0].Method != disk.MethodWrite || at[0].Disk != d.ID() || at[0].Until < 28*mib || at[0].Until > 32*mib {
+	at := cut(t, m, d, 32*mib, erase.Options{})
+	if len(at) != 1 || at[0].Method != erase.MethodWrite || at[0].Disk != d.ID() || at[0].Until < 28*mib || at[0].Until > 32*mib {
 		t.Fatalf("told %+v", at)
 	}
 	d.Writes.Store(0)
 	least := 100.0
-	records, err := fine().Erase(t.Context(), held(t, m, d), disk.Options{Resume: at}, func(p step.Progress) {
+	records, err := fine().Erase(t.Context(), m.Held(t, d), erase.Options{Resume: at}, func(p step.Progress) {
 		if p.Done > 0 {
 			least = min(least, p.Percent)
 		}
@@ -83,7 +83,7 @@ func TestF15_EraseGoesOnWhereItStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	from := at[0].Until - overlap
-	if r := records[0]; r.Method != disk.MethodWrite || r.Resumed != from || r.From != 0 || r.To != d.Size || r.Verify.Mode != "sample" || r.Verify.Bytes < d.Size/10 || len(r.Tried) != 0 {
+	if r := records[0]; r.Method != erase.MethodWrite || r.Resumed != from || r.From != 0 || r.To != d.Size || r.Verify.Mode != "sample" || r.Verify.Bytes < d.Size/10 || len(r.Tried) != 0 {
 		t.Errorf("record %+v", r)
 	}
 	if w := d.Writes.Load(); w != d.Size-from {
@@ -102,11 +102,11 @@ func TestF15_EraseCutAnywhere(t *testing.T) {
 	m, d := one(t, inventory.SATA)
 	var at []step.Checkpoint
 	for after := int64(3 * mib); after < resumed; after += 15 * mib {
-		if at = cut(t, m, d, after, disk.Options{Resume: at}); len(at) > 0 && at[0].Until+after >= resumed {
+		if at = cut(t, m, d, after, erase.Options{Resume: at}); len(at) > 0 && at[0].Until+after >= resumed {
 			break
 		}
 	}
-	records, err := fine().Erase(t.Context(), held(t, m, d), disk.Options{Resume: at}, none)
+	records, err := fine().Erase(t.Context(), m.Held(t, d), erase.Options{Resume: at}, none)
 	if err != nil || !isZero(t, d) || records[0].Resumed < 25*mib {
 		t.Fatalf("%+v, %v, zero %v", records, err, isZero(t, d))
 	}
@@ -116,16 +116,16 @@ func TestF15_EraseCutAnywhere(t *testing.T) {
 // sense: all is written.
 func TestI05_ACheckpointThatDoesNotFitCountsForNothing(t *testing.T) {
 	m, d := one(t, inventory.SATA)
-	right := step.Checkpoint{Disk: d.ID(), Method: disk.MethodWrite, Until: 32 * mib}
+	right := step.Checkpoint{Disk: d.ID(), Method: erase.MethodWrite, Until: 32 * mib}
 	for name, spoil := range map[string]func(*step.Checkpoint){
 		"another serial":                 func(c *step.Checkpoint) { c.Disk.Serial = "S2" },
 		"a WWN it does not have":         func(c *step.Checkpoint) { c.Disk.WWN = "0x5000c500a1b2c3d4" },
 		"another size":                   func(c *step.Checkpoint) { c.Disk.Size -= 512 },
 		"another class":                  func(c *step.Checkpoint) { c.Disk.Class = inventory.SAS },
 		"nobody":                         func(c *step.Checkpoint) { c.Disk = inventory.DeviceID{} },
-		"a method of another class":      func(c *step.Checkpoint) { c.Method = disk.MethodPunch },
-		"a method whose part is unknown": func(c *step.Checkpoint) { c.Method = disk.MethodFormat },
-		"the step before":                func(c *step.Checkpoint) { c.Method = disk.MethodMetadata },
+		"a method of another class":      func(c *step.Checkpoint) { c.Method = erase.MethodPunch },
+		"a method whose part is unknown": func(c *step.Checkpoint) { c.Method = erase.MethodFormat },
+		"the step before":                func(c *step.Checkpoint) { c.Method = erase.MethodMetadata },
 		"no method":                      func(c *step.Checkpoint) { c.Method = "" },
 		"beyond the end":                 func(c *step.Checkpoint) { c.Until = d.Size + 4096 },
 		"before the start":               func(c *step.Checkpoint) { c.Until = -1 },
@@ -137,7 +137,7 @@ func TestI05_ACheckpointThatDoesNotFitCountsForNothing(t *testing.T) {
 			d.Writes.Store(0)
 			c := right
 			spoil(&c)
-			records, err := fine().Erase(t.Context(), held(t, m, d), disk.Options{Resume: []step.Checkpoint{c}}, none)
+			records, err := fine().Erase(t.Context(), m.Held(t, d), erase.Options{Resume: []step.Checkpoint{c}}, none)
 			if err != nil || records[0].Resumed != 0 || d.Writes.Load() != d.Size || !isZero(t, d) {
 				t.Errorf("%+v, %v, %d bytes written", records, err, d.Writes.Load())
 			}
@@ -150,17 +150,17 @@ func TestI05_ACheckpointThatLies(t *testing.T) {
 	const until = 32 * mib
 	for name, spoil := range map[string]func(t *testing.T, d *disktest.Device){
 		"nothing was erased":                  func(t *testing.T, d *disktest.Device) { d.Fill(t, 0xa5) },
-		"the last MiB was not":                func(t *testing.T, d *disktest.Device) { put(t, d, until-overlap-64<<10, make5(64<<10)) },
-		"the last sector before it was not":   func(t *testing.T, d *disktest.Device) { put(t, d, until-overlap-512, make5(1)) },
-		"the first sector was written since":  func(t *testing.T, d *disktest.Device) { put(t, d, 0, make5(1)) },
-		"a mirror was put together meanwhile": func(t *testing.T, d *disktest.Device) { put(t, d, 10*mib, make5(15*mib)) },
+		"the last MiB was not":                func(t *testing.T, d *disktest.Device) { d.Put(t, until-overlap-64<<10, make5(64<<10)) },
+		"the last sector before it was not":   func(t *testing.T, d *disktest.Device) { d.Put(t, until-overlap-512, make5(1)) },
+		"the first sector was written since":  func(t *testing.T, d *disktest.Device) { d.Put(t, 0, make5(1)) },
+		"a mirror was put together meanwhile": func(t *testing.T, d *disktest.Device) { d.Put(t, 10*mib, make5(15*mib)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, d := one(t, inventory.SATA)
-			put(t, d, 0, make([]byte, until))
+			d.Put(t, 0, make([]byte, until))
 			spoil(t, d)
-			at := []step.Checkpoint{{Disk: d.ID(), Method: disk.MethodWrite, Until: until}}
-			records, err := fine().Erase(t.Context(), held(t, m, d), disk.Options{Resume: at}, none)
+			at := []step.Checkpoint{{Disk: d.ID(), Method: erase.MethodWrite, Until: until}}
+			records, err := fine().Erase(t.Context(), m.Held(t, d), erase.Options{Resume: at}, none)
 			if err != nil || records[0].Resumed != 0 || len(records[0].Tried) != 1 || !strings.Contains(records[0].Tried[0], "still holds data at byte") {
 				t.Errorf("%+v, %v", records, err)
 			}
@@ -184,19 +184,19 @@ func make5(n int) []byte {
 func TestF15_EraseOfADriveWithItsOwn(t *testing.T) {
 	m, d := one(t, inventory.NVMePCIe)
 	d.NVMe.OACS = 2
-	at := []step.Checkpoint{{Disk: d.ID(), Method: disk.MethodFormat, Until: 32 * mib}}
-	records, err := fine().Erase(t.Context(), held(t, m, d), disk.Options{Resume: at}, none)
-	if err != nil || records[0].Method != disk.MethodFormat || records[0].Resumed != 0 || len(d.NVMe.Formats) != 1 {
+	at := []step.Checkpoint{{Disk: d.ID(), Method: erase.MethodFormat, Until: 32 * mib}}
+	records, err := fine().Erase(t.Context(), m.Held(t, d), erase.Options{Resume: at}, none)
+	if err != nil || records[0].Method != erase.MethodFormat || records[0].Resumed != 0 || len(d.NVMe.Formats) != 1 {
 		t.Fatalf("%+v, %v, %v", records, err, d.NVMe.Formats)
 	}
 
 	m, d = one(t, inventory.NVMePCIe)
 	d.NVMe.OACS = 2
 	d.NVMe.Format = func(uint32) error { return nil } // it lies
-	at = cut(t, m, d, d.Size+32*mib, disk.Options{})  // the format counts as written
+	at = cut(t, m, d, d.Size+32*mib, erase.Options{}) // the format counts as written
 	formats := len(d.NVMe.Formats)
-	records, err = fine().Erase(t.Context(), held(t, m, d), disk.Options{Resume: at}, none)
-	if err != nil || records[0].Method != disk.MethodWrite || records[0].Resumed == 0 || len(d.NVMe.Formats) != formats || !isZero(t, d) {
+	records, err = fine().Erase(t.Context(), m.Held(t, d), erase.Options{Resume: at}, none)
+	if err != nil || records[0].Method != erase.MethodWrite || records[0].Resumed == 0 || len(d.NVMe.Formats) != formats || !isZero(t, d) {
 		t.Fatalf("%+v, %v, %v", records, err, d.NVMe.Formats)
 	}
 }
@@ -234,13 +234,13 @@ func TestEraseStopsWithinTenSeconds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, d := one(t, inventory.SATA)
-				disks := held(t, m, d)
+				disks := m.Held(t, d)
 				limited(d, 2_000_000)
 				ctx, cancel := context.WithTimeout(t.Context(), c.after)
 				defer cancel()
 				began := time.Now()
 				var last step.Progress
-				_, err := fine().Erase(ctx, disks, disk.Options{}, func(p step.Progress) { last = p })
+				_, err := fine().Erase(ctx, disks, erase.Options{}, func(p step.Progress) { last = p })
 				if took := time.Since(began) - c.after; took > 10*time.Second {
 					t.Errorf("it took %s to stop", took)
 				}
@@ -277,21 +277,21 @@ func TestI07_ADrivesOwnEraseIsNotCutOff(t *testing.T) {
 			d.Fill(t, 0)
 			return nil
 		}
-		disks := held(t, m, d)
+		disks := m.Held(t, d)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		began := time.Now()
 		var mu sync.Mutex
 		var last, during step.Progress
 		time.AfterFunc(10*time.Minute, func() { mu.Lock(); defer mu.Unlock(); during = last })
-		_, err := fine().Erase(ctx, disks, disk.Options{}, func(p step.Progress) { mu.Lock(); defer mu.Unlock(); last = p })
+		_, err := fine().Erase(ctx, disks, erase.Options{}, func(p step.Progress) { mu.Lock(); defer mu.Unlock(); last = p })
 		if took := time.Since(began); took < 20*time.Minute || took > 20*time.Minute+10*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		if !strings.HasPrefix(during.Uncut, disk.MethodFormat+" of ") || during.Devices[0].Stage != "format" {
+		if !strings.HasPrefix(during.Uncut, erase.MethodFormat+" of ") || during.Devices[0].Stage != "format" {
 			t.Errorf("meanwhile %+v", during)
 		}
-		if err == nil || !strings.Contains(err.Error(), "all of it was erased by "+disk.MethodFormat) || last.Uncut != "" {
+		if err == nil || !strings.Contains(err.Error(), "all of it was erased by "+erase.MethodFormat) || last.Uncut != "" {
 			t.Errorf("in the end %v, %+v", err, last)
 		}
 	})

@@ -1,4 +1,4 @@
-package disk
+package content
 
 import (
 	"encoding/binary"
@@ -11,7 +11,7 @@ import (
 // fat lists directories of a FAT file system and nothing more. It is our own because the system partition comes out of
 // an image that nobody vouches for: every length is checked and every chain is bounded (docs/adr/0020).
 type fat struct {
-	read           reader // of the partition
+	read           Reader // of the partition
 	sector         int64
 	cluster        int64 // bytes
 	table          int64 // first byte of the allocation table
@@ -37,7 +37,7 @@ type dirent struct {
 
 var errNoFAT = errors.New("no FAT file system")
 
-func openFAT(read reader, size int64) (*fat, error) {
+func openFAT(read Reader, size int64) (*fat, error) {
 	b, err := read(0, 512)
 	if err != nil {
 		return nil, err

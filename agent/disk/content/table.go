@@ -1,4 +1,7 @@
-package disk
+// Package content reads what stands on a disk that nobody vouches for: partition tables, directories of FAT file systems,
+// and the signatures of storage that must not be written without asking. It only reads, through a function that it is
+// given, and every length and chain is bounded (safety.md Z6). Start at ReadTable and Probe.
+package content
 
 import (
 	"bytes"
@@ -8,8 +11,6 @@ import (
 	"hash/crc32"
 	"strings"
 	"unicode/utf16"
-
-	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
 // Table is a partition table as it stands on a disk. Reading it trusts nothing: every length is checked, and no input
@@ -35,19 +36,26 @@ type Part struct {
 // ErrNoTable says that a disk has no partition table.
 var ErrNoTable = errors.New("no partition table")
 
+// Types of partitions of a GPT.
+var (
+	LinuxData = GUID("0FC63DAF-8483-4772-8E79-3D69D8477DE4")
+	SystemEFI = GUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
+)
+
 const (
 	maxEntries   = 1024
 	maxEntrySize = 512
 	maxLogical   = 128 // partitions of an MBR's extended partition
 )
 
-var gptMagic = []byte("EFI PART")
+// GPTMagic begins both headers of a GPT.
+var GPTMagic = []byte("EFI PART")
 
-// reader reads any range of a device of a known size.
-type reader func(off int64, n int) ([]byte, error)
+// Reader reads n bytes at an offset, aligned or not, of a device or partition of a known size.
+type Reader func(off int64, n int) ([]byte, error)
 
 // ReadTable reads the partition table of a device. A GPT whose primary copy is damaged is read from its backup.
-func ReadTable(read func(off int64, n int) ([]byte, error), size int64, sector int) (Table, error) {
+func ReadTable(read Reader, size int64, sector int) (Table, error) {
 	if size < int64(sector)*4 {
 		return Table{}, ErrNoTable
 	}
@@ -55,7 +63,7 @@ func ReadTable(read func(off int64, n int) ([]byte, error), size int64, sector i
 	if err == nil {
 		return t, nil
 	}
-	var damaged *damagedError
+	var damaged *DamagedError
 	if !errors.As(err, &damaged) && !errors.Is(err, ErrNoTable) {
 		return Table{}, err
 	}
@@ -64,7 +72,7 @@ func ReadTable(read func(off int64, n int) ([]byte, error), size int64, sector i
 		b.Backup = true
 		return b, nil
 	}
-	if other := (*damagedError)(nil); !errors.As(err, &other) && !errors.Is(err, ErrNoTable) {
+	if other := (*DamagedError)(nil); !errors.As(err, &other) && !errors.Is(err, ErrNoTable) {
 		return Table{}, err // a place that can't be read may hold a table (safety.md I2)
 	}
 	if damaged != nil {
@@ -73,19 +81,19 @@ func ReadTable(read func(off int64, n int) ([]byte, error), size int64, sector i
 	return readMBR(read, size, sector)
 }
 
-// damagedError is a table that is there but can't be used.
-type damagedError struct{ why string }
+// DamagedError is a table that is there but can't be used.
+type DamagedError struct{ why string }
 
-func (e *damagedError) Error() string { return "damaged partition table: " + e.why }
+func (e *DamagedError) Error() string { return "damaged partition table: " + e.why }
 
-func damagedf(format string, args ...any) error { return &damagedError{fmt.Sprintf(format, args...)} }
+func damagedf(format string, args ...any) error { return &DamagedError{fmt.Sprintf(format, args...)} }
 
-func readGPT(read reader, size int64, sector int, at int64) (Table, error) {
+func readGPT(read Reader, size int64, sector int, at int64) (Table, error) {
 	h, err := read(at, sector)
 	if err != nil {
 		return Table{}, err
 	}
-	if !bytes.Equal(h[:8], gptMagic) {
+	if !bytes.Equal(h[:8], GPTMagic) {
 		return Table{}, ErrNoTable
 	}
 	le := binary.LittleEndian
@@ -149,7 +157,7 @@ func utf16Text(b []byte) string {
 	return string(utf16.Decode(u))
 }
 
-func readMBR(read reader, size int64, sector int) (Table, error) {
+func readMBR(read Reader, size int64, sector int) (Table, error) {
 	b, err := read(0, sector)
 	if err != nil {
 		return Table{}, err
@@ -188,7 +196,7 @@ func readMBR(read reader, size int64, sector int) (Table, error) {
 }
 
 // readLogical follows the chain of an extended partition, each link of which lies after the one before.
-func readLogical(read reader, extended, size int64, sector int) ([]Part, error) {
+func readLogical(read Reader, extended, size int64, sector int) ([]Part, error) {
 	var out []Part
 	for at, next := extended, int64(0); len(out) < maxLogical; at = next {
 		b, err := read(at, sector)
@@ -223,8 +231,8 @@ func entry(e []byte, base, size int64, sector int) (Part, bool) {
 	return p, true
 }
 
-// guid is a GUID's text in the byte order in which a GPT stores it: the first three fields little-endian.
-func guid(text string) [16]byte {
+// GUID is a GUID's text in the byte order in which a GPT stores it: the first three fields little-endian.
+func GUID(text string) [16]byte {
 	var b [16]byte
 	hex := strings.ReplaceAll(text, "-", "")
 	for i := range b {
@@ -241,10 +249,8 @@ func mixed(b [16]byte) [16]byte {
 	return b
 }
 
-// guidText writes a GUID of a GPT as people read it.
-func guidText(b [16]byte) string {
+// GUIDText writes a GUID of a GPT as people read it.
+func GUIDText(b [16]byte) string {
 	b = mixed(b)
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
-
-func byteText(n int64) string { return inventory.Bytes(n) }

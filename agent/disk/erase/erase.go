@@ -1,4 +1,6 @@
-package disk
+// Package erase destroys what disks hold, by the best way each of them has, and proves it by reading back. It works on
+// disks that a disk.Guard handed out and on no other. Start at Eraser.Erase.
+package erase
 
 import (
 	"context"
@@ -12,13 +14,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/meter"
 	"github.com/bessemer-metal/bessemer/agent/system"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Eraser erases disks that a Guard handed out.
+// Eraser erases disks that a disk.Guard handed out.
 type Eraser struct {
 	Now func() time.Time
 	Log *slog.Logger
@@ -63,24 +67,24 @@ const (
 // Erase erases all disks at once and reads each back. Every disk is tried to its end whatever becomes of the others;
 // if one failed, the records say which and the error is a fault that names the first. When ctx ends, the disks stop at
 // the next piece (a drive's own format runs to its end) and the error is a step.Stopped that says what each holds.
-func (e *Eraser) Erase(ctx context.Context, disks []*Disk, opt Options, report func(step.Progress)) ([]Record, error) {
+func (e *Eraser) Erase(ctx context.Context, disks []*disk.Disk, opt Options, report func(step.Progress)) ([]Record, error) {
 	var c controllers
 	z := newZeros()
-	return e.parallel(ctx, disks, report, func(ctx context.Context, d *Disk, t *Track, r *Record) error {
+	return e.parallel(ctx, disks, report, func(ctx context.Context, d *disk.Disk, t *meter.Track, r *Record) error {
 		// A drive's own erase may reach every namespace of its controller.
-		alone := !slices.ContainsFunc(d.siblings, func(s string) bool {
-			return !slices.ContainsFunc(disks, func(o *Disk) bool { return o.Info.Kernel == s })
+		alone := !slices.ContainsFunc(d.Siblings, func(s string) bool {
+			return !slices.ContainsFunc(disks, func(o *disk.Disk) bool { return o.Info.Kernel == s })
 		})
 		return e.eraseOne(ctx, d, opt, alone, &c, z, t, r)
 	})
 }
 
-func (e *Eraser) parallel(ctx context.Context, disks []*Disk, report func(step.Progress),
-	fn func(context.Context, *Disk, *Track, *Record) error) ([]Record, error) {
-	m := NewMeter(report, e.Now)
+func (e *Eraser) parallel(ctx context.Context, disks []*disk.Disk, report func(step.Progress),
+	fn func(context.Context, *disk.Disk, *meter.Track, *Record) error) ([]Record, error) {
+	m := meter.New(report, e.Now)
 	defer m.Tick()()
 	records, errs := make([]Record, len(disks)), make([]error, len(disks))
-	tracks, holds := make([]*Track, len(disks)), make([]string, len(disks))
+	tracks, holds := make([]*meter.Track, len(disks)), make([]string, len(disks))
 	for i, d := range disks {
 		records[i] = Record{Device: d.String(), ID: d.ID, To: d.Bytes}
 		tracks[i] = m.Track(d.String(), d.Bytes)
@@ -93,7 +97,7 @@ func (e *Eraser) parallel(ctx context.Context, disks []*Disk, report func(step.P
 			records[i].Seconds = e.Now().Sub(began).Seconds()
 			if errs[i] != nil {
 				records[i].Error = fault.From(errs[i]).Message
-				holds[i] = tracks[i].holds(d.Bytes)
+				holds[i] = left(tracks[i], d.Bytes)
 				tracks[i].Stage(map[bool]string{false: "failed", true: "stopped"}[ctx.Err() != nil])
 				e.Log.Error("erase failed", "device", d.String(), "err", errs[i])
 				return
@@ -107,7 +111,7 @@ func (e *Eraser) parallel(ctx context.Context, disks []*Disk, report func(step.P
 }
 
 // outcome joins what became of several disks into one error.
-func outcome(ctx context.Context, disks []*Disk, holds []string, errs []error) error {
+func outcome(ctx context.Context, disks []*disk.Disk, holds []string, errs []error) error {
 	bad := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
 	if len(bad) == 0 {
 		return nil
@@ -134,7 +138,7 @@ func outcome(ctx context.Context, disks []*Disk, holds []string, errs []error) e
 	return f.Because(errors.Join(bad...))
 }
 
-func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool, c *controllers, z zeros, t *Track, r *Record) error {
+func (e *Eraser) eraseOne(ctx context.Context, d *disk.Disk, opt Options, alone bool, c *controllers, z zeros, t *meter.Track, r *Record) error {
 	var seed [32]byte
 	rand.Read(seed[:]) // never fails
 	windows := places(d.Bytes, d.Align, seed, opt.Full)
@@ -151,7 +155,7 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 	}
 	prove := func(where []place, before [][32]byte) error {
 		t.Stage("verify")
-		p, err := d.check(ctx, where, before, t.Add)
+		p, err := check(ctx, d, where, before, t.Add)
 		p.Mode, p.Windows, p.Seed = "sample", len(windows), hex.EncodeToString(seed[:])
 		if len(windows) == 1 {
 			p.Mode, p.Seed = "full", ""
@@ -175,13 +179,13 @@ func (e *Eraser) eraseOne(ctx context.Context, d *Disk, opt Options, alone bool,
 		var before [][32]byte
 		var err error
 		if m.name == MethodFormatCrypto && !opt.Full { // what it leaves need not read as zeros
-			if before, err = d.heads(ctx, where); err != nil {
+			if before, err = heads(ctx, d, where); err != nil {
 				return err
 			}
 		}
 		began := e.Now()
 		err = m.run(ctx, t, m.from)
-		r.Rate = rate(d.Bytes-m.from, e.Now().Sub(began))
+		r.Rate = meter.Rate(d.Bytes-m.from, e.Now().Sub(began))
 		if err == nil {
 			err = d.Confirm()
 		}
@@ -218,12 +222,12 @@ type method struct {
 	last        bool  // nothing comes after it: its error is the disk's
 	ranged      bool  // it goes through the disk from its start: what part of it has done is known
 	from        int64 // where it begins, when it is ranged
-	run         func(ctx context.Context, t *Track, from int64) error
+	run         func(ctx context.Context, t *meter.Track, from int64) error
 }
 
 // methods lists the ways to erase a disk, best first; the next is taken when one fails or its result does not hold.
 // Writing zeros stands at the end for every disk.
-func (e *Eraser) methods(d *Disk, opt Options, alone bool, c *controllers, z zeros, r *Record) []method {
+func (e *Eraser) methods(d *disk.Disk, opt Options, alone bool, c *controllers, z zeros, r *Record) []method {
 	var out []method
 	if d.ID.Class == inventory.NVMePCIe && !opt.Overwrite {
 		f, err := nvmeFormats(d)
@@ -238,7 +242,7 @@ func (e *Eraser) methods(d *Disk, opt Options, alone bool, c *controllers, z zer
 				if ses == sesCrypto {
 					name = MethodFormatCrypto
 				}
-				out = append(out, method{name: name, stage: "format", run: func(_ context.Context, t *Track, _ int64) error {
+				out = append(out, method{name: name, stage: "format", run: func(_ context.Context, t *meter.Track, _ int64) error {
 					defer c.lock(d.Info.Controller)()
 					t.Uncut(true)
 					defer t.Uncut(false)
@@ -257,9 +261,9 @@ func (e *Eraser) methods(d *Disk, opt Options, alone bool, c *controllers, z zer
 			name string
 			zero func(off, n int64) error
 		}{{MethodPunch, d.PunchHole}, {MethodZeroOut, d.ZeroOut}} {
-			out = append(out, method{name: m.name, stage: "overwrite", ranged: true, run: func(ctx context.Context, t *Track, from int64) error {
+			out = append(out, method{name: m.name, stage: "overwrite", ranged: true, run: func(ctx context.Context, t *meter.Track, from int64) error {
 				err := e.ranged(ctx, d, t, m.name, from, func(ctx context.Context, from, to int64) (int64, error) {
-					return d.command(ctx, m.zero, from, to, t.Add)
+					return command(ctx, d, m.zero, from, to, t.Add)
 				})
 				if errors.Is(err, system.ErrUnsupported) {
 					return err
@@ -268,9 +272,9 @@ func (e *Eraser) methods(d *Disk, opt Options, alone bool, c *controllers, z zer
 			}})
 		}
 	}
-	return append(out, method{name: MethodWrite, stage: "overwrite", last: true, ranged: true, run: func(ctx context.Context, t *Track, from int64) error {
+	return append(out, method{name: MethodWrite, stage: "overwrite", last: true, ranged: true, run: func(ctx context.Context, t *meter.Track, from int64) error {
 		return e.ranged(ctx, d, t, MethodWrite, from, func(ctx context.Context, from, to int64) (int64, error) {
-			return d.overwrite(ctx, z, from, to, t.Add)
+			return overwrite(ctx, d, z, from, to, t.Add)
 		})
 	}})
 }

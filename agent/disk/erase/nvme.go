@@ -1,4 +1,4 @@
-package disk
+package erase
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/agent/system"
 )
 
@@ -24,7 +25,7 @@ const (
 )
 
 // nvmeFormats asks a drive what it offers; nil with the reason when it can't format.
-func nvmeFormats(d Device) (*formats, error) {
+func nvmeFormats(d disk.Device) (*formats, error) {
 	nsid, err := d.NVMeNamespace()
 	if err != nil {
 		return nil, fmt.Errorf("namespace id: %w", err)

@@ -1,10 +1,11 @@
-package disk_test
+package erase_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,25 +13,27 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
+	"github.com/bessemer-metal/bessemer/agent/disk/erase"
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-func eraser() *disk.Eraser { return &disk.Eraser{Now: time.Now, Log: quiet} }
-
-// held checks the devices and lets them go at the end of the test.
-func held(t testing.TB, m *disktest.Machine, devices ...*disktest.Device) []*disk.Disk {
-	t.Helper()
-	got, err := guard(m).Check(t.Context(), ids(devices...), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { disk.Close(got) })
-	return got
+func TestMain(m *testing.M) {
+	bubbles.Calm()
+	goleak.VerifyTestMain(m)
 }
+
+const mib = 1 << 20
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func eraser() *erase.Eraser { return &erase.Eraser{Now: time.Now, Log: quiet} }
 
 func isZero(t testing.TB, d *disktest.Device) bool {
 	t.Helper()
@@ -41,15 +44,15 @@ func isZero(t testing.TB, d *disktest.Device) bool {
 func none(step.Progress) {}
 
 func TestI05_EraseEveryClassAndProveIt(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	for _, d := range devices {
 		d.Fill(t, 0xa5)
 	}
 	devices[3].NVMe.OACS = 2
-	disks := held(t, m, devices...)
+	disks := m.Held(t, devices...)
 	var mu sync.Mutex
 	var last step.Progress
-	records, err := eraser().Erase(t.Context(), disks, disk.Options{}, func(p step.Progress) {
+	records, err := eraser().Erase(t.Context(), disks, erase.Options{}, func(p step.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		if p.Percent < last.Percent {
@@ -60,7 +63,7 @@ func TestI05_EraseEveryClassAndProveIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{disk.MethodPunch, disk.MethodWrite, disk.MethodWrite, disk.MethodFormat}
+	want := []string{erase.MethodPunch, erase.MethodWrite, erase.MethodWrite, erase.MethodFormat}
 	for i, r := range records {
 		if r.Method != want[i] || r.From != 0 || r.To != devices[i].Size || r.ID != devices[i].ID() || r.Error != "" {
 			t.Errorf("record %+v, want method %s", r, want[i])
@@ -81,15 +84,15 @@ func TestI05_EraseEveryClassAndProveIt(t *testing.T) {
 }
 
 func TestEraseOptions(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	devices[3].NVMe.OACS = 2
-	disks := held(t, m, devices[0], devices[3])
-	records, err := eraser().Erase(t.Context(), disks, disk.Options{Overwrite: true, Full: true}, none)
+	disks := m.Held(t, devices[0], devices[3])
+	records, err := eraser().Erase(t.Context(), disks, erase.Options{Overwrite: true, Full: true}, none)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range records {
-		if r.Method != disk.MethodWrite || r.Verify.Mode != "full" || r.Verify.Bytes != r.To {
+		if r.Method != erase.MethodWrite || r.Verify.Mode != "full" || r.Verify.Bytes != r.To {
 			t.Errorf("record %+v", r)
 		}
 	}
@@ -102,7 +105,7 @@ func TestSmallDiskIsReadInFull(t *testing.T) {
 	m := disktest.New(t)
 	d := m.Add(disktest.Spec{Kernel: "vda", Serial: "S", Size: 3*mib + 512, Class: inventory.VirtIO})
 	d.Fill(t, 1)
-	records, err := eraser().Erase(t.Context(), held(t, m, d), disk.Options{}, none)
+	records, err := eraser().Erase(t.Context(), m.Held(t, d), erase.Options{}, none)
 	if err != nil || records[0].Verify.Mode != "full" || records[0].Verify.Bytes != d.Size || !isZero(t, d) {
 		t.Fatalf("got %+v, %v", records, err)
 	}
@@ -120,9 +123,9 @@ func TestF20_SecureEraseLadder(t *testing.T) {
 		formats []uint32
 		tried   string
 	}{
-		{"crypto", func(d *disktest.Device) { d.NVMe.FNA = 4; d.NVMe.Format = garble(d) }, disk.MethodFormatCrypto, []uint32{2 << 9}, ""},
-		{"user data", func(*disktest.Device) {}, disk.MethodFormat, []uint32{1 << 9}, ""},
-		{"no format command", func(d *disktest.Device) { d.NVMe.OACS = 0 }, disk.MethodWrite, nil, "not supported"},
+		{"crypto", func(d *disktest.Device) { d.NVMe.FNA = 4; d.NVMe.Format = garble(d) }, erase.MethodFormatCrypto, []uint32{2 << 9}, ""},
+		{"user data", func(*disktest.Device) {}, erase.MethodFormat, []uint32{1 << 9}, ""},
+		{"no format command", func(d *disktest.Device) { d.NVMe.OACS = 0 }, erase.MethodWrite, nil, "not supported"},
 		{"identify fails", func(d *disktest.Device) {
 			asked := 0
 			d.Fail = func(op string, _ int64, _ int) error {
@@ -134,7 +137,7 @@ func TestF20_SecureEraseLadder(t *testing.T) {
 				}
 				return syscall.EIO
 			}
-		}, disk.MethodWrite, nil, "input/output"},
+		}, erase.MethodWrite, nil, "input/output"},
 		{"crypto fails, user data does it", func(d *disktest.Device) {
 			d.NVMe.FNA = 4
 			d.NVMe.Format = func(cdw10 uint32) error {
@@ -144,20 +147,20 @@ func TestF20_SecureEraseLadder(t *testing.T) {
 				d.Fill(t, 0)
 				return nil
 			}
-		}, disk.MethodFormat, []uint32{2 << 9, 1 << 9}, "0x2002"},
-		{"format fails", func(d *disktest.Device) { fails(d, "format", syscall.EIO) }, disk.MethodWrite, []uint32{1 << 9}, "input/output"},
-		{"format lies", func(d *disktest.Device) { d.NVMe.Format = func(uint32) error { return nil } }, disk.MethodWrite, []uint32{1 << 9}, "still holds data"},
+		}, erase.MethodFormat, []uint32{2 << 9, 1 << 9}, "0x2002"},
+		{"format fails", func(d *disktest.Device) { fails(d, "format", syscall.EIO) }, erase.MethodWrite, []uint32{1 << 9}, "input/output"},
+		{"format lies", func(d *disktest.Device) { d.NVMe.Format = func(uint32) error { return nil } }, erase.MethodWrite, []uint32{1 << 9}, "still holds data"},
 		{"crypto lies", func(d *disktest.Device) { d.NVMe.FNA = 4; d.NVMe.Format = func(uint32) error { return nil } },
-			disk.MethodWrite, []uint32{2 << 9, 1 << 9}, "still holds data"},
-		{"user data leaves noise", func(d *disktest.Device) { d.NVMe.Format = garble(d) }, disk.MethodWrite, []uint32{1 << 9}, "still holds data"},
+			erase.MethodWrite, []uint32{2 << 9, 1 << 9}, "still holds data"},
+		{"user data leaves noise", func(d *disktest.Device) { d.NVMe.Format = garble(d) }, erase.MethodWrite, []uint32{1 << 9}, "still holds data"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, devices := world(t)
+			m, devices := disktest.World(t)
 			d := devices[3]
 			d.Fill(t, 0xa5)
 			d.NVMe.OACS = 2
 			c.spoil(d)
-			records, err := eraser().Erase(t.Context(), held(t, m, d), disk.Options{}, none)
+			records, err := eraser().Erase(t.Context(), m.Held(t, d), erase.Options{}, none)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,10 +171,10 @@ func TestF20_SecureEraseLadder(t *testing.T) {
 			if !slicesEqual(d.NVMe.Formats, c.formats) {
 				t.Errorf("formats %x, want %x", d.NVMe.Formats, c.formats)
 			}
-			if c.method != disk.MethodFormatCrypto && !isZero(t, d) {
+			if c.method != erase.MethodFormatCrypto && !isZero(t, d) {
 				t.Error("data is left")
 			}
-			if c.method == disk.MethodFormatCrypto && r.Verify.Expect != "changed" {
+			if c.method == erase.MethodFormatCrypto && r.Verify.Expect != "changed" {
 				t.Errorf("proof %+v", r.Verify)
 			}
 		})
@@ -210,11 +213,11 @@ func TestI01_FormatThatReachesOtherNamespaces(t *testing.T) {
 		return d
 	}
 	a, b := add("nvme0n1", "eui.1"), add("nvme0n2", "eui.2")
-	records, err := eraser().Erase(t.Context(), held(t, m, a), disk.Options{}, none)
-	if err != nil || records[0].Method != disk.MethodWrite || len(a.NVMe.Formats) != 0 || b.Writes.Load() != 0 {
+	records, err := eraser().Erase(t.Context(), m.Held(t, a), erase.Options{}, none)
+	if err != nil || records[0].Method != erase.MethodWrite || len(a.NVMe.Formats) != 0 || b.Writes.Load() != 0 {
 		t.Fatalf("got %+v, %v, formats %v", records, err, a.NVMe.Formats)
 	}
-	if both, err := guard(m).Check(t.Context(), ids(b), nil); err != nil {
+	if both, err := m.Guard().Check(t.Context(), disktest.IDs(b), nil); err != nil {
 		t.Fatal(err)
 	} else {
 		disk.Close(both)
@@ -222,8 +225,8 @@ func TestI01_FormatThatReachesOtherNamespaces(t *testing.T) {
 	m2 := disktest.New(t)
 	m = m2
 	a, b = add("nvme0n1", "eui.1"), add("nvme0n2", "eui.2")
-	records, err = eraser().Erase(t.Context(), held(t, m, a, b), disk.Options{}, none)
-	if err != nil || records[0].Method != disk.MethodFormat || records[1].Method != disk.MethodFormat {
+	records, err = eraser().Erase(t.Context(), m.Held(t, a, b), erase.Options{}, none)
+	if err != nil || records[0].Method != erase.MethodFormat || records[1].Method != erase.MethodFormat {
 		t.Fatalf("got %+v, %v", records, err)
 	}
 }
@@ -233,16 +236,16 @@ func TestVirtualDiskLadder(t *testing.T) {
 		spoil  func(*disktest.Device)
 		method string
 	}{
-		"no zeroing command": {func(d *disktest.Device) { d.NoZero = true }, disk.MethodWrite},
-		"commands lie":       {func(d *disktest.Device) { d.Lies = true }, disk.MethodWrite},
-		"punching fails":     {func(d *disktest.Device) { fails(d, "punch", syscall.EIO) }, disk.MethodZeroOut},
+		"no zeroing command": {func(d *disktest.Device) { d.NoZero = true }, erase.MethodWrite},
+		"commands lie":       {func(d *disktest.Device) { d.Lies = true }, erase.MethodWrite},
+		"punching fails":     {func(d *disktest.Device) { fails(d, "punch", syscall.EIO) }, erase.MethodZeroOut},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, devices := world(t)
+			m, devices := disktest.World(t)
 			d := devices[0]
 			d.Fill(t, 0xa5)
 			c.spoil(d)
-			records, err := eraser().Erase(t.Context(), held(t, m, d), disk.Options{}, none)
+			records, err := eraser().Erase(t.Context(), m.Held(t, d), erase.Options{}, none)
 			if err != nil || records[0].Method != c.method || !isZero(t, d) {
 				t.Fatalf("got %+v, %v", records, err)
 			}
@@ -283,18 +286,18 @@ func TestI05_F18_BrokenDisks(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, devices := world(t)
+			m, devices := disktest.World(t)
 			bad, good := devices[1], devices[2]
 			bad.Fill(t, 0xa5)
 			good.Fill(t, 0xa5)
-			disks := held(t, m, bad, good)
+			disks := m.Held(t, bad, good)
 			spoil(m, bad)
-			records, err := eraser().Erase(t.Context(), disks, disk.Options{}, none)
+			records, err := eraser().Erase(t.Context(), disks, erase.Options{}, none)
 			f := fault.From(err)
 			if err == nil || f.Reason == fault.InternalError || !strings.Contains(f.Message, "A1") {
 				t.Fatalf("got %v", err)
 			}
-			if records[0].Error == "" || records[0].Method != "" || records[1].Method != disk.MethodWrite || records[1].Error != "" {
+			if records[0].Error == "" || records[0].Method != "" || records[1].Method != erase.MethodWrite || records[1].Error != "" {
 				t.Errorf("records %+v", records)
 			}
 			if !isZero(t, good) {
@@ -305,9 +308,9 @@ func TestI05_F18_BrokenDisks(t *testing.T) {
 }
 
 func TestI05_DataThatCannotBeErasedIsFound(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	d := devices[1]
-	disks := held(t, m, d)
+	disks := m.Held(t, d)
 	// One place in a hundred keeps what it held: writes there succeed and do nothing.
 	d.Fail = func(op string, off int64, n int) error {
 		if op == "read" {
@@ -316,7 +319,7 @@ func TestI05_DataThatCannotBeErasedIsFound(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := eraser().Erase(t.Context(), disks, disk.Options{}, none); !fault.Has(err, fault.DiskNotErased) {
+	if _, err := eraser().Erase(t.Context(), disks, erase.Options{}, none); !fault.Has(err, fault.DiskNotErased) {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -325,11 +328,11 @@ func TestI05_DataThatCannotBeErasedIsFound(t *testing.T) {
 // an erase breaks off at, the next one needs nothing from it and finishes.
 func TestI07_InterruptedEraseCanBeRepeated(t *testing.T) {
 	for n := int64(1); ; n++ {
-		m, devices := world(t)
+		m, devices := disktest.World(t)
 		d := devices[3]
 		d.Fill(t, 0xa5)
 		d.NVMe.OACS, d.NVMe.FNA = 2, 4
-		disks, err := guard(m).Check(t.Context(), ids(d), nil)
+		disks, err := m.Guard().Check(t.Context(), disktest.IDs(d), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -342,11 +345,11 @@ func TestI07_InterruptedEraseCanBeRepeated(t *testing.T) {
 			}
 			return nil
 		}
-		_, err = eraser().Erase(ctx, disks, disk.Options{}, none)
+		_, err = eraser().Erase(ctx, disks, erase.Options{}, none)
 		disk.Close(disks)
 		cancel()
 		d.Fail = nil
-		if again, e := eraser().Erase(t.Context(), held(t, m, d), disk.Options{}, none); e != nil || again[0].Error != "" {
+		if again, e := eraser().Erase(t.Context(), m.Held(t, d), erase.Options{}, none); e != nil || again[0].Error != "" {
 			t.Fatalf("broken off at operation %d, then: %+v, %v", n, again, e)
 		}
 		if err == nil {
@@ -359,7 +362,7 @@ func TestI07_InterruptedEraseCanBeRepeated(t *testing.T) {
 }
 
 func TestEraseStopsWhenAskedAndSaysHowFar(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var n atomic.Int64
 	devices[1].Fail = func(op string, _ int64, _ int) error {
@@ -368,8 +371,8 @@ func TestEraseStopsWhenAskedAndSaysHowFar(t *testing.T) {
 		}
 		return nil
 	}
-	disks := held(t, m, devices[1])
-	_, err := eraser().Erase(ctx, disks, disk.Options{}, none)
+	disks := m.Held(t, devices[1])
+	_, err := eraser().Erase(ctx, disks, erase.Options{}, none)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "A1") || !strings.Contains(err.Error(), "%") {
 		t.Fatalf("got %v", err)
 	}
@@ -379,16 +382,16 @@ func TestEraseStopsWhenAskedAndSaysHowFar(t *testing.T) {
 }
 
 func TestMetadataRemovesEverySignature(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	d := devices[1]
 	d.Fill(t, 0xa5)
 	parts := []disktest.Part{{Start: 4 * mib, Size: 8 * mib, Kind: disktest.Linux, Name: "a"}, {Start: 20 * mib, Size: 30 * mib, Kind: disktest.Linux, Name: "b"}}
-	put(t, d, 0, disktest.GPT(512, d.Size, parts))
+	d.Put(t, 0, disktest.GPT(512, d.Size, parts))
 	back := disktest.GPTBackup(512, d.Size, parts)
-	put(t, d, d.Size-int64(len(back)), back)
+	d.Put(t, d.Size-int64(len(back)), back)
 	m.Partition(d, "sda1", 12*mib, 4*mib) // what the kernel still believes
-	records, err := eraser().Metadata(t.Context(), held(t, m, d), none)
-	if err != nil || records[0].Method != disk.MethodMetadata || records[0].Verify.Mode != "full" || records[0].Verify.Bytes == 0 {
+	records, err := eraser().Metadata(t.Context(), m.Held(t, d), none)
+	if err != nil || records[0].Method != erase.MethodMetadata || records[0].Verify.Mode != "full" || records[0].Verify.Bytes == 0 {
 		t.Fatalf("got %+v, %v", records, err)
 	}
 	for _, area := range [][2]int64{
@@ -407,15 +410,15 @@ func TestMetadataRemovesEverySignature(t *testing.T) {
 }
 
 func TestI05_MetadataThatComesBackIsFound(t *testing.T) {
-	m, devices := world(t)
+	m, devices := disktest.World(t)
 	d := devices[1]
-	disks := held(t, m, d)
+	disks := m.Held(t, d)
 	fails(d, "nothing", nil)
 	synced := false
 	d.Fail = func(op string, _ int64, _ int) error {
 		if op == "sync" && !synced {
 			synced = true
-			put(t, d, 512, []byte("EFI PART"))
+			d.Put(t, 512, []byte("EFI PART"))
 		}
 		return nil
 	}

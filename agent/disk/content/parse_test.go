@@ -1,13 +1,11 @@
-package disk_test
+package content_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"testing"
 
-	"github.com/bessemer-metal/bessemer/agent/block"
-	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/disk/content"
 	"github.com/bessemer-metal/bessemer/agent/disk/disktest"
 )
 
@@ -25,13 +23,16 @@ func at(b []byte, size int64) func(off int64, n int) ([]byte, error) {
 	}
 }
 
-const fuzzSize = 256 << 20
+const (
+	mib      = 1 << 20
+	fuzzSize = 256 << 20
+)
 
 func seeds(f *testing.F) {
 	for _, b := range [][]byte{
 		disktest.GPT(512, fuzzSize, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.Linux, Name: "config-2"}, {Start: 4 * mib, Size: mib, Kind: disktest.VMFS}}),
-		mbr(mbrPart{0x83, 2048, 4096}, mbrPart{0x05, 8192, 40960}), lvm("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", ""),
-		append(make([]byte, 4096), md12("uuid")...), append(make([]byte, 64<<10), btrfs(2)...),
+		disktest.MBR(disktest.MBRPart{Kind: 0x83, Start: 2048, Count: 4096}, disktest.MBRPart{Kind: 0x05, Start: 8192, Count: 40960}), disktest.LVM("VGAAAA-aaaa-bbbb-cccc-dddd-eeee-ffffff", ""),
+		append(make([]byte, 4096), disktest.MD12("uuid")...), append(make([]byte, 64<<10), disktest.Btrfs(2)...),
 	} {
 		f.Add(b)
 	}
@@ -41,7 +42,7 @@ func seeds(f *testing.F) {
 func FuzzZ6_Tables(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		table, err := disk.ReadTable(at(b, fuzzSize), fuzzSize, 512)
+		table, err := content.ReadTable(at(b, fuzzSize), fuzzSize, 512)
 		if err != nil {
 			return
 		}
@@ -57,7 +58,7 @@ func FuzzZ6_Tables(f *testing.F) {
 func FuzzZ6_Probes(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, _, err := disk.Probe(at(b, fuzzSize), block.Disk{Partitions: []block.Partition{{Start: 512, Size: 1 << 40}}}, fuzzSize, 512); errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := content.Probe(at(b, fuzzSize), []content.Span{{Name: "vda1", Start: 512, Size: 1 << 40}}, fuzzSize, 512); errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("read beyond the disk: %v", err)
 		}
 	})
@@ -68,7 +69,7 @@ func FuzzZ6_FAT(f *testing.F) {
 	f.Add(disktest.SmallESP(f)[:32<<10]) // tables and directories; files are not read
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var read int
-		disk.FindLoaderIn(func(off int64, n int) ([]byte, error) {
+		content.FindLoader(func(off int64, n int) ([]byte, error) {
 			if read += n; read > 1<<31 {
 				t.Fatal("reads without end")
 			}
@@ -82,10 +83,10 @@ func TestFATOfThreeWidths(t *testing.T) {
 		"FAT12": disktest.SmallESP(t), "FAT32": disktest.ESPImage(t, 40*mib, map[string]string{"/EFI/BOOT/BOOTX64.EFI": "x", "/EFI/a-long-name-of-a-vendor/shimx64.efi": "x"}),
 	} {
 		want := map[string]string{"FAT12": "/EFI/debian/shimx64.efi", "FAT32": "/EFI/a-long-name-of-a-vendor/shimx64.efi"}[name]
-		if got, err := disk.FindLoaderIn(at(b, int64(len(b))), int64(len(b)), "amd64"); got != want || err != nil {
+		if got, err := content.FindLoader(at(b, int64(len(b))), int64(len(b)), "amd64"); got != want || err != nil {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}
-		if got, err := disk.FindLoaderIn(at(b, int64(len(b))), int64(len(b)), "arm64"); got != "" || err != nil {
+		if got, err := content.FindLoader(at(b, int64(len(b))), int64(len(b)), "arm64"); got != "" || err != nil {
 			t.Errorf("%s, another architecture: got %q, %v", name, got, err)
 		}
 	}
@@ -93,44 +94,8 @@ func TestFATOfThreeWidths(t *testing.T) {
 
 func TestFATChainThatBitesItsTail(t *testing.T) {
 	b := disktest.SmallESP(t)
-	err := disk.Endless(b, func(off int64, n int) ([]byte, error) { return at(b, 4*mib)(off, n) }, 4*mib)
+	err := content.Endless(b, func(off int64, n int) ([]byte, error) { return at(b, 4*mib)(off, n) }, 4*mib)
 	if err == nil {
 		t.Error("an endless directory was listed")
-	}
-}
-
-func TestPlacesCoverWhatTheyPromise(t *testing.T) {
-	for _, size := range []int64{disk.SmallDisk, disk.SmallDisk + 512, 1 << 30, 1<<40 + 4096} {
-		var seed [32]byte
-		seed[0] = 7
-		w, read := disk.Places(size, 512, seed, false)
-		if len(w) != 2*disk.Sections+2 || w[0].Off != 0 || w[len(w)-1].Off+w[len(w)-1].N != size {
-			t.Fatalf("%d bytes: %d places from %+v to %+v", size, len(w), w[0], w[len(w)-1])
-		}
-		var sum int64
-		for i, p := range w {
-			sum += p.N
-			if p.Off%512 != 0 || p.N%512 != 0 || p.N <= 0 || p.Off+p.N > size {
-				t.Fatalf("%d bytes: place %+v", size, p)
-			}
-			if i > 1 && i < len(w)-1 && p.Off < w[i-1].Off+w[i-1].N {
-				t.Fatalf("%d bytes: %+v overlaps %+v", size, p, w[i-1])
-			}
-		}
-		if sum < size/10 || sum > size/4 || size > 1<<30 && sum > size/9 {
-			t.Errorf("%d bytes: %d are read", size, sum)
-		}
-		for _, p := range read {
-			if p.N > disk.Chunk {
-				t.Fatalf("piece of %d bytes", p.N)
-			}
-		}
-		seed[0] = 8
-		if other, _ := disk.Places(size, 512, seed, false); fmt.Sprint(w) == fmt.Sprint(other) {
-			t.Error("another seed chooses the same places")
-		}
-	}
-	if w, _ := disk.Places(1<<30, 512, [32]byte{}, true); len(w) != 1 || w[0].N != 1<<30 {
-		t.Errorf("full: %+v", w)
 	}
 }

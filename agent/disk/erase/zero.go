@@ -1,12 +1,11 @@
-package disk
+package erase
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 
-	"github.com/bessemer-metal/bessemer/agent/system"
+	"github.com/bessemer-metal/bessemer/agent/disk"
 )
 
 const (
@@ -22,7 +21,7 @@ const (
 // zeros is shared by all writers and never written to.
 type zeros struct{ b []byte }
 
-func newZeros() zeros { return zeros{Buffer(chunk)} }
+func newZeros() zeros { return zeros{disk.Buffer(chunk)} }
 
 // each runs fn over [from, to) in pieces of at most size bytes, depth of them at once, until all are done, one fails
 // or ctx ends. It returns when no piece is under way any more. All before reached are done then.
@@ -56,7 +55,7 @@ func each(ctx context.Context, from, to, size int64, fn func(off int64, n int) e
 }
 
 // overwrite writes zeros over a range.
-func (d *Disk) overwrite(ctx context.Context, z zeros, from, to int64, done func(int64)) (reached int64, err error) {
+func overwrite(ctx context.Context, d *disk.Disk, z zeros, from, to int64, done func(int64)) (reached int64, err error) {
 	return each(ctx, from, to, piece, func(off int64, n int) error {
 		if _, err := d.WriteAt(z.b[:n], off); err != nil {
 			return d.Failure("write zeros to", off, err)
@@ -67,7 +66,7 @@ func (d *Disk) overwrite(ctx context.Context, z zeros, from, to int64, done func
 }
 
 // command zeroes a range by commands of the device, one after the other.
-func (d *Disk) command(ctx context.Context, zero func(off, n int64) error, from, to int64, done func(int64)) (reached int64, err error) {
+func command(ctx context.Context, d *disk.Disk, zero func(off, n int64) error, from, to int64, done func(int64)) (reached int64, err error) {
 	for off := from; off < to; off += stride {
 		if ctx.Err() != nil {
 			return off, context.Cause(ctx)
@@ -79,27 +78,4 @@ func (d *Disk) command(ctx context.Context, zero func(off, n int64) error, from,
 		done(n)
 	}
 	return to, nil
-}
-
-// Clear makes an aligned range read as zeros, by the quickest way the device promises. The range may hold old data;
-// nothing of it can be read afterwards.
-func (d *Disk) Clear(off, n int64) error {
-	err := d.PunchHole(off, n)
-	if errors.Is(err, system.ErrUnsupported) {
-		return d.blank(off, n)
-	}
-	return d.Failure("clear", off, err)
-}
-
-// blank writes zeros over an aligned range.
-func (d *Disk) blank(off, n int64) error {
-	b := Buffer(int(min(n, 1<<20)))
-	for n > 0 {
-		k := min(n, int64(len(b)))
-		if _, err := d.WriteAt(b[:k], off); err != nil {
-			return d.Failure("write zeros to", off, err)
-		}
-		off, n = off+k, n-k
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package disk
+package content
 
 import (
 	"bytes"
@@ -8,39 +8,34 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-
-	"github.com/bessemer-metal/bessemer/agent/block"
 )
 
-// found is what the probes see on a disk and on each of its partitions.
-type found struct {
-	shared  []string // signatures of storage that several machines use at once: "VMFS on partition 3"
-	members []member // parts of volumes that may reach over several disks
+// Found is what the probes see on a disk and on each of its partitions.
+type Found struct {
+	Shared  []string // signatures of storage that several machines use at once: "VMFS on partition 3"
+	Members []Member // parts of volumes that may reach over several disks
 }
 
-// member is a part of a volume over several disks. Group is the same on all its disks; "" means it could not be told.
-type member struct {
-	kind, group, where string
+// Member is a part of a volume over several disks. Group is the same on all its disks; "" means it could not be told.
+type Member struct {
+	Kind, Group, Where string
 }
 
-func (m member) String() string { return m.kind + " " + m.group }
+func (m Member) String() string { return m.Kind + " " + m.Group }
 
-// span is a disk or a partition.
-type span struct {
-	name        string
-	start, size int64
+// Span is a disk or a partition.
+type Span struct {
+	Name        string
+	Start, Size int64 // bytes
 }
 
-// probe looks for signatures on the whole disk and on every partition that the kernel or the disk's own table knows.
-// An unreadable place is an error: a failed probe counts as protected (safety.md I2).
-func probe(read reader, info block.Disk, size int64, sector int) (found, error) {
-	var out found
-	spans := []span{{"the disk", 0, size}}
-	for _, p := range info.Partitions {
-		spans = append(spans, span{p.Kernel, p.Start, p.Size})
-	}
+// Probe looks for signatures on the whole disk and on every partition that the kernel (parts) or the disk's own table
+// knows. An unreadable place is an error: a failed probe counts as protected (safety.md I2).
+func Probe(read Reader, parts []Span, size int64, sector int) (Found, error) {
+	var out Found
+	spans := append([]Span{{"the disk", 0, size}}, parts...)
 	t, err := ReadTable(read, size, sector)
-	var damaged *damagedError
+	var damaged *DamagedError
 	switch {
 	case errors.Is(err, ErrNoTable), errors.As(err, &damaged): // the kernel's list stands alone
 	case err != nil:
@@ -48,23 +43,23 @@ func probe(read reader, info block.Disk, size int64, sector int) (found, error) 
 	}
 	for _, p := range t.Partitions {
 		if what := sharedType(p); what != "" {
-			out.shared = append(out.shared, fmt.Sprintf("%s (type of partition %d)", what, p.Index))
+			out.Shared = append(out.Shared, fmt.Sprintf("%s (type of partition %d)", what, p.Index))
 		}
-		if !slices.ContainsFunc(spans, func(s span) bool { return s.start == p.Start && s.size == p.Size }) {
-			spans = append(spans, span{fmt.Sprintf("partition %d", p.Index), p.Start, p.Size})
+		if !slices.ContainsFunc(spans, func(s Span) bool { return s.Start == p.Start && s.Size == p.Size }) {
+			spans = append(spans, Span{fmt.Sprintf("partition %d", p.Index), p.Start, p.Size})
 		}
 	}
 	for _, s := range spans {
 		if err := out.look(read, s, size); err != nil {
-			return out, fmt.Errorf("probe %s: %w", s.name, err)
+			return out, fmt.Errorf("probe %s: %w", s.Name, err)
 		}
 	}
 	return out, nil
 }
 
 var (
-	gpfsType = guid("37AFFC90-EF7D-4E96-91C3-2D7AE055B174")
-	vmfsType = guid("AA31E02A-400F-11DB-9590-000C2911D1B8")
+	gpfsType = GUID("37AFFC90-EF7D-4E96-91C3-2D7AE055B174")
+	vmfsType = GUID("AA31E02A-400F-11DB-9590-000C2911D1B8")
 )
 
 // sharedType recognises partition types of cluster file systems. Some tools wrote GUIDs in the order of their text, so
@@ -97,17 +92,17 @@ var sharedMagics = []magic{
 	{"sanlock lease", 0, []byte{0x10, 0x20, 0x21, 0x12}},
 }
 
-func (f *found) look(read reader, s span, disk int64) error {
+func (f *Found) look(read Reader, s Span, disk int64) error {
 	// Kernel and table may both be wrong about a span's end; nothing beyond the disk is there to be read.
-	if s.start >= disk {
+	if s.Start >= disk {
 		return nil
 	}
-	s.size = min(s.size, disk-s.start)
+	s.Size = min(s.Size, disk-s.Start)
 	at := func(off int64, n int) ([]byte, error) {
-		if off < 0 || off+int64(n) > s.size {
+		if off < 0 || off+int64(n) > s.Size {
 			return make([]byte, n), nil
 		}
-		return read(s.start+off, n)
+		return read(s.Start+off, n)
 	}
 	for _, m := range sharedMagics {
 		b, err := at(m.at, len(m.want))
@@ -115,26 +110,26 @@ func (f *found) look(read reader, s span, disk int64) error {
 			return err
 		}
 		if bytes.Equal(b, m.want) {
-			f.shared = append(f.shared, m.what+" on "+s.name)
+			f.Shared = append(f.Shared, m.what+" on "+s.Name)
 		}
 	}
-	for _, p := range []func(reader, int64) (kind, group string, shared bool, err error){probeMD, probeLVM, probeBtrfs} {
-		kind, group, shared, err := p(at, s.size)
+	for _, p := range []func(Reader, int64) (kind, group string, shared bool, err error){probeMD, probeLVM, probeBtrfs} {
+		kind, group, shared, err := p(at, s.Size)
 		if err != nil {
 			return err
 		}
 		if shared {
-			f.shared = append(f.shared, "LVM volume group shared by several machines on "+s.name)
+			f.Shared = append(f.Shared, "LVM volume group shared by several machines on "+s.Name)
 		}
 		if kind != "" {
-			f.members = append(f.members, member{kind, group, s.name})
+			f.Members = append(f.Members, Member{kind, group, s.Name})
 		}
 	}
 	return nil
 }
 
 // probeMD finds superblocks of Linux software RAID: formats 1.0 to 1.2 and 0.90 in both byte orders.
-func probeMD(at reader, size int64) (kind, group string, shared bool, err error) {
+func probeMD(at Reader, size int64) (kind, group string, shared bool, err error) {
 	sectors := size >> 9
 	for _, off := range []int64{0, 4096, ((sectors - 16) &^ 7) << 9} {
 		b, err := at(off, 64)
@@ -161,7 +156,7 @@ var (
 )
 
 // probeLVM finds an LVM physical volume and the volume group it belongs to.
-func probeLVM(at reader, size int64) (kind, group string, shared bool, err error) {
+func probeLVM(at Reader, size int64) (kind, group string, shared bool, err error) {
 	head, err := at(0, 4*512)
 	if err != nil {
 		return "", "", false, err
@@ -194,7 +189,7 @@ func probeLVM(at reader, size int64) (kind, group string, shared bool, err error
 	return "", "", false, nil
 }
 
-func volumeGroup(at reader, area, size int64) (id string, shared bool, err error) {
+func volumeGroup(at Reader, area, size int64) (id string, shared bool, err error) {
 	h, err := at(area, 512)
 	if err != nil {
 		return "", false, err
@@ -217,7 +212,7 @@ func volumeGroup(at reader, area, size int64) (id string, shared bool, err error
 }
 
 // probeBtrfs finds a btrfs that reaches over several devices.
-func probeBtrfs(at reader, _ int64) (kind, group string, shared bool, err error) {
+func probeBtrfs(at Reader, _ int64) (kind, group string, shared bool, err error) {
 	b, err := at(64<<10, 512)
 	if err != nil {
 		return "", "", false, err

@@ -1,13 +1,14 @@
-package disk
+package erase
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/disk/content"
+	"github.com/bessemer-metal/bessemer/agent/meter"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -24,11 +25,11 @@ var copies = []int64{64 << 20, 256 << 30}
 
 // Metadata removes partition tables (both copies of a GPT) and all signatures from the disks and every partition on
 // them, and reads the places back. The data between stays; it is the quick step before a full erase.
-func (e *Eraser) Metadata(ctx context.Context, disks []*Disk, report func(step.Progress)) ([]Record, error) {
-	return e.parallel(ctx, disks, report, func(ctx context.Context, d *Disk, t *Track, r *Record) error {
+func (e *Eraser) Metadata(ctx context.Context, disks []*disk.Disk, report func(step.Progress)) ([]Record, error) {
+	return e.parallel(ctx, disks, report, func(ctx context.Context, d *disk.Disk, t *meter.Track, r *Record) error {
 		r.Method = MethodMetadata
 		t.Method(MethodMetadata)
-		areas, err := d.signatureAreas()
+		areas, err := signatureAreas(d)
 		if err != nil {
 			return err
 		}
@@ -46,7 +47,7 @@ func (e *Eraser) Metadata(ctx context.Context, disks []*Disk, report func(step.P
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			if err := d.blank(a.off, a.n); err != nil {
+			if err := d.Blank(a.off, a.n); err != nil {
 				return err
 			}
 			t.Add(a.n)
@@ -56,7 +57,7 @@ func (e *Eraser) Metadata(ctx context.Context, disks []*Disk, report func(step.P
 		}
 		t.Stage("verify")
 		r.Verify = Proof{Mode: "full", Windows: len(areas), Expect: "zeros"}
-		if r.Verify.Digest, r.Verify.Bytes, err = d.blankAreas(ctx, areas, t); err != nil {
+		if r.Verify.Digest, r.Verify.Bytes, err = blankAreas(ctx, d, areas, t); err != nil {
 			return err
 		}
 		if err := d.RereadPartitions(); err != nil {
@@ -66,24 +67,21 @@ func (e *Eraser) Metadata(ctx context.Context, disks []*Disk, report func(step.P
 	})
 }
 
-func (d *Disk) blankAreas(ctx context.Context, areas []place, t *Track) (digest string, read int64, err error) {
-	p, err := d.check(ctx, pieces(areas), nil, t.Add)
+func blankAreas(ctx context.Context, d *disk.Disk, areas []place, t *meter.Track) (digest string, read int64, err error) {
+	p, err := check(ctx, d, pieces(areas), nil, t.Add)
 	return p.Digest, p.Bytes, err
 }
 
 // signatureAreas lists, in the order of the disk and without overlap, what Metadata clears.
-func (d *Disk) signatureAreas() ([]place, error) {
-	spans := []span{}
-	for _, p := range d.Info.Partitions {
-		spans = append(spans, span{p.Kernel, p.Start, p.Size})
-	}
-	t, err := ReadTable(d.Read, d.Bytes, d.Align)
-	var damaged *damagedError
-	if err != nil && !errors.Is(err, ErrNoTable) && !errors.As(err, &damaged) {
+func signatureAreas(d *disk.Disk) ([]place, error) {
+	spans := disk.Partitions(d.Info)
+	t, err := content.ReadTable(d.Read, d.Bytes, d.Align)
+	var damaged *content.DamagedError
+	if err != nil && !errors.Is(err, content.ErrNoTable) && !errors.As(err, &damaged) {
 		return nil, d.Failure("read the partition table of", 0, err)
 	}
 	for _, p := range t.Partitions {
-		spans = append(spans, span{fmt.Sprint(p.Index), p.Start, p.Size})
+		spans = append(spans, content.Span{Name: fmt.Sprint(p.Index), Start: p.Start, Size: p.Size})
 	}
 	var out []place
 	add := func(from, to int64) {
@@ -99,12 +97,12 @@ func (d *Disk) signatureAreas() ([]place, error) {
 		add(c, c+64<<10)
 	}
 	for _, s := range spans {
-		end := s.start + s.size
-		add(s.start, min(end, s.start+partHead))
-		add(max(s.start, end-partTail), end)
+		end := s.Start + s.Size
+		add(s.Start, min(end, s.Start+partHead))
+		add(max(s.Start, end-partTail), end)
 		for _, c := range copies {
-			if c < s.size {
-				add(s.start+c, s.start+c+64<<10)
+			if c < s.Size {
+				add(s.Start+c, s.Start+c+64<<10)
 			}
 		}
 	}
@@ -124,32 +122,3 @@ func merge(in []place) []place {
 	}
 	return out
 }
-
-// ClearTables blanks the primary area (the first MiB) and the place of a backup GPT at the end, so that nothing on the
-// disk can be booted or found, and flushes.
-func (d *Disk) ClearTables() error {
-	for _, p := range merge([]place{{0, min(headHeld, d.Bytes)}, {max(0, d.Bytes-tailHeld), min(tailHeld, d.Bytes)}}) {
-		if err := d.blank(p.off, p.n); err != nil {
-			return err
-		}
-	}
-	if err := d.Failure("flush", 0, d.Sync()); err != nil {
-		return err
-	}
-	for _, off := range []int64{0, max(0, d.Bytes-tailHeld)} {
-		b, err := d.Read(off, int(min(tailHeld, d.Bytes)))
-		if err != nil {
-			return d.Failure("read back", off, err)
-		}
-		if !bytes.Equal(b, make([]byte, len(b))) {
-			return fault.New(fault.DiskNotErased, "%s (%s) still holds its old partition table after it was cleared", d.Info.Name, d)
-		}
-	}
-	return nil
-}
-
-// What ClearTables blanks: all that firmware reads to find something to boot.
-const (
-	headHeld = 1 << 20
-	tailHeld = 1 << 20
-)

@@ -1,4 +1,4 @@
-package disk
+package erase
 
 import (
 	"cmp"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/meter"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -18,7 +20,7 @@ type zeroing func(ctx context.Context, from, to int64) (reached int64, err error
 
 // ranged zeroes the disk from a byte on to its end, and flushes and tells a checkpoint every so often. When ctx ends it
 // flushes what it did, so that what the disk holds can be told.
-func (e *Eraser) ranged(ctx context.Context, d *Disk, t *Track, name string, from int64, zero zeroing) error {
+func (e *Eraser) ranged(ctx context.Context, d *disk.Disk, t *meter.Track, name string, from int64, zero zeroing) error {
 	keep := func(until int64) error {
 		if err := d.Failure("flush", until, d.Sync()); err != nil {
 			return err
@@ -53,7 +55,7 @@ func (e *Eraser) overlap() int64 { return e.every() / 16 }
 // resumed puts before the methods the one that an earlier attempt was at, from where it came to: if what is said of it
 // fits this very disk, byte for byte of its identity and size, and the method is one whose part is known. Should that
 // fail, all of them follow from zero. What was erased by whom counts for nothing in the proof.
-func (e *Eraser) resumed(d *Disk, opt Options, ms []method) []method {
+func (e *Eraser) resumed(d *disk.Disk, opt Options, ms []method) []method {
 	for _, c := range opt.Resume {
 		i := slices.IndexFunc(ms, func(m method) bool { return m.name == c.Method && m.ranged })
 		if i < 0 || c.Disk != d.ID || d.ID == (inventory.DeviceID{}) || d.ID.Size != d.Bytes || c.Until > d.Bytes {
@@ -73,7 +75,7 @@ func (e *Eraser) resumed(d *Disk, opt Options, ms []method) []method {
 }
 
 // seam is what is read back around the place that was gone on from, besides the sample.
-func (e *Eraser) seam(d *Disk, from int64) []place {
+func (e *Eraser) seam(d *disk.Disk, from int64) []place {
 	if from == 0 {
 		return nil
 	}
@@ -83,23 +85,22 @@ func (e *Eraser) seam(d *Disk, from int64) []place {
 	return []place{{begin, (end - begin) / unit * unit}}
 }
 
-// holds tells for people what is on a disk whose erasing was stopped or failed.
-func (t *Track) holds(size int64) string {
-	t.m.mu.Lock()
-	defer t.m.mu.Unlock()
-	switch c := t.checkpoint; {
-	case t.method == MethodMetadata && t.stage != "":
+// left tells for people what is on a disk whose erasing was stopped or failed.
+func left(t *meter.Track, size int64) string {
+	switch at := t.At(); {
+	case at.Method == MethodMetadata && at.Stage != "":
 		return "some of its signatures and partition tables are removed, its data is not"
-	case t.stage == "":
+	case at.Stage == "":
 		return "it was not touched"
-	case t.verify != "":
-		return fmt.Sprintf("all of it was erased by %s, but not all of that was proven by reading back", t.method)
-	case t.stage == "format":
-		return fmt.Sprintf("%s was begun and is not known to have ended: it may need to be erased again before it can be used", t.method)
-	case c == nil:
+	case at.Verify != "":
+		return fmt.Sprintf("all of it was erased by %s, but not all of that was proven by reading back", at.Method)
+	case at.Stage == "format":
+		return fmt.Sprintf("%s was begun and is not known to have ended: it may need to be erased again before it can be used", at.Method)
+	case at.Checkpoint == nil:
 		return "its first bytes may be zeros, the rest holds what it held"
 	default:
+		until := at.Checkpoint.Until
 		return fmt.Sprintf("its first %s (%.0f %%) are zeros, the rest holds what it held; it has no boot sector and no partition table at its start",
-			inventory.Bytes(c.Until), percent(c.Until, size))
+			inventory.Bytes(until), meter.Percent(until, size))
 	}
 }

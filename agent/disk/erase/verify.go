@@ -1,4 +1,4 @@
-package disk
+package erase
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -70,9 +71,9 @@ func pick(r *rand.Rand, from, to, n, unit int64) place {
 }
 
 // heads reads the beginning of every piece, to tell after a cryptographic erase that it changed.
-func (d *Disk) heads(ctx context.Context, where []place) ([][32]byte, error) {
+func heads(ctx context.Context, d *disk.Disk, where []place) ([][32]byte, error) {
 	out := make([][32]byte, len(where))
-	err := d.visit(ctx, where, headBytes, func(i int, b []byte) error {
+	err := visit(ctx, d, where, headBytes, func(i int, b []byte) error {
 		out[i] = sha256.Sum256(b)
 		return nil
 	})
@@ -81,7 +82,7 @@ func (d *Disk) heads(ctx context.Context, where []place) ([][32]byte, error) {
 
 // check reads the pieces back. With before nil all must read as zeros; else a piece that does not may hold anything
 // but what it held before. done is told of the bytes read.
-func (d *Disk) check(ctx context.Context, where []place, before [][32]byte, done func(int64)) (Proof, error) {
+func check(ctx context.Context, d *disk.Disk, where []place, before [][32]byte, done func(int64)) (Proof, error) {
 	p := Proof{Expect: "zeros"}
 	if before != nil {
 		p.Expect = "changed"
@@ -89,7 +90,7 @@ func (d *Disk) check(ctx context.Context, where []place, before [][32]byte, done
 	zero := make([]byte, chunk)
 	sums := make([][32]byte, len(where))
 	var mu sync.Mutex
-	err := d.visit(ctx, where, 0, func(i int, b []byte) error {
+	err := visit(ctx, d, where, 0, func(i int, b []byte) error {
 		if !bytes.Equal(b, zero[:len(b)]) {
 			head := b[:min(headBytes, len(b))]
 			if before == nil || sha256.Sum256(head) == before[i] {
@@ -120,7 +121,7 @@ func (d *Disk) check(ctx context.Context, where []place, before [][32]byte, done
 }
 
 // visit reads pieces, several at once; limit cuts each to so many bytes, 0 reads all of it.
-func (d *Disk) visit(ctx context.Context, where []place, limit int64, fn func(i int, b []byte) error) error {
+func visit(ctx context.Context, d *disk.Disk, where []place, limit int64, fn func(i int, b []byte) error) error {
 	var longest int64
 	for _, w := range where {
 		longest = max(longest, w.n)
@@ -128,7 +129,7 @@ func (d *Disk) visit(ctx context.Context, where []place, limit int64, fn func(i 
 	if limit > 0 {
 		longest = min(longest, limit)
 	}
-	pool := sync.Pool{New: func() any { b := Buffer(int(longest)); return &b }}
+	pool := sync.Pool{New: func() any { b := disk.Buffer(int(longest)); return &b }}
 	_, err := each(ctx, 0, int64(len(where)), 1, func(i int64, _ int) error {
 		w := where[i]
 		if limit > 0 {
