@@ -14,6 +14,7 @@ import (
 
 	"log/slog"
 
+	"github.com/bessemer-metal/bessemer/agent/drivers"
 	"github.com/bessemer-metal/bessemer/agent/system"
 )
 
@@ -61,7 +62,7 @@ func modprobe(args []string) int {
 	if err != nil {
 		return 1
 	}
-	m, err := system.OpenModules("/", release, slog.New(slog.DiscardHandler))
+	m, err := drivers.Open("/", release, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return 1
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/agent/channel"
+	"github.com/bessemer-metal/bessemer/agent/drivers"
+	"github.com/bessemer-metal/bessemer/agent/network"
 	"github.com/bessemer-metal/bessemer/agent/system"
 )
 
@@ -43,16 +45,16 @@ func runAgent(ctx context.Context, root string) error {
 	if moved, err := system.ClockFloor(config.NotBefore, time.Now); err != nil || moved {
 		log.Info("clock", "moved", moved, "floor", config.NotBefore, "err", err)
 	}
-	network := system.NewNetwork(root, console, modules, log)
+	cards := network.New(root, console, modules, log)
 	wg.Go(func() {
-		if err := network.Run(ctx, config.Network); err != nil && ctx.Err() == nil {
+		if err := cards.Run(ctx, config.Network); err != nil && ctx.Err() == nil {
 			console.Say("network", "the network can't be brought up: %v", err)
 		}
 	})
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-network.Ready():
+	case <-cards.Ready():
 	}
 	if modules != nil && !modules.Settle(ctx, quiet, settle) {
 		log.Warn("devices kept appearing", "for", settle)
@@ -80,12 +82,12 @@ type session struct {
 
 // loadModules loads what the hardware asks for and goes on doing so as devices appear. changed gets a value, at most
 // one waiting, when block devices changed.
-func loadModules(ctx context.Context, root string, console *system.Console, log *slog.Logger, wg *sync.WaitGroup) (*system.Modules, <-chan struct{}) {
+func loadModules(ctx context.Context, root string, console *system.Console, log *slog.Logger, wg *sync.WaitGroup) (*drivers.Modules, <-chan struct{}) {
 	changed := make(chan struct{}, 1)
 	release, err := system.KernelRelease()
-	var m *system.Modules
+	var m *drivers.Modules
 	if err == nil {
-		m, err = system.OpenModules(root, release, log)
+		m, err = drivers.Open(root, release, log)
 	}
 	if err != nil {
 		console.Say("modules", "this ramdisk can't load drivers: %v; only what the kernel has built in will work", err)

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -154,4 +155,16 @@ func BootID(root string) (string, error) {
 		return "", fmt.Errorf("read boot id: %w", err)
 	}
 	return string(b[:min(36, len(b))]), nil
+}
+
+// Sleep waits and tells whether ctx still lives.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }

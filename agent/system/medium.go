@@ -79,11 +79,11 @@ func FindMedium(root string) (Medium, error) {
 func maybeMedium(root, name string) bool {
 	dir := filepath.Join(root, "sys/block", name)
 	const scsiCD = "5"
-	if readWord(dir, "device/type") == scsiCD {
+	if ReadWord(dir, "device/type") == scsiCD {
 		return true
 	}
-	sectors, err := strconv.ParseUint(readWord(dir, "size"), 10, 64)
-	if err != nil || sectors == 0 || sectors >= MediumMax/512 || readWord(dir, "removable") != "1" {
+	sectors, err := strconv.ParseUint(ReadWord(dir, "size"), 10, 64)
+	if err != nil || sectors == 0 || sectors >= MediumMax/512 || ReadWord(dir, "removable") != "1" {
 		return false
 	}
 	device, err := os.Readlink(dir) // "../devices/pci0000:00/0000:00:14.0/usb1/…"
@@ -150,4 +150,10 @@ func KeptMedium(root string) (Medium, error) {
 		return Medium{}, fmt.Errorf("kept boot medium: %w", err)
 	}
 	return Medium{Name: string(name), Config: c}, nil
+}
+
+// ReadWord is a small file's content without white space around it, or "".
+func ReadWord(dir, name string) string {
+	b, _ := os.ReadFile(filepath.Join(dir, name))
+	return strings.TrimSpace(string(b))
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bessemer-metal/bessemer/agent/system/systemtest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -65,7 +66,7 @@ func find(t *testing.T, devices ...[3]string) (Medium, error) {
 	for _, d := range devices {
 		device(files, d[0], d[1], d[2])
 	}
-	root := tree(t, files)
+	root := systemtest.Tree(t, files)
 	if err := os.Remove(filepath.Join(root, "sys/block/.keep")); err != nil {
 		t.Fatal(err)
 	}

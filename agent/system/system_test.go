@@ -1,7 +1,6 @@
 package system
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -12,18 +11,13 @@ import (
 	"time"
 
 	"github.com/u-root/u-root/pkg/libinit"
-	"github.com/vishvananda/netlink"
 
-	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/agent/system/systemtest"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
 )
 
-type screen struct{ bytes.Buffer }
-
-func (*screen) Close() error { return nil }
-
 func TestConsoleTellsChangesOnce(t *testing.T) {
-	var s screen
+	var s systemtest.Screen
 	c := NewConsole(&s)
 	for range 3 {
 		c.Say("eth0", "no link")
@@ -38,7 +32,7 @@ func TestConsoleTellsChangesOnce(t *testing.T) {
 }
 
 func TestConsoleReachesEveryConsole(t *testing.T) {
-	root := tree(t, map[string]string{"sys/class/tty/console/active": "tty0 ttyS0\n", "dev/tty0": "", "dev/ttyS0": "", "dev/kmsg": ""})
+	root := systemtest.Tree(t, map[string]string{"sys/class/tty/console/active": "tty0 ttyS0\n", "dev/tty0": "", "dev/ttyS0": "", "dev/kmsg": ""})
 	c := OpenConsole(root)
 	c.Say("x", "hello")
 	if err := c.Close(); err != nil {
@@ -166,34 +160,15 @@ func TestSpawnAndReap(t *testing.T) {
 	}
 }
 
-func TestWhatTheNetworkLacks(t *testing.T) {
-	files := moduleTree()
-	files["sys/bus/pci/devices/0000:00:03.0/class"] = "0x020000\n"
-	files["sys/bus/pci/devices/0000:00:03.0/vendor"] = "0x8086\n"
-	files["sys/bus/pci/devices/0000:00:03.0/device"] = "0x1533\n"
-	undriven, _ := open(t, tree(t, files))
-	none, _ := open(t, tree(t, moduleTree()))
-	card := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "eth0", HardwareAddr: []byte{2, 0, 0, 0, 0, 1}}}
-	for name, c := range map[string]struct {
-		modules *Modules
-		links   []netlink.Link
-		static  *api.Network
-		says    string
-	}{
-		"no driver":      {undriven, nil, nil, "8086:1533 at 0000:00:03.0; build the ramdisk with the driver bundle"},
-		"no card":        {none, nil, nil, "enabled in the firmware"},
-		"another's card": {none, []netlink.Link{card}, &api.Network{MAC: "52:54:00:00:00:01"}, "names the card 52:54:00:00:00:01, this machine has eth0 02:00:00:00:00:01"},
-	} {
-		var s screen
-		n := NewNetwork(t.TempDir(), NewConsole(&s), c.modules, nil)
-		n.tellLack(c.links, map[string]bool{}, c.static)
-		if !strings.Contains(s.String(), c.says) || strings.Count(s.String(), "\n") != 1 {
-			t.Errorf("%s: %q, expected %q", name, s.String(), c.says)
-		}
+func TestParseEvent(t *testing.T) {
+	e, ok := parseEvent([]byte("add@/devices/pci0000:00/x\x00ACTION=add\x00SUBSYSTEM=scsi\x00MODALIAS=scsi:t-0x05\x00SEQNUM=1\x00"))
+	if !ok || e != (Event{Action: "add", Subsystem: "scsi", Modalias: "scsi:t-0x05"}) {
+		t.Errorf("%+v", e)
 	}
-	var s screen
-	NewNetwork(t.TempDir(), NewConsole(&s), nil, nil).tellLack([]netlink.Link{card}, map[string]bool{"eth0": true}, nil)
-	if s.Len() != 0 {
-		t.Errorf("with a card: %q", s.String())
+	if e, ok := parseEvent([]byte("change@/x\x00SUBSYSTEM=block\x00DEVNAME=sr0\x00")); !ok || e.Name != "sr0" || e.Action != "change" {
+		t.Errorf("%+v", e)
+	}
+	if _, ok := parseEvent([]byte("libudev\x00\xfe\xed")); ok {
+		t.Error("a message of udev was taken for the kernel's")
 	}
 }

@@ -1,4 +1,6 @@
-package system
+// Package network gives a ramdisk's machine an address: by DHCP on every card with a link, or as its boot medium says. Start
+// at New.
+package network
 
 import (
 	"bytes"
@@ -13,13 +15,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/u-root/u-root/pkg/dhclient"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
+	"github.com/bessemer-metal/bessemer/agent/drivers"
+	"github.com/bessemer-metal/bessemer/agent/system"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
@@ -36,8 +40,8 @@ type Card struct {
 // What keeps it from an address is told on the console, in words, once per change; it never gives up.
 type Network struct {
 	root    string
-	console *Console
-	modules *Modules
+	console *system.Console
+	modules *drivers.Modules
 	log     *slog.Logger
 	ready   chan struct{}
 	once    sync.Once // closes ready
@@ -46,8 +50,8 @@ type Network struct {
 	cards map[string]Card
 }
 
-// NewNetwork makes a network that is not up yet; Run brings it up. Modules may be nil.
-func NewNetwork(root string, console *Console, modules *Modules, log *slog.Logger) *Network {
+// New makes a network that is not up yet; Run brings it up. Modules may be nil.
+func New(root string, console *system.Console, modules *drivers.Modules, log *slog.Logger) *Network {
 	return &Network{root: root, console: console, modules: modules, log: log, ready: make(chan struct{}), cards: map[string]Card{}}
 }
 
@@ -67,6 +71,9 @@ func (n *Network) Cards() []Card {
 	slices.SortFunc(out, func(a, b Card) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
+
+// lowerUp is IFF_LOWER_UP of linux/if.h: the card has a carrier.
+const lowerUp = 1 << 16
 
 // How often the network is looked at while something is missing, and how long a lack of cards or links is normal.
 const (
@@ -174,13 +181,13 @@ func (n *Network) up(ctx context.Context, name string) (netlink.Link, error) {
 				return nil, fmt.Errorf("switch on %s: %w", name, err)
 			}
 		}
-		if o := l.Attrs().OperState; o == netlink.OperUp || o == netlink.OperUnknown && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 {
+		if o := l.Attrs().OperState; o == netlink.OperUp || o == netlink.OperUnknown && l.Attrs().RawFlags&lowerUp != 0 {
 			return l, nil
 		}
 		if time.Since(begin) > patience {
 			n.console.Say(name, "%s (%s) has no link: check cable and switch port; still waiting", name, l.Attrs().HardwareAddr)
 		}
-		if !sleep(ctx, look) {
+		if !system.Sleep(ctx, look) {
 			return nil, ctx.Err()
 		}
 	}
@@ -195,7 +202,7 @@ func (n *Network) keepDHCP(ctx context.Context, name string, index int) {
 		if err != nil {
 			if ctx.Err() == nil {
 				n.console.Say(name, "%s: %v; trying again", name, err)
-				sleep(ctx, patience)
+				system.Sleep(ctx, patience)
 			}
 			continue
 		}
@@ -205,12 +212,12 @@ func (n *Network) keepDHCP(ctx context.Context, name string, index int) {
 				n.console.Say(name, "%s (%s) has a link but no DHCP server answers (%v): check the provisioning network and its DHCP server; trying again",
 					name, l.Attrs().HardwareAddr, shorten(err))
 			}
-			sleep(ctx, look)
+			system.Sleep(ctx, look)
 			continue
 		}
 		if err := n.configure(l, ack, index); err != nil {
 			n.console.Say(name, "%s: the lease can't be used: %v; trying again", name, err)
-			sleep(ctx, patience)
+			system.Sleep(ctx, patience)
 			continue
 		}
 		last = ack
@@ -227,7 +234,7 @@ func (n *Network) holdLease(ctx context.Context, name string, ack *dhcpv4.DHCPv4
 			n.console.Say(name, "%s lost its link: check cable and switch port", name)
 			return
 		}
-		sleep(ctx, time.Second)
+		system.Sleep(ctx, time.Second)
 	}
 }
 
@@ -301,7 +308,7 @@ func (n *Network) keepStatic(ctx context.Context, name string, s api.Network) {
 		}
 		if err != nil && ctx.Err() == nil {
 			n.console.Say(name, "%s: the boot medium's network can't be set up: %v; trying again", name, err)
-			sleep(ctx, patience)
+			system.Sleep(ctx, patience)
 			continue
 		}
 		for ctx.Err() == nil {
@@ -309,7 +316,7 @@ func (n *Network) keepStatic(ctx context.Context, name string, s api.Network) {
 				n.console.Say(name, "%s lost its link: check cable and switch port", name)
 				break
 			}
-			sleep(ctx, time.Second)
+			system.Sleep(ctx, time.Second)
 		}
 	}
 }
@@ -354,13 +361,13 @@ func (n *Network) setStatic(ctx context.Context, l netlink.Link, s api.Network) 
 // vlan makes a tagged interface on a card, unless it is there.
 func (n *Network) vlan(ctx context.Context, l netlink.Link, id int) (netlink.Link, error) {
 	if n.modules != nil {
-		if err := n.modules.Load("8021q"); err != nil && !errors.Is(err, ErrNoModule) {
+		if err := n.modules.Load("8021q"); err != nil && !errors.Is(err, drivers.ErrNoModule) {
 			return nil, err
 		}
 	}
 	name := fmt.Sprintf("vlan%d", id)
 	v := &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: name, ParentIndex: l.Attrs().Index}, VlanId: id}
-	if err := netlink.LinkAdd(v); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := netlink.LinkAdd(v); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return nil, fmt.Errorf("make VLAN %d on %s: %w", id, l.Attrs().Name, err)
 	}
 	return n.up(ctx, name)
@@ -435,18 +442,6 @@ func (n *Network) resolver() error {
 		return fmt.Errorf("write name servers: %w", err)
 	}
 	return nil
-}
-
-// sleep waits and tells whether ctx still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // shorten keeps an error to its last part: libraries nest theirs deeply.

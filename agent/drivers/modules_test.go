@@ -1,4 +1,4 @@
-package system
+package drivers
 
 import (
 	"context"
@@ -11,29 +11,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-)
 
-// tree writes files below a new root; a name ending in -> is a symbolic link to what it holds.
-func tree(t *testing.T, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, data := range files {
-		file := filepath.Join(root, strings.TrimSuffix(name, "->"))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if strings.HasSuffix(name, "->") {
-			err = os.Symlink(data, file)
-		} else {
-			err = os.WriteFile(file, []byte(data), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
+	"github.com/bessemer-metal/bessemer/agent/system"
+	"github.com/bessemer-metal/bessemer/agent/system/systemtest"
+)
 
 const kdir = "lib/modules/6.1/"
 
@@ -71,7 +52,7 @@ alias short
 // open gives modules whose loading is noted instead of done.
 func open(t *testing.T, root string) (*Modules, *[]string) {
 	t.Helper()
-	m, err := OpenModules(root, "6.1", slog.New(slog.DiscardHandler))
+	m, err := Open(root, "6.1", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +81,7 @@ func TestModuleOrder(t *testing.T) {
 		"platform:x-y":        "one hid two", // dash and underscore are one
 		"pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02": "t10_pi nvme_core nvme",
 	} {
-		m, loaded := open(t, tree(t, moduleTree()))
+		m, loaded := open(t, systemtest.Tree(t, moduleTree()))
 		if err := m.Load(name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -115,7 +96,7 @@ func TestModuleOrder(t *testing.T) {
 }
 
 func TestModuleFailures(t *testing.T) {
-	m, loaded := open(t, tree(t, moduleTree()))
+	m, loaded := open(t, systemtest.Tree(t, moduleTree()))
 	if err := m.Load("usb:v046DpF01C"); !errors.Is(err, ErrNoModule) {
 		t.Errorf("a device without a module: %v", err)
 	}
@@ -127,7 +108,7 @@ func TestModuleFailures(t *testing.T) {
 	if len(*loaded) != 0 {
 		t.Errorf("loaded %v", *loaded)
 	}
-	if _, err := OpenModules(t.TempDir(), "6.1", slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := Open(t.TempDir(), "6.1", slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a ramdisk without modules was opened")
 	}
 }
@@ -137,7 +118,7 @@ func TestColdplugGoesOnUntilNothingIsNew(t *testing.T) {
 	files["sys/bus/pci/devices/0000:00:01.0/modalias"] = "pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02\n"
 	files["sys/bus/pci/devices/0000:00:02.0/modalias"] = "pci:v0000FFFFd0000FFFF\n"
 	files["sys/bus/acpi/devices/X/modalias"] = "\n"
-	root := tree(t, files)
+	root := systemtest.Tree(t, files)
 	m, loaded := open(t, root)
 	inner := m.load
 	m.load = func(file string) error {
@@ -162,7 +143,7 @@ func TestColdplugGoesOnUntilNothingIsNew(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	root := tree(t, moduleTree())
+	root := systemtest.Tree(t, moduleTree())
 	synctest.Test(t, func(t *testing.T) {
 		m, _ := open(t, root)
 		begin := time.Now()
@@ -173,7 +154,7 @@ func TestSettle(t *testing.T) {
 		begin = time.Now()
 		go func() { // two more devices, the last after 1.4 s
 			for range 2 {
-				sleep(t.Context(), 700*time.Millisecond)
+				system.Sleep(t.Context(), 700*time.Millisecond)
 				m.Want("")
 			}
 		}()
@@ -196,22 +177,9 @@ func TestUndriven(t *testing.T) {
 			files[dir+"driver"] = ""
 		}
 	}
-	m, _ := open(t, tree(t, files))
+	m, _ := open(t, systemtest.Tree(t, files))
 	got := m.Undriven("02")
 	if len(got) != 2 || got[0].String() != "8086:1533 at 0000:00:01.0" || got[1].Address != "0000:00:03.0" {
 		t.Errorf("network cards without driver: %v", got)
-	}
-}
-
-func TestParseEvent(t *testing.T) {
-	e, ok := parseEvent([]byte("add@/devices/pci0000:00/x\x00ACTION=add\x00SUBSYSTEM=scsi\x00MODALIAS=scsi:t-0x05\x00SEQNUM=1\x00"))
-	if !ok || e != (Event{Action: "add", Subsystem: "scsi", Modalias: "scsi:t-0x05"}) {
-		t.Errorf("%+v", e)
-	}
-	if e, ok := parseEvent([]byte("change@/x\x00SUBSYSTEM=block\x00DEVNAME=sr0\x00")); !ok || e.Name != "sr0" || e.Action != "change" {
-		t.Errorf("%+v", e)
-	}
-	if _, ok := parseEvent([]byte("libudev\x00\xfe\xed")); ok {
-		t.Error("a message of udev was taken for the kernel's")
 	}
 }

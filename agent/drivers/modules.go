@@ -1,4 +1,5 @@
-package system
+// Package drivers loads the kernel modules that a machine's devices ask for, as they appear. Start at Open.
+package drivers
 
 import (
 	"bufio"
@@ -14,10 +15,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/u-root/u-root/pkg/kmodule"
-	"golang.org/x/sys/unix"
+
+	"github.com/bessemer-metal/bessemer/agent/system"
 )
 
 // Modules loads kernel modules by name, by alias and by what the hardware asks for, with their dependencies. The
@@ -47,8 +50,8 @@ type alias struct{ pattern, module string }
 // ErrNoModule says that the ramdisk has no module of this name or for this device.
 var ErrNoModule = errors.New("no such module in this ramdisk")
 
-// OpenModules reads the tables of a kernel release below root.
-func OpenModules(root, release string, log *slog.Logger) (*Modules, error) {
+// Open reads the tables of a kernel release below root.
+func Open(root, release string, log *slog.Logger) (*Modules, error) {
 	m := &Modules{root: root, dir: filepath.Join(root, "lib/modules", release), log: log, load: loadFile,
 		files: map[string]string{}, deps: map[string][]string{}, pre: map[string][]string{}, post: map[string][]string{},
 		builtin: map[string]bool{}, aliases: map[string][]alias{}, done: map[string]error{}, asked: map[string]bool{}}
@@ -189,7 +192,7 @@ func (m *Modules) insert(name string, stack []string) (fresh []string, err error
 		}
 	}
 	err = m.load(filepath.Join(m.dir, file))
-	if errors.Is(err, unix.EEXIST) {
+	if errors.Is(err, syscall.EEXIST) {
 		err = nil
 	}
 	if err != nil {
@@ -236,7 +239,7 @@ func (m *Modules) Settle(ctx context.Context, quiet, most time.Duration) bool {
 			return true
 		}
 		left = min(left, time.Until(end))
-		if left <= 0 || !sleep(ctx, left) {
+		if left <= 0 || !system.Sleep(ctx, left) {
 			return false
 		}
 	}
@@ -276,13 +279,13 @@ func (m *Modules) Undriven(class string) []Undriven {
 	var out []Undriven
 	dirs, _ := filepath.Glob(filepath.Join(m.root, "sys/bus/pci/devices/*"))
 	for _, d := range dirs {
-		if !strings.HasPrefix(strings.TrimPrefix(readWord(d, "class"), "0x"), class) {
+		if !strings.HasPrefix(strings.TrimPrefix(system.ReadWord(d, "class"), "0x"), class) {
 			continue
 		}
 		if _, err := os.Stat(filepath.Join(d, "driver")); err == nil {
 			continue
 		}
-		out = append(out, Undriven{filepath.Base(d), strings.TrimPrefix(readWord(d, "vendor"), "0x"), strings.TrimPrefix(readWord(d, "device"), "0x")})
+		out = append(out, Undriven{filepath.Base(d), strings.TrimPrefix(system.ReadWord(d, "vendor"), "0x"), strings.TrimPrefix(system.ReadWord(d, "device"), "0x")})
 	}
 	slices.SortFunc(out, func(a, b Undriven) int { return cmp.Compare(a.Address, b.Address) })
 	return out
@@ -340,10 +343,4 @@ func eachLine(file string, fn func([]string)) error {
 		}
 	}
 	return s.Err()
-}
-
-// readWord is a small file's content without white space around it, or "".
-func readWord(dir, name string) string {
-	b, _ := os.ReadFile(filepath.Join(dir, name))
-	return strings.TrimSpace(string(b))
 }
