@@ -179,6 +179,15 @@ type Wait struct {
 	Silent   bool         `json:"silent,omitempty"`   // the agent is silent, and what it does can't be cut off
 }
 
+// Last is the newest sign of life of whoever is waited for, in words, and when it was: what was noted, or the agent's
+// heartbeat if that is newer. heard is when the agent of the current boot was heard last; it is kept in memory only (I29).
+func (w *Wait) Last(heard time.Time) (sign string, at time.Time) {
+	if w.Owner == "agent" && heard.After(w.Seen) && heard.After(w.Since) {
+		return "the agent's heartbeat", heard
+	}
+	return w.Evidence, w.Seen
+}
+
 // Boot is one boot generation of the ramdisk (safety.md §2.2). The per-boot secret and the medium's token are not in
 // it: both are derived from the server's boot key and Salt, and only their hashes are compared.
 type Boot struct {

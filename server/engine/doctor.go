@@ -81,9 +81,7 @@ func (eng *Engine) caseOf(tx conductor.Tx, n conductor.Node, effects []conductor
 			c.Effects = append(c.Effects, e)
 		}
 	}
-	if b := n.Boot; b != nil && !b.Ended {
-		c.Heard = eng.cfg.Dispatcher.Heard(n.UUID, b.Generation)
-	}
+	c.Heard = eng.Heard(n)
 	c.BMC = eng.BMCHealth(n)
 	eng.mu.Lock()
 	defer eng.mu.Unlock()

@@ -150,6 +150,14 @@ func (eng *Engine) Catalog(driver string) *step.Registry { return eng.machines.C
 // state. It asks the BMC nothing.
 func (eng *Engine) BMCHealth(n conductor.Node) conductor.Health { return eng.looks.Health(n) }
 
+// Heard is when the agent of the node's current boot last proved itself; zero: never, or not since this server started.
+func (eng *Engine) Heard(n conductor.Node) time.Time {
+	if n.Boot == nil || n.Boot.Ended {
+		return time.Time{}
+	}
+	return eng.cfg.Dispatcher.Heard(n.UUID, n.Boot.Generation)
+}
+
 // Validate tells for each interface whether the node's record suffices: "" or the reason why not.
 func (eng *Engine) Validate(ctx context.Context, ident string) (map[string]string, error) {
 	n, err := eng.Node(ctx, ident)
@@ -172,10 +180,7 @@ func newSalt() []byte {
 
 // snapshot reads all that Decide needs of a node; what its inventories say of disks only with disks.
 func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (conductor.Snapshot, error) {
-	s := conductor.Snapshot{Node: n, Registry: eng.machines.Registry(n), Strange: eng.machines.Registry(n) == nil, Interfaces: eng.machines.Interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: nodes.NewID, NewSalt: newSalt}
-	if n.Boot != nil && !n.Boot.Ended {
-		s.Heard = eng.cfg.Dispatcher.Heard(n.UUID, n.Boot.Generation)
-	}
+	s := conductor.Snapshot{Node: n, Heard: eng.Heard(n), Registry: eng.machines.Registry(n), Strange: eng.machines.Registry(n) == nil, Interfaces: eng.machines.Interfaces(n), Timeouts: eng.cfg.Timeouts, NewID: nodes.NewID, NewSalt: newSalt}
 	var err error
 	if n.Flow != nil {
 		if s.Steps, err = tx.Steps(n.UUID, n.Flow.Run); err != nil {

@@ -48,7 +48,8 @@ type backend struct {
 	recorded  []conductor.Audit
 	journal   []conductor.Change
 	hooks     []conductor.Webhook
-	pruned    int64 // entries of the journal up to here are gone
+	pruned    int64     // entries of the journal up to here are gone
+	heard     time.Time // when the agents were heard last
 }
 
 // Changes reads the journal that the test writes.
@@ -96,6 +97,8 @@ func (b *backend) Treat(ctx context.Context, who conductor.Caller, ident, act st
 	_, err := b.Node(ctx, ident)
 	return err
 }
+
+func (b *backend) Heard(conductor.Node) time.Time { return b.heard }
 
 func newBackend() *backend {
 	return &backend{secrets: map[string]string{}, logs: map[uint64]string{}, changed: make(chan struct{}, 1)}

@@ -209,6 +209,19 @@ func TestStepsTellTheWait(t *testing.T) {
 			t.Errorf("wait.%s is %v", field, wait[field])
 		}
 	}
+	// A heartbeat is a newer sign than what was noted; one from before the wait is none.
+	for _, c := range []struct {
+		owner string
+		heard time.Time
+		want  string
+	}{{"agent", now.Add(time.Minute), "the agent's heartbeat 2026-11-20T14:40:08+00:00"}, {"agent", now.Add(-time.Minute), "the BMC read the medium 2026-11-20T14:39:08+00:00"},
+		{"bmc", now.Add(time.Minute), "the BMC read the medium 2026-11-20T14:39:08+00:00"}} {
+		n.Flow.Wait.Owner, s.heard = c.owner, c.heard
+		wait := s.want(s.do("GET", path+"/steps", ""), 200).body["wait"].(map[string]any)
+		if got := fmt.Sprint(wait["evidence"], " ", wait["seen"]); got != c.want {
+			t.Errorf("waiting for the %s, heard at %s: %s, want %s", c.owner, c.heard, got, c.want)
+		}
+	}
 	if b := a.body["boot"].(map[string]any); b["contested"] != true || b["level"] != 1.0 {
 		t.Errorf("boot %v", b)
 	}

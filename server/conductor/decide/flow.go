@@ -367,15 +367,11 @@ func (d *decider) deadline() {
 	d.fail(ft)
 }
 
-// lastSeen is the last sign of whoever was waited for: what was noted, the agent's heartbeat if that is newer, and how far
-// the step told that it had come. The last two are kept in memory only (I29).
+// lastSeen is the last sign of whoever was waited for, and how far the step told that it had come, which is kept in memory
+// only (I29).
 func (d *decider) lastSeen(w *conductor.Wait) string {
-	sign, at := w.Evidence, w.Seen
-	if w.Owner == "agent" && d.s.Heard.After(at) && d.s.Heard.After(w.Since) {
-		sign, at = "the agent's heartbeat", d.s.Heard
-	}
 	text := ""
-	if sign != "" {
+	if sign, at := w.Last(d.s.Heard); sign != "" {
 		text = fmt.Sprintf("; last sign: %s at %s", sign, at.UTC().Format(time.RFC3339))
 	}
 	if r := d.running(); r != nil && r.Progress != nil {

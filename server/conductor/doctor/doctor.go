@@ -61,11 +61,7 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	default:
 		w = flow.Wait
 		d.Verdict = api.VerdictWaits
-		d.Wait = &api.Wait{For: w.For, Owner: w.Owner, Since: api.Time{Time: w.Since}, Deadline: api.Time{Time: w.Deadline},
-			Evidence: w.Evidence, Seen: api.Time{Time: w.Seen}, Reason: string(w.Reason)}
-		if w.Owner == "agent" && f.Heard.After(w.Seen) && f.Heard.After(w.Since) {
-			d.Wait.Evidence, d.Wait.Seen = "the agent's heartbeat", api.Time{Time: f.Heard}
-		}
+		d.Wait = WaitOf(w, f.Heard)
 		if over := now.Sub(w.Deadline); over > late {
 			stuck = true
 			wrong(w.Reason, "the wait for %s is over since %s, and nobody has ended it", w.For, over.Round(time.Second)).
@@ -122,6 +118,13 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 		d.Fix = fix(n, d.Exits, stuck)
 	}
 	return d
+}
+
+// WaitOf tells of a wait, with the newest sign that the server has of whoever is to act. heard is as in Case.
+func WaitOf(w *conductor.Wait, heard time.Time) *api.Wait {
+	sign, at := w.Last(heard)
+	return &api.Wait{For: w.For, Owner: w.Owner, Since: api.Time{Time: w.Since}, Deadline: api.Time{Time: w.Deadline},
+		Evidence: sign, Seen: api.Time{Time: at}, Reason: string(w.Reason)}
 }
 
 // ailing is how many requests in a row a BMC must leave unanswered to be called out of order: one may be lost.

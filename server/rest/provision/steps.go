@@ -34,8 +34,7 @@ func (a *API) steps(c *serve.Call) error {
 		answer.Run = &api.Run{ID: f.Run, Flow: f.Flow, Phase: string(f.Phase), Manual: f.Manual, Aborting: f.Aborting,
 			Started: api.Time{Time: f.Started}, Ended: api.Time{Time: f.Ended}, Actor: f.Actor, Request: f.Request}
 		if w := f.Wait; w != nil && f.Ended.IsZero() {
-			answer.Wait = &api.Wait{For: w.For, Owner: w.Owner, Since: api.Time{Time: w.Since}, Deadline: api.Time{Time: w.Deadline},
-				Evidence: w.Evidence, Seen: api.Time{Time: w.Seen}, Reason: string(w.Reason)}
+			answer.Wait = doctor.WaitOf(w, a.backend.Heard(n))
 		}
 	}
 	if b := n.Boot; b != nil {
