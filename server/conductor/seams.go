@@ -218,9 +218,19 @@ type Driver interface {
 type Health struct {
 	Origin string    // the BMC, as all nodes behind it share it; "" when the node has one of its own
 	Failed int       // requests in a row that came to nothing; 0: the last one was answered
-	Last   string    // what went wrong last, in words
+	Last   Exchange  // what was asked last
+	Unsent Exchange  // what could last not be asked, as the BMC's budget was used up
 	Next   time.Time // the breaker is open until then; zero: it is closed
 }
+
+// Exchange is what a BMC was asked, and what came of it: in words, without secrets. The zero Exchange: nothing was.
+type Exchange struct {
+	Asked string    // "GET /redfish/v1/Systems/1"
+	Came  string    // "200 OK", "no answer in time"
+	At    time.Time // when that came
+}
+
+func (x Exchange) String() string { return x.Asked + ": " + x.Came }
 
 // HealthTeller is a Driver that knows how its BMCs are. Health makes no connection; info is driver_info.
 type HealthTeller interface {

@@ -44,8 +44,13 @@ func TestI28_F21_PowerFailureIsSetAndClearedByTheServer(t *testing.T) {
 			!strings.Contains(n.MaintenanceReason, "3 times in a row since 20") || !strings.Contains(n.MaintenanceReason, "does not answer") {
 			t.Fatalf("after three minutes: %+v", n)
 		}
-		if h := s.c.BMCHealth(n); h.Failed < 3 || h.Last == "" || h.Next.Before(time.Now()) {
+		if h := s.c.BMCHealth(n); h.Failed < 3 || h.Last.Came != "the BMC at 192.0.2.1 does not answer" || h.Next.Before(time.Now()) {
 			t.Errorf("health is %+v", h)
+		}
+		for _, p := range s.diagnose().Problems {
+			if age := time.Since(p.Seen.Time); p.Evidence != "how the machine's power is: the BMC at 192.0.2.1 does not answer" || age < 0 || age > time.Minute+10*time.Second {
+				t.Errorf("the doctor has no evidence of the last look: %+v", p)
+			}
 		}
 		err := s.c.Provision(t.Context(), conductor.Caller{}, "n1", conductor.Provision{Verb: state.VerbClean})
 		if !fault.Has(err, fault.NodeMaintenance) {

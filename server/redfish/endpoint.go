@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -127,10 +128,11 @@ func (e *endpoint) close(ctx context.Context) {
 type breaker struct {
 	mu     sync.Mutex
 	failed int
-	until  time.Time     // refuses before this moment
-	pause  time.Duration // the last one, before jitter
-	probe  bool          // one request is out to see
-	last   string        // what went wrong last, in words
+	until  time.Time          // refuses before this moment
+	pause  time.Duration      // the last one, before jitter
+	probe  bool               // one request is out to see
+	last   conductor.Exchange // of any request
+	unsent conductor.Exchange // of one that the budget had no room for
 }
 
 // allow tells whether a request may go out now; patient callers, who wait for the BMC to come back, always may.
@@ -146,22 +148,23 @@ func (b *breaker) allow(origin string, patient bool) error {
 		return nil
 	}
 	return fault.New(fault.BMCUnreachable, "the BMC at %s did not answer %d times in a row (%s); it is asked again in %s",
-		origin, b.failed, b.last, max(left, time.Second).Round(time.Second))
+		origin, b.failed, b.last.Came, max(left, time.Second).Round(time.Second))
 }
 
 // ok is told after any answer, a bad one too: the BMC lives.
-func (b *breaker) ok() {
+func (b *breaker) ok(asked, came string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failed, b.until, b.pause, b.probe = 0, time.Time{}, 0, false
+	b.last = conductor.Exchange{Asked: asked, Came: came, At: time.Now()}
 }
 
 // fail is told when no answer came.
-func (b *breaker) fail(why string) {
+func (b *breaker) fail(asked, why string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.failed++
-	b.probe, b.last = false, why
+	b.probe, b.last = false, conductor.Exchange{Asked: asked, Came: why, At: time.Now()}
 	if b.failed < breakAfter {
 		return
 	}
@@ -173,11 +176,22 @@ func (b *breaker) fail(why string) {
 func (b *breaker) health(origin string) conductor.Health {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	h := conductor.Health{Origin: origin, Failed: b.failed, Next: b.until}
-	if b.failed > 0 {
-		h.Last = b.last
-	}
-	return h
+	return conductor.Health{Origin: origin, Failed: b.failed, Last: b.last, Unsent: b.unsent, Next: b.until}
+}
+
+// refused is told of what came and says neither that the BMC lives nor that it does not: a wrong certificate, a body without
+// an end.
+func (b *breaker) refused(asked, why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.probe, b.last = false, conductor.Exchange{Asked: asked, Came: why, At: time.Now()}
+}
+
+// crowded is told of a request that was not sent, as the budget had no room for it in time.
+func (b *breaker) crowded(asked string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unsent = conductor.Exchange{Asked: asked, Came: fmt.Sprintf("not sent in time: the BMC may be asked %d things at a time and %d a second", slots, perSecond), At: time.Now()}
 }
 
 // undecided is told when the caller gave up before the BMC could answer.

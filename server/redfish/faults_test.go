@@ -98,6 +98,58 @@ func TestF21_BreakerLetsOneThroughAndClosesAgain(t *testing.T) {
 	})
 }
 
+// What a BMC was asked last, when, and what came of it is kept for people: an answer of any kind, none at all, and what the
+// budget had no room for.
+func TestF21_HealthTellsWhatWasAskedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		b := l.bmc(t)
+		asked := time.Now()
+		expect := func(when string, got, want conductor.Exchange) {
+			t.Helper()
+			if got.Asked != want.Asked || got.Came != want.Came || got.At.Before(asked) || got.At.After(time.Now()) {
+				t.Errorf("%s: %q at %s, want %q since %s", when, got, got.At, want, asked)
+			}
+			time.Sleep(time.Second)
+			asked = time.Now()
+		}
+		health := func() conductor.Health { return l.driver.Health(info()) }
+		if _, err := b.Power(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		expect("an answer", health().Last, conductor.Exchange{Asked: "GET /redfish/v1/Systems/1", Came: "200 OK"})
+		l.before = failing(readTries, "GET /redfish/v1/Systems", 503)
+		_, _ = b.Power(t.Context())
+		expect("a bad answer", health().Last, conductor.Exchange{Asked: "GET /redfish/v1/Systems", Came: "503 Service Unavailable"})
+		l.do(func() { l.away = true })
+		_, _ = b.Power(t.Context())
+		if h := health(); h.Failed == 0 || h.Unsent != (conductor.Exchange{}) {
+			t.Errorf("no answer: %+v", h)
+		}
+		expect("no answer", health().Last, conductor.Exchange{Asked: "GET /redfish/v1/", Came: "connection broken off"})
+		l.do(func() { l.away = false })
+		time.Sleep(breakLongest)
+		if _, err := b.Power(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		gate := make(chan struct{})
+		l.before = func(http.ResponseWriter, *http.Request) bool { <-gate; return false }
+		var wg sync.WaitGroup
+		for _, id := range []string{"2", "3"} { // they take all of what a BMC is asked at a time
+			wg.Go(func() { _, _ = l.bmc(t, keySystem, "/redfish/v1/Systems/"+id).Power(t.Context()) })
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := b.Power(ctx); !fault.Has(err, fault.BMCUnreachable) {
+			t.Errorf("a full budget: %v", err)
+		}
+		expect("a full budget", health().Unsent, conductor.Exchange{Asked: "GET /redfish/v1/", Came: "not sent in time: the BMC may be asked 2 things at a time and 20 a second"})
+		close(gate)
+		wg.Wait()
+	})
+}
+
 func TestF21_HalfOpenBreakerSendsOneToSee(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)

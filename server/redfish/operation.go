@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -135,13 +136,13 @@ func (o *operation) exchange(r request) (*http.Response, error) {
 		return nil, o.spoil(fault.New(fault.BMCTooLarge, "the BMC at %s needs more than %d requests for one operation", e.origin, maxRequests))
 	}
 	if err := e.limiter.Wait(o.ctx); err != nil {
-		return nil, o.late(err)
+		return nil, o.late(r, err)
 	}
 	select {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
 	case <-o.ctx.Done():
-		return nil, o.late(o.ctx.Err())
+		return nil, o.late(r, o.ctx.Err())
 	}
 	if r.method != http.MethodGet && r.pass != nil && o.mayAct != nil { // after all waiting, just before it leaves
 		if err := o.mayAct(); err != nil {
@@ -154,22 +155,22 @@ func (o *operation) exchange(r request) (*http.Response, error) {
 	resp, err := o.send(r)
 	switch {
 	case err == nil:
-		e.breaker.ok()
+		e.breaker.ok(o.asked(r), strings.TrimSpace(fmt.Sprint(resp.StatusCode, " ", http.StatusText(resp.StatusCode))))
 	case errors.Is(o.ctx.Err(), context.Canceled):
 		e.breaker.undecided()
 		return nil, o.ctx.Err()
 	default:
 		if f, ok := errors.AsType[*fault.Fault](err); ok {
-			if e.breaker.undecided(); f.Reason == fault.BMCTooLarge {
+			if e.breaker.refused(o.asked(r), clean(o.mask(f.Message), 160)); f.Reason == fault.BMCTooLarge {
 				return nil, o.spoil(f)
 			}
 			return nil, f
 		}
 		if f := certificateFault(err, e.origin); f != nil {
-			e.breaker.undecided()
+			e.breaker.refused(o.asked(r), f.Message)
 			return nil, f
 		}
-		e.breaker.fail(inWords(err))
+		e.breaker.fail(o.asked(r), inWords(err))
 		return nil, fault.New(fault.BMCUnreachable, "the BMC at %s does not answer %s %s: %s", e.origin, r.method, r.path, inWords(err)).Because(err)
 	}
 	if link := resp.Header.Get("Location"); link != "" {
@@ -233,6 +234,12 @@ func (o *operation) send(r request) (*http.Response, error) {
 	return resp, nil
 }
 
+// asked is a request for people: without the query, which says nothing to them and may be a key.
+func (o *operation) asked(r request) string {
+	path, _, _ := strings.Cut(r.path, "?")
+	return r.method + " " + clean(o.mask(path), 120)
+}
+
 // spoil ends the operation: what is asked after it gets the same fault.
 func (o *operation) spoil(f *fault.Fault) *fault.Fault {
 	if o.poison == nil {
@@ -242,10 +249,11 @@ func (o *operation) spoil(f *fault.Fault) *fault.Fault {
 }
 
 // late tells a caller who gave up from an operation that used up its time waiting for its turn.
-func (o *operation) late(err error) error {
+func (o *operation) late(r request, err error) error {
 	if errors.Is(o.ctx.Err(), context.Canceled) {
 		return o.ctx.Err()
 	}
+	o.account.endpoint.breaker.crowded(o.asked(r))
 	return fault.New(fault.BMCUnreachable, "the BMC at %s has more to do than its budget allows; the request was not sent", o.account.endpoint.origin).Because(err)
 }
 

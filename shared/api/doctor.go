@@ -48,9 +48,11 @@ type Diagnosis struct {
 
 // Problem is something wrong with a node.
 type Problem struct {
-	Reason  string `json:"reason"`
-	Message string `json:"message"`
-	Hint    string `json:"hint"`
+	Reason   string `json:"reason"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint"`
+	Evidence string `json:"evidence,omitempty"` // of a BMC: what was asked of it last, and what came of it
+	Seen     Time   `json:"seen,omitzero"`      // when that came
 }
 
 // Exit is a legal way on for a node. POST /v1/nodes/{node}/doctor takes its Act. A way that needs words of an operator's

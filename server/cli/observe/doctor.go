@@ -191,6 +191,9 @@ func showDiagnosis(c *command.Run, w io.Writer, d api.Diagnosis) {
 			text = p.Reason + ": " + text
 		}
 		output.Row(w, "wrong", text)
+		if p.Evidence != "" {
+			output.Row(w, "evidence", fmt.Sprintf("%s, at %s (%s ago)", p.Evidence, c.Clock(p.Seen), c.Ago(p.Seen)))
+		}
 		output.Pair(w, "what to do", p.Hint)
 	}
 	for _, p := range d.Doubts {

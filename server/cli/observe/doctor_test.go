@@ -27,7 +27,8 @@ func TestGoldenDoctor(t *testing.T) {
 		Exits:    []api.Exit{abort}, Fix: &abort}
 	manage := api.Exit{Act: "verb.manage", Command: "bessemer node manage n2", To: state.Manageable}
 	failed := api.Diagnosis{Node: clitest.ID, Name: "n2", Verdict: api.VerdictWrong, State: state.CleanFail, Since: clitest.Before(time.Minute),
-		Problems: []api.Problem{{Reason: "disk.io", Message: "disk.io: deploy.erase_devices: read failed", Hint: "replace the disk"}}, Exits: []api.Exit{manage}, Fix: &manage}
+		Problems: []api.Problem{{Reason: "disk.io", Message: "disk.io: deploy.erase_devices: read failed", Hint: "replace the disk"},
+			{Reason: "bmc.unreachable", Message: "the last 4 requests to the BMC came to nothing: no answer in time", Hint: "is it on?", Evidence: "GET /redfish/v1/Systems/1: no answer in time", Seen: clitest.Before(2 * time.Minute)}}, Exits: []api.Exit{manage}, Fix: &manage}
 	checks := []api.Check{{Name: "clock", OK: true, Found: "not set since the start"}, {Name: "disk space", Found: "0.1 of 10.0 GB free in /srv", Hint: "make room"}}
 	server := clitest.Canned(t, map[string]any{
 		"/v1/doctor": api.Doctor{Server: checks, Nodes: []api.Diagnosis{stuck, failed}, Well: 17, Wrong: 3}, "/v1/nodes/n1/doctor": stuck, "/v1/nodes/" + clitest.ID + "/doctor": stuck,

@@ -5,6 +5,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -73,7 +74,10 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 				silence.Round(time.Second), f.Timeouts.Silent)
 		}
 		if w.Owner == "bmc" && w.Evidence != "" && now.Sub(w.Since) > f.Timeouts.BMC/2 {
-			wrong(cmp.Or(w.Reason, fault.BMCUnreachable), "the BMC has not done what it was asked for %s; last sign: %s", now.Sub(w.Since).Round(time.Second), w.Evidence)
+			p := wrong(cmp.Or(w.Reason, fault.BMCUnreachable), "the BMC has not done what it was asked for %s; last sign: %s", now.Sub(w.Since).Round(time.Second), w.Evidence)
+			if p.Evidence, p.Seen = w.Evidence, (api.Time{Time: w.Seen}); f.BMC.Last.At.After(w.Seen) {
+				prove(p, f.BMC.Last)
+			}
 		}
 	}
 	for _, r := range f.Open {
@@ -86,10 +90,16 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	if flow == nil && n.LastReason != "" && (state.IsFailed(n.State) || n.State == state.Enroll) {
 		p := wrong(n.LastReason, "%s", n.LastError)
 		p.Hint = cmp.Or(p.Hint, "bessemer node history "+cmp.Or(n.Name, string(n.UUID)))
+		if strings.HasPrefix(p.Reason, "bmc.") {
+			prove(p, f.BMC.Last)
+		}
 	}
 	if n.Fault != "" {
-		wrong(fault.NodeMaintenance, "the server found a fault (%s) and put the node in maintenance: %s", n.Fault, n.MaintenanceReason).
-			Hint = "when the cause is gone, end the maintenance: bessemer node maintenance unset " + cmp.Or(n.Name, string(n.UUID))
+		p := wrong(fault.NodeMaintenance, "the server found a fault (%s) and put the node in maintenance: %s", n.Fault, n.MaintenanceReason)
+		p.Hint = "when the cause is gone, end the maintenance: bessemer node maintenance unset " + cmp.Or(n.Name, string(n.UUID))
+		if n.Fault == conductor.FaultPower {
+			prove(p, f.BMC.Last)
+		}
 	}
 	if u := n.Unverified; u != nil {
 		wrong(fault.NodeUnverified, "since %s nothing is done to the machine: %s", u.Since.UTC().Format(time.RFC3339), u.Why)
@@ -99,7 +109,12 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 			Hint = "add it to enabled_hardware_types and restart the server, or end the work: bessemer node abort " + cmp.Or(n.Name, string(n.UUID))
 	}
 	if h := f.BMC; h.Failed >= ailing {
-		wrong(fault.BMCUnreachable, "the last %d requests to the BMC came to nothing: %s%s", h.Failed, cmp.Or(h.Last, "no answer"), until(h.Next, now))
+		prove(wrong(fault.BMCUnreachable, "the last %d requests to the BMC came to nothing: %s%s", h.Failed, cmp.Or(h.Last.Came, "no answer"), until(h.Next, now)), h.Last)
+	}
+	if u := f.BMC.Unsent; now.Sub(u.At) < lately {
+		p := wrong(fault.BMCUnreachable, "the BMC has more to do than the server may ask of it at a time; what had waited too long was not sent")
+		p.Hint = "does it answer slowly, or serve many machines that are at work at once? Start less at a time on those"
+		prove(p, u)
 	}
 	if n.BMC != nil {
 		for _, doubt := range n.BMC.Doubts {
@@ -129,6 +144,16 @@ func WaitOf(w *conductor.Wait, heard time.Time) *api.Wait {
 
 // ailing is how many requests in a row a BMC must leave unanswered to be called out of order: one may be lost.
 const ailing = 3
+
+// lately is for how long it is a problem that the budget of a BMC had no room for a request.
+const lately = 5 * time.Minute
+
+// prove puts beside a problem what a BMC was asked, when, and what came of it.
+func prove(p *api.Problem, x conductor.Exchange) {
+	if !x.At.IsZero() {
+		p.Evidence, p.Seen = x.String(), api.Time{Time: x.At}
+	}
+}
 
 func until(next, now time.Time) string {
 	if !next.After(now) {

@@ -78,8 +78,12 @@ func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
 			c.Node.PowerTarget, c.Effects = conductor.PowerOn, []conductor.Effect{{Kind: conductor.EffectPower, Node: "u"}}
 		}, "", ""},
 		"a doubted record": {func(c *Case) { c.Node.Unverified = &conductor.Unverified{Since: now, Why: "older than the mark"} }, fault.NodeUnverified, ""},
-		"a dead BMC":       {func(c *Case) { c.BMC = conductor.Health{Failed: 3, Last: "timeout", Next: now.Add(time.Minute)} }, fault.BMCUnreachable, ""},
-		"one lost request": {func(c *Case) { c.BMC = conductor.Health{Failed: 1, Last: "timeout"} }, "", ""},
+		"a dead BMC": {func(c *Case) {
+			c.BMC = conductor.Health{Failed: 3, Last: conductor.Exchange{Came: "timeout"}, Next: now.Add(time.Minute)}
+		}, fault.BMCUnreachable, ""},
+		"a full budget":    {func(c *Case) { c.BMC.Unsent.At = now.Add(-4 * time.Minute) }, fault.BMCUnreachable, ""},
+		"a budget of old":  {func(c *Case) { c.BMC.Unsent.At = now.Add(-time.Hour) }, "", ""},
+		"one lost request": {func(c *Case) { c.BMC = conductor.Health{Failed: 1, Last: conductor.Exchange{Came: "timeout"}} }, "", ""},
 		"a doubt": {func(c *Case) {
 			c.Node.BMC = &conductor.Known{Doubts: []conductor.Doubt{{Reason: fault.BMCClock, Message: "11 minutes fast"}}}
 		}, "", ""},
@@ -119,5 +123,37 @@ func TestI15_I16_TheDoctorTellsLeaseDoubtsAndHowToConfirm(t *testing.T) {
 	}
 	if d.Exits[0].Act != ActConfirm || d.Exits[0].Command != "bessemer node confirm n1" || d.Fix != nil && d.Fix.Act == ActConfirm {
 		t.Errorf("exits %+v, fix %+v", d.Exits, d.Fix)
+	}
+}
+
+// A problem about a BMC says what was asked of it last, when, and what came of it.
+func TestProblemsOfABMCHaveEvidence(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	asked := conductor.Exchange{Asked: "GET /redfish/v1/Systems/1", Came: "no answer in time", At: now.Add(-time.Minute)}
+	unsent := conductor.Exchange{Asked: "GET /redfish/v1/Systems/2", Came: "not sent in time", At: now.Add(-2 * time.Minute)}
+	waiting := func(seen time.Time) *conductor.Flow {
+		return &conductor.Flow{Run: "r", Flow: state.Clean, Phase: conductor.PhaseFinish, Wait: &conductor.Wait{For: "it", Owner: "bmc", Since: now.Add(-time.Hour), Deadline: now.Add(time.Hour),
+			Evidence: "try 9: busy", Seen: seen}}
+	}
+	for name, c := range map[string]struct {
+		node   conductor.Node
+		bmc    conductor.Health
+		reason fault.Reason
+		want   conductor.Exchange
+		text   string
+	}{
+		"the breaker is open":     {conductor.Node{State: state.Manageable}, conductor.Health{Failed: 4, Last: asked, Next: now.Add(time.Minute)}, fault.BMCUnreachable, asked, asked.String()},
+		"the budget is used up":   {conductor.Node{State: state.Manageable}, conductor.Health{Last: asked, Unsent: unsent}, fault.BMCUnreachable, unsent, unsent.String()},
+		"the node was marked":     {conductor.Node{State: state.Manageable, Fault: conductor.FaultPower}, conductor.Health{Last: asked}, fault.NodeMaintenance, asked, asked.String()},
+		"work failed at it":       {conductor.Node{State: state.CleanFail, LastReason: fault.BMCError, LastError: "it said no"}, conductor.Health{Last: asked}, fault.BMCError, asked, asked.String()},
+		"what it said of an act":  {conductor.Node{State: state.Cleaning, Flow: waiting(now)}, conductor.Health{Last: asked}, fault.BMCUnreachable, conductor.Exchange{At: now}, "try 9: busy"},
+		"it was asked since then": {conductor.Node{State: state.Cleaning, Flow: waiting(now.Add(-time.Hour))}, conductor.Health{Last: asked}, fault.BMCUnreachable, asked, asked.String()},
+		"work failed at a disk":   {conductor.Node{State: state.CleanFail, LastReason: fault.DiskIO, LastError: "broken"}, conductor.Health{Last: asked}, fault.DiskIO, conductor.Exchange{}, ""},
+		"nothing was asked yet":   {conductor.Node{State: state.CleanFail, LastReason: fault.BMCError, LastError: "it said no"}, conductor.Health{}, fault.BMCError, conductor.Exchange{}, ""},
+	} {
+		d := Diagnose(Case{Node: c.node, BMC: c.bmc, Timeouts: conductor.DefaultTimeouts()}, now)
+		if len(d.Problems) != 1 || d.Problems[0].Reason != string(c.reason) || d.Problems[0].Evidence != c.text || !d.Problems[0].Seen.Equal(c.want.At) {
+			t.Errorf("%s: %+v", name, d.Problems)
+		}
 	}
 }

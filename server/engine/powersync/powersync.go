@@ -5,7 +5,6 @@
 package powersync
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"log/slog"
@@ -63,8 +62,8 @@ type look struct {
 	marks  bool   // bmc is in busy because of this look
 	soon   bool   // it did not come to ask, and is to be tried again without waiting for the interval
 	failed int
-	since  time.Time // of the first failure in a row
-	last   string    // what it was
+	since  time.Time          // of the first failure in a row
+	last   conductor.Exchange // the last failure
 }
 
 // New makes looks at no node yet.
@@ -261,14 +260,14 @@ func (s *Looks) fail(l *look, why string) (int, time.Time) {
 		l.since = s.cfg.Now()
 	}
 	l.failed++
-	l.last = why
+	l.last = conductor.Exchange{Asked: "how the machine's power is", Came: why, At: s.cfg.Now()}
 	return l.failed, l.since
 }
 
 func (s *Looks) forget(l *look) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l.failed, l.last, l.since = 0, "", time.Time{}
+	l.failed, l.last, l.since = 0, conductor.Exchange{}, time.Time{}
 }
 
 // lookQueue is a heap by time.
@@ -345,7 +344,10 @@ func (s *Looks) Health(n conductor.Node) conductor.Health {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.nodes[n.UUID]; l != nil && l.failed > h.Failed {
-		h.Failed, h.Last = l.failed, cmp.Or(h.Last, l.last)
+		if h.Failed == 0 { // the BMC answers, but not with what was asked for
+			h.Last = l.last
+		}
+		h.Failed = l.failed
 		if l.at.After(h.Next) {
 			h.Next = l.at
 		}
