@@ -131,7 +131,8 @@ type (
 	// StepClaimed is an agent's start.
 	StepClaimed struct{ Ask api.StartRequest }
 	// StepEnded is the end of an attempt, told by the agent (Nonce set) or by the run_step effect (Nonce empty).
-	// Power is what a power act reached; "" otherwise.
+	// Power is what a power act reached, or what was read with Status after a step that restarts the machine had succeeded; ""
+	// otherwise.
 	StepEnded struct {
 		ID       step.ID
 		Nonce    string
@@ -140,6 +141,7 @@ type (
 		Fault    *fault.Fault
 		Progress *step.Progress
 		Power    Power
+		Status   *Status
 	}
 	// AgentHeard is a heartbeat, told while a step waits for one, or the flow for a silent agent.
 	AgentHeard struct{}

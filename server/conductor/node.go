@@ -244,7 +244,10 @@ type StepRecord struct {
 	Resume []step.Checkpoint `json:"resume,omitempty"`
 	// Power is the machine's before the first attempt, of a step out of band that restarts it: stored before anything is
 	// done, so that each attempt leaves the machine with it. Empty when it was not known.
-	Power    Power          `json:"power,omitempty"`
+	Power Power `json:"power,omitempty"`
+	// Recorded is the power that the node's record told before the first attempt of such a step: what counts when the BMC is
+	// between two states.
+	Recorded Power          `json:"recorded,omitempty"`
 	Progress *step.Progress `json:"progress,omitempty"`
 	Result   *step.Result   `json:"result,omitempty"`
 	Fault    *fault.Fault   `json:"fault,omitempty"`

@@ -14,7 +14,7 @@ const lookTries = 8
 // powerBefore is the power that a step which restarts the machine has to leave it with: that before the first attempt in
 // the run. It is stored before the step begins. A later attempt finds what the one before left in the middle, so it does
 // not ask (F1). Empty when neither the BMC nor the record knows.
-func (eng *Engine) powerBefore(ctx context.Context, b conductor.BMC, n conductor.Node, r conductor.StepRecord) (conductor.Power, error) {
+func (eng *Engine) powerBefore(ctx context.Context, b conductor.BMC, r conductor.StepRecord) (conductor.Power, error) {
 	if !r.Step.Reboot || r.Power != "" {
 		return r.Power, nil
 	}
@@ -26,7 +26,7 @@ func (eng *Engine) powerBefore(ctx context.Context, b conductor.BMC, n conductor
 		return "", err
 	}
 	if p == "" {
-		p = n.Power // it is between two states
+		p = r.Recorded // it is between two states
 	}
 	if p != conductor.PowerOn && p != conductor.PowerOff {
 		return "", nil

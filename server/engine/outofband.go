@@ -33,7 +33,7 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 		failpoint.Here("step.before")
 		out, err = eng.runBound(ctx, n, r)
 		failpoint.Here("step.after")
-		end.Result, end.Power = &out.result, out.power
+		end.Result, end.Power, end.Status = &out.result, out.power, out.status
 	}
 	if run.Err() != nil {
 		return // the server stops: what became of the step is unknown, and said so after the restart
@@ -117,7 +117,7 @@ func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.St
 	if i < 0 {
 		return ran{}, fault.New(fault.StepUnknown, "the BMC offers no step %s", r.Step.Name)
 	}
-	before, err := eng.powerBefore(ctx, b, n, r)
+	before, err := eng.powerBefore(ctx, b, r)
 	if err != nil {
 		return ran{}, err
 	}
@@ -129,11 +129,20 @@ func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.St
 			return nil, fault.New(fault.RequestForbidden, "out-of-band steps have no secrets")
 		},
 	})
-	return ran{result: result}, err
+	out := ran{result: result}
+	if err == nil && r.Step.Reboot {
+		// What was read before the step counts no more. That it can't be read now is no failure of the step's.
+		if out.power, out.status, err = eng.machines.Look(ctx, n); err != nil {
+			eng.cfg.Log.Warn("how the machine is after a step could not be read", "node", n.Name, "step", r.Step.Name, "err", err)
+		}
+		err = nil
+	}
+	return out, err
 }
 
 // ran is what became of a step that the server ran.
 type ran struct {
 	result step.Result
-	power  conductor.Power // of a power act; "" otherwise
+	power  conductor.Power   // of a power act, or read after a step that restarts the machine; "" otherwise
+	status *conductor.Status // read with it; nil when it was not
 }

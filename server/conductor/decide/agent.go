@@ -199,9 +199,7 @@ func (d *decider) stepEnded(e conductor.StepEnded) {
 	if e.Power != "" {
 		d.n.Power = e.Power
 	}
-	if !inBand && r.State == conductor.StepSucceeded {
-		d.n.BMC = nil // it may have changed what the BMC offers
-	}
+	d.status(e.Status)
 	severity := "INFO"
 	if r.State != conductor.StepSucceeded {
 		severity = "ERROR"
@@ -241,7 +239,7 @@ func (d *decider) again(r conductor.StepRecord) {
 	}
 	d.put(conductor.StepRecord{
 		ID: step.ID(d.s.NewID()), Node: r.Node, Run: r.Run, Order: r.Order, Attempt: r.Attempt + 1,
-		Step: r.Step, Args: r.Args, State: conductor.StepPlanned, Resume: cameTo(r), Power: r.Power,
+		Step: r.Step, Args: r.Args, State: conductor.StepPlanned, Resume: cameTo(r), Power: r.Power, Recorded: r.Recorded,
 	})
 	slices.SortStableFunc(d.s.Steps, func(a, b conductor.StepRecord) int { return a.Order - b.Order }) // behind the attempt before
 	d.next()

@@ -227,6 +227,7 @@ func (d *decider) effect(e conductor.Effect) {
 	}
 	d.Effects = append(d.Effects, e)
 	d.Changed = true
+	d.unread(e)
 	if e.Kind == conductor.EffectFinish {
 		// The server's own power acts are audited as an operator's are (I27).
 		d.audit("power.finish", map[string]any{"power": e.Power, "generation": e.Generation})

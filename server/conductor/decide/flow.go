@@ -75,6 +75,9 @@ func (d *decider) runOutOfBand(r conductor.StepRecord) {
 	}
 	d.move(&r, conductor.AttemptRun)
 	r.Started, r.Deadline = d.now, d.now.Add(r.Step.Timeout)
+	if r.Step.Reboot && r.Attempt == 1 {
+		r.Recorded = d.n.Power
+	}
 	d.put(r)
 	d.wait("bmc", "step "+r.Step.Name+" to end", r.Step.Timeout+d.s.Timeouts.Abort, fault.StepTimeout)
 	d.effect(conductor.Effect{Kind: conductor.EffectRunStep, Step: r.ID})
