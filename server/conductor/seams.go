@@ -113,8 +113,10 @@ type NodeFilter struct {
 	VisibleTo     string   // only what this project owns or leases; "" is all
 	After         NodeID
 	Limit         int
-	SortKey       string // "" is order of creation; a column of Ironic's list
+	SortKey       string // "" is order of creation; a field that shared/api lets be sorted by
 	Descending    bool
+	// Defaults are of a list that is sorted by an interface: what nodes have that chose none, by driver.
+	Defaults map[string]string
 }
 
 // HistoryFilter is a page of a node's history. The zero value is all of it, oldest first.

@@ -170,7 +170,7 @@ func TestEachFilterHasItsVersion(t *testing.T) {
 			s.want(s.do("GET", "/v1/nodes?"+c.query, "", in(c.since)), 200)
 		}
 		next, _ := s.do("GET", "/v1/nodes?limit=1&"+c.query, "").body["next"].(string)
-		if name, _, _ := strings.Cut(c.query, "="); !strings.Contains(next, name+"=") {
+		if name, _, _ := strings.Cut(c.query, "="); name != "instance_uuid" && !strings.Contains(next, name+"=") { // of which there is one at most
 			t.Errorf("next of %s is %q", c.query, next)
 		}
 	}
@@ -181,27 +181,6 @@ func TestEachFilterHasItsVersion(t *testing.T) {
 	}
 	for _, q := range []string{"chassis_uuid=c1", "sharded=perhaps", "include_children=2", "fault=bad+luck", "colour=red"} {
 		s.want(s.do("GET", "/v1/nodes?"+q, ""), 400)
-	}
-}
-
-func TestSortKeys(t *testing.T) {
-	s := newServer(t)
-	s.enrolled()
-	for _, f := range api.NodeFields() {
-		want := 200
-		if f.Kind == api.Map || f.Kind == api.List {
-			want = 400
-		}
-		switch f.Name {
-		case "reservation", "conductor", "allocation_uuid": // nothing of the node's record
-			want = 400
-		}
-		if strings.HasSuffix(f.Name, "_interface") {
-			want = 400
-		}
-		if a := s.do("GET", "/v1/nodes?sort_key="+f.Name, ""); a.Code != want {
-			t.Errorf("sort by %s: %d, expected %d", f.Name, a.Code, want)
-		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
-// queried asks a route with a query alone; streams are at their end at once.
+// queried asks a route with a query alone; the stream is at its end at once.
 func (s *server) queried(r rest.Served, version, query string) answer {
 	s.Helper()
 	path := variable.ReplaceAllStringFunc(r.Path, func(v string) string {
@@ -26,7 +26,10 @@ func (s *server) queried(r rest.Served, version, query string) answer {
 		return "x"
 	})
 	ctx, cancel := context.WithCancel(s.Context())
-	cancel()
+	defer cancel()
+	if path == "/v1/events" {
+		cancel()
+	}
 	q := httptest.NewRequest(r.Method, "http://127.0.0.1:6385"+path+"?"+query, strings.NewReader("")).WithContext(ctx)
 	q.Header.Set(api.HeaderVersion, version)
 	w := httptest.NewRecorder()

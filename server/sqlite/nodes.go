@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 func noNode(ident string) error { return fault.New(fault.NodeNotFound, "there is no node %q", ident) }
@@ -35,24 +37,47 @@ func (t *tx) NodeByAddress(mac string) (conductor.Node, error) {
 	return t.node("uuid = (SELECT node FROM records WHERE kind = 'port' AND mark = ?)", strings.ToLower(mac))
 }
 
-// sortable maps the sort keys of Ironic's list to what orders them. Times are compared as times: as text, a fraction
-// would sort before none.
+// sortable maps the sort keys of Ironic's list to what orders them; a key of none comes first. Times are compared as times:
+// as text, a fraction would sort before none. An expression with a parameter is given the filter's Defaults. What is no
+// column is sorted while it is read, and no more than a page of it is kept.
 var sortable = func() map[string]string {
 	m := map[string]string{}
 	for _, c := range []string{"uuid", "name", "provision_state", "driver", "resource_class", "conductor_group", "owner", "instance_uuid", "fault", "description", "maintenance", "retired"} {
 		m[c] = "coalesce(" + c + ", '')"
 	}
-	for k, column := range map[string]string{"lessee": "lessee", "shard": "shard", "instance_name": "instance_name", "parent_node": "parent", "chassis_uuid": "chassis"} {
+	for k, column := range map[string]string{"lessee": "lessee", "shard": "shard", "instance_name": "instance_name", "parent_node": "parent"} {
 		m[k] = column
 	}
-	for _, k := range []string{"console_enabled", "target_provision_state", "power_state", "target_power_state", "last_error", "boot_mode", "secure_boot", "health", "vendor", "model", "maintenance_reason", "protected", "protected_reason", "retired_reason", "automated_clean", "disable_power_off"} {
-		m[k] = "coalesce(body ->> '$." + k + "', '')"
+	for none, keys := range map[string][]string{
+		"''": {"target_provision_state", "power_state", "target_power_state", "last_error", "boot_mode", "health", "maintenance_reason", "protected_reason", "retired_reason"},
+		"0":  {"console_enabled", "protected", "disable_power_off"}, // false is left out
+		"-1": {"automated_clean", "secure_boot"},                    // neither false nor true
+	} {
+		for _, k := range keys {
+			m[k] = "coalesce(body ->> '$." + k + "', " + none + ")"
+		}
 	}
 	for _, k := range []string{"created_at", "updated_at", "provision_updated_at", "inspection_started_at", "inspection_finished_at"} {
 		m[k] = "coalesce(julianday(body ->> '$." + k + "'), 0)"
 	}
+	for _, i := range api.Interfaces() {
+		m[i+"_interface"] = "coalesce(nullif(body ->> '$.interfaces." + i + "', ''), (SELECT value FROM json_each(?) WHERE key = driver), '')"
+	}
+	m["reservation"] = busyNode()
 	return m
 }()
+
+// busyNode is conductor.Busy.
+func busyNode() string {
+	var doing []string
+	for _, s := range state.All() {
+		if f, ok := state.FlowOf(s); ok && s == f.Doing {
+			doing = append(doing, "'"+string(s)+"'")
+		}
+	}
+	return "(provision_state IN (" + strings.Join(doing, ", ") + ") OR coalesce(body ->> '$.target_power_state', '') <> '' OR body ->> '$.act' IS NOT NULL" +
+		" OR coalesce(body ->> '$.lease.holder', '') IN ('" + conductor.HolderBootDevice + "', '" + conductor.HolderNow + "'))"
+}
 
 // marker finds the node that a filter's page begins after, by its number; 0: it begins with the first.
 func (t *tx) marker(f conductor.NodeFilter) (id int64, err error) {
@@ -127,24 +152,33 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64
 	if f.Descending {
 		than, dir = " < ", " DESC"
 	}
+	var parameters []any // of the key, each time that it stands there
 	if f.SortKey != "" && f.SortKey != "id" {
 		var ok bool
 		if key, ok = sortable[f.SortKey]; !ok {
 			return "", nil, fault.New(fault.RequestInvalid, "nodes can't be sorted by %q", f.SortKey).
 				WithHint("sort by one of %s", strings.Join(slices.Sorted(maps.Keys(sortable)), ", "))
 		}
+		if strings.Contains(key, "?") {
+			defaults, err := encode("defaults of "+f.SortKey, f.Defaults)
+			if err != nil {
+				return "", nil, err
+			}
+			parameters = []any{defaults}
+		}
 	}
 	if after != 0 {
 		if key == "id" { // a bound on it alone is one that SQLite begins to read at
 			and("id"+than+"?", after)
 		} else {
-			and("("+key+", id)"+than+"(SELECT "+key+", id FROM nodes WHERE id = ?)", after)
+			and("("+key+", id)"+than+"(SELECT "+key+", id FROM nodes WHERE id = ?)", slices.Concat(parameters, parameters, []any{after})...)
 		}
 	}
 	if len(where) > 0 {
 		q += " WHERE " + strings.Join(where, " AND ")
 	}
 	q += " ORDER BY " + key + dir + ", id" + dir
+	args = append(args, parameters...)
 	if f.Limit > 0 {
 		q += " LIMIT ?"
 		args = append(args, f.Limit)

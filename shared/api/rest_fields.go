@@ -47,7 +47,7 @@ func NodeFields() []Field {
 		{Name: "description", Since: 51, Kind: Text, Create: true, Patch: true, Sort: true, Max: 4096, Doc: "for people"},
 		{Name: "resource_class", Since: 21, Kind: Text, Create: true, Patch: true, Sort: true, Max: 80, Doc: "kind of machine, for schedulers"},
 		{Name: "conductor_group", Since: 46, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "lower case, never null"},
-		{Name: "chassis_uuid", Since: 1, Kind: UUID, Create: true, Patch: true, Sort: true, Doc: "the chassis it is in"},
+		{Name: "chassis_uuid", Since: 1, Kind: UUID, Create: true, Patch: true, Doc: "the chassis it is in"},
 		{Name: "owner", Since: 50, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "who owns the machine"},
 		{Name: "lessee", Since: 65, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "who uses it"},
 		{Name: "automated_clean", Since: 47, Kind: Tristate, Create: true, Patch: true, Sort: true, Doc: "null: as the server is set"},
@@ -68,7 +68,7 @@ func NodeFields() []Field {
 		{Name: "target_provision_state", Since: 1, Kind: Text, Sort: true, Doc: "where its flow leads; null in a stable state"},
 		{Name: "provision_updated_at", Since: 1, Kind: Stamp, Sort: true, Doc: "since when it is in that state"},
 		{Name: "last_error", Since: 1, Kind: Text, Sort: true, Doc: "the last failure with its cause and what to do"},
-		{Name: "reservation", Since: 1, Kind: Text, Doc: "the server's host name while it works on the node"},
+		{Name: "reservation", Since: 1, Kind: Text, Sort: true, Doc: "the server's host name while it works on the node"},
 		{Name: "clean_step", Since: 7, Kind: Map, Doc: "the clean step in progress"},
 		{Name: "deploy_step", Since: 44, Kind: Map, Doc: "the deploy step in progress"},
 		{Name: "service_step", Since: 87, Kind: Map, Doc: "the service step in progress"},
@@ -83,7 +83,7 @@ func NodeFields() []Field {
 		{Name: "parent_node", Since: 83, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "the node that this one is a part of; name or UUID in, UUID out"},
 		{Name: "disable_power_off", Since: 95, Kind: Tristate, Create: true, Patch: true, Sort: true, Doc: "never power the machine off"},
 		{Name: "health", Since: 109, Kind: Text, Sort: true, Doc: "OK, Warning, Critical, as the BMC says"},
-		{Name: "network_interface", Since: 20, Kind: Text, Create: true, Patch: true, Doc: "implementation of this interface; null: the driver's default"},
+		{Name: "network_interface", Since: 20, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "implementation of this interface; null: the driver's default"},
 	}
 	for _, i := range []struct {
 		name  string
@@ -92,7 +92,7 @@ func NodeFields() []Field {
 		{"boot", 31}, {"console", 31}, {"deploy", 31}, {"inspect", 31}, {"management", 31}, {"power", 31}, {"raid", 31},
 		{"vendor", 31}, {"storage", 33}, {"rescue", 38}, {"bios", 40}, {"firmware", 86},
 	} {
-		rows = append(rows, Field{Name: i.name + "_interface", Since: i.since, Kind: Text, Create: true, Patch: true,
+		rows = append(rows, Field{Name: i.name + "_interface", Since: i.since, Kind: Text, Create: true, Patch: true, Sort: true,
 			Doc: "implementation of this interface; null: the driver's default"})
 	}
 	return append(rows,

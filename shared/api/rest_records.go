@@ -7,11 +7,11 @@ func PortFields() []Field {
 	return []Field{
 		{Name: "uuid", Since: 1, Kind: UUID, Create: true, Short: true, Sort: true, Doc: "made by the server unless given"},
 		{Name: "address", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Sort: true, Doc: "MAC address, unique"},
-		{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Sort: true, Doc: "the node it belongs to"},
+		{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Doc: "the node it belongs to"},
 		{Name: "name", Since: 88, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "unique"},
 		{Name: "pxe_enabled", Since: 19, Kind: Flag, Create: true, Patch: true, Sort: true, Doc: "whether the ramdisk may boot from it; default true"},
 		{Name: "local_link_connection", Since: 19, Kind: Map, Create: true, Patch: true, Doc: "the switch port it is plugged into"},
-		{Name: "portgroup_uuid", Since: 24, Kind: UUID, Create: true, Patch: true, Sort: true, Doc: "the port group of its node that it is in"},
+		{Name: "portgroup_uuid", Since: 24, Kind: UUID, Create: true, Patch: true, Doc: "the port group of its node that it is in"},
 		{Name: "physical_network", Since: 34, Kind: Text, Create: true, Patch: true, Max: 64, Sort: true, Doc: "name of the network it is plugged into"},
 		{Name: "is_smartnic", Since: 53, Kind: Flag, Create: true, Patch: true, Sort: true, Doc: "whether it is a smart NIC"},
 		{Name: "extra", Since: 1, Kind: Map, Create: true, Patch: true, Doc: "anything the operator wants to keep"},
@@ -61,7 +61,7 @@ func PortgroupFields() []Field {
 	return fieldsOf(
 		Field{Name: "name", Since: 1, Kind: Text, Create: true, Patch: true, Short: true, Sort: true, Doc: "unique"},
 		Field{Name: "address", Since: 1, Kind: Text, Create: true, Patch: true, Short: true, Sort: true, Doc: "MAC address, unique"},
-		Field{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Sort: true, Doc: "the node it belongs to"},
+		Field{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Doc: "the node it belongs to"},
 		Field{Name: "mode", Since: 26, Seen: 1, Kind: Text, Create: true, Patch: true, Sort: true, Doc: "how the ports share the work; default active-backup"},
 		Field{Name: "properties", Since: 26, Seen: 1, Kind: Map, Create: true, Patch: true, Doc: "of the mode"},
 		Field{Name: "standalone_ports_supported", Since: 1, Kind: Flag, Create: true, Patch: true, Sort: true, Doc: "whether a port may be used by itself; default true"},
@@ -98,7 +98,7 @@ func AllocationFields() []Field {
 		Field{Name: "traits", Since: 1, Kind: List, Create: true, Doc: "that the node must have"},
 		Field{Name: "candidate_nodes", Since: 1, Kind: List, Create: true, Doc: "names or UUIDs of the nodes to choose from; none: any"},
 		Field{Name: "owner", Since: 60, Kind: Text, Create: true, Sort: true, Doc: "a project; the node must be its own or lent to it"},
-		Field{Name: "node_uuid", Since: 1, Kind: UUID, Sort: true, Doc: "the node that was found"},
+		Field{Name: "node_uuid", Since: 1, Kind: UUID, Doc: "the node that was found"},
 		Field{Name: "state", Since: 1, Kind: Text, Sort: true, Doc: "allocating, active or error"},
 		Field{Name: "last_error", Since: 1, Kind: Text, Sort: true, Doc: "why no node was found"},
 		extraField,
@@ -204,7 +204,7 @@ type Connector struct {
 // ConnectorFields is the table of a volume connector.
 func ConnectorFields() []Field {
 	return fieldsOf(
-		Field{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Sort: true, Doc: "the node it belongs to"},
+		Field{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Doc: "the node it belongs to"},
 		Field{Name: "type", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Sort: true, Max: 32, Doc: "iqn, ip, mac, wwnn, wwpn, port or portgroup"},
 		Field{Name: "connector_id", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Sort: true, Doc: "unique within the type"},
 		extraField,
@@ -228,7 +228,7 @@ type Target struct {
 // TargetFields is the table of a volume target.
 func TargetFields() []Field {
 	return fieldsOf(
-		Field{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Sort: true, Doc: "the node it belongs to"},
+		Field{Name: "node_uuid", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Doc: "the node it belongs to"},
 		Field{Name: "volume_type", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Sort: true, Max: 64, Doc: "iscsi, fibre_channel, ..."},
 		Field{Name: "volume_id", Since: 1, Kind: Text, Create: true, Patch: true, Need: true, Short: true, Sort: true, Doc: "the volume, as its storage calls it"},
 		Field{Name: "boot_index", Since: 1, Kind: Integer, Create: true, Patch: true, Need: true, Short: true, Sort: true, Doc: "unique for the node; 0 is booted from"},

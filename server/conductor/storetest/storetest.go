@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) conductor.Store, numbers ...strin
 		{"TxEndsWithItsFunction", testTxEnds},
 		{"EndedContext", testContext},
 		{"Records", testRecords},
+		{"NodeOrder", testNodeOrder},
 		{"I26_HiddenMarkers", testHiddenMarkers},
 		{"Usage", testUsage},
 		{"I21_HostileStrings", testHostileStrings},

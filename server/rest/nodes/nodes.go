@@ -113,6 +113,13 @@ func (a *API) listNodesIn(c *serve.Call, detail bool, narrow func(f *conductor.N
 	if narrow != nil {
 		narrow(&filter)
 	}
+	if iface, ok := strings.CutSuffix(p.Key, "_interface"); ok {
+		filter.Defaults = a.wire.Defaults(iface)
+	}
+	if err := mayOrderBy(c, filter); err != nil {
+		return err
+	}
+	p.Alone = filter.InstanceUUID != "" // there is one at most
 	none, err := a.narrowed(c, &filter)
 	if err != nil {
 		return err
@@ -121,6 +128,17 @@ func (a *API) listNodesIn(c *serve.Call, detail bool, narrow func(f *conductor.N
 		return c.JSON(http.StatusOK, map[string]any{"nodes": []any{}})
 	}
 	return a.wire.Send(c, filter, p)
+}
+
+// mayOrderBy refuses an order by what the caller is not shown of some of the nodes: the order tells of a field what its
+// redaction hides (safety.md I26).
+func mayOrderBy(c *serve.Call, f conductor.NodeFilter) error {
+	of := access.Object{Owner: f.Owner, Lessee: c.Grant.Project}
+	if f.SortKey == "" || c.Grant.Project == "" || c.Grant.Sees(of, f.SortKey) {
+		return nil
+	}
+	return fault.New(fault.RequestForbidden, "%s is not shown of every node in this list, so the list can't be sorted by it", f.SortKey).
+		WithHint("list the project's own nodes alone: owner=%s", c.Grant.Project)
 }
 
 // hasChassis refuses a chassis that is not there, or of which the caller sees no node: chassis are shown to no project.
@@ -141,7 +159,9 @@ func (a *API) narrowed(c *serve.Call, f *conductor.NodeFilter) (none bool, err e
 	if c.Given("conductor") && c.Arg("conductor") != a.hostname {
 		return true, nil
 	}
-	if f.Parent != "" && !shape.IsUUID(string(f.Parent)) {
+	if shape.IsUUID(string(f.Parent)) {
+		f.Parent = conductor.NodeID(strings.ToLower(string(f.Parent)))
+	} else if f.Parent != "" {
 		parent, err := c.FindNode(string(f.Parent))
 		if fault.Is(err, fault.NotFound) {
 			return true, nil

@@ -109,6 +109,15 @@ func (w *Wire) implementation(n conductor.Node, iface string) string {
 	return ""
 }
 
+// Defaults is what nodes that chose none use for an interface, by driver.
+func (w *Wire) Defaults(iface string) map[string]string {
+	out := map[string]string{}
+	for driver := range w.interfaces {
+		out[driver] = w.implementation(conductor.Node{Driver: driver}, iface)
+	}
+	return out
+}
+
 // stateName is a provision state as a version knows it.
 func stateName(s state.State, v api.Version) *string {
 	switch {

@@ -15,6 +15,7 @@ type Page struct {
 	Marker string
 	Key    string
 	Down   bool
+	Alone  bool // there is no other page
 	Sel    shape.Selection
 	Query  url.Values // to repeat in next
 }
@@ -105,7 +106,7 @@ func (c *Call) Limit() (int, error) {
 
 // Next is the URL of the page after one that is full and ends with marker.
 func (c *Call) Next(p Page, count int, marker string) string {
-	if count < p.Limit {
+	if count < p.Limit || p.Alone {
 		return ""
 	}
 	q := url.Values{}

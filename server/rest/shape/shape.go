@@ -115,11 +115,17 @@ func (s *Shape) Sortable(key string, v api.Version) error {
 		return nil
 	}
 	f, ok := s.Field(key)
-	if !ok || !f.Sort {
-		return fault.New(fault.RequestInvalid, "The sort_key value %q is invalid for sorting.", key)
-	}
-	if f.Since > v {
+	if ok && f.Since > v {
 		return fault.New(fault.RequestVersion, "field %s is there from version %s on, %s was asked for", key, f.Since, v)
+	}
+	if !ok || !f.Sort {
+		var keys []string
+		for _, f := range s.Fields {
+			if f.Sort && f.Since <= v {
+				keys = append(keys, f.Name)
+			}
+		}
+		return fault.New(fault.RequestInvalid, "The sort_key value %q is invalid for sorting.", key).WithHint("sort by id, or one of %s", strings.Join(keys, ", "))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/access"
@@ -50,7 +51,7 @@ func (a *API) events(c *serve.Call) error {
 		case err == nil:
 			s.one = n.UUID
 		case fault.Is(err, fault.NotFound) && s.from != nil && shape.IsUUID(id):
-			s.one = conductor.NodeID(id) // it may be gone, which is an event that was not heard yet
+			s.one = conductor.NodeID(strings.ToLower(id)) // it may be gone, which is an event that was not heard yet
 		default:
 			return err
 		}
