@@ -1,17 +1,12 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/u-root/mkuimage/cpio"
 
 	"github.com/bessemer-metal/bessemer/integration/figures"
 )
@@ -91,50 +86,6 @@ BenchmarkPlainZeros-2   	       6	 200000000 ns/op	1342.18 MB/s
 	page := benchmarks(rows, "x")
 	if !strings.Contains(page, "| agent/disk/erase | erase with verification and syncing ÷ writing zeros without | 1.5 |") || strings.Contains(page, "agent/image") {
 		t.Errorf("%s", page)
-	}
-}
-
-// The archive is what a kernel unpacks: names, modes and contents, each where cpio expects it.
-func TestArchive(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "a.cpio")
-	if err := os.WriteFile(file, archive([]byte("program")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	records, err := cpio.ReadAllRecords(cpio.Newc.Reader(f))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, r := range records {
-		line := fmt.Sprintf("%s %o", r.Name, r.Mode)
-		if r.Name == "init" {
-			content, err := io.ReadAll(io.NewSectionReader(r, 0, int64(r.FileSize)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			line += " " + string(content)
-		}
-		if r.Name == "dev/console" {
-			line += fmt.Sprintf(" %d:%d", r.Rmajor, r.Rminor)
-		}
-		got = append(got, line)
-	}
-	if want := []string{"dev 40755", "dev/console 20600 5:1", "init 100755 program"}; !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-}
-
-func TestMedian(t *testing.T) {
-	if m := median([]time.Duration{5, 1, 3}); m != 3 {
-		t.Error(m)
-	}
-	if m := median([]time.Duration{4, 1, 3, 2}); m != 2 {
-		t.Error(m)
 	}
 }
 

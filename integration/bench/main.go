@@ -25,6 +25,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/bench/boot"
+	"github.com/bessemer-metal/bessemer/integration/bench/load"
+	"github.com/bessemer-metal/bessemer/integration/bench/versus"
 	"github.com/bessemer-metal/bessemer/integration/figures"
 )
 
@@ -39,19 +42,19 @@ func main() {
 	flag.BoolVar(&o.load, "load", true, "run a server under a simulated fleet; takes about eight minutes")
 	flag.BoolVar(&o.ironic, "ironic", true, "compare the API with that of Debian's Ironic; takes about fifteen minutes")
 	flag.BoolVar(&o.small, "ironic-small", false, "compare with a few requests and nodes only: shows that it works, and writes no page")
-	flag.IntVar(&o.scale.herd, "load-nodes", 5000, "machines of that fleet")
-	flag.IntVar(&o.scale.inFlight, "in-flight", 20_000, "steps in flight at a restart, of machines that are records only")
-	flag.IntVar(&o.scale.idle, "idle", 100_000, "nodes at rest")
-	flag.StringVar(&o.part, "load-part", "", "of the load run only this part ("+strings.Join(partNames(), ", ")+"), print its figures and write no page; "+
-		hourPart+", which runs only when it is named, writes one when it is as large as by default")
-	flag.IntVar(&o.hour.nodes, "hour-nodes", hourNodes, "machines with a step in flight all the time, in the part "+hourPart)
-	flag.DurationVar(&o.hour.lasting, "hour-time", hourTime, "how long that part looks, once all are at work")
+	flag.IntVar(&o.scale.Herd, "load-nodes", 5000, "machines of that fleet")
+	flag.IntVar(&o.scale.InFlight, "in-flight", 20_000, "steps in flight at a restart, of machines that are records only")
+	flag.IntVar(&o.scale.Idle, "idle", 100_000, "nodes at rest")
+	flag.StringVar(&o.part, "load-part", "", "of the load run only this part ("+strings.Join(load.Parts(), ", ")+"), print its figures and write no page; "+
+		load.HourPart+", which runs only when it is named, writes one when it is as large as by default")
+	flag.IntVar(&o.hour.Nodes, "hour-nodes", load.HourNodes, "machines with a step in flight all the time, in the part "+load.HourPart)
+	flag.DurationVar(&o.hour.Lasting, "hour-time", load.HourTime, "how long that part looks, once all are at work")
 	bare := flag.String("bare", "", "serve the bare handler, with this folder; the program starts itself so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if *bare != "" {
-		fmt.Fprintln(os.Stderr, "bench:", serveBare(ctx, *bare))
+		fmt.Fprintln(os.Stderr, "bench:", load.ServeBare(ctx, *bare))
 		os.Exit(1)
 	}
 	if err := run(ctx, o); err != nil {
@@ -65,19 +68,19 @@ type options struct {
 	packages, boot, demo bool
 	load                 bool
 	ironic, small        bool
-	scale                scale
+	scale                load.Scale
 	part                 string
-	hour                 hour
+	hour                 load.Hour
 }
 
 func run(ctx context.Context, o options) error {
-	if o.part == hourPart {
+	if o.part == load.HourPart {
 		return runHour(ctx, o)
 	}
 	if o.part != "" {
-		set, err := runLoad(ctx, o.root, o.scale, o.part)
+		set, err := load.Run(ctx, o.root, o.scale, o.part)
 		if err == nil {
-			fmt.Print(table(set))
+			fmt.Print(set.Table())
 		}
 		return err
 	}
@@ -101,7 +104,11 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	if o.load {
-		if err := measureLoad(ctx, o.root, o.scale); err != nil {
+		set, err := load.Run(ctx, o.root, o.scale, load.Parts()...)
+		if err != nil {
+			return err
+		}
+		if err := set.Save(o.root, "load"); err != nil {
 			return err
 		}
 	}
@@ -111,11 +118,11 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	if o.ironic {
-		page, err := measureIronic(ctx, o.root, where, o.small)
+		page, err := versus.Measure(ctx, o.root, where, o.small)
 		if err != nil {
 			return err
 		}
-		if pages[ironicPageName] = page; o.small {
+		if pages[versus.Page] = generated + page; o.small {
 			fmt.Print(page)
 			return nil
 		}
@@ -128,6 +135,22 @@ func run(ctx context.Context, o options) error {
 		pages[name] = set(s, where)
 	}
 	return writePages(o, pages)
+}
+
+// runHour measures the hour, prints the figures, and writes their page when nothing failed and there were as many machines
+// as by default.
+func runHour(ctx context.Context, o options) error {
+	where, err := place(ctx, o.root)
+	if err != nil {
+		return err
+	}
+	o.hour.Log = os.Stderr
+	s, err := load.RunHour(ctx, o.root, o.hour)
+	fmt.Print(s.Table())
+	if err != nil || o.hour.Nodes < load.HourNodes {
+		return err
+	}
+	return writePages(o, map[string]string{load.HourPage: set(s, where)})
 }
 
 // writePages writes these pages and the index of all that are there.
@@ -188,11 +211,11 @@ func withBenchmarks(root string) ([]string, error) {
 }
 
 func benchmarkRamdisk(ctx context.Context, o options) error {
-	r, err := measureRamdisk(ctx, o.root)
+	r, err := boot.Build(ctx, o.root)
 	if err != nil {
 		return err
 	}
-	return measureBoot(ctx, o.root, r)
+	return boot.Measure(ctx, o.root, r)
 }
 
 // runDemo runs it for the figures that it keeps. It ends its machines itself when we are stopped.

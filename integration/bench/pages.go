@@ -61,14 +61,14 @@ func benchmarks(rows []row, where string) string {
 	for _, r := range rows {
 		var told []string
 		for _, v := range r.values {
-			told = append(told, number(v.number)+" "+v.unit)
+			told = append(told, figures.Number(v.number)+" "+v.unit)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.pkg, r.name, strings.Join(told, ", "))
 	}
 	var told []string
 	for _, r := range references {
 		if x, ok := ratio(rows, r); ok {
-			told = append(told, fmt.Sprintf("| %s | %s | %s |\n", r.pkg, r.what, number(x)))
+			told = append(told, fmt.Sprintf("| %s | %s | %s |\n", r.pkg, r.what, figures.Number(x)))
 		}
 	}
 	if len(told) > 0 {
@@ -105,25 +105,7 @@ func ratio(rows []row, r reference) (float64, bool) {
 
 // set is the page of one set of figures.
 func set(s figures.Set, where string) string {
-	return fmt.Sprintf("%s# %s\n\n%s %s\n\n%s", generated, s.Title, where, s.Method, table(s))
-}
-
-// table is the figures of a set.
-func table(s figures.Set) string {
-	var b strings.Builder
-	b.WriteString("| | measured | | to reach |\n|---|---:|---|---|\n")
-	for _, f := range s.Rows {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", f.What, number(f.Value), f.Unit, f.Target)
-	}
-	return b.String()
-}
-
-// number writes a value with three digits that mean something, and large ones in full.
-func number(v float64) string {
-	if v >= 100 || v <= -100 {
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	}
-	return strconv.FormatFloat(v, 'g', 3, 64)
+	return fmt.Sprintf("%s# %s\n\n%s %s\n\n%s", generated, s.Title, where, s.Method, s.Table())
 }
 
 // others takes into pages those of the directory that runs of another kind have left, for the index, and gives all names.

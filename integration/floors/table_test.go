@@ -155,8 +155,11 @@ var floors = map[string]int{
 	"integration/lab": 15,
 
 	"integration":                      16,
-	"integration/bench":                16,
-	"integration/bench/bareinit":       0, // imports nothing of ours: the init that boots are measured against
+	"integration/bench":                17,
+	"integration/bench/boot":           16,
+	"integration/bench/load":           14,
+	"integration/bench/versus":         14,
+	"integration/bench/boot/bareinit":  0, // imports nothing of ours: the init that boots are measured against
 	"integration/cmd/crash-agent":      16,
 	"integration/cmd/demo":             16,
 	"integration/crash":                16,

@@ -1,11 +1,10 @@
-package main
+package load
 
 import (
 	"context"
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -20,10 +19,10 @@ import (
 )
 
 const (
-	hourPart  = "hour"
-	hourPage  = "fleet"
-	hourNodes = 20_000
-	hourTime  = time.Hour
+	HourPart  = "hour"
+	HourPage  = "fleet"
+	HourNodes = 20_000
+	HourTime  = time.Hour
 
 	hourRedial  = 7   // one of so many agents keeps no connection: what a process may have open, 20,000 files, is less than the agents
 	hourBusy    = 200 // of so many machines one is cleaned again and again, besides
@@ -34,37 +33,27 @@ const (
 	hourArrival = 20 * time.Minute // the longest wait for the last one to be at work, beyond the time over which they come
 )
 
-// hour is how large that part is.
-type hour struct {
-	nodes   int
-	lasting time.Duration
-	log     io.Writer // gets a line a minute
+// Hour is how large that part is.
+type Hour struct {
+	Nodes   int
+	Lasting time.Duration
+	Log     io.Writer // gets a line a minute
 }
 
-// runHour measures, prints the figures, and writes their page when nothing failed and there were as many machines as by
-// default. An interrupt ends the counting before its time: the page tells how long it was.
-func runHour(ctx context.Context, o options) error {
-	where, err := place(ctx, o.root)
-	if err != nil {
-		return err
-	}
-	o.hour.log = os.Stderr
+// RunHour measures, on a server that is built from the tree at root. An interrupt ends the counting before its time: the
+// figures tell how long it was. What was found until an error is in the set.
+func RunHour(ctx context.Context, root string, h Hour) (figures.Set, error) {
 	debug.SetGCPercent(400) // two gigabytes of agents: the server is what is to be measured
-	s := figures.Set{Title: "20,000 machines at work on one server", Method: hourMethod(o.hour)}
-	err = onRack(ctx, o.root, func(r *rack) error { return measureHour(ctx, r, &s, o.hour) })
-	fmt.Print(table(s))
-	if err != nil {
-		return fmt.Errorf("load: %s: %w", hourPart, err)
+	s := figures.Set{Title: "20,000 machines at work on one server", Method: hourMethod(h)}
+	if err := onRack(ctx, root, func(r *rack) error { return measureHour(ctx, r, &s, h) }); err != nil {
+		return s, fmt.Errorf("load: %s: %w", HourPart, err)
 	}
-	if o.hour.nodes < hourNodes {
-		return nil
-	}
-	return writePages(o, map[string]string{hourPage: set(s, where)})
+	return s, nil
 }
 
-func (h hour) busy() int { return max(1, h.nodes/hourBusy) }
+func (h Hour) busy() int { return max(1, h.Nodes/hourBusy) }
 
-func hourMethod(h hour) string {
+func hourMethod(h Hour) string {
 	return fmt.Sprintf("`go run ./integration/bench -load-part hour`, which no other run includes. One server process with its SQLite on disk and durable commits, "+
 		"and a process of simulated machines (`bessemer simulate`'s code) on the same host, which share its processors. %d machines are in cleaning, each with a real agent that speaks over TLS 1.3 with a client key from a loopback address of its own, "+
 		"and with a running step, an erasing that does not end. One agent of %d does as on a network that keeps no connection: its heartbeats are not held, it dials for each, every %.0f s, and is not connected in between; the others each hold one open. "+
@@ -72,12 +61,12 @@ func hourMethod(h hour) string {
 		"The machines come at %.0f a second at most, %d at once, not as a herd. Counted is from when all are at work; meanwhile a client asks for another node each second. "+
 		"A held heartbeat is measured from the end of the %.0f s that it is held, one with its own connection from when it was due, handshake included, a client's request from the time it was to be sent. "+
 		"CPU is that of the server's process, user and system. Memory is the resident set.",
-		h.nodes, hourRedial, fleet.RedialEvery.Seconds(), h.busy(), hourStep.Seconds(), hourArrive, hourRoom, api.HeartbeatMax.Seconds())
+		h.Nodes, hourRedial, fleet.RedialEvery.Seconds(), h.busy(), hourStep.Seconds(), hourArrive, hourRoom, api.HeartbeatMax.Seconds())
 }
 
 // measureHour has a fleet at work, and looks for an hour what it costs the server and whether anything is lost.
-func measureHour(ctx context.Context, r *rack, s *figures.Set, h hour) error {
-	n := h.nodes + h.busy()
+func measureHour(ctx context.Context, r *rack, s *figures.Set, h Hour) error {
+	n := h.Nodes + h.busy()
 	spread := time.Duration(float64(n) / hourArrive * float64(time.Second))
 	f, err := r.fleet(fleet.Options{
 		Nodes: n, Prefix: "hour-", StepTime: hourStep, EraseTime: forever, Busy: h.busy(), Redial: hourRedial, Gather: true, Spread: spread, Arriving: hourRoom,
@@ -97,23 +86,23 @@ func measureHour(ctx context.Context, r *rack, s *figures.Set, h hour) error {
 		return err
 	}
 	began := time.Now()
-	fmt.Fprintf(h.log, "hour: %d machines are on; their agents come within %s\n", f.Release(), spread.Round(time.Second))
-	if err := until(ctx, spread+hourArrival, func() bool { return f.Erasing() >= h.nodes }); err != nil {
-		return fmt.Errorf("%d of %d machines are at work: %w", f.Erasing(), h.nodes, err)
+	fmt.Fprintf(h.Log, "hour: %d machines are on; their agents come within %s\n", f.Release(), spread.Round(time.Second))
+	if err := until(ctx, spread+hourArrival, func() bool { return f.Erasing() >= h.Nodes }); err != nil {
+		return fmt.Errorf("%d of %d machines are at work: %w", f.Erasing(), h.Nodes, err)
 	}
 	is, err := r.cpu()
 	if err != nil {
 		return err
 	}
 	arrived := time.Since(began)
-	add(s, fmt.Sprintf("%d machines at work, from the first one's start", h.nodes), arrived.Seconds(), "s", "")
+	add(s, fmt.Sprintf("%d machines at work, from the first one's start", h.Nodes), arrived.Seconds(), "s", "")
 	add(s, "until then: server's CPU for each machine, two steps begun", (is-was).Seconds()*1000/float64(n), "ms", "")
 	failures(s, "until then: agents' requests", fleet.Summary{}, f.Summary())
 	return lookOn(ctx, r, s, f, h)
 }
 
 // lookOn counts for the time asked for.
-func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h hour) error {
+func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h Hour) error {
 	db, wal, err := r.disk()
 	if err != nil {
 		return err
@@ -131,7 +120,7 @@ func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h hour
 	defer cancel()
 	go func() {
 		defer cancel()
-		if wait(limited, h.lasting) == nil {
+		if wait(limited, h.Lasting) == nil {
 			// However short the time is, a step begins in it; should none, that is told below.
 			_ = until(limited, hourArrival, func() bool { return f.Summary().Executed > before.Executed })
 		}
@@ -159,8 +148,8 @@ func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h hour
 	}
 	failed := failedNodes(states)
 	add(s, "time counted", over.Minutes(), "minutes", "60")
-	add(s, "at the end: machines whose step is in flight", float64(erasing), "", fmt.Sprint(h.nodes))
-	add(s, "at the end: nodes that the server has in clean wait", float64(states[string(state.CleanWait)]), "", fmt.Sprintf("≥ %d", h.nodes))
+	add(s, "at the end: machines whose step is in flight", float64(erasing), "", fmt.Sprint(h.Nodes))
+	add(s, "at the end: nodes that the server has in clean wait", float64(states[string(state.CleanWait)]), "", fmt.Sprintf("≥ %d", h.Nodes))
 	add(s, "at the end: nodes that failed", float64(failed), "", "0")
 	add(s, "steps that ran twice", float64(after.Repeated), "", "0")
 	add(s, "sessions that were replaced: lookups of agents that were admitted", float64(again), "", "0")
@@ -176,9 +165,9 @@ func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h hour
 	add(s, "API, a node shown each second: asked", float64(len(asked.took)+asked.failed), "", "")
 	add(s, "API: without an answer, or refused", float64(asked.failed), "", "0")
 	add(s, "API, machines asked to be cleaned again: without an answer, or refused", float64(uncleaned), "", "0")
-	add(s, "API: median", ms(share(asked.took, 0.5)), "ms", "")
-	add(s, "API: p99", ms(share(asked.took, 0.99)), "ms", "")
-	add(s, "API: slowest", ms(share(asked.took, 1)), "ms", "")
+	add(s, "API: median", figures.Milliseconds(figures.Share(asked.took, 0.5)), "ms", "")
+	add(s, "API: p99", figures.Milliseconds(figures.Share(asked.took, 0.99)), "ms", "")
+	add(s, "API: slowest", figures.Milliseconds(figures.Share(asked.took, 1)), "ms", "")
 	add(s, "server's CPU", (used-cpu).Seconds()*100/over.Seconds(), "% of one processor", "")
 	add(s, "server's memory at the end", rss, "MB", "")
 	add(s, "server's memory at most", most, "MB", "")
@@ -189,9 +178,9 @@ func lookOn(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet, h hour
 	add(s, "database at the end", db, "MB", "")
 	add(s, "write-ahead log at the end", wal, "MB", "")
 	add(s, "write-ahead log at most", asked.wal, "MB", "")
-	if erasing != h.nodes || failed > 0 || after.Repeated > 0 || states[string(state.CleanWait)] < h.nodes || after.Executed == before.Executed {
+	if erasing != h.Nodes || failed > 0 || after.Repeated > 0 || states[string(state.CleanWait)] < h.Nodes || after.Executed == before.Executed {
 		return fmt.Errorf("%d of %d steps are in flight, %d nodes failed, %d steps ran twice, %d ended: %v",
-			erasing, h.nodes, failed, after.Repeated, after.Executed-before.Executed, states)
+			erasing, h.Nodes, failed, after.Repeated, after.Executed-before.Executed, states)
 	}
 	return nil
 }
@@ -231,7 +220,7 @@ func failures(s *figures.Set, whose string, before, after fleet.Summary) {
 
 // cleanAgain has the machines cleaned that are clean, until ctx ends, and tells how often that could not be asked for: what
 // is counted for an hour must not be lost by one request.
-func cleanAgain(ctx context.Context, h hour, f *fleet.Fleet) (failed int) {
+func cleanAgain(ctx context.Context, h Hour, f *fleet.Fleet) (failed int) {
 	for {
 		err := f.CleanAgain(ctx)
 		if ctx.Err() != nil || wait(ctx, time.Second) != nil {
@@ -239,7 +228,7 @@ func cleanAgain(ctx context.Context, h hour, f *fleet.Fleet) (failed int) {
 		}
 		if err != nil {
 			failed++
-			fmt.Fprintf(h.log, "hour: clean machines again: %v\n", err)
+			fmt.Fprintf(h.Log, "hour: clean machines again: %v\n", err)
 		}
 	}
 }
@@ -253,7 +242,7 @@ type asked struct {
 }
 
 // ask asks for one node after another, each second, until ctx ends.
-func (r *rack) ask(ctx context.Context, h hour, f *fleet.Fleet) (a asked) {
+func (r *rack) ask(ctx context.Context, h Hour, f *fleet.Fleet) (a asked) {
 	began := time.Now()
 	for n := 0; ; n++ {
 		at := began.Add(time.Duration(n) * hourAsk)
@@ -261,7 +250,7 @@ func (r *rack) ask(ctx context.Context, h hour, f *fleet.Fleet) (a asked) {
 			slices.Sort(a.took)
 			return a
 		}
-		_, err := r.api.Node(ctx, string(fleet.NodeID("hour-", n*7919%h.nodes)))
+		_, err := r.api.Node(ctx, string(fleet.NodeID("hour-", n*7919%h.Nodes)))
 		switch {
 		case err == nil:
 			a.took = append(a.took, time.Since(at))
@@ -278,19 +267,9 @@ func (r *rack) ask(ctx context.Context, h hour, f *fleet.Fleet) (a asked) {
 		if files, err := r.files(); err == nil {
 			a.files = max(a.files, files)
 		}
-		fmt.Fprintf(h.log, "hour: %s: %d machines at work, most: %d open files, %.0f MB of log\n", time.Since(began).Round(time.Second), f.Erasing(), a.files, a.wal)
+		fmt.Fprintf(h.Log, "hour: %s: %d machines at work, most: %d open files, %.0f MB of log\n", time.Since(began).Round(time.Second), f.Erasing(), a.files, a.wal)
 	}
 }
-
-// share is the duration that a share of all, in ascending order, did not exceed; 0 of none.
-func share(sorted []time.Duration, share float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[max(0, int(math.Ceil(share*float64(len(sorted))))-1)]
-}
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // failedNodes is how many nodes are in a state that only a failure leads to.
 func failedNodes(states map[string]int) int {

@@ -1,4 +1,5 @@
-package main
+// Package versus sends the same requests to our server and to Debian's Ironic and compares what they cost. Start at Measure.
+package versus
 
 import (
 	"bytes"
@@ -16,11 +17,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/figures"
 	"github.com/bessemer-metal/bessemer/integration/servers"
 )
 
-// ironicPageName is the page's, without .md.
-const ironicPageName = "ironic"
+// Page is the page's, without .md.
+const Page = "ironic"
 
 // ironicVersion is the newest API version of Debian's Ironic: both servers are asked in it.
 const ironicVersion = "1.82"
@@ -67,9 +69,9 @@ type contender struct {
 // operations are the rows of the page, in order.
 var operations = []string{"create a node", "create a node, 16 at once", "show a node", "show a node, 16 at once", "show states", "patch a node", "patch a node, 16 at once", "look up a node", "look up a node, 16 at once", "list 1,000", "list 1,000, three fields", "list 1,000 in detail", "list all", "list all in detail"}
 
-// measureIronic runs our server and Debian's Ironic, as a test site and as a production site has it, one after the other,
+// Measure runs our server and Debian's Ironic, as a test site and as a production site has it, one after the other,
 // asks all the same, and gives the page.
-func measureIronic(ctx context.Context, root, where string, small bool) (string, error) {
+func Measure(ctx context.Context, root, where string, small bool) (string, error) {
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return "", err
@@ -268,8 +270,7 @@ func (c *contender) times(ctx context.Context, what string, callers, n int, do f
 		return err
 	}
 	slices.Sort(took)
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	c.costs[what] = cost{requests: n, cpu: ms(after-before) / float64(n), p50: ms(took[len(took)/2]), p99: ms(took[len(took)*99/100])}
+	c.costs[what] = cost{requests: n, cpu: figures.Milliseconds(after-before) / float64(n), p50: figures.Milliseconds(took[len(took)/2]), p99: figures.Milliseconds(took[len(took)*99/100])}
 	return nil
 }
 
@@ -429,7 +430,7 @@ func ironicPage(where, load string, all []*contender) string {
 	var b strings.Builder
 	ours := all[0]
 	now, _, _ := strings.Cut(load, " ")
-	fmt.Fprintf(&b, "%s# Beside Debian's Ironic\n\n%s The servers run on this machine, one after the other, in the same run, without authentication, and get the same requests of API %s, one at a time on an open "+
+	fmt.Fprintf(&b, "# Beside Debian's Ironic\n\n%s The servers run on this machine, one after the other, in the same run, without authentication, and get the same requests of API %s, one at a time on an open "+
 		"connection or, where it is said, of %d callers at once, from a client on the same host. CPU is that of the server's processes, user and system, per request, until they rest again. Ironic is Debian's package python3-ironic with its defaults but for what "+
 		"integration/servers/ironic.go says; MariaDB is Debian's too, with its defaults, runs before Ironic is started, and is counted with it in CPU and memory. All three have what they confirm on the disk. "+
 		"Ironic has fewer requests than ours as each takes longer: %d nodes were made by requests, and copied in its database up to %d, ours all by requests. "+
@@ -437,7 +438,7 @@ func ironicPage(where, load string, all []*contender) string {
 		"Lists of all follow `next` from page to page of a thousand; one request is the whole list. The client reads an answer to its end, into memory that it has, and parses it when the time is taken. p99 is shown of %d requests or more. "+
 		"Memory is the resident set, after the start and after the lists; pages that processes share count once for each.\n\n"+
 		"The machine's load average was %s when it began: what is above a tenth or so is other work, which makes the times (p50, p99, start) too long on all sides; the CPU figures are what to compare then.\n",
-		generated, where, ironicVersion, callers, all[1].sizes.made(), all[1].sizes.nodes, enough, now)
+		where, ironicVersion, callers, all[1].sizes.made(), all[1].sizes.nodes, enough, now)
 	for _, theirs := range all[1:] {
 		fmt.Fprintf(&b, "\n## %s\n\n| | ours: CPU ms | p50 ms | p99 ms | requests | theirs: CPU ms | p50 ms | p99 ms | requests | CPU, times | p50, times |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n", theirs.name)
 		for _, what := range operations {
@@ -455,7 +456,7 @@ func ironicPage(where, load string, all []*contender) string {
 			{"memory, empty", "MB", ours.memory[0], theirs.memory[0]},
 			{fmt.Sprintf("memory, %d nodes, after the lists", ours.sizes.nodes), "MB", ours.memory[1], theirs.memory[1]},
 		} {
-			fmt.Fprintf(&b, "| %s, %s | %s | %s | %s |\n", row.what, row.unit, number(row.a), number(row.t), times(row.t, row.a, true))
+			fmt.Fprintf(&b, "| %s, %s | %s | %s | %s |\n", row.what, row.unit, figures.Number(row.a), figures.Number(row.t), times(row.t, row.a, true))
 		}
 	}
 	return b.String()
@@ -467,9 +468,9 @@ func cells(c cost, there bool) string {
 	}
 	p99 := "–"
 	if c.requests >= enough {
-		p99 = number(c.p99)
+		p99 = figures.Number(c.p99)
 	}
-	return fmt.Sprintf("%s | %s | %s | %d", number(c.cpu), number(c.p50), p99, c.requests)
+	return fmt.Sprintf("%s | %s | %s | %d", figures.Number(c.cpu), figures.Number(c.p50), p99, c.requests)
 }
 
 // times is a ratio, where there is one: a clock of hundredths of a second sees nothing of short work.
@@ -477,5 +478,5 @@ func times(theirs, ours float64, there bool) string {
 	if !there || ours == 0 {
 		return "–"
 	}
-	return number(theirs / ours)
+	return figures.Number(theirs / ours)
 }

@@ -1,4 +1,5 @@
-package main
+// Package load runs a server under a simulated fleet and measures what that costs it. Start at Run and RunHour.
+package load
 
 import (
 	"context"
@@ -34,39 +35,31 @@ const (
 	forever    = 24 * time.Hour // a step that does not end while something is measured
 )
 
-// scale is how large the load is.
-type scale struct {
-	herd     int // machines that look themselves up at once, and are in flight when the server is killed
-	inFlight int // steps in flight of machines that are records only
-	idle     int // nodes at rest, likewise
+// Scale is how large the load is.
+type Scale struct {
+	Herd     int // machines that look themselves up at once, and are in flight when the server is killed
+	InFlight int // steps in flight of machines that are records only
+	Idle     int // nodes at rest, likewise
 }
 
 // part is one measurement, on a server of its own.
 type part struct {
 	name    string
-	measure func(context.Context, *rack, *figures.Set, scale) error
+	measure func(context.Context, *rack, *figures.Set, Scale) error
 }
 
 var parts = []part{{"gap", measureGap}, {"beats", measureBeats}, {"herd", measureHerd}, {"recovery", measureRecovery}, {"cold", measureCold}, {"idle", measureIdle}}
 
-func partNames() (out []string) {
+// Parts are the names of all measurements but the hour's.
+func Parts() (out []string) {
 	for _, p := range parts {
 		out = append(out, p.name)
 	}
 	return out
 }
 
-// measureLoad runs servers under a simulated fleet and keeps what it costs them.
-func measureLoad(ctx context.Context, root string, n scale) error {
-	set, err := runLoad(ctx, root, n, partNames()...)
-	if err != nil {
-		return err
-	}
-	return set.Save(root, "load")
-}
-
-// runLoad runs the named parts.
-func runLoad(ctx context.Context, root string, n scale, names ...string) (figures.Set, error) {
+// Run runs the named parts, each on a server of its own that is built from the tree at root.
+func Run(ctx context.Context, root string, n Scale, names ...string) (figures.Set, error) {
 	set := figures.Set{
 		Title: "The server under load",
 		Method: fmt.Sprintf("One server process with its SQLite on disk and durable commits, and simulated machines (`bessemer simulate`'s code) on the same host, "+
@@ -80,12 +73,12 @@ func runLoad(ctx context.Context, root string, n scale, names ...string) (figure
 			"Restart: the same machines, each with a step in flight; the server is killed (SIGKILL) and started at once. "+
 			"Restart with the records of %d steps in flight: the records of one machine at work, copied that many times while the server was down, as so many agents do not fit on this host. The first start makes the rows that lists show, as after an upgrade; then it is killed and started again. "+
 			"Nodes at rest: %d copies of one that is available, its machine in the server's memory; the server reads the power state of each once a minute. "+
-			"Memory is the resident set.", beatRuns, beatAgents, int(beatTime.Seconds()), n.herd, int(herdSpread.Seconds()), herdSize>>10, n.inFlight, n.idle),
+			"Memory is the resident set.", beatRuns, beatAgents, int(beatTime.Seconds()), n.Herd, int(herdSpread.Seconds()), herdSize>>10, n.InFlight, n.Idle),
 	}
 	for _, name := range names {
 		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
 		if i < 0 {
-			return set, fmt.Errorf("load: there is no part %q, but %s", name, strings.Join(partNames(), ", "))
+			return set, fmt.Errorf("load: there is no part %q, but %s", name, strings.Join(Parts(), ", "))
 		}
 		if err := onRack(ctx, root, func(r *rack) error { return parts[i].measure(ctx, r, &set, n) }); err != nil {
 			return set, fmt.Errorf("load: %s: %w", name, err)
@@ -122,7 +115,7 @@ func up(ctx context.Context, f *fleet.Fleet) error {
 }
 
 // measureGap cleans a few machines with short steps.
-func measureGap(ctx context.Context, r *rack, s *figures.Set, _ scale) error {
+func measureGap(ctx context.Context, r *rack, s *figures.Set, _ Scale) error {
 	f, err := r.fleet(fleet.Options{Nodes: gapNodes, Prefix: "gap-", StepTime: gapStep})
 	if err != nil {
 		return err
@@ -144,7 +137,7 @@ func measureGap(ctx context.Context, r *rack, s *figures.Set, _ scale) error {
 }
 
 // measureBeats sends a fixed load of heartbeats to the server and to a bare handler.
-func measureBeats(ctx context.Context, r *rack, s *figures.Set, _ scale) error {
+func measureBeats(ctx context.Context, r *rack, s *figures.Set, _ Scale) error {
 	f, err := r.fleet(fleet.Options{Nodes: beatAgents, Prefix: "beat-", StepTime: forever, Quiet: true})
 	if err != nil {
 		return err
@@ -230,8 +223,8 @@ func measureLookups(ctx context.Context, r *rack, f *fleet.Fleet) (least float64
 }
 
 // measureHerd lets all machines look themselves up at once, and then kills the server under them.
-func measureHerd(ctx context.Context, r *rack, s *figures.Set, n scale) error {
-	nodes := n.herd
+func measureHerd(ctx context.Context, r *rack, s *figures.Set, n Scale) error {
+	nodes := n.Herd
 	bare, err := bareInserts(ctx, herdSize) // before there is a fleet in this process
 	if err != nil {
 		return err
@@ -332,7 +325,7 @@ func measureRestart(ctx context.Context, r *rack, s *figures.Set, f *fleet.Fleet
 }
 
 // measureCold registers nodes and starts the server on them.
-func measureCold(ctx context.Context, r *rack, s *figures.Set, _ scale) error {
+func measureCold(ctx context.Context, r *rack, s *figures.Set, _ Scale) error {
 	f, err := r.fleet(fleet.Options{Nodes: coldNodes, Prefix: "cold-"})
 	if err != nil {
 		return err
@@ -373,7 +366,7 @@ func measureCold(ctx context.Context, r *rack, s *figures.Set, _ scale) error {
 	}
 	add(s, fmt.Sprintf("node and port created, %d of each: server's CPU for a pair", coldNodes), (after-before).Seconds()*1000/coldNodes, "ms", "≤ 0.38 for a node (a fiftieth of Ironic's 19)")
 	add(s, "nodes created, with a port each, 32 callers", coldNodes/took.Seconds(), "a second", "")
-	add(s, fmt.Sprintf("cold start with %d nodes until the first answer: median of %d", coldNodes, coldRuns), median(starts).Seconds(), "s", "≤ 0.1")
+	add(s, fmt.Sprintf("cold start with %d nodes until the first answer: median of %d", coldNodes, coldRuns), figures.Median(starts).Seconds(), "s", "≤ 0.1")
 	add(s, "cold start: the fastest", slices.Min(starts).Seconds(), "s", "")
 	add(s, fmt.Sprintf("list of %d nodes in full detail, decoded", coldNodes), listed.Seconds(), "s", "≤ 0.084 (a fiftieth of Ironic's 4.2)")
 	add(s, "memory after that list", rss, "MB", "≤ 100")

@@ -1,4 +1,6 @@
-package main
+// Package boot measures the ramdisk: what its parts weigh, and how long a machine takes from power on to its lookup, beside a
+// kernel whose init only prints. Start at Measure.
+package boot
 
 import (
 	"context"
@@ -20,7 +22,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/initramfs"
@@ -56,8 +57,8 @@ type bench struct {
 	server *listener
 }
 
-// measureBoot compares the ramdisk's way to its lookup with a bare kernel.
-func measureBoot(ctx context.Context, root string, r initramfs.Result) (err error) {
+// Measure compares the ramdisk's way to its lookup with a bare kernel.
+func Measure(ctx context.Context, root string, r initramfs.Result) (err error) {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -99,18 +100,18 @@ func measureBoot(ctx context.Context, root string, r initramfs.Result) (err erro
 			"NVMe disk, CD, network card): the ramdisk until its lookup request has arrived at a listener on the host, and a bare kernel until an init that only prints and powers off has printed. "+
 			"Medians of %d boots each, the two in turn.", bootMB, bootRuns),
 		Rows: []figures.Figure{
-			{What: "bare kernel: init has printed", Value: median(bareTimes).Seconds(), Unit: "s"},
+			{What: "bare kernel: init has printed", Value: figures.Median(bareTimes).Seconds(), Unit: "s"},
 		},
 	}
 	for i, m := range marks {
-		set.Rows = append(set.Rows, figures.Figure{What: "ramdisk: " + m.what, Value: median(stages[i]).Seconds(), Unit: "s"})
+		set.Rows = append(set.Rows, figures.Figure{What: "ramdisk: " + m.what, Value: figures.Median(stages[i]).Seconds(), Unit: "s"})
 	}
 	set.Rows = append(set.Rows,
-		figures.Figure{What: "ramdisk: lookup arrived", Value: median(ourTimes).Seconds(), Unit: "s"},
-		figures.Figure{What: "ramdisk to bare kernel", Value: median(ourTimes).Seconds() / median(bareTimes).Seconds(), Unit: "×"},
+		figures.Figure{What: "ramdisk: lookup arrived", Value: figures.Median(ourTimes).Seconds(), Unit: "s"},
+		figures.Figure{What: "ramdisk to bare kernel", Value: figures.Median(ourTimes).Seconds() / figures.Median(bareTimes).Seconds(), Unit: "×"},
 		figures.Figure{What: "initramfs of the bare kernel", Value: size(bare) / 1e6, Unit: "MB"},
 		figures.Figure{What: "initramfs of the ramdisk", Value: size(r.Initramfs) / 1e6, Unit: "MB"},
-		figures.Figure{What: "least memory tried that it came to its lookup with", Value: float64(b.leastMemory(ctx, 4*median(ourTimes))), Unit: "MB", Target: "≤ 512"})
+		figures.Figure{What: "least memory tried that it came to its lookup with", Value: float64(b.leastMemory(ctx, 4*figures.Median(ourTimes))), Unit: "MB", Target: "≤ 512"})
 	return set.Save(root, "boot")
 }
 
@@ -197,7 +198,7 @@ func (b *bench) newMedium() error {
 // bareInitramfs builds the init that only prints.
 func bareInitramfs(ctx context.Context, root, dir string) (string, error) {
 	program := filepath.Join(dir, "bareinit")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./integration/bench/bareinit")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./integration/bench/boot/bareinit")
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build bareinit: %w\n%s", err, out)
@@ -275,14 +276,6 @@ func (l *listener) drain() {
 func (l *listener) close() {
 	l.http.Close() //nolint:errcheck // nothing is to be kept
 	<-l.ended
-}
-
-func median(all []time.Duration) time.Duration {
-	s := slices.Sorted(slices.Values(all))
-	if len(s)%2 == 0 {
-		return (s[len(s)/2-1] + s[len(s)/2]) / 2
-	}
-	return s[len(s)/2]
 }
 
 // size of a file in bytes; 0 when there is none.

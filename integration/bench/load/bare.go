@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"bytes"
@@ -125,8 +125,8 @@ func fire(ctx context.Context, rate float64, lasting time.Duration, act func(n i
 	return n, first
 }
 
-// serveBare is the other process: bench -bare DIR. It writes its address and certificate into DIR.
-func serveBare(ctx context.Context, dir string) error {
+// ServeBare is the other process: bench -bare DIR. It writes its address and certificate into DIR.
+func ServeBare(ctx context.Context, dir string) error {
 	id, err := channel.LoadIdentity(dir, time.Now())
 	if err != nil {
 		return err
@@ -206,7 +206,7 @@ type bare struct {
 	roots *x509.CertPool
 }
 
-// startBare starts this program as serveBare, and waits until it listens.
+// startBare starts this program as ServeBare, and waits until it listens.
 func startBare(ctx context.Context, self, dir string) (*bare, error) {
 	if _, err := channel.LoadIdentity(dir, time.Now()); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -18,7 +18,7 @@ const (
 
 // measureIdle gives a server thousands of nodes at rest, whose power states it reads in turn, and looks what it costs to
 // do nothing else.
-func measureIdle(ctx context.Context, r *rack, s *figures.Set, n scale) error {
+func measureIdle(ctx context.Context, r *rack, s *figures.Set, n Scale) error {
 	if err := r.kill(); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func measureIdle(ctx context.Context, r *rack, s *figures.Set, n scale) error {
 	if err := r.kill(); err != nil {
 		return err
 	}
-	if err := copies(ctx, filepath.Join(r.dir, "data"), state.Available, n.idle); err != nil {
+	if err := copies(ctx, filepath.Join(r.dir, "data"), state.Available, n.Idle); err != nil {
 		return err
 	}
 	var got restarted
@@ -92,7 +92,7 @@ func measureIdle(ctx context.Context, r *rack, s *figures.Set, n scale) error {
 		return err
 	}
 	listed := time.Since(began)
-	add(s, fmt.Sprintf("%d nodes at rest: first answer of the API", n.idle), got.answers.Seconds(), "s", "")
+	add(s, fmt.Sprintf("%d nodes at rest: first answer of the API", n.Idle), got.answers.Seconds(), "s", "")
 	add(s, "nodes at rest: all stored work taken up, a verb granted", got.serving.Seconds(), "s", "< 10")
 	add(s, "nodes at rest: server's CPU, the power state of each read once a minute", (after-before).Seconds()*100/idleRound.Seconds(), "% of one processor", "")
 	add(s, "nodes at rest: memory", rss, "MB", "")

@@ -1,4 +1,4 @@
-package main
+package boot
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/bessemer-metal/bessemer/integration/lab"
 )
 
-// measureRamdisk builds the stock ramdisk and keeps what its parts weigh.
-func measureRamdisk(ctx context.Context, root string) (initramfs.Result, error) {
+// Build builds the stock ramdisk and keeps what its parts weigh.
+func Build(ctx context.Context, root string) (initramfs.Result, error) {
 	r, err := lab.BuildRamdisk(ctx, root, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		return r, fmt.Errorf("build the ramdisk: %w", err)

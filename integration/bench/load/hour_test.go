@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"strings"
@@ -11,11 +11,11 @@ import (
 // TestHour runs the hour with few machines, for seconds: nothing is lost, which measureHour itself looks at, and every
 // figure is there. How fast it was is not a test's to judge.
 func TestHour(t *testing.T) {
-	h := hour{nodes: 50, lasting: 3 * time.Second, log: t.Output()}
+	h := Hour{Nodes: 50, Lasting: 3 * time.Second, Log: t.Output()}
 	var s figures.Set
-	err := onRack(t.Context(), "../..", func(r *rack) error { return measureHour(t.Context(), r, &s, h) })
+	err := onRack(t.Context(), "../../..", func(r *rack) error { return measureHour(t.Context(), r, &s, h) })
 	if err != nil {
-		t.Fatalf("%v\n%s", err, table(s))
+		t.Fatalf("%v\n%s", err, s.Table())
 	}
 	got := map[string]float64{}
 	for _, f := range s.Rows {
@@ -43,17 +43,10 @@ func TestHour(t *testing.T) {
 		}
 	}
 	if t.Failed() {
-		t.Log(table(s))
+		t.Log(s.Table())
 	}
 	if m := hourMethod(h); !strings.Contains(m, "50 machines") {
 		t.Error(m)
-	}
-}
-
-func TestShare(t *testing.T) {
-	all := []time.Duration{1, 2, 3, 4}
-	if share(nil, 0.5) != 0 || share(all, 0.5) != 2 || share(all, 0.99) != 4 || share(all, 1) != 4 || share(all[:1], 0.01) != 1 {
-		t.Error(share(all, 0.5), share(all, 0.99), share(all, 1))
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"context"
@@ -30,7 +30,7 @@ type restarted struct {
 
 // measureRecovery kills a server that has one machine at work, gives it thousands of copies of that machine's records,
 // and starts it on them: this many agents do not fit into one process, and what they would do is not what is measured.
-func measureRecovery(ctx context.Context, r *rack, s *figures.Set, n scale) error {
+func measureRecovery(ctx context.Context, r *rack, s *figures.Set, n Scale) error {
 	f, err := r.fleet(fleet.Options{Nodes: 1, Prefix: "work-", StepTime: forever, Quiet: true})
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func measureRecovery(ctx context.Context, r *rack, s *figures.Set, n scale) erro
 	if err := r.kill(); err != nil {
 		return err
 	}
-	if err := copies(ctx, filepath.Join(r.dir, "data"), state.CleanWait, n.inFlight); err != nil {
+	if err := copies(ctx, filepath.Join(r.dir, "data"), state.CleanWait, n.InFlight); err != nil {
 		return err
 	}
 	var got []restarted
@@ -78,8 +78,8 @@ func measureRecovery(ctx context.Context, r *rack, s *figures.Set, n scale) erro
 	if n := states[string(state.CleanWait)]; n != 1 {
 		return fmt.Errorf("after the restart the machine at work is not: %v", states)
 	}
-	each := func(t restarted) float64 { return t.cpu.Seconds() * 1000 / float64(n.inFlight) }
-	add(s, fmt.Sprintf("restart with the records of %d steps in flight: first answer of the API", n.inFlight), got[1].answers.Seconds(), "s", "≤ 1")
+	each := func(t restarted) float64 { return t.cpu.Seconds() * 1000 / float64(n.InFlight) }
+	add(s, fmt.Sprintf("restart with the records of %d steps in flight: first answer of the API", n.InFlight), got[1].answers.Seconds(), "s", "≤ 1")
 	add(s, "restart with those: all stored work taken up, a verb granted", got[1].serving.Seconds(), "s", "< 10")
 	add(s, "restart with those: server's CPU until then, each", each(got[1]), "ms", "")
 	add(s, "restart with those: memory then", rss, "MB", "")
