@@ -49,8 +49,19 @@ func (c checker) checks(ctx context.Context) []api.Check {
 	if err := c.store.Sound(ctx); err != nil {
 		f := fault.From(err)
 		k = api.Check{Name: k.Name, Found: f.Message, Hint: f.Hint, Reason: string(f.Reason)}
+	} else if n, err := c.store.WornRows(ctx); err != nil || n > 0 {
+		k = worn(n)
+		if err != nil {
+			k = api.Check{Name: k.Name, Found: "the rows that lists are made of can't be read: " + err.Error(), Hint: k.Hint}
+		}
 	}
 	return append(out, k)
+}
+
+// worn tells of rows of node lists that were lost or damaged.
+func worn(n int) api.Check {
+	return api.Check{Name: "database", Found: fmt.Sprintf("%d rows that lists of nodes are made of were lost or damaged; no node is lost, and a running server makes them anew at once", n),
+		Hint: "look at the disk, and for programs beside the server that write its database"}
 }
 
 // clock compares how long the server runs by the wall clock and by the kernel's own count: a difference is a clock that
@@ -181,6 +192,8 @@ func examine(ctx context.Context, cfg config.Server, now func() time.Time) []api
 	switch {
 	case e.Damage != "":
 		db = api.Check{Name: db.Name, Found: "damaged: " + e.Damage, Hint: "restore the last backup and confirm each node", Reason: string(fault.StorageUnavailable)}
+	case e.Worn > 0:
+		db = worn(e.Worn)
 	case e.Schema > e.Known:
 		db = api.Check{Name: db.Name, Found: fmt.Sprintf("schema version %d, this program knows up to %d", e.Schema, e.Known), Hint: "start the newer program"}
 	}

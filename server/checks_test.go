@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -160,6 +164,36 @@ func TestADoctorOfARunningServer(t *testing.T) {
 	right(t, named(t, list, "ramdisk"), false, "machines can't be booted")
 	right(t, named(t, list, "agents' address"), false, "refused")
 	right(t, named(t, list, "clock"), true, "not set")
+	// A node whose row was lost: it is told, and made anew by who mends rows.
+	store.Prepare("f", func(*conductor.Node) ([]byte, error) { return []byte("row"), nil })
+	if err := store.Update(t.Context(), func(tx conductor.Tx) error { return tx.CreateNode(storetest.Node(1)) }); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, "bessemer.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), "DELETE FROM node_rows")
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	right(t, named(t, c.checks(t.Context()), "database"), false, "1 rows that lists of nodes are made of were lost or damaged; no node is lost")
+	ready := make(chan struct{})
+	close(ready)
+	ctx, end := context.WithCancel(t.Context())
+	mended := make(chan struct{})
+	go func() {
+		defer close(mended)
+		(&server{store: store, log: slog.New(slog.DiscardHandler)}).prepareRows(ctx, ready)
+	}()
+	for worn := 1; worn > 0; runtime.Gosched() {
+		if worn, err = store.WornRows(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end()
+	<-mended
+	right(t, named(t, c.checks(t.Context()), "database"), true, "sound")
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}

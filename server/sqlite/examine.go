@@ -22,6 +22,7 @@ type Examination struct {
 	Schema  int       // version of its schema
 	Known   int       // the newest version this program knows
 	Damage  string    // what the integrity check found; "" when it is sound
+	Worn    int       // prepared rows that were lost or damaged: a server makes them anew
 	Owner   string    // the last server that owned it, in words; "" when none is recorded
 	Expires time.Time // end of that server's lease
 	Alive   time.Time // when a server last wrote that it lives; zero: never
@@ -52,6 +53,13 @@ func Examine(ctx context.Context, path string) (e Examination, err error) {
 	if e.Damage, err = damage(func(q string, to *string) error { return db.QueryRowContext(ctx, q).Scan(to) }); err != nil {
 		return e, explain(err)
 	}
+	if e.Damage == "" && e.Schema == e.Known {
+		all, err := findWorn(func(q string, each func(scan func(...any) error) error) error { return eachRow(ctx, db, q, each) })
+		if err != nil {
+			return e, explain(err)
+		}
+		e.Worn = len(all)
+	}
 	var alive string
 	err = db.QueryRowContext(ctx, "SELECT value FROM settings WHERE key = 'conductor.alive'").Scan(&alive)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -78,6 +86,20 @@ func Examine(ctx context.Context, path string) (e Examination, err error) {
 		e.Expires = t
 	}
 	return e, nil
+}
+
+func eachRow(ctx context.Context, db *sql.DB, q string, each func(scan func(...any) error) error) error {
+	rows, err := db.QueryContext(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // damage runs the whole quick check and gives what it found, "" when all is sound.

@@ -79,7 +79,7 @@ func fill(path string) int {
 		return 4
 	}
 	small := limit
-	small.Cur = 512 << 10
+	small.Cur = 1 << 20 // what the schema takes, and some nodes
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
 		return 5
 	}

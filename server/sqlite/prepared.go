@@ -4,16 +4,18 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
+	"hash/crc32"
+	"math"
 	"reflect"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
-	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // Prepared rows: what lists of nodes show is made when a node is written, in the same transaction; a list then decodes
 // nothing, and most read no node. A trigger puts the row of a node that is written out of date, so that one older than
 // its node is never shown, whoever writes. They hold nothing that an answer would not show to an administrator, and
-// nothing that can't be made anew: no check at the start reads them.
+// nothing that can't be made anew: no check at the start reads them. A row that was lost or damaged in the file never hides its
+// node: who reads rows counts them and their checksums, reads the nodes instead, and has the rows made anew (mend.go).
 
 // preparer makes the prepared row of a node.
 type preparer struct {
@@ -30,8 +32,8 @@ func (s *Store) Prepare(form string, row func(n *conductor.Node) ([]byte, error)
 }
 
 // PrepareRows prepares the rows of another form: those that an older program wrote, or one with other rules of what may
-// be shown. Until then lists decode these nodes, so it runs while the store is in use, in transactions so short that
-// they hold nobody up. Called again after an error it goes on.
+// be shown; and those that were lost. Until then lists decode these nodes, so it runs while the store is in use, in
+// transactions so short that they hold nobody up. Called again after an error it goes on.
 func (s *Store) PrepareRows(ctx context.Context) error {
 	s.mu.Lock()
 	p := s.preparer
@@ -42,19 +44,24 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 	const batch = 50
 	for after := int64(0); ; {
 		n, last := 0, after
+		var lost []conductor.NodeID
 		err := s.update(ctx, func(t *tx) error {
 			var found []conductor.Node
-			err := t.rows(`SELECT id, version, body FROM nodes LEFT JOIN node_rows ON node = id
+			lost = nil
+			err := t.rows(`SELECT id, version, body, form IS NULL FROM nodes LEFT JOIN node_rows ON node = id
 				WHERE id > ? AND form IS NOT ? ORDER BY id LIMIT ?`, []any{after, p.form, batch}, func(scan func(...any) error) error {
 				var x conductor.Node
 				var body sql.RawBytes
-				if err := scan(&last, &x.Version, &body); err != nil {
+				var none bool
+				if err := scan(&last, &x.Version, &body, &none); err != nil {
 					return err
 				}
 				if err := decode("node", body, &x); err != nil {
 					return err
 				}
-				found = append(found, x)
+				if found = append(found, x); none {
+					lost = append(lost, x.UUID)
+				}
 				return nil
 			})
 			if err != nil {
@@ -68,6 +75,9 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 			n = len(found)
 			return nil
 		})
+		for _, id := range lost {
+			s.cfg.Log.Warn("the row of a node in lists was lost; made anew from the node", "node", id, "err", err)
+		}
 		if err != nil || n < batch {
 			return err
 		}
@@ -79,7 +89,7 @@ func (s *Store) PrepareRows(ctx context.Context) error {
 // which is large.
 func (s *Store) allPrepared(ctx context.Context, form string) (all bool, err error) {
 	err = s.view(ctx, func(t *tx) error {
-		return t.row("SELECT (SELECT count(*) FROM nodes) = (SELECT count(*) FROM node_rows WHERE form = ?)", []any{form}, &all)
+		return t.row("SELECT NOT EXISTS (SELECT 1 FROM nodes LEFT JOIN node_rows ON node = id WHERE form IS NOT ?)", []any{form}, &all)
 	})
 	return all, err
 }
@@ -94,35 +104,58 @@ func (t *tx) putRow(n *conductor.Node) error {
 		return err
 	}
 	_, err = t.exec(`INSERT INTO node_rows (node, parent_node, form, prepared) SELECT id, parent, ?, ? FROM nodes WHERE uuid = ?
-		ON CONFLICT (node) DO UPDATE SET form = excluded.form, prepared = excluded.prepared`,
+		ON CONFLICT (node) DO UPDATE SET parent_node = excluded.parent_node, form = excluded.form, prepared = excluded.prepared`,
 		t.preparer.form, framed(string(n.UUID), row), text(string(n.UUID)))
 	return err
 }
 
-// What is stored of a row is framed: the length of the node's UUID, the UUID, the length of the row, the row. So many of
-// them can stand one behind the other, and whoever reads them needs nothing of the nodes themselves.
+// What is stored of a row is framed: the length of the node's UUID, the UUID, the length of the row, the row, and a checksum of
+// both. So many of them can stand one behind the other, and whoever reads them needs nothing of the nodes themselves.
 
 // framing is a part of every form: rows that were framed in another way are of another form.
-const framing = "/1"
+const framing = "/2"
+
+const sumSize = 4 // bytes of a checksum, big endian
 
 func framed(uuid string, row []byte) []byte {
-	b := make([]byte, 0, len(uuid)+len(row)+2*binary.MaxVarintLen64)
+	b := make([]byte, 0, len(uuid)+len(row)+2*binary.MaxVarintLen64+sumSize)
 	for _, part := range []string{text(uuid), string(row)} {
 		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
 	}
-	return b
+	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
 }
 
-// unframe takes the first of the rows.
-func unframe(rows string) (p conductor.PreparedNode, after string, err error) {
+// unframe takes the first of the rows; ok false: it is damaged. The buffer is used again from row to row.
+func unframe(rows string, buffer *[]byte) (p conductor.PreparedNode, after string, ok bool) {
+	all := rows
 	for _, part := range []*string{&p.UUID, &p.Row} {
 		n, used := binary.Uvarint([]byte(rows[:min(len(rows), binary.MaxVarintLen64)]))
 		if used <= 0 || n > uint64(len(rows)-used) {
-			return p, "", fault.New(fault.InternalError, "the prepared rows of nodes are damaged")
+			return p, "", false
 		}
 		*part, rows = rows[used:used+int(n)], rows[used+int(n):]
 	}
-	return p, rows, nil
+	if len(rows) < sumSize {
+		return p, "", false
+	}
+	b := append((*buffer)[:0], all[:len(all)-len(rows)+sumSize]...)
+	*buffer = b
+	end := len(b) - sumSize
+	return p, rows[sumSize:], crc32.ChecksumIEEE(b[:end]) == binary.BigEndian.Uint32(b[end:])
+}
+
+// unframeAll takes rows apart that stand one behind the other; ok false: some are damaged, or they are not n.
+func unframeAll(rows string, n int) (out []conductor.PreparedNode, ok bool) {
+	out = make([]conductor.PreparedNode, 0, n)
+	var buffer []byte
+	for rows != "" {
+		var p conductor.PreparedNode
+		if p, rows, ok = unframe(rows, &buffer); !ok {
+			return nil, false
+		}
+		out = append(out, p)
+	}
+	return out, len(out) == n
 }
 
 // together is how many rows SQLite hands over as one text: a call for each row costs more than the row.
@@ -136,76 +169,109 @@ func (t *tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p cond
 	}
 	byID := !f.Descending && (f.SortKey == "" || f.SortKey == "id")
 	if form == "" || !byID {
-		return t.eachPrepared(f, after, form+framing, each)
+		_, _, err := t.eachPrepared(f, after, form+framing, each)
+		return err
 	}
-	form += framing
 	for left := f.Limit; f.Limit == 0 || left > 0; left -= together {
 		f := f
 		f.Limit = together
 		if left > 0 {
 			f.Limit = min(left, together)
 		}
-		q, args, err := t.rowQuery(form, f, after)
-		if err != nil {
+		n, last, err := t.preparedTogether(f, after, form+framing, each)
+		if err != nil || n < f.Limit {
 			return err
 		}
-		var n, whole int
-		var last sql.NullInt64
-		var rows sql.NullString
-		if err := t.row("SELECT count(*), count(prepared), max(id), group_concat(prepared, '') FROM ("+q+")", args, &n, &whole, &last, &rows); err != nil {
-			return err
-		}
-		if whole < n { // some have none, or an old one
-			if err := t.eachPrepared(f, after, form, each); err != nil {
-				return err
-			}
-			rows.String = ""
-		}
-		for rest := rows.String; rest != ""; {
-			var p conductor.PreparedNode
-			if p, rest, err = unframe(rest); err != nil {
-				return err
-			}
-			if err := each(p); err != nil {
-				return err
-			}
-		}
-		if n < f.Limit {
-			return nil
-		}
-		after = last.Int64
+		after = last
 	}
 	return nil
 }
 
-// rowQuery asks for the number and the row of each node, in order of creation. Most lists need nothing of the nodes: the
-// schema's triggers see to it that each has a row, and an old one no form.
-func (t *tx) rowQuery(form string, f conductor.NodeFilter, after int64) (string, []any, error) {
-	plain := f
-	plain.Roots, plain.After, plain.Limit, plain.SortKey = false, "", 0, ""
-	if !reflect.ValueOf(plain).IsZero() {
-		return t.nodeQuery("SELECT id, "+rowOf, []any{form}, f, after)
+// preparedTogether reads the next rows, as many as the filter's limit, and tells how many there were and the number of the last
+// node. Rows that are not all there, whole and of the form are read one by one.
+func (t *tx) preparedTogether(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) (n int, last int64, err error) {
+	q, args, plain, err := t.rowQuery(form, f, after)
+	if err != nil {
+		return 0, 0, err
 	}
-	q := "SELECT node AS id, iif(form = ?, prepared, NULL) AS prepared FROM node_rows WHERE node > ?"
+	var whole int
+	var end sql.NullInt64
+	var rows sql.NullString
+	if err := t.row("SELECT count(*), count(prepared), max(id), group_concat(prepared, '') FROM ("+q+")", args, &n, &whole, &end, &rows); err != nil {
+		return 0, 0, err
+	}
+	if whole < n { // some are out of date
+		return t.eachPrepared(f, after, form, each)
+	}
+	nodes, ok := unframeAll(rows.String, n)
+	if ok && plain {
+		upto := end.Int64
+		if n < f.Limit {
+			upto = math.MaxInt64
+		}
+		var want int
+		if want, err = t.countNodes(f.Roots, after, upto); err != nil {
+			return 0, 0, err
+		}
+		ok = want == n
+	}
+	if !ok {
+		t.foundWorn()
+		return t.eachPrepared(f, after, form, each)
+	}
+	for _, p := range nodes {
+		if err := each(p); err != nil {
+			return 0, 0, err
+		}
+	}
+	return n, end.Int64, nil
+}
+
+// countNodes counts the nodes after a number up to another: those without a parent, or all. Two small indexes hold what is asked.
+func (t *tx) countNodes(roots bool, after, upto int64) (n int, err error) {
+	q := "SELECT count(*) FROM nodes INDEXED BY nodes_roots WHERE parent = '' AND id > ?1 AND id <= ?2"
+	if !roots {
+		q = "SELECT (" + q + ") + (SELECT count(*) FROM nodes INDEXED BY nodes_parent WHERE parent <> '' AND id > ?1 AND id <= ?2)"
+	}
+	return n, t.row(q, []any{after, upto}, &n)
+}
+
+// rowQuery asks for the number and the row of each node, in order of creation. Most lists are plain and need nothing of the
+// nodes: the schema's triggers see to it that each has a row, and an old one no form.
+func (t *tx) rowQuery(form string, f conductor.NodeFilter, after int64) (q string, args []any, plain bool, err error) {
+	rest := f
+	rest.Roots, rest.After, rest.Limit, rest.SortKey = false, "", 0, ""
+	if !reflect.ValueOf(rest).IsZero() {
+		q, args, err = t.nodeQuery("SELECT id, "+rowOf, []any{form}, f, after)
+		return q, args, false, err
+	}
+	q = "SELECT node AS id, iif(form = ?, prepared, NULL) AS prepared FROM node_rows WHERE node > ?"
 	if f.Roots {
 		q += " AND parent_node = ''"
 	}
-	return q + " ORDER BY node LIMIT ?", []any{form, after, f.Limit}, nil
+	return q + " ORDER BY node LIMIT ?", []any{form, after, f.Limit}, true, nil
 }
 
 const rowOf = "iif(form = ?, prepared, NULL) AS prepared FROM nodes LEFT JOIN node_rows ON node = id"
 
-// eachPrepared reads them one by one: in any order, and with nodes that have no row.
-func (t *tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) error {
-	q, args, err := t.nodeQuery("SELECT uuid, iif(form = ?, NULL, body), "+rowOf, []any{form, form}, f, after)
+// eachPrepared reads them one by one: in any order, and with nodes that have no row, or a damaged one.
+func (t *tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) (n int, last int64, err error) {
+	q, args, err := t.nodeQuery("SELECT id, uuid, iif(form = ?, NULL, body), form IS NULL, "+rowOf, []any{form, form}, f, after)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
+	var nodes []conductor.PreparedNode
+	var damaged []int
 	var uuid string
+	var lost bool
 	var row, body sql.RawBytes
-	return t.rows(q, args, func(scan func(...any) error) error {
-		if err := scan(&uuid, &body, &row); err != nil {
+	var buffer []byte
+	err = t.rows(q, args, func(scan func(...any) error) error {
+		if err := scan(&last, &uuid, &body, &lost, &row); err != nil {
 			return err
+		}
+		if lost {
+			t.foundWorn()
 		}
 		p := conductor.PreparedNode{UUID: uuid}
 		if row == nil {
@@ -213,9 +279,29 @@ func (t *tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each
 			if err := decode("node", body, p.Node); err != nil {
 				return err
 			}
-		} else if p, _, err = unframe(string(row)); err != nil {
-			return err
+		} else if q, rest, ok := unframe(string(row), &buffer); ok && rest == "" && q.UUID == uuid {
+			p = q
+		} else {
+			t.foundWorn()
+			damaged = append(damaged, len(nodes))
 		}
-		return each(p)
+		nodes = append(nodes, p)
+		return nil
 	})
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, i := range damaged {
+		n, err := t.Node(conductor.NodeID(nodes[i].UUID))
+		if err != nil {
+			return 0, 0, err
+		}
+		nodes[i].Node = &n
+	}
+	for _, p := range nodes {
+		if err := each(p); err != nil {
+			return 0, 0, err
+		}
+	}
+	return len(nodes), last, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
-	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // told makes rows that say which node they are of, and how it stands.
@@ -16,11 +15,11 @@ func told(n *conductor.Node) ([]byte, error) {
 	return []byte(string(n.UUID) + " " + n.Owner), nil
 }
 
-func listed(t testing.TB, s *Store, form string) map[string]string {
+func listed(t testing.TB, s *Store, form string, f conductor.NodeFilter) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	err := s.View(t.Context(), func(tx conductor.Tx) error {
-		return tx.PreparedNodes(conductor.NodeFilter{}, form, func(p conductor.PreparedNode) error {
+		return tx.PreparedNodes(f, form, func(p conductor.PreparedNode) error {
 			out[string(p.UUID)] = string(p.Row)
 			if p.Node != nil {
 				out[string(p.UUID)] = "node " + p.Node.Owner
@@ -58,7 +57,7 @@ func TestPreparedRowsAreAsNewAsTheirNodes(t *testing.T) {
 	}
 	expect := func(when, form, want string) {
 		t.Helper()
-		if got := listed(t, s, form)[id]; got != want {
+		if got := listed(t, s, form, conductor.NodeFilter{})[id]; got != want {
 			t.Errorf("%s: %q, want %q", when, got, want)
 		}
 	}
@@ -133,7 +132,7 @@ func TestManyRowsArePrepared(t *testing.T) {
 		}
 	}
 	seen := map[string]bool{}
-	for _, row := range listed(t, s, "f") {
+	for _, row := range listed(t, s, "f", conductor.NodeFilter{}) {
 		seen[row] = true
 	}
 	if len(seen) != 450 || calls != 450 {
@@ -222,32 +221,6 @@ func TestPagesOfRowsReadTogether(t *testing.T) {
 	}
 }
 
-func TestDamagedFramesAreAnError(t *testing.T) {
-	s := open(t, config(t, t.TempDir()))
-	s.Prepare("f", told)
-	if err := s.Update(t.Context(), create(storetest.Node(1))); err != nil {
-		t.Fatal(err)
-	}
-	whole := len(framed(string(storetest.ID(1)), []byte(string(storetest.ID(1))+" infra")))
-	for cut := whole - 1; cut > 0; cut -= 5 {
-		err := s.update(t.Context(), func(t *tx) error {
-			_, err := t.exec("UPDATE node_rows SET prepared = substr(prepared, 1, ?)", cut)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range []conductor.NodeFilter{{}, {Descending: true}} {
-			err := s.View(t.Context(), func(tx conductor.Tx) error {
-				return tx.PreparedNodes(f, "f", func(p conductor.PreparedNode) error { t.Errorf("cut to %d: %q", cut, p.Row); return nil })
-			})
-			if fault.From(err).Reason != fault.InternalError {
-				t.Errorf("cut to %d: %v", cut, err)
-			}
-		}
-	}
-}
-
 // Lists of nodes without a parent read no node: a node that gets one, or loses it, is where it belongs at once.
 func TestRowsFollowTheParent(t *testing.T) {
 	s := open(t, config(t, t.TempDir()))
@@ -293,7 +266,7 @@ func TestMissingRowIsMade(t *testing.T) {
 	if err == nil {
 		err = s.PrepareRows(t.Context())
 	}
-	if got := listed(t, s, "f"); err != nil || len(got) != 1 {
+	if got := listed(t, s, "f", conductor.NodeFilter{}); err != nil || len(got) != 1 {
 		t.Errorf("listed %v: %v", got, err)
 	}
 }

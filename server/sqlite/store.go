@@ -65,6 +65,7 @@ type Store struct {
 	adopted bool // the database comes from a program that made no mark
 	lost    chan struct{}
 	lose    sync.Once
+	worn    chan struct{} // holds a token while prepared rows are to be mended
 
 	waiting  atomic.Int64 // callers of Update that wait for mu
 	mu       sync.Mutex   // guards what follows: who holds it has the write connection
@@ -82,7 +83,7 @@ var _ conductor.Store = (*Store)(nil)
 func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s := &Store{
 		cfg: cfg, readers: readPool{turns: make(chan struct{}, readers)},
-		closing: make(chan struct{}), failed: make(chan struct{}), lost: make(chan struct{}),
+		closing: make(chan struct{}), failed: make(chan struct{}), lost: make(chan struct{}), worn: make(chan struct{}, 1),
 	}
 	if cfg.Now == nil {
 		return nil, errors.New("open the database: no clock was handed down (Config.Now)")

@@ -64,6 +64,7 @@ type tx struct {
 	sealer   Sealer
 	preparer *preparer // nil in views, and where rows are not prepared
 	writes   bool
+	worn     chan<- struct{} // nil in updates: told when prepared rows do not fit their nodes
 	ended    bool
 	broken   error // the first failure of the database itself: nothing of this may be committed, whatever fn returns
 }

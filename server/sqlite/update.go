@@ -167,7 +167,7 @@ func (s *Store) view(ctx context.Context, fn func(*tx) error) (err error) {
 	if err := r.run("BEGIN"); err != nil {
 		return explain(err)
 	}
-	t := &tx{session: r, sealer: s.cfg.Sealer}
+	t := &tx{session: r, sealer: s.cfg.Sealer, worn: s.worn}
 	defer func() {
 		t.ended = true
 		if end := r.run("ROLLBACK"); end != nil {
