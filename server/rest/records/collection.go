@@ -32,11 +32,14 @@ type collection struct {
 	// the right to change.
 	listing, reading, creating, changing access.Right
 	filters                              []recordFilter
-	// exclusive are the filters of which one at most may be given.
-	exclusive []string
+	// apart are the filters that can't be combined, the first rule first.
+	apart []apart
 	// fresh makes a record with its defaults; nil: an empty one.
 	fresh func() conductor.Record
 	show  func(c *serve.Call, r conductor.Record) any
+	// conceal takes out of what is shown what a version does not have below its fields; nil: there is nothing. A PATCH
+	// applies to the whole.
+	conceal func(v api.Version, shown any) any
 	// prepare may rewrite a create body before its fields are checked, and put into the new record what is none of
 	// them; nil: nothing is to be done.
 	prepare func(c *serve.Call, r conductor.Record, doc map[string]any) error
@@ -57,10 +60,30 @@ func (k *collection) assign(c *serve.Call, r conductor.Record, doc map[string]an
 	return k.fields.assign(c, r, doc, names)
 }
 
+// shown is a record as answers have it.
+func (k *collection) shown(c *serve.Call, r conductor.Record) any {
+	if k.conceal == nil {
+		return k.show(c, r)
+	}
+	return k.conceal(c.Version, k.show(c, r))
+}
+
 // recordFilter is an argument of a list that selects.
 type recordFilter struct {
 	serve.Argument
 	set func(c *serve.Call, f *conductor.RecordFilter, value string) error
+}
+
+// apart are filters of which one at most may be given. What a list stands below counts as given.
+type apart struct {
+	reason  fault.Reason // of the refusal
+	filters []string
+}
+
+// narrowed is what a list stands below: as if it were filtered so.
+type narrowed struct {
+	by  string // the filter's name
+	set func(f *conductor.RecordFilter) error
 }
 
 // is selects by a field that has the argument's name.
@@ -160,17 +183,17 @@ func (a *API) recordsOfNode() []serve.Route {
 		k := a.collection(l.kind)
 		of := func(detail bool) func(c *serve.Call) error {
 			return func(c *serve.Call) error {
-				return a.listRecords(c, k, detail, func(f *conductor.RecordFilter) error {
+				return a.listRecords(c, k, detail, &narrowed{"node", func(f *conductor.RecordFilter) error {
 					id, err := c.Node()
 					if err != nil {
 						return err
 					}
 					return setNode(c, f, id)
-				})
+				}})
 			}
 		}
-		rows = append(rows, serve.Route{Method: http.MethodGet, Path: node + l.path, Need: k.reading, Since: l.since, Query: belowArguments(k, false), Handle: of(false)},
-			serve.Route{Method: http.MethodGet, Path: node + l.path + "/detail", Need: k.reading, Since: l.since, Query: belowArguments(k, true), Handle: of(true)})
+		rows = append(rows, serve.Route{Method: http.MethodGet, Path: node + l.path, Need: k.reading, Since: l.since, Query: belowArguments(k, "node", false), Handle: of(false)},
+			serve.Route{Method: http.MethodGet, Path: node + l.path + "/detail", Need: k.reading, Since: l.since, Query: belowArguments(k, "node", true), Handle: of(true)})
 	}
 	return rows
 }
@@ -187,15 +210,13 @@ func (k *collection) arguments(detail bool) []serve.Argument {
 	return all
 }
 
-// belowArguments are those of a list that stands below something else: it takes the filters that do not say what it is below.
-func belowArguments(k *collection, detail bool) []serve.Argument {
-	return slices.DeleteFunc(k.arguments(detail), func(a serve.Argument) bool {
-		return a.Name != "address" && slices.ContainsFunc(k.filters, func(f recordFilter) bool { return f.Name == a.Name })
-	})
+// belowArguments are those of a list that stands below what a filter would name: it takes the others.
+func belowArguments(k *collection, by string, detail bool) []serve.Argument {
+	return slices.DeleteFunc(k.arguments(detail), func(a serve.Argument) bool { return a.Name == by })
 }
 
-// listRecords answers with a page. below narrows a list that stands below something else.
-func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(f *conductor.RecordFilter) error) error {
+// listRecords answers with a page; below is nil for a list that stands below nothing.
+func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below *narrowed) error {
 	p, err := c.PageOf(k.shape, detail)
 	if err != nil {
 		return err
@@ -204,13 +225,8 @@ func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(
 		p.Sel = k.shape.All(c.Version, false)
 	}
 	filter := conductor.RecordFilter{Limit: p.Limit, After: p.Marker, SortKey: p.Key, Descending: p.Down, VisibleTo: c.VisibleTo(), Owned: k.Owned}
-	if err := recordFilters(c, k, p.Query, &filter); err != nil {
+	if err := recordFilters(c, k, p.Query, below, &filter); err != nil {
 		return err
-	}
-	if below != nil {
-		if err := below(&filter); err != nil {
-			return err
-		}
 	}
 	found, err := a.backend.Records(c.R.Context(), k.Kind, filter)
 	if err != nil {
@@ -218,7 +234,7 @@ func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(
 	}
 	list := make([]json.RawMessage, 0, len(found))
 	for _, r := range found {
-		text, err := k.shape.Encode(k.show(c, r), p.Sel)
+		text, err := k.shape.Encode(k.shown(c, r), p.Sel)
 		if err != nil {
 			return err
 		}
@@ -233,27 +249,34 @@ func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below func(
 	return c.JSON(http.StatusOK, answer)
 }
 
-func recordFilters(c *serve.Call, k *collection, q url.Values, to *conductor.RecordFilter) error {
-	var given []string
+func recordFilters(c *serve.Call, k *collection, q url.Values, below *narrowed, to *conductor.RecordFilter) error {
+	given := map[string]bool{}
 	for _, f := range k.filters {
 		if !q.Has(f.Name) {
 			continue
 		}
-		if slices.Contains(k.exclusive, f.Name) {
-			given = append(given, f.Name)
-		}
+		given[f.Name] = true
 		if err := f.set(c, to, q.Get(f.Name)); err != nil {
 			return err
 		}
 	}
-	if len(given) > 1 {
-		return fault.New(fault.RequestForbidden, "%s can't be combined", strings.Join(given, " and ")).WithHint("filter by one of them")
+	if below != nil {
+		given[below.by] = true
+		if err := below.set(to); err != nil {
+			return err
+		}
+	}
+	for _, r := range k.apart {
+		both := slices.DeleteFunc(slices.Clone(r.filters), func(name string) bool { return !given[name] })
+		if len(both) > 1 {
+			return fault.New(r.reason, "%s can't be combined", strings.Join(both, " and ")).WithHint("filter by one of them")
+		}
 	}
 	return nil
 }
 
 func (a *API) sendRecord(c *serve.Call, k *collection, status int, r conductor.Record, sel shape.Selection) error {
-	text, err := k.shape.Encode(k.show(c, r), sel)
+	text, err := k.shape.Encode(k.shown(c, r), sel)
 	if err != nil {
 		return err
 	}
@@ -315,7 +338,7 @@ func (a *API) patchRecord(c *serve.Call, k *collection) error {
 		return err
 	}
 	r, err := a.backend.UpdateRecord(c.R.Context(), c.Who, k.Kind, id, func(r conductor.Record) error {
-		doc, err := k.shape.Document(k.show(&serve.Call{Version: c.Version}, r))
+		doc, err := k.shape.Document(k.show(&serve.Call{}, r))
 		if err != nil {
 			return err
 		}

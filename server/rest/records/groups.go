@@ -21,7 +21,8 @@ func portgroups() *collection {
 		Records: serve.Records{Kind: conductor.KindPortgroup, Named: 23}, path: "portgroups", since: 23,
 		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: shape.New(api.Portgroup{}, api.PortgroupFields()),
 		fresh:   func() conductor.Record { return &conductor.Portgroup{Mode: "active-backup", Standalone: true} },
-		filters: []recordFilter{ofNode("node"), byAddress},
+		filters: []recordFilter{ofNode("node"), byAddress, ofShards(106), ofGroups},
+		apart:   []apart{{fault.RequestInvalid, []string{"node", "address", "shard", "conductor_groups"}}},
 		show: func(c *serve.Call, r conductor.Record) any {
 			g := r.(*conductor.Portgroup)
 			out := api.Portgroup{
@@ -171,8 +172,8 @@ func (a *API) besideRoutes() []serve.Route {
 		{Method: del, Path: node + "/allocation", Need: access.NodeRead, Since: 52, Handle: a.deleteNodeAllocation},
 		{Method: get, Path: node + "/volume", Need: access.VolumeRead, Since: 32, Handle: a.nodeVolume},
 		{Method: get, Path: "/v1/volume", Need: access.VolumeList, Since: 32, Handle: a.volume},
-		{Method: get, Path: "/v1/portgroups/{record}/ports", Need: access.PortRead, Record: &groups.Records, Since: 24, Query: belowArguments(a.collection(conductor.KindPort), false), Handle: func(c *serve.Call) error { return a.groupPorts(c, false) }},
-		{Method: get, Path: "/v1/portgroups/{record}/ports/detail", Need: access.PortRead, Record: &groups.Records, Since: 24, Query: belowArguments(a.collection(conductor.KindPort), true), Handle: func(c *serve.Call) error { return a.groupPorts(c, true) }},
+		{Method: get, Path: "/v1/portgroups/{record}/ports", Need: access.PortRead, Record: &groups.Records, Since: 24, Query: belowArguments(a.collection(conductor.KindPort), "portgroup", false), Handle: func(c *serve.Call) error { return a.groupPorts(c, false) }},
+		{Method: get, Path: "/v1/portgroups/{record}/ports/detail", Need: access.PortRead, Record: &groups.Records, Since: 24, Query: belowArguments(a.collection(conductor.KindPort), "portgroup", true), Handle: func(c *serve.Call) error { return a.groupPorts(c, true) }},
 		{Method: post, Path: "/v1/events", Need: access.EventsPost, Since: 54, Body: serve.MaxBody, Handle: a.takeEvents},
 	}
 }
@@ -182,7 +183,7 @@ func (a *API) groupPorts(c *serve.Call, detail bool) error {
 	if err != nil {
 		return err
 	}
-	return a.listRecords(c, a.collection(conductor.KindPort), detail, func(f *conductor.RecordFilter) error { return a.setGroup(c, f, id) })
+	return a.listRecords(c, a.collection(conductor.KindPort), detail, &narrowed{"portgroup", func(f *conductor.RecordFilter) error { return a.setGroup(c, f, id) }})
 }
 
 // volume names the two collections below it.

@@ -19,18 +19,25 @@ func (a *API) ports() *collection {
 		Records: serve.Records{Kind: conductor.KindPort, Named: 88}, path: "ports", since: 1,
 		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: shape.New(api.Port{}, api.PortFields()),
 		fresh: func() conductor.Record { return &conductor.Port{PXE: true} },
-		show:  showPort, prepare: preparePort, fields: portSetters,
+		show:  showPort, conceal: concealLink, prepare: preparePort, judge: judgeSmartNIC, fields: portSetters,
 		filters: []recordFilter{
 			ofNode("node"), ofNode("node_uuid"), byAddress,
 			{serve.Argument{Name: "portgroup", Since: 24, Doc: "only those of this port group"}, func(c *serve.Call, f *conductor.RecordFilter, v string) error { return a.setGroup(c, f, v) }},
-			{serve.Argument{Name: "shard", Kind: api.List, Since: 82, Doc: "only those of nodes in one of these shards"}, nodeIs("shard")},
+			ofShards(82),
 			{serve.Argument{Name: "description_contains", Since: 97, Doc: "only those with this in their description"}, func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
 				f.Contains = map[string]string{"description": v}
 				return nil
 			}},
-			{serve.Argument{Name: "conductor_groups", Kind: api.List, Since: 99, Doc: "only those of nodes in one of these groups"}, nodeIs("conductor_group")},
+			ofGroups,
 		},
-		exclusive: []string{"node", "node_uuid", "portgroup", "shard"},
+		apart: []apart{
+			{fault.RequestForbidden, []string{"node", "portgroup", "shard"}},
+			{fault.RequestForbidden, []string{"node_uuid", "portgroup", "shard"}},
+			{fault.RequestInvalid, []string{"conductor_groups", "node"}},
+			{fault.RequestInvalid, []string{"conductor_groups", "node_uuid"}},
+			{fault.RequestInvalid, []string{"conductor_groups", "portgroup"}},
+			{fault.RequestInvalid, []string{"conductor_groups", "address"}},
+		},
 	}
 }
 
@@ -39,6 +46,14 @@ var byAddress = recordFilter{serve.Argument{Name: "address", Doc: "only the one 
 	f.Mark, err = macAddress(v)
 	return err
 }}
+
+// ofShards selects what belongs to nodes in shards.
+func ofShards(since api.Version) recordFilter {
+	return recordFilter{serve.Argument{Name: "shard", Kind: api.List, Since: since, Doc: "only those of nodes in one of these shards"}, nodeIs("shard")}
+}
+
+// ofGroups selects what belongs to nodes in conductor groups.
+var ofGroups = recordFilter{serve.Argument{Name: "conductor_groups", Kind: api.List, Since: 99, Doc: "only those of nodes in one of these groups"}, nodeIs("conductor_group")}
 
 // nodeIs selects by a field of the record's node, from a list of values.
 func nodeIs(field string) func(*serve.Call, *conductor.RecordFilter, string) error {
@@ -63,8 +78,11 @@ func showPort(c *serve.Call, r conductor.Record) any {
 	return out
 }
 
-// preparePort takes node_ident for node_uuid.
+// preparePort takes node_ident for node_uuid. No connection (null) is as none given.
 func preparePort(c *serve.Call, _ conductor.Record, doc map[string]any) error {
+	if v, given := doc["local_link_connection"]; given && v == nil {
+		delete(doc, "local_link_connection")
+	}
 	if of, given := doc["node_ident"]; given {
 		if _, both := doc["node_uuid"]; both {
 			return fault.New(fault.RequestInvalid, "give node_uuid or node_ident, not both")
@@ -88,8 +106,9 @@ var portSetters = setters[conductor.Port]{
 	"node_uuid":   nodeTo("port", func(p *conductor.Port) *conductor.NodeID { return &p.Node }),
 	"pxe_enabled": flagTo(func(p *conductor.Port) *bool { return &p.PXE }),
 	"local_link_connection": func(c *serve.Call, p *conductor.Port, d document, field string) error {
+		was := p.Link
 		p.Link = d.object(field)
-		return checkLink(c, p.Link)
+		return checkLink(c.Version, p.Link, was)
 	},
 	"portgroup_uuid":   textTo(func(p *conductor.Port) *string { return &p.Group }),
 	"physical_network": networkTo(func(p *conductor.Port) *string { return &p.PhysicalNet }),
@@ -109,40 +128,90 @@ func macAddress(s string) (string, error) {
 	return mac, nil
 }
 
-// checkLink knows the forms of local_link_connection.
-func checkLink(c *serve.Call, m map[string]any) error {
+// judgeSmartNIC: a smart NIC is reached by its host's name, and a connection that is given must say so.
+func judgeSmartNIC(_ *serve.Call, r conductor.Record, d document, names []string) ([]string, error) {
+	p := r.(*conductor.Port)
+	smart, link := p.SmartNIC, p.Link
+	linked := slices.Contains(names, "local_link_connection")
+	if linked {
+		link = d.object("local_link_connection")
+	}
+	judged := linked && (p.Node == "" || len(link) > 0) // that an existing port loses its connection is no matter
+	if slices.Contains(names, "is_smartnic") {
+		smart = d.flag("is_smartnic")
+		judged = judged || len(link) > 0
+	}
+	if smart && judged && (link["port_id"] == nil || link["hostname"] == nil) {
+		return nil, fault.New(fault.RequestInvalid, "Smart NIC port must have port_id and hostname in local_link_connection, %s given", stated(link)).
+			WithHint("give both, or leave is_smartnic false")
+	}
+	return names, nil
+}
+
+// stated names the keys of a connection.
+func stated(link map[string]any) string {
+	if len(link) == 0 {
+		return "none is"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(link)), ", ") + " is"
+}
+
+// vtep are the keys of local_link_connection for OVN, which came with 1.90 and went with 1.105.
+var vtep = []string{"vtep-logical-switch", "vtep-physical-switch"}
+
+func hasVTEP(v api.Version) bool { return v >= 90 && v < 105 }
+
+// concealLink shows an empty local_link_connection for one with keys that the version does not have.
+func concealLink(v api.Version, shown any) any {
+	p := shown.(api.Port)
+	if !hasVTEP(v) && slices.ContainsFunc(vtep, func(k string) bool { return p.LocalLinkConnection[k] != nil }) {
+		p.LocalLinkConnection = map[string]any{}
+	}
+	return p
+}
+
+// links are the forms of local_link_connection: what each needs.
+var links = [][]string{{"switch_id", "port_id"}, {"port_id", "hostname"}, {"port_id", vtep[0], vtep[1]}}
+
+// checkLink knows the forms of local_link_connection, and makes switch_id canonical. What a version does not have it may
+// keep as it was, but not set.
+func checkLink(v api.Version, m, was map[string]any) error {
 	if len(m) == 0 {
 		return nil
 	}
-	known := []string{"switch_id", "port_id", "switch_info", "hostname", "network_type"}
+	known := append([]string{"switch_id", "port_id", "switch_info", "hostname", "network_type"}, vtep...)
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		if _, text := m[k].(string); !text || !slices.Contains(known, k) {
 			return fault.New(fault.RequestInvalid, "local_link_connection.%s is not known or no string; known are %s", k, strings.Join(known, ", "))
 		}
+		switch {
+		case m[k] == was[k]:
+		case k == "network_type" && v < 64:
+			return fault.New(fault.RequestVersion, "local_link_connection.network_type is there from version 1.64 on, %s was asked for", v)
+		case slices.Contains(vtep, k) && !hasVTEP(v):
+			return fault.New(fault.RequestVersion, "local_link_connection.%s is there from version 1.90 to 1.104, %s was asked for", k, v)
+		}
 	}
-	has := func(k string) bool { _, ok := m[k]; return ok }
-	if has("network_type") && c.Version < 64 {
-		return fault.New(fault.RequestVersion, "local_link_connection.network_type is there from version 1.64 on, %s was asked for", c.Version)
-	}
-	if kind := m["network_type"]; has("network_type") && kind != "managed" && kind != "unmanaged" {
+	has := func(k string) bool { return m[k] != nil }
+	kind := m["network_type"]
+	switch {
+	case has("network_type") && kind != "managed" && kind != "unmanaged":
 		return fault.New(fault.RequestInvalid, "local_link_connection.network_type is %q, expected managed or unmanaged", kind)
+	case has(vtep[0]) != has(vtep[1]):
+		return fault.New(fault.RequestInvalid, "local_link_connection needs both %s, or neither", strings.Join(vtep, " and "))
+	case kind != "unmanaged" && !slices.ContainsFunc(links, func(form []string) bool { return !slices.ContainsFunc(form, func(k string) bool { return !has(k) }) }):
+		return fault.New(fault.RequestInvalid, "local_link_connection needs switch_id and port_id, or port_id and hostname, or network_type unmanaged")
 	}
-	if has("switch_id") && has("port_id") {
-		id, _ := m["switch_id"].(string)
-		if mac, ok := api.MAC(id); ok {
-			m["switch_id"] = mac
-			return nil
-		}
-		if isDatapath(id) {
-			m["switch_id"] = strings.ToLower(id)
-			return nil
-		}
-		return fault.New(fault.RequestInvalid, "local_link_connection.switch_id is %q, expected a MAC address or an OpenFlow datapath id", id)
-	}
-	if has("port_id") && has("hostname") || m["network_type"] == "unmanaged" {
+	if !has("switch_id") {
 		return nil
 	}
-	return fault.New(fault.RequestInvalid, "local_link_connection needs switch_id and port_id, or port_id and hostname, or network_type unmanaged")
+	id, _ := m["switch_id"].(string)
+	if _, err := macAddress(id); err != nil && !isDatapath(id) {
+		return fault.New(fault.RequestInvalid, "local_link_connection.switch_id is %q, expected a MAC address or an OpenFlow datapath id", id).
+			WithHint("write it as 52:54:00:aa:bb:cc, or as 16 hex digits")
+	}
+	m["switch_id"] = strings.ToLower(id)
+	return nil
 }
 
 // isDatapath tells an OpenFlow datapath id: 16 hex digits.
