@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // What a BMC tells of a machine's parts, kept so that it is shown without asking again; and the powers that not every BMC
@@ -28,6 +30,15 @@ type BIOSSetting struct {
 	Unique        *bool     `json:"unique,omitempty"`
 	Created       time.Time `json:"created_at"`
 	Updated       time.Time `json:"updated_at,omitzero"`
+}
+
+// Shown is the setting as it is kept and shown: of a password it is told only whether there is one (I22).
+func (s BIOSSetting) Shown() BIOSSetting {
+	if s.Value != nil && *s.Value != "" && (api.SecretName(s.Name) || strings.EqualFold(s.Type, "Password")) {
+		masked := Masked
+		s.Value = &masked
+	}
+	return s
 }
 
 // BIOSText is a setting's value, as JSON decodes it, in the form that is kept of any BMC: True and False for booleans, nil
@@ -65,7 +76,7 @@ type Parts struct {
 	Firmware []FirmwareComponent
 }
 
-// MergeBIOS brings what is kept up to what was read, in order of name. Times of what stayed the same stay; changed tells
+// MergeBIOS brings what is kept up to what was read, in order of name, without passwords. Times of what stayed the same stay; changed tells
 // whether anything did not.
 func MergeBIOS(kept, read []BIOSSetting, now time.Time) (out []BIOSSetting, changed bool) {
 	out = slices.Clone(read)
@@ -76,6 +87,7 @@ func MergeBIOS(kept, read []BIOSSetting, now time.Time) (out []BIOSSetting, chan
 		old[s.Name] = s
 	}
 	for i := range out {
+		out[i] = out[i].Shown()
 		s := &out[i]
 		before, there := old[s.Name]
 		s.Created = now

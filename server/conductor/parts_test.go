@@ -31,3 +31,23 @@ func TestMergedPartsKeepTheirTimes(t *testing.T) {
 		t.Errorf("then: %+v", f)
 	}
 }
+
+// TestI22_T15_PasswordsOfTheBIOSAreNotKept: of a setting that is a password, by its name or by the registry, it is kept
+// whether there is one, and no more; what an older release kept goes with the next reading.
+func TestI22_T15_PasswordsOfTheBIOSAreNotKept(t *testing.T) {
+	at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	canary, other, none := "canary-bios", "canary-2", ""
+	read := []BIOSSetting{{Name: "AdminPassword", Value: &canary}, {Name: "PasswordSet", Value: nil}, {Name: "Pwd", Value: &canary, Type: "Password"},
+		{Name: "Quiet", Value: &other, Type: "String"}, {Name: "UserPassword", Value: &none}}
+	kept, changed := MergeBIOS([]BIOSSetting{{Name: "AdminPassword", Value: &canary, Created: at}}, read, at)
+	if !changed || *kept[0].Value != Masked || kept[1].Value != nil || *kept[2].Value != Masked || *kept[3].Value != other || *kept[4].Value != "" {
+		t.Errorf("kept %+v", kept)
+	}
+	if *read[0].Value != canary || canary != "canary-bios" {
+		t.Error("what was read is changed")
+	}
+	read[0].Value = &other
+	if _, changed := MergeBIOS(kept, read, at.Add(time.Hour)); changed {
+		t.Error("that a password is another one now is told")
+	}
+}

@@ -143,3 +143,19 @@ func TestInterfacesAreChecked(t *testing.T) {
 		}
 	})
 }
+
+// TestI22_FakePasswordsOfTheBIOSAreMasked: what a step has set is read after it, and of a password it is only told that it is there.
+func TestI22_FakePasswordsOfTheBIOSAreMasked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := withTypes(t, conductor.Node{Driver: "fake-hardware"}, fake.New(fake.Config{}))
+		s.provision(conductor.Provision{Verb: state.VerbManage})
+		s.until(state.Manageable)
+		s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "bios.apply_configuration",
+			Args: step.Args{"settings": []any{map[string]any{"name": "AdminPassword", "value": "canary-bios"}, map[string]any{"name": "Quiet", "value": "1"}}}}}})
+		s.until(state.Manageable)
+		_, all, err := s.c.BIOSSettings(t.Context(), "n1")
+		if err != nil || len(all) != 2 || *all[0].Value != conductor.Masked || *all[1].Value != "1" {
+			t.Errorf("settings %+v, %v", all, err)
+		}
+	})
+}

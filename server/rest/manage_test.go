@@ -151,3 +151,19 @@ func (s *server) rawIn(method, path string, v int) string {
 	}
 	return w.Body.String()
 }
+
+// TestI22_PasswordsOfTheBIOSAreMasked, also in rows that an older release stored.
+func TestI22_PasswordsOfTheBIOSAreMasked(t *testing.T) {
+	s := newServer(t)
+	node := s.enrolled()
+	secret, open := "canary-bios", "canary-free"
+	s.bios = []conductor.BIOSSetting{{Name: "AdminPassword", Value: &secret, Created: now}, {Name: "Lock", Value: &secret, Type: "Password", Created: now}, {Name: "Quiet", Value: &open, Created: now}}
+	for _, path := range []string{"/bios", "/bios?detail=True", "/bios?fields=value", "/bios/AdminPassword", "/bios/Lock"} {
+		if r := s.raw("GET", node+path); strings.Contains(r, secret) || !strings.Contains(r, `"value":"******"`) {
+			t.Errorf("%s answers %s", path, r)
+		}
+	}
+	if r := s.raw("GET", node+"/bios/Quiet"); !strings.Contains(r, open) {
+		t.Errorf("what is no secret is masked too: %s", r)
+	}
+}

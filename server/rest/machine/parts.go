@@ -58,6 +58,7 @@ type biosView struct {
 }
 
 func viewOf(c *serve.Call, n conductor.Node, s conductor.BIOSSetting) biosView {
+	s = s.Shown() // a row that an older release stored may be bare
 	return biosView{
 		Name: s.Name, Value: s.Value, Type: shape.OrNull(s.Type), Allowed: append([]string{}, s.Allowed...), Lower: s.Lower, Upper: s.Upper, Shortest: s.Shortest, Longest: s.Longest,
 		ReadOnly: s.ReadOnly, ResetRequired: s.ResetRequired, Unique: s.Unique, Created: api.Time{Time: s.Created}, Updated: api.Time{Time: s.Updated},
