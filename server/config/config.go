@@ -404,8 +404,8 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
 		wrong("log_level", "%q, expected debug, info, warn or error", s.LogLevel)
 	}
-	if u, err := url.Parse(s.PublicURL); s.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		wrong("public_url", "%q is no URL", s.PublicURL)
+	if u, err := url.Parse(s.PublicURL); s.PublicURL != "" && (err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		wrong("public_url", "expected http or https, a host and perhaps a path, and nothing else")
 	}
 	for key, text := range map[string]string{"advertise_agent": s.AdvertiseAgent, "advertise_boot": s.AdvertiseBoot, "advertise_images": s.AdvertiseImages} {
 		if strings.ContainsAny(text, "/@ ") {

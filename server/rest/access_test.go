@@ -175,6 +175,12 @@ var expected = map[string]least{
 	"GET /v1/shards":                {system: observer},
 	"POST /v1/events":               {system: admin},
 
+	"GET /v1/inspection_rules":           {system: observer},
+	"POST /v1/inspection_rules":          {system: admin},
+	"GET /v1/inspection_rules/{rule}":    {system: observer},
+	"PATCH /v1/inspection_rules/{rule}":  {system: admin},
+	"DELETE /v1/inspection_rules/{rule}": {system: admin},
+
 	"GET /v1/drivers":                     {system: observer, project: observer},
 	"GET /v1/drivers/{driver}":            {system: observer, project: observer},
 	"GET /v1/drivers/{driver}/properties": {system: observer, project: observer},

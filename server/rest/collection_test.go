@@ -256,7 +256,7 @@ func TestDiscoveryNamesTheCollections(t *testing.T) {
 		"1.1":   "chassis drivers nodes ports",
 		"1.32":  "chassis drivers nodes portgroups ports volume",
 		"1.55":  "allocations chassis conductors deploy_templates drivers events nodes portgroups ports volume",
-		"1.110": "allocations chassis conductors deploy_templates drivers events nodes portgroups ports runbooks shards volume",
+		"1.110": "allocations chassis conductors deploy_templates drivers events inspection_rules nodes portgroups ports runbooks shards volume",
 	} {
 		a := s.want(s.do("GET", "/v1", "", "X-OpenStack-Ironic-API-Version: "+version), 200)
 		var got []string

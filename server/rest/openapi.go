@@ -40,6 +40,7 @@ var answers = map[string]reflect.Type{
 	"PUT /v1/images/{image}":                      reflect.TypeFor[api.Image](),
 	"GET /v1/drivers/{driver}/steps":              reflect.TypeFor[api.StepList](),
 	"GET /v1/usage":                               reflect.TypeFor[api.UsageList](),
+	"GET /v1/inspection_rules":                    reflect.TypeFor[api.InspectionRuleList](),
 	"GET /v1/webhooks":                            reflect.TypeFor[api.WebhookList](),
 	"POST /v1/webhooks":                           reflect.TypeFor[api.Webhook](),
 	"GET /v1/webhooks/{webhook}":                  reflect.TypeFor[api.Webhook](),

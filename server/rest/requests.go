@@ -152,7 +152,9 @@ func (a *API) requests() map[string]schema {
 		"POST /v1/events":            keyed([]string{"events"}, schema{"events": listed(anObject)}),
 		"POST /v1/heartbeat/{node}": keyed([]string{"callback_url"}, schema{"callback_url": aText, "agent_version": maybeText, "agent_token": maybeText,
 			"agent_verify_ca": maybeText, "agent_status": maybeText, "agent_status_message": maybeText}),
-		"POST /v1/continue_inspection": {"type": "object", "required": []string{"inventory"}, "properties": schema{"inventory": anObject}},
+		"POST /v1/inspection_rules":         newObject(api.InspectionRuleFields()),
+		"PATCH /v1/inspection_rules/{rule}": patchOf(api.InspectionRuleFields()),
+		"POST /v1/continue_inspection":      {"type": "object", "required": []string{"inventory"}, "properties": schema{"inventory": anObject}},
 	}
 	for _, k := range a.records.Tables() {
 		made := newObject(k.Fields)

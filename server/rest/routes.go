@@ -24,6 +24,7 @@ func (a *API) routes() []serve.Route {
 		{Method: post, Path: node + "/doctor", Need: access.NodeManage, Body: serve.MaxBody, Handle: a.treat},
 		{Method: get, Path: "/v1/doctor", Need: access.ServerDoctor, Handle: a.doctor},
 	}
+	rows = append(rows, ruleRoutes()...)
 	rows = append(rows, a.nodes.Routes()...)
 	rows = append(rows, a.provision.Routes()...)
 	rows = append(rows, a.watch.Routes()...)

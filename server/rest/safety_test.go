@@ -176,8 +176,9 @@ func TestT16_WhatIsNotListedIsDenied(t *testing.T) {
 		served["/v1/nodes/n1/"+p] = []string{"GET"}
 	}
 	served["/v1/nodes/n1/allocation"], served["/v1/volume"], served["/v1/shards"] = []string{"DELETE", "GET"}, []string{"GET"}, []string{"GET"}
+	served["/v1/inspection_rules"], served["/v1/inspection_rules/x"] = []string{"GET", "POST"}, []string{"DELETE", "GET", "PATCH"}
 	served["/v1/portgroups/x/ports"], served["/v1/chassis/x/nodes"] = []string{"GET"}, []string{"GET"}
-	unknown := []string{"/v1/nodes/n1/nosuch", "/v1/nodes/n1/states/nosuch", "/v1/inspection_rules",
+	unknown := []string{"/v1/nodes/n1/nosuch", "/v1/nodes/n1/states/nosuch",
 		"/v1/nodes/n1/management/nosuch", "/debug/pprof", "/metrics", "/v1/agent/lookup", "/v1/nodes/n1/secrets"}
 	for _, p := range unknown {
 		served[p] = nil

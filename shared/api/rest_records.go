@@ -236,3 +236,34 @@ func TargetFields() []Field {
 		extraField,
 	)
 }
+
+// InspectionRule is what is done when an inspection's data come. This server has none.
+type InspectionRule struct {
+	UUID        string  `json:"uuid"`
+	Description *string `json:"description"`
+	Phase       *string `json:"phase"`
+	Priority    int     `json:"priority"`
+	Sensitive   bool    `json:"sensitive"`
+	Conditions  []any   `json:"conditions"`
+	Actions     []any   `json:"actions"`
+	CreatedAt   Time    `json:"created_at"`
+	UpdatedAt   Time    `json:"updated_at"`
+	Links       []Link  `json:"links"`
+}
+
+// InspectionRuleList is the list of them.
+type InspectionRuleList struct {
+	Rules []InspectionRule `json:"inspection_rules"`
+}
+
+// InspectionRuleFields is the table of an inspection rule.
+func InspectionRuleFields() []Field {
+	return fieldsOf(
+		Field{Name: "description", Since: 1, Kind: Text, Create: true, Patch: true, Short: true, Sort: true, Doc: "for people"},
+		Field{Name: "phase", Since: 1, Kind: Text, Create: true, Patch: true, Short: true, Sort: true, Doc: "when it is looked at"},
+		Field{Name: "priority", Since: 1, Kind: Integer, Create: true, Patch: true, Short: true, Sort: true, Doc: "the highest runs first"},
+		Field{Name: "sensitive", Since: 1, Kind: Flag, Create: true, Patch: true, Sort: true, Doc: "whether conditions and actions are hidden"},
+		Field{Name: "conditions", Since: 1, Kind: List, Create: true, Patch: true, Doc: "when it applies"},
+		Field{Name: "actions", Since: 1, Kind: List, Create: true, Patch: true, Need: true, Doc: "what it does"},
+	)
+}

@@ -145,6 +145,8 @@ var expected = map[Reason]string{
 	AllocationFailed:   "A node that can be deployed as it is and has all that is asked for.",
 	TemplateNotFound:   "The UUID or name of a deploy template.",
 	RunbookNotFound:    "The UUID or name of a runbook that the caller may see.",
+	RuleNotFound:       "No request about a single inspection rule: there is none.",
+	RulesUnsupported:   "No request to make an inspection rule.",
 	ChassisNotFound:    "The UUID of a chassis.",
 	ChassisNotEmpty:    "A chassis without nodes.",
 	VolumeNotFound:     "The UUID of a volume connector or target that the caller may see.",

@@ -40,6 +40,8 @@ const (
 	AllocationFailed   Reason = "allocation.failed"
 	TemplateNotFound   Reason = "template.not_found"
 	RunbookNotFound    Reason = "runbook.not_found"
+	RuleNotFound       Reason = "rule.not_found"
+	RulesUnsupported   Reason = "rule.unsupported"
 	ChassisNotFound    Reason = "chassis.not_found"
 	ChassisNotEmpty    Reason = "chassis.not_empty"
 	VolumeNotFound     Reason = "volume.not_found"
@@ -179,6 +181,8 @@ var Reasons = []Row{
 	{AllocationFailed, Conflict, "No node fits what an allocation asks for.", "a node fits that is available, known to be on or off, not in maintenance, without instance, of the resource class and with all traits"},
 	{TemplateNotFound, NotFound, "No deploy template has this UUID or name.", "bessemer deploy template list shows them"},
 	{RunbookNotFound, NotFound, "No runbook has this UUID or name.", "bessemer runbook list shows them"},
+	{RuleNotFound, NotFound, "No inspection rule has this UUID: this server keeps none.", "ask for what an inspection found: bessemer node inventory NODE"},
+	{RulesUnsupported, Unsupported, "This server runs no inspection rules.", "read what an inspection found with bessemer node inventory NODE, and set the node's fields with bessemer node set"},
 	{ChassisNotFound, NotFound, "No chassis has this UUID.", "bessemer chassis list shows them"},
 	{ChassisNotEmpty, Invalid, "Nodes are in the chassis.", "take chassis_uuid away from its nodes first"},
 	{VolumeNotFound, NotFound, "No volume connector or target has this UUID.", "bessemer volume connector list and bessemer volume target list show them"},

@@ -149,16 +149,7 @@ func (k *collection) change(rt serve.Route) serve.Route {
 	if !k.absent {
 		return rt
 	}
-	since, handle := rt.Since, rt.Handle
-	rt.Since = 0
-	rt.Handle = func(c *serve.Call) error {
-		if c.Version < since {
-			c.Routing = c.Version < k.since
-			return fault.New(fault.MethodNotAllowed, "%s is not served at %s before version %s; %s was asked for", c.R.Method, c.R.URL.Path, since, c.Version)
-		}
-		return handle(c)
-	}
-	return rt
+	return rt.Absent(k.since)
 }
 
 // collection is the one of a kind.

@@ -33,7 +33,7 @@ import (
 type Config struct {
 	Backend Backend
 	Auth    login.Authenticator
-	Public  string           // base URL in links; "" takes scheme and host of each request
+	Public  string           // base URL in links; "" takes scheme and host of each request, never what a header says of another
 	Now     func() time.Time // wall time
 	Log     *slog.Logger
 }
@@ -67,6 +67,21 @@ type Route struct {
 	Query        []Argument // what the query may have; anything else is refused
 	Body         int64      // bytes a request may carry; 0 takes none, < 0 leaves it to the handler
 	Handle       func(c *Call) error
+}
+
+// Absent is the row of a method that before its version is not served (405), where else nothing would be at its path
+// (404); path is the version that has the path.
+func (rt Route) Absent(path api.Version) Route {
+	since, handle := rt.Since, rt.Handle
+	rt.Since = 0
+	rt.Handle = func(c *Call) error {
+		if c.Version < since {
+			c.Routing = c.Version < path
+			return fault.New(fault.MethodNotAllowed, "%s is not served at %s before version %s; %s was asked for", c.R.Method, c.R.URL.Path, since, c.Version)
+		}
+		return handle(c)
+	}
+	return rt
 }
 
 // Records is the records of one kind, as far as a path names them.
@@ -226,7 +241,7 @@ func (c *Call) recover() {
 }
 
 // checkHost keeps a name that an attacker points at this address (DNS rebinding) from reaching an API that asks for no
-// credentials: such an API answers to addresses and to localhost only.
+// credentials: such an API answers to addresses, to localhost and to the name of the public URL only.
 func (h *Handler) checkHost(r *http.Request) error {
 	if h.cfg.Auth.Realm() != "" {
 		return nil
@@ -239,8 +254,11 @@ func (h *Handler) checkHost(r *http.Request) error {
 	if _, err := netip.ParseAddr(host); err == nil || strings.EqualFold(host, "localhost") || host == "" {
 		return nil
 	}
+	if u, err := url.Parse(h.cfg.Public); err == nil && strings.EqualFold(host, u.Hostname()) {
+		return nil
+	}
 	return fault.New(fault.RequestForbidden, "the server asks for no credentials and therefore does not answer to the name %q", host).
-		WithHint("use its address, or start the server with --auth basic")
+		WithHint("use its address, name it in the server's setting public_url, or start the server with --auth basic")
 }
 
 // base is what links begin with.
