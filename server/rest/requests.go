@@ -126,7 +126,7 @@ func (a *API) requests() map[string]schema {
 		"PATCH " + node:  patchOf(api.NodeFields()),
 
 		"PUT " + node + "/states/power": keyed([]string{"target"}, schema{"target": oneOf(machine.PowerTargets...),
-			"timeout": schema{"type": []string{"integer", "null"}, "minimum": 1, "description": "seconds; x-since 1.27"}}),
+			"timeout": schema{"type": []string{"integer", "string", "null"}, "minimum": 1, "pattern": "^[0-9]+$", "description": "seconds; x-since 1.27"}}),
 		"PUT " + node + "/states/provision":              provision,
 		"PUT " + node + "/states/out_of_service":         reason,
 		"PUT " + node + "/maintenance":                   reason,

@@ -18,11 +18,7 @@ func ruleRoutes() []serve.Route {
 	const path, one = "/v1/inspection_rules", "/v1/inspection_rules/{rule}"
 	rules := shape.New(api.InspectionRule{}, api.InspectionRuleFields())
 	list := func(c *serve.Call) error {
-		q, err := c.Query(append(serve.PageArguments(), "phase")...)
-		if err != nil {
-			return err
-		}
-		p, err := c.PageOf(q, rules, false)
+		p, err := c.PageOf(rules, false)
 		if err != nil {
 			return err
 		}
@@ -54,8 +50,8 @@ func ruleRoutes() []serve.Route {
 		return missingRule(c)
 	}
 	return []serve.Route{
-		{Method: http.MethodGet, Path: path, Need: access.RuleRead, Since: since, Handle: list},
-		{Method: http.MethodGet, Path: one, Need: access.RuleRead, Since: since, Handle: show},
+		{Method: http.MethodGet, Path: path, Need: access.RuleRead, Since: since, Handle: list, Query: append(serve.PageArguments(false), serve.Argument{Name: "phase", Doc: "only those of this phase"})},
+		{Method: http.MethodGet, Path: one, Need: access.RuleRead, Since: since, Query: []serve.Argument{serve.FieldsArgument}, Handle: show},
 		serve.Route{Method: http.MethodPost, Path: path, Need: access.RuleChange, Since: since, Body: serve.MaxBody, Handle: create}.Absent(since),
 		serve.Route{Method: http.MethodPatch, Path: one, Need: access.RuleChange, Since: since, Body: serve.MaxBody, Handle: change}.Absent(since),
 		serve.Route{Method: http.MethodDelete, Path: one, Need: access.RuleChange, Since: since, Handle: missingRule}.Absent(since),

@@ -55,15 +55,23 @@ func stepsWith(interfaces []string, rank string, needs ...string) schema {
 	if slices.Contains(needs, "args") {
 		args = anObject
 	}
-	return listed(keyed(append([]string{"interface", "step"}, needs...), schema{"interface": oneOf(interfaces...), "step": someText, "args": args,
-		rank: schema{"type": "integer", "minimum": 0}}))
+	number := schema{"type": "integer", "minimum": 0}
+	if rank == "priority" {
+		number = aNumber(0)
+	}
+	return listed(keyed(append([]string{"interface", "step"}, needs...), schema{"interface": oneOf(interfaces...), "step": someText, "args": args, rank: number}))
+}
+
+// aNumber is a whole number, also as digits.
+func aNumber(from int) schema {
+	return schema{"type": []string{"integer", "string"}, "minimum": from, "pattern": "^[0-9]+$"}
 }
 
 // recordSteps is what the steps of a template or runbook are; was says what they are for, and their ranks may be texts.
 func recordSteps(was any, rank string, needs ...string) schema {
 	s := stepsWith(drivers.StepKinds, rank, needs...)
 	properties := s["items"].(schema)["properties"].(schema)
-	properties["args"], properties[rank] = anObject, schema{"type": []string{"integer", "string"}, "minimum": 0, "pattern": "^[0-9]+$"}
+	properties["args"], properties[rank] = anObject, aNumber(0)
 	s["minItems"], s["description"] = 1, was.(schema)["description"]
 	return s
 }

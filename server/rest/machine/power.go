@@ -6,6 +6,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -30,11 +31,11 @@ func (a *API) setPower(c *serve.Call) error {
 		return fault.New(fault.RequestVersion, "soft power acts and timeout are there from version 1.27 on, %s was asked for", c.Version)
 	}
 	if v := body["timeout"]; v != nil {
-		seconds, ok := v.(float64)
-		if !ok || seconds < 1 || seconds > 24*3600 || seconds != float64(int(seconds)) {
+		seconds, ok := shape.WholeNumber(v)
+		if !ok || seconds < 1 || seconds > 24*3600 {
 			return fault.New(fault.RequestInvalid, "timeout must be a whole number of seconds from 1 on, at most a day")
 		}
-		p.Timeout = int(seconds)
+		p.Timeout = seconds
 	}
 	if err := a.backend.SetPower(c.R.Context(), c.Who, id, p); err != nil {
 		return err

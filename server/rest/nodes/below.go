@@ -22,7 +22,7 @@ func (a *API) chassisNodes(c *serve.Call, detail bool) error {
 	return a.listNodesIn(c, detail, func(f *conductor.NodeFilter) { f.Chassis = x.Top().UUID })
 }
 
-// children lists the nodes that are parts of a node.
+// children lists the nodes that are parts of a node. Its links are one link, as Ironic has it.
 func (a *API) children(c *serve.Call) error {
 	id, err := c.Node()
 	if err != nil {
@@ -40,7 +40,7 @@ func (a *API) children(c *serve.Call) error {
 	for _, p := range parts {
 		ids = append(ids, string(p.UUID))
 	}
-	return c.JSON(http.StatusOK, map[string]any{"children": ids, "links": api.LinkPair(c.Base, "nodes/"+string(n.UUID)+"/children")})
+	return c.JSON(http.StatusOK, map[string]any{"children": ids, "links": api.Link{Href: c.Base + "/v1/nodes?parent_node=" + string(n.UUID), Rel: "children"}})
 }
 
 // shards lists the parts of the fleet; nodes in none are counted under the name None, as Ironic has it.

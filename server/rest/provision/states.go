@@ -277,11 +277,9 @@ func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, err
 			if !isMap {
 				return nil, wrong("args is required")
 			}
-			n, ok := m["priority"].(float64)
-			if !ok || n < 0 || n != float64(int(n)) {
+			if w.Priority, ok = shape.WholeNumber(m["priority"]); !ok {
 				return nil, wrong("priority must be a whole number from 0 on")
 			}
-			w.Priority = int(n)
 			if seen[w.Name] {
 				return nil, wrong("step %s is there twice", w.Name)
 			}

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
@@ -319,7 +318,7 @@ func (d document) steps(rank string) ([]conductor.RequestedStep, error) {
 		if mask.HasSecret(s.Args) {
 			return nil, fault.New(fault.RequestInvalid, "steps: args of entry %d would hold a secret, and this server keeps none there", i+1)
 		}
-		n, ok := wholeNumber(m[rank])
+		n, ok := shape.WholeNumber(m[rank])
 		if !ok {
 			return nil, fault.New(fault.RequestInvalid, "steps: %s of entry %d must be a whole number from 0 on", rank, i+1)
 		}
@@ -337,16 +336,4 @@ func (d document) steps(rank string) ([]conductor.RequestedStep, error) {
 		out = append(out, s)
 	}
 	return out, nil
-}
-
-// wholeNumber is a number from 0 on, also as digits.
-func wholeNumber(v any) (int, bool) {
-	switch t := v.(type) {
-	case float64:
-		return int(t), t >= 0 && t == float64(int32(t))
-	case string:
-		n, err := strconv.ParseUint(t, 10, 31)
-		return int(n), err == nil
-	}
-	return 0, false
 }

@@ -7,7 +7,7 @@ import "strings"
 var hiding = []string{
 	"/v1/allocations", "/v1/deploy_templates", "/v1/runbooks", "/v1/portgroups/{record}/ports",
 	"/v1/nodes/{node}/allocation", "/v1/nodes/{node}/bios", "/v1/nodes/{node}/firmware", "/v1/nodes/{node}/history",
-	"/v1/nodes/{node}/inventory", "/v1/nodes/{node}/portgroups", "/v1/nodes/{node}/vifs", "/v1/nodes/{node}/vmedia",
+	"/v1/inspection_rules", "/v1/nodes/{node}/inventory", "/v1/nodes/{node}/portgroups", "/v1/nodes/{node}/vifs", "/v1/nodes/{node}/vmedia",
 }
 
 // hidden tells whether the route is one of those, or below one.

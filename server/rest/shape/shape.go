@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
@@ -200,6 +201,18 @@ func checkField(f api.Field, v any) (any, error) {
 		return int(n), nil
 	}
 	return nil, fault.New(fault.RequestInvalid, "%s can't be set", f.Name)
+}
+
+// WholeNumber is a number from 0 on, also as digits.
+func WholeNumber(v any) (int, bool) {
+	switch t := v.(type) {
+	case float64:
+		return int(t), t >= 0 && t == float64(int32(t))
+	case string:
+		n, err := strconv.ParseUint(t, 10, 31)
+		return int(n), err == nil
+	}
+	return 0, false
 }
 
 // Created checks a create body: known fields that may be given, of this version; required ones there.
