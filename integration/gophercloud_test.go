@@ -52,8 +52,8 @@ func (oneFile) ConfigDrive(files map[string][]byte) ([]byte, error) {
 	return files["openstack/latest/meta_data.json"], nil
 }
 
-// ironicClient is gophercloud's client of a whole server whose machines are in memory.
-func ironicClient(t *testing.T, microversion string) *gophercloud.ServiceClient {
+// ironicClient is gophercloud's client of a whole server whose machines are in memory, or of the types given.
+func ironicClient(t *testing.T, microversion string, types ...conductor.Driver) *gophercloud.ServiceClient {
 	t.Helper()
 	log, dir := slog.New(slog.DiscardHandler), t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -65,8 +65,11 @@ func ironicClient(t *testing.T, microversion string) *gophercloud.ServiceClient 
 	if err != nil {
 		t.Fatal(err)
 	}
+	if types == nil {
+		types = []conductor.Driver{fake.New(fake.Config{})}
+	}
 	c, err := engine.New(engine.Config{
-		Store: store, Drivers: []conductor.Driver{fake.New(fake.Config{})}, Dispatcher: noAgents{}, Logs: kept, ConfigDrives: oneFile{}, BootKey: bytes.Repeat([]byte{1}, 32),
+		Store: store, Drivers: types, Dispatcher: noAgents{}, Logs: kept, ConfigDrives: oneFile{}, BootKey: bytes.Repeat([]byte{1}, 32),
 		AgentURL: func() string { return "https://192.0.2.1:6386" }, MediumURL: func(token string) string { return "http://192.0.2.1:6387/" + token },
 		Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
 	})

@@ -1,7 +1,5 @@
 //go:build vm
 
-// Package vm holds the scenarios that need real machines: the built server and ramdisk, QEMU machines behind emulated
-// BMCs, images that must boot. One lab and its enrolled machines serve all of them, in the order of a machine's life.
 package vm
 
 import (

@@ -3,6 +3,7 @@ package conductor
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -94,6 +95,27 @@ func CheckMediaDevices(devices ...string) error {
 		}
 	}
 	return nil
+}
+
+// maxMediumURL bounds the address of a medium, in bytes: BMCs keep it.
+const maxMediumURL = 2048
+
+// MediumURL reads an address that a BMC is to be sent to for a medium: of one of the schemes, with a host, and without
+// credentials. name is the field's, for the messages. Whether the server lets it go there is another question (T4).
+func MediumURL(name, raw string, schemes ...string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || len(raw) > maxMediumURL:
+		return nil, fault.New(fault.RequestInvalid, "%s can't be parsed, or is longer than %d bytes", name, maxMediumURL)
+	case !slices.Contains(schemes, u.Scheme):
+		last := len(schemes) - 1
+		return nil, fault.New(fault.RequestInvalid, "%s has scheme %.40q, expected %s or %s", name, u.Scheme, strings.Join(schemes[:last], ", "), schemes[last])
+	case u.User != nil:
+		return nil, fault.New(fault.RequestInvalid, "%s has a user or password in it, which the BMC would show to everybody", name)
+	case u.Hostname() == "":
+		return nil, fault.New(fault.RequestInvalid, "%s names no host", name)
+	}
+	return u, nil
 }
 
 // MediaDevices are the kinds of virtual drive.

@@ -35,7 +35,7 @@ type Effect struct {
 	Step       step.ID       `json:"step,omitempty"`
 	Power      PowerAction   `json:"power,omitempty"`  // finish, power: the final state wanted
 	Reboot     bool          `json:"reboot,omitempty"` // power: off, confirmed, on; finish: the same
-	Disk       bool          `json:"disk,omitempty"`   // finish: boot from disk from now on
+	Disk       bool          `json:"disk,omitempty"`   // finish: the instance is booted from now on: the node's LiveISO, or else the disk
 	Timeout    time.Duration `json:"timeout,omitempty"`
 	Once       bool          `json:"once,omitempty"`  // it is tried once: a BMC that is away keeps nothing else waiting
 	Lease      uint64        `json:"lease,omitempty"` // of the node, under which it was decided

@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -73,6 +74,8 @@ type Node struct {
 
 	Act   *Act     `json:"act,omitempty"`   // an operator's act upon the BMC that is under way
 	Media []Medium `json:"media,omitempty"` // virtual media that operators attached
+	// LiveISO is what the instance boots instead of a disk, as it was checked when the instance was made; "" is the disk.
+	LiveISO string `json:"live_iso,omitempty"`
 
 	Flow    *Flow    `json:"flow,omitempty"`    // the work in progress, or the last one's end
 	Boot    *Boot    `json:"boot,omitempty"`    // the current boot generation
@@ -109,6 +112,13 @@ const Masked = api.Masked
 func FastTrack(n Node) bool {
 	on, err := api.Bool(n.DriverInfo["fast_track"])
 	return err == nil && on
+}
+
+// BootsOnce tells that an instance's ISO is booted once, and the machine's own order of devices holds after that, as
+// driver_info.force_persistent_boot_device can ask for.
+func BootsOnce(n Node) bool {
+	v, _ := n.DriverInfo["force_persistent_boot_device"].(string)
+	return strings.EqualFold(v, "never")
 }
 
 // Power is a power state as Ironic spells it. Empty means unknown.

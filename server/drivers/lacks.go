@@ -9,7 +9,7 @@ import (
 
 const (
 	noNetBoot = "this server boots machines from a virtual CD only"
-	noImaging = "this server writes an image by the deploy interface direct, or runs an operator's steps by custom-agent"
+	noImaging = "this server writes an image by the deploy interface direct, boots an ISO by ramdisk, or runs an operator's steps by custom-agent"
 	noIPMI    = "this server does not speak IPMI yet"
 	noConsole = "this server serves no consoles"
 	noVolumes = "this server attaches no volumes"
@@ -23,7 +23,6 @@ var lacks = map[string]map[string]string{
 		"ipxe": noNetBoot, "pxe": noNetBoot, "http-ipxe": noNetBoot, "http": noNetBoot, "redfish-https": noNetBoot,
 	},
 	Deploy: {
-		"ramdisk":  "this server does not boot machines from an operator's own ISO yet",
 		"anaconda": noImaging, "autodetect": noImaging, "bootc": noImaging, "ansible": noImaging,
 	},
 	Inspect: {"redfish": "this server inspects machines from a ramdisk only; that is the inspect interface agent"},

@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/machines"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // act does one try of an effect.
@@ -25,7 +27,7 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 	}
 	switch e.Kind {
 	case conductor.EffectVerify, conductor.EffectPrepare:
-		if e.Kind == conductor.EffectPrepare && !n.Flow.Pretend {
+		if f := n.Flow; e.Kind == conductor.EffectPrepare && !f.Pretend && (f.Flow != state.Deploy || n.LiveISO == "") { // an ISO of the operator's comes from elsewhere
 			if err := eng.canBoot(); err != nil {
 				return out, err
 			}
@@ -44,9 +46,9 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 		}
 		out.Power, err = eng.bootRamdisk(ctx, b, n, e)
 	case conductor.EffectFinish:
-		out.Power, err = eng.machines.EndBoot(ctx, b, e)
+		out.Power, err = eng.machines.EndBoot(ctx, b, n, e)
 	case conductor.EffectPower:
-		out.Power, err = eng.machines.Power(ctx, b, e)
+		out.Power, err = eng.machines.Power(ctx, b, n, e)
 	case conductor.EffectDetach:
 		err = eng.machines.Detach(ctx, n)
 	case conductor.EffectAct:
@@ -74,18 +76,11 @@ func (eng *Engine) bootRamdisk(ctx context.Context, b conductor.BMC, n conductor
 	if err := eng.machines.Bring(ctx, b, conductor.ForceOff, eng.cfg.Timeouts.Power, false); err != nil {
 		return "", err
 	}
-	if err := b.SetMedia(ctx, eng.media.URL(n)); err != nil {
-		return conductor.PowerOff, err
-	}
-	if err := b.SetBoot(ctx, conductor.BootTarget{Device: "cdrom", UEFI: true}); err != nil {
-		return conductor.PowerOff, err
-	}
-	// A BMC that restarts forgets the medium (F24): it is confirmed once more, and an order to switch on that fails begins
-	// all anew.
-	if err := b.SetMedia(ctx, eng.media.URL(n)); err != nil {
+	if err := machines.Load(ctx, b, eng.media.URL(n), false); err != nil {
 		return conductor.PowerOff, err
 	}
 	free()
+	// An order to switch on that fails begins all anew: the BMC may have forgotten the medium (F24).
 	if err := eng.machines.Bring(ctx, b, conductor.On, eng.cfg.Timeouts.Power, true); err != nil {
 		return conductor.PowerOff, err
 	}

@@ -37,8 +37,9 @@ type board struct {
 	acts   []string
 	err    error // what every call answers
 	booted chan string
-	hang   bool // out-of-band steps never end by themselves
-	refuse bool // the medium can't be fetched, as the BMC says in its own words
+	halt   func() // what comes in the middle of each act
+	hang   bool   // out-of-band steps never end by themselves
+	refuse bool   // the medium can't be fetched, as the BMC says in its own words
 	asked  string
 	slow   chan struct{}                 // not nil: setting the boot disk takes until it is closed
 	uuid   string                        // what Facts says
@@ -57,6 +58,11 @@ func (b *board) call(act string) error {
 	}
 	if act != "" {
 		b.acts = append(b.acts, act)
+	}
+	if halt := b.halt; halt != nil && act != "" {
+		b.mu.Unlock()
+		halt()
+		b.mu.Lock()
 	}
 	return nil
 }
@@ -160,7 +166,7 @@ type rack struct{ board *board }
 
 func (rack) Name() string { return "rack" }
 func (rack) Interfaces() map[string][]string {
-	return map[string][]string{"boot": {"redfish-virtual-media"}, "deploy": {"direct"}, "power": {"redfish"}}
+	return map[string][]string{"boot": {"redfish-virtual-media"}, "deploy": {"direct", "ramdisk"}, "power": {"redfish"}}
 }
 func (rack) Properties() map[string]string { return nil }
 func (rack) SecretKeys() []string          { return []string{"password"} }

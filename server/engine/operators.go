@@ -23,13 +23,18 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 		return err
 	}
 	deploys := p.Verb == state.VerbDeploy || p.Verb == state.VerbRebuild
-	checked := imageURL(n)
-	if deploys && checked != "" && eng.cfg.CheckOrigin != nil {
+	iso := fit.BootsISO(eng.machines.Interfaces(n))
+	fetches := deploys || iso && p.Verb == state.VerbAdopt // from then on power acts put the ISO in
+	checked := eng.instanceURL(n)
+	if fetches && checked != "" && eng.cfg.CheckOrigin != nil {
 		if err := eng.cfg.CheckOrigin(ctx, checked); err != nil {
 			return err
 		}
 	}
 	var drive []byte
+	if iso && deploys && p.ConfigDrive != nil && p.ConfigDrive.Image == nil && len(p.ConfigDrive.Files) == 0 {
+		p.ConfigDrive = nil // Metal3 sends {} with a live ISO, and means none
+	}
 	if p.ConfigDrive != nil {
 		if !deploys {
 			return fault.New(fault.RequestInvalid, "a config drive goes with active or rebuild only")
@@ -48,7 +53,7 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 		return err
 	}
 	return eng.applyWith(ctx, n.UUID, func(now conductor.Node) (conductor.Event, error) {
-		if deploys && imageURL(now) != checked { // what is deployed is what was checked (T4)
+		if fetches && eng.instanceURL(now) != checked { // what is deployed is what was checked (T4)
 			return nil, fault.New(fault.StateConflict, "the image was changed meanwhile").At(string(n.UUID), "")
 		}
 		return conductor.VerbAsked{Caller: who, Ask: p, ConfigDrive: drive != nil}, nil
@@ -63,8 +68,15 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 	})
 }
 
-// imageURL is where a node's image comes from; "" when instance_info does not say.
-func imageURL(n conductor.Node) string {
+// instanceURL is where a node's image or ISO comes from; "" when instance_info does not say.
+func (eng *Engine) instanceURL(n conductor.Node) string {
+	if fit.BootsISO(eng.machines.Interfaces(n)) {
+		iso, err := fit.BootISO(n.InstanceInfo)
+		if err != nil {
+			return ""
+		}
+		return iso
+	}
 	args, err := fit.ImageArgs(n.InstanceInfo)
 	if err != nil {
 		return ""

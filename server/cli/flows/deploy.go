@@ -21,8 +21,8 @@ import (
 
 // DeployFlags are what deploy and rebuild take.
 type DeployFlags struct {
-	image, checksum, drive, userData, hostname, steps string
-	rootDevice, sshKeys                               []string
+	image, checksum, iso, drive, userData, hostname, steps string
+	rootDevice, sshKeys                                    []string
 }
 
 // deployCommand is deploy or rebuild: they differ in the states they lead from and in what they promise.
@@ -33,10 +33,14 @@ func deployCommand(c *command.Run, v work.Verb) *cobra.Command {
 not bootable until the digest was right.
 
 --image is the name of a stored image (bessemer image add) or a URL that the machine reaches; a URL needs --checksum.
-Without --image, what instance_info names is deployed.`
+Without --image, what instance_info names is deployed.
+
+--iso is the URL of an ISO that the machine boots instead, from its virtual CD and at each start: no disk is written, and no
+config drive goes with it. The node's deploy interface becomes ramdisk; --image makes it the default again.`
 	cmd.Example = `  bessemer node deploy n1 --image debian.raw.zst --hostname web1 --ssh-key ~/.ssh/id_ed25519.pub --watch
   bessemer node deploy n1 --image https://images.example/d.raw --checksum sha256:5891b5b5... --root-device serial=S1
-  bessemer node deploy n1 --image debian.raw --configdrive drive.json`
+  bessemer node deploy n1 --image debian.raw --configdrive drive.json
+  bessemer node deploy n1 --iso http://images.example/live.iso --watch`
 	if v.Name == work.Rebuild.Name {
 		cmd.Long = "Deploys over an instance without cleaning first: what is on the root disk is lost.\n\n" + cmd.Long
 		cmd.Example = strings.ReplaceAll(cmd.Example, "node deploy", "node rebuild")
@@ -46,6 +50,11 @@ Without --image, what instance_info names is deployed.`
 	var w waiting
 	w.add(cmd)
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		if d.iso != "" { // no disk is written
+			if v.Destroys = ""; v.Name == work.Rebuild.Name {
+				v.Destroys = "what runs there ends"
+			}
+		}
 		if d.hostname != "" && (len(args) > 1 || m.Where != "") {
 			return input.Usage("--hostname is of one node; several would have the same")
 		}
@@ -66,6 +75,7 @@ func (d *DeployFlags) AddImage(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&d.image, "image", "", "name of a stored image, or URL")
 	f.StringVar(&d.checksum, "checksum", "", "sha256:HEX or sha512:HEX of the file as the URL serves it")
+	f.StringVar(&d.iso, "iso", "", "URL of an ISO to boot instead of writing an image")
 	f.StringArrayVar(&d.rootDevice, "root-device", nil, "hint that selects the disk: serial=S1, wwn=..., size='>= 100', rotational=false")
 }
 
@@ -75,8 +85,8 @@ func deploy(ctx context.Context, t *acts.Turn, node string, v work.Verb, d Deplo
 	if err != nil {
 		return err
 	}
-	if d.image == "" && n.InstanceInfo["image_source"] == nil {
-		return input.Usage("node %s names no image yet: give --image NAME or --image URL --checksum sha256:HEX", output.NodeName(n))
+	if d.image == "" && d.iso == "" && n.InstanceInfo["image_source"] == nil && n.InstanceInfo["boot_iso"] == nil {
+		return input.Usage("node %s names no image yet: give --image NAME, --image URL --checksum sha256:HEX or --iso URL", output.NodeName(n))
 	}
 	node = n.UUID // what is written next is to reach the node that was looked at, whatever the name means then
 	ops, err := DeployOps(ctx, c, a, n, d)
@@ -124,7 +134,10 @@ func imageOps(ctx context.Context, c *command.Run, a *client.Client, n api.Node,
 		if d.checksum != "" {
 			return nil, input.Usage("--checksum goes with --image")
 		}
-		return nil, nil
+		return isoOps(n, d.iso), nil
+	}
+	if d.iso != "" {
+		return nil, input.Usage("--image writes a disk and --iso boots a CD: give one of the two")
 	}
 	source, format := d.image, ""
 	algo, digest, _ := strings.Cut(d.checksum, ":")
@@ -159,7 +172,35 @@ func imageOps(ctx context.Context, c *command.Run, a *client.Client, n api.Node,
 	if n.InstanceInfo["image_checksum"] != nil {
 		ops = append(ops, api.PatchOp{Op: "remove", Path: "/instance_info/image_checksum"})
 	}
-	return ops, nil
+	if boots := n.DeployInterface; boots != nil && *boots == interfaceISO {
+		ops = append(ops, api.PatchOp{Op: "remove", Path: "/deploy_interface"})
+	}
+	return append(ops, without(n, "boot_iso")...), nil
+}
+
+// interfaceISO is the deploy interface that boots an ISO.
+const interfaceISO = "ramdisk"
+
+// isoOps says in instance_info which ISO is to be booted; nothing when url is "".
+func isoOps(n api.Node, url string) []api.PatchOp {
+	if url == "" {
+		return nil
+	}
+	ops := []api.PatchOp{{Op: "add", Path: "/instance_info/boot_iso", Value: url}}
+	if boots := n.DeployInterface; boots == nil || *boots != interfaceISO { // of an active node it can't change, and need not
+		ops = append(ops, api.PatchOp{Op: "add", Path: "/deploy_interface", Value: interfaceISO})
+	}
+	return append(ops, without(n, "image_source", "image_os_hash_algo", "image_os_hash_value", "image_checksum", "image_disk_format")...)
+}
+
+// without takes keys of instance_info out that are there.
+func without(n api.Node, keys ...string) (ops []api.PatchOp) {
+	for _, k := range keys {
+		if _, there := n.InstanceInfo[k]; there {
+			ops = append(ops, api.PatchOp{Op: "remove", Path: "/instance_info/" + k})
+		}
+	}
+	return ops
 }
 
 var driveKeys = []string{"meta_data", "network_data", "user_data", "vendor_data"}

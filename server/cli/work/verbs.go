@@ -34,7 +34,7 @@ var Verbs = []Verb{
 	{Name: "adopt", Target: "adopt", Event: state.VerbAdopt, ends: []state.State{state.Active}, Short: "Take over a machine that runs already",
 		Long: "The node becomes active as it is: nothing is written to its disks, and it is neither stopped nor started."},
 	{Name: "unrescue", Target: "unrescue", Event: state.VerbUnrescue, ends: []state.State{state.Active}, Short: "Boot the instance again after a rescue",
-		Long: "Ends the rescue ramdisk and boots the machine from its disk."},
+		Long: "Ends the rescue ramdisk and boots the machine from its disk, or from the ISO of its instance."},
 	{Name: "unhold", Target: "unhold", Event: state.VerbUnhold, ends: []state.State{state.Manageable, state.Available, state.Active}, Short: "Go on after a hold step",
 		Long: "Releases a node that a hold step of its list holds; the steps behind it run."},
 	{Name: "abort", Target: "abort", Event: state.VerbAbort, ends: failed(), By: fault.FlowAborted, Short: "End the work in progress",

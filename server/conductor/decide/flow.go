@@ -29,6 +29,9 @@ func (d *decider) next() {
 	}
 	i := slices.IndexFunc(d.s.Steps, func(r conductor.StepRecord) bool { return r.State == conductor.StepPlanned })
 	if i < 0 {
+		if f.Flow == state.Deploy && !f.Pretend && d.prepare() { // no step was in need of it: an ISO is booted next
+			return
+		}
 		d.finish()
 		return
 	}
@@ -138,6 +141,9 @@ func (d *decider) finish() {
 	case f.Flow == state.Deploy, f.Flow == state.UnrescueFlow, f.Flow == state.Service && f.Booted:
 		e.Power, e.Disk, e.Reboot = conductor.On, true, true
 		what = "the machine to start from its disk"
+		if d.n.LiveISO != "" {
+			what = "the machine to start from the ISO of its instance"
+		}
 	case f.Booted, f.TearDown:
 	default:
 		d.complete()
@@ -189,6 +195,7 @@ func (d *decider) end() {
 // nothing goes on without an owner (F16).
 func (d *decider) fail(f *fault.Fault) {
 	flow := d.n.Flow
+	starting := flow.Phase == conductor.PhaseFinish && flow.Flow == state.Deploy && d.n.Unverified == nil // the instance may run already
 	d.forget()
 	f = d.logged(f)
 	ran := slices.ContainsFunc(d.s.Steps, func(r conductor.StepRecord) bool { return !r.Started.IsZero() })
@@ -234,7 +241,9 @@ func (d *decider) fail(f *fault.Fault) {
 	d.end()
 	if b := d.n.Boot; b != nil && flow.Booted {
 		b.Ended = true
-		d.effect(conductor.Effect{Kind: conductor.EffectFinish, Power: conductor.ForceOff, Generation: b.Generation})
+	}
+	if flow.Booted || starting {
+		d.effect(conductor.Effect{Kind: conductor.EffectFinish, Power: conductor.ForceOff, Generation: d.n.Generation})
 	}
 }
 
@@ -303,6 +312,9 @@ func (d *decider) effectDone(e conductor.EffectDone) {
 		if e.Fault != nil {
 			d.fail(e.Fault)
 			return
+		}
+		if f.Flow == state.Deploy && d.n.LiveISO != "" {
+			d.note("INFO", "provisioning", 0, "the machine was started from the ISO of its instance: its BMC shows the ISO in the drive, the boot device and the power")
 		}
 		d.complete()
 	case k == conductor.EffectEject && e.Fault != nil:

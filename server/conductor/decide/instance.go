@@ -155,7 +155,16 @@ func (d *decider) adopt(e conductor.VerbAsked) {
 // adopted takes what the BMC said. A machine that does not boot from its own disk needs a BMC that can boot it.
 func (d *decider) adopted(e conductor.EffectDone) {
 	d.learn(e.Facts)
-	if !fit.BootsDisk(*d.n) {
+	if fit.BootsISO(d.s.Interfaces) {
+		iso, err := fit.BootISO(d.n.InstanceInfo)
+		if err != nil {
+			d.n.Power = ""
+			d.fail(fault.From(err))
+			return
+		}
+		d.n.LiveISO = iso
+	}
+	if !fit.BootsDisk(*d.n, d.s.Interfaces) {
 		if f := fit.For(*d.n, d.s.Interfaces, state.Adopt); f != nil {
 			d.n.Power = ""
 			d.fail(f)
@@ -188,7 +197,7 @@ func (d *decider) forgetInstance() {
 		}
 	}
 	d.n.InstanceInfo, d.n.InstanceUUID, d.n.InstanceName = map[string]any{}, "", ""
-	d.n.Media = leftMedia(d.n.Media)
+	d.n.Media, d.n.LiveISO = leftMedia(d.n.Media), ""
 	if d.n.AutomaticLessee {
 		d.n.Lessee, d.n.AutomaticLessee = "", false
 	}

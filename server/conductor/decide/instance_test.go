@@ -428,7 +428,7 @@ func TestAdoptionThatFails(t *testing.T) {
 	}{
 		"the BMC is dead": {conductor.EffectDone{Fault: fault.New(fault.BMCUnreachable, "no answer")}, func(*conductor.Node) {}},
 		"it boots a ramdisk that the BMC can't give it": {conductor.EffectDone{Facts: &conductor.Facts{Power: conductor.PowerOn, BootModes: []string{"bios"}}},
-			func(n *conductor.Node) { n.Interfaces = map[string]string{"deploy": "ramdisk"} }},
+			func(n *conductor.Node) { n.InstanceInfo["capabilities"] = "boot_option:ramdisk" }},
 		"it boots from the network": {conductor.EffectDone{Facts: &conductor.Facts{Power: conductor.PowerOn, BootModes: []string{"bios"}}},
 			func(n *conductor.Node) { n.InstanceInfo["capabilities"] = "boot_option:netboot" }},
 	} {

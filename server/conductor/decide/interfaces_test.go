@@ -120,7 +120,7 @@ func TestWhatCantBeCarriedOutIsRefused(t *testing.T) {
 	}{
 		{map[string]string{"boot": "ipxe"}, state.Available, state.VerbDeploy, "virtual CD"},
 		{map[string]string{"boot": "redfish-https"}, state.Manageable, state.VerbInspect, "virtual CD"},
-		{map[string]string{"deploy": "ramdisk"}, state.Available, state.VerbDeploy, "own ISO"},
+		{map[string]string{"deploy": "anaconda"}, state.Available, state.VerbDeploy, "boots an ISO by ramdisk"},
 		{map[string]string{"network": "flat"}, state.Available, state.VerbDeploy, "noop"},
 		{map[string]string{"storage": "cinder"}, state.Available, state.VerbDeploy, "volumes"},
 		{map[string]string{"boot": "ipxe"}, state.Manageable, state.VerbProvide, "virtual CD"},

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/conductor/nodetest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
@@ -65,6 +66,10 @@ type storm struct {
 }
 
 func newStorm(l *life, pick func(string, int) int) *storm {
+	if pick("deploy interface", 3) == 0 {
+		l.s.Interfaces = nodetest.Implementations("redfish", map[string]string{"deploy": "ramdisk", "rescue": "agent"})
+		l.s.Node.InstanceInfo = map[string]any{"boot_iso": iso}
+	}
 	l.s.Node.DriverInfo = map[string]any{"fast_track": pick("fast track", 2) == 0}
 	l.byHand = true
 	return &storm{life: l, pick: pick, executions: map[step.ID]int{}, ended: map[step.ID]conductor.StepState{}}
@@ -151,6 +156,9 @@ func (g *storm) event() error {
 	}
 	if err := sane(l.s); err != nil {
 		return fmt.Errorf("after %T: %w", e, err)
+	}
+	if n := l.s.Node; n.State == state.Active && fit.BootsISO(l.s.Interfaces) && n.LiveISO != iso {
+		return fmt.Errorf("active, and its instance is %q", n.LiveISO)
 	}
 	for id, n := range g.executions {
 		if n > 1 {

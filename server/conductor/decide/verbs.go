@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -163,6 +164,17 @@ func (d *decider) manualClean(e conductor.VerbAsked) {
 
 // deploy refuses at once what can be checked before.
 func (d *decider) deploy(e conductor.VerbAsked) {
+	iso := fit.BootsISO(d.s.Interfaces)
+	if iso && e.ConfigDrive {
+		d.Refuse = fault.New(fault.ConfigDrive, "a config drive can't go with the deploy interface ramdisk: the machine boots the ISO of instance_info.boot_iso as it is").
+			WithHint("leave configdrive out, and put what the machine is to know into the ISO").At(string(d.n.UUID), "")
+		return
+	}
+	if iso { // one that an image was to get before
+		d.n.InstanceInfo = maps.Clone(d.n.InstanceInfo)
+		delete(d.n.InstanceInfo, "configdrive")
+		d.DropSecrets = append(d.DropSecrets, "configdrive")
+	}
 	if e.ConfigDrive {
 		d.n.InstanceInfo = maps.Clone(d.n.InstanceInfo)
 		d.n.InstanceInfo["configdrive"] = conductor.Masked
@@ -175,6 +187,10 @@ func (d *decider) deploy(e conductor.VerbAsked) {
 		d.lease()
 	}
 	if d.begin(e, state.Deploy, e.Ask.Verb, plan) {
+		d.n.LiveISO = ""
+		if iso {
+			d.n.LiveISO, _ = fit.BootISO(d.n.InstanceInfo) // the plan found it well
+		}
 		d.run(plan)
 	}
 }

@@ -58,12 +58,12 @@ func For(n conductor.Node, interfaces map[string]string, f state.Flow) *fault.Fa
 	if Pretends(interfaces, f) {
 		return nil
 	}
-	return unfit(n, f)
+	return unfit(n, f, f == state.Deploy && BootsISO(interfaces))
 }
 
 // unfit says why a flow that boots the machine can't succeed, by what the BMC is known to be able to do; nil when nothing
-// speaks against it.
-func unfit(n conductor.Node, flow state.Flow) *fault.Fault {
+// speaks against it. iso says that what is booted last is an ISO of the operator's.
+func unfit(n conductor.Node, flow state.Flow, iso bool) *fault.Fault {
 	mode, secure, from, err := wantedBoot(n)
 	if err != nil {
 		return fault.From(err)
@@ -71,6 +71,10 @@ func unfit(n conductor.Node, flow state.Flow) *fault.Fault {
 	k := n.BMC
 	if k == nil {
 		k = &conductor.Known{VirtualMedia: true, Unread: []string{conductor.PartSecureBoot}}
+	}
+	medium := "the ramdisk"
+	if iso {
+		medium = "the ISO of instance_info.boot_iso"
 	}
 	lacks := func(have []string, want string) bool { return len(have) > 0 && !slices.Contains(have, want) }
 	acts := make([]string, 0, len(k.PowerActs))
@@ -88,10 +92,10 @@ func unfit(n conductor.Node, flow state.Flow) *fault.Fault {
 	case secure && k.SecureBoot != nil && !*k.SecureBoot:
 		return fault.New(fault.BMCSecureBoot, "secure boot is asked for (%s), but it is off, and this server does not switch it on", from)
 	case !k.VirtualMedia && !slices.Contains(k.Unread, conductor.PartMedia):
-		return fault.New(fault.BMCNoMedia, "the ramdisk boots from a virtual CD, but the BMC has no virtual CD drive")
+		return fault.New(fault.BMCNoMedia, "%s boots from a virtual CD, but the BMC has no virtual CD drive", medium)
 	case lacks(k.BootDevices, "cdrom"):
-		return fault.New(fault.BMCBootDevice, "the ramdisk boots from a virtual CD, but the BMC can only boot the machine from %s", strings.Join(k.BootDevices, ", "))
-	case flow == state.Deploy && lacks(k.BootDevices, "disk"):
+		return fault.New(fault.BMCBootDevice, "%s boots from a virtual CD, but the BMC can only boot the machine from %s", medium, strings.Join(k.BootDevices, ", "))
+	case flow == state.Deploy && !iso && lacks(k.BootDevices, "disk"):
 		return fault.New(fault.BMCBootDevice, "a deployment ends with a boot from disk, but the BMC can only boot the machine from %s", strings.Join(k.BootDevices, ", "))
 	}
 	for _, a := range []conductor.PowerAction{conductor.On, conductor.ForceOff} {

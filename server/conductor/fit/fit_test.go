@@ -28,7 +28,7 @@ func TestCapabilitiesAreReadAsIronicWritesThem(t *testing.T) {
 		}
 	}
 	n := conductor.Node{InstanceInfo: map[string]any{"deploy_boot_mode": "sideways"}}
-	if err := unfit(n, state.Inspect); !fault.Has(err, fault.RequestInvalid) {
+	if err := unfit(n, state.Inspect, false); !fault.Has(err, fault.RequestInvalid) {
 		t.Errorf("an unknown boot mode gives %v", err)
 	}
 }
@@ -66,6 +66,14 @@ func TestValidateSaysWhy(t *testing.T) {
 			n.InstanceInfo = maps.Clone(n.InstanceInfo)
 			n.InstanceInfo["image_type"] = "partition"
 		}, bad: map[string]string{"deploy": "image_type"}},
+		{name: "an ISO", chosen: map[string]string{"deploy": "ramdisk"}, change: func(n *conductor.Node) { n.InstanceInfo = map[string]any{"boot_iso": "https://images/x.iso"} }},
+		{name: "no ISO", chosen: map[string]string{"deploy": "ramdisk"}, change: func(n *conductor.Node) { n.InstanceInfo = map[string]any{} }, bad: map[string]string{"boot": "boot_iso is not set", "deploy": "boot_iso is not set"}},
+		{name: "an ISO and an image", chosen: map[string]string{"deploy": "ramdisk"}, change: func(n *conductor.Node) {
+			n.InstanceInfo = maps.Clone(n.InstanceInfo)
+			n.InstanceInfo["boot_iso"] = "https://images/x.iso"
+		}, bad: map[string]string{"boot": "both image_source and boot_iso", "deploy": "both image_source and boot_iso"}},
+		{name: "an ISO by the network", chosen: map[string]string{"deploy": "ramdisk", "boot": "ipxe"}, change: func(n *conductor.Node) { n.InstanceInfo = map[string]any{"boot_iso": "https://images/x.iso"} },
+			bad: map[string]string{"boot": "virtual CD", "deploy": "virtual CD"}},
 		{name: "pretending", driver: "fake-hardware", change: func(n *conductor.Node) { n.InstanceInfo = map[string]any{} }},
 		{name: "ipmi", driver: "ipmi", bad: map[string]string{"power": "IPMI", "management": "IPMI", "boot": "virtual CD", "deploy": "virtual CD"}},
 	} {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -44,10 +45,32 @@ func Instance(n conductor.Node, interfaces map[string]string) *fault.Fault {
 }
 
 // BootsDisk tells whether the instance is booted from the machine's own disk.
-func BootsDisk(n conductor.Node) bool {
+func BootsDisk(n conductor.Node, interfaces map[string]string) bool {
 	c, err := capabilities(n.InstanceInfo["capabilities"])
 	option := c["boot_option"]
-	return err == nil && (option == "" || option == "local") && !slices.Contains([]string{"ramdisk", "anaconda"}, n.Interfaces["deploy"])
+	return err == nil && (option == "" || option == "local") && !slices.Contains([]string{"ramdisk", "anaconda"}, interfaces[drivers.Deploy])
+}
+
+// BootsISO tells whether the node's deploy interface boots an ISO of the operator's, and writes to no disk.
+func BootsISO(interfaces map[string]string) bool { return interfaces[drivers.Deploy] == "ramdisk" }
+
+// BootISO is the address of the ISO that instance_info names for the deploy interface ramdisk. The fault is request.invalid.
+func BootISO(info map[string]any) (string, error) {
+	url, text := info["boot_iso"].(string)
+	switch {
+	case info["boot_iso"] != nil && !text:
+		return "", fault.New(fault.RequestInvalid, "instance_info.boot_iso is %T, expected a string with the ISO's URL", info["boot_iso"])
+	case url == "":
+		return "", fault.New(fault.RequestInvalid, "instance_info.boot_iso is not set, and the deploy interface ramdisk boots nothing else").
+			WithHint("set it to the ISO's http or https URL, as bessemer node deploy NODE --iso URL does")
+	}
+	for _, key := range []string{"image_source", "kernel", "ramdisk"} {
+		if v := info[key]; v != nil && v != "" {
+			return "", fault.New(fault.RequestInvalid, "instance_info has both %s and boot_iso", key).WithHint("take one of the two out")
+		}
+	}
+	_, err := conductor.MediumURL("instance_info.boot_iso", url, "http", "https")
+	return url, err
 }
 
 // lacksTraits says what the instance asks of the node that the node does not have; nil when it has all.
@@ -83,7 +106,7 @@ func ImageArgs(info map[string]any) (step.Args, error) {
 	url := text("image_source")
 	if url == "" {
 		return nil, fault.New(fault.RequestInvalid, "instance_info.image_source is not set").
-			WithHint("set it to the image's http or https URL, or use bessemer node deploy NODE --image NAME")
+			WithHint("set it to the image's http or https URL, or use bessemer node deploy NODE --image NAME; an ISO is booted by the deploy interface ramdisk")
 	}
 	if err := wholeDisk(info); err != nil {
 		return nil, err

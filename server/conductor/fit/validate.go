@@ -25,6 +25,9 @@ func Validate(n conductor.Node, interfaces map[string]string, info error) map[st
 	if out[drivers.Boot] == nil && !Pretends(interfaces, state.Deploy) {
 		if _, _, _, err := wantedBoot(n); err != nil {
 			out[drivers.Boot] = fault.From(err)
+		} else if BootsISO(interfaces) { // as Ironic has it: what is booted is the boot interface's business
+			_, err := BootISO(n.InstanceInfo)
+			out[drivers.Boot] = fault.From(err)
 		}
 	}
 	if out[drivers.Deploy] == nil {

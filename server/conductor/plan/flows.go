@@ -109,6 +109,10 @@ func (b *builder) deployment() {
 	if f := fit.Instance(b.in.Node, b.in.Interfaces); f != nil {
 		b.Problems = append(b.Problems, f)
 	}
+	if fit.BootsISO(b.in.Interfaces) {
+		b.isoDeployment()
+		return
+	}
 	writes := fit.WritesImage(b.in.Interfaces)
 	if !writes && !fit.Pretends(b.in.Interfaces, b.Flow) { // custom-agent: the image is written if the operator's list says so
 		writes = slices.ContainsFunc(b.in.Ask.DeploySteps, func(w step.Wanted) bool { return w.Name == catalog.WriteStep })
@@ -163,6 +167,37 @@ func (b *builder) ownDeployment() {
 		b.problem(fault.New(fault.StepUnknown, "the deploy interface %s writes no image by itself", how).
 			WithHint("give the step that does it in deploy_steps, or take the deploy interface direct"), "")
 	}
+	b.orderDeployment()
+}
+
+// isoDeployment plans a deployment that ends with the boot of the operator's ISO. What goes before it goes through the BMC:
+// no agent is booted, so that no disk is written.
+func (b *builder) isoDeployment() {
+	b.Items = slices.DeleteFunc(b.Items, func(it Item) bool { // a default's wish, for whatever is deployed
+		inBand := it.Step.Where == step.InBand
+		if inBand {
+			b.note("%s needs an agent, and an ISO of the operator's is booted without one: it is left out", it.Step.Name)
+		}
+		return inBand
+	})
+	for _, w := range b.in.Ask.DeploySteps {
+		if w.Name == coreStep {
+			b.problem(fault.New(fault.StepArgument, "it is what the deploy interface does, and can neither be replaced nor left out").
+				WithHint("leave it out of the list"), w.Name)
+			continue
+		}
+		b.override(w)
+	}
+	for _, it := range b.Items {
+		if it.Step.Where == step.InBand {
+			b.problem(fault.New(fault.StepNotOffered, "the step needs an agent, and the deploy interface ramdisk boots the operator's ISO without one").
+				WithHint("leave it out of deploy_steps; run it in a cleaning before, or take the deploy interface direct or custom-agent"), it.Step.Name)
+		}
+	}
+	if _, err := fit.BootISO(b.in.Node.InstanceInfo); err != nil {
+		b.Problems = append(b.Problems, fault.From(err))
+	}
+	b.note("the machine is switched off, started from the ISO of instance_info.boot_iso, and active when its BMC has confirmed that: no disk is written")
 	b.orderDeployment()
 }
 

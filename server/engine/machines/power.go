@@ -8,17 +8,23 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-// EndBoot takes the ramdisk down. The machine is off before the medium goes, so that nothing runs on.
-func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, e conductor.Effect) (conductor.Power, error) {
+// EndBoot takes the ramdisk down, and starts the instance where that is wanted. The machine is off before the medium goes, so
+// that nothing runs on.
+func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, n conductor.Node, e conductor.Effect) (conductor.Power, error) {
 	if err := m.Bring(ctx, b, conductor.ForceOff, m.cfg.Timeouts.Power, false); err != nil {
 		return "", err
 	}
 	if err := b.SetMedia(ctx, ""); err != nil {
 		return conductor.PowerOff, err
 	}
-	if e.Disk {
+	if e.Disk && n.LiveISO != "" {
+		if err := Load(ctx, b, n.LiveISO, !conductor.BootsOnce(n)); err != nil {
+			return conductor.PowerOff, err
+		}
+	} else if e.Disk {
 		if err := b.SetBoot(ctx, conductor.BootTarget{Device: "disk", Always: true, UEFI: true}); err != nil {
 			return conductor.PowerOff, err
 		}
@@ -26,14 +32,36 @@ func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, e conductor.Eff
 	if e.Power != conductor.On {
 		return conductor.PowerOff, nil
 	}
-	if err := m.Bring(ctx, b, conductor.On, m.cfg.Timeouts.Power, false); err != nil {
+	// An order that fails begins all anew where there is a medium, which a BMC forgets when it restarts (F24).
+	if err := m.Bring(ctx, b, conductor.On, m.cfg.Timeouts.Power, n.LiveISO != ""); err != nil {
 		return conductor.PowerOff, err
 	}
-	return conductor.PowerOn, nil
+	return conductor.PowerOn, holdISO(ctx, b, n)
 }
 
-// Power carries out an operator's act; a reboot is off, confirmed, on (F25).
-func (m *Machines) Power(ctx context.Context, b conductor.BMC, e conductor.Effect) (conductor.Power, error) {
+// holdISO sees to it that an instance that is an ISO has it in its drive: a BMC may have restarted since (F24).
+func holdISO(ctx context.Context, b conductor.BMC, n conductor.Node) error {
+	if n.LiveISO == "" {
+		return nil
+	}
+	return b.SetMedia(ctx, n.LiveISO)
+}
+
+// Load makes a machine that is off ready to start from a medium, once or always: medium in, boot device, each read back.
+func Load(ctx context.Context, b conductor.BMC, url string, always bool) error {
+	if err := b.SetMedia(ctx, url); err != nil {
+		return err
+	}
+	if err := b.SetBoot(ctx, conductor.BootTarget{Device: "cdrom", Always: always, UEFI: true}); err != nil {
+		return err
+	}
+	// A BMC that restarts forgets the medium (F24): it is confirmed once more.
+	return b.SetMedia(ctx, url)
+}
+
+// Power carries out an operator's act; a reboot is off, confirmed, on (F25). An instance that is an ISO finds it in the drive
+// again, whatever the BMC has forgotten meanwhile (F24); if that can't be, a machine that is on stays on.
+func (m *Machines) Power(ctx context.Context, b conductor.BMC, n conductor.Node, e conductor.Effect) (conductor.Power, error) {
 	limit := m.cfg.Timeouts.Power
 	if e.Power == conductor.GracefulShutdown {
 		limit = m.cfg.Timeouts.Soft
@@ -41,11 +69,22 @@ func (m *Machines) Power(ctx context.Context, b conductor.BMC, e conductor.Effec
 	if e.Timeout > 0 {
 		limit = e.Timeout
 	}
-	if err := m.Bring(ctx, b, e.Power, limit, false); err != nil {
+	if n.State != state.Active {
+		n.LiveISO = "" // a ramdisk's turn, or nobody's
+	}
+	if e.Reboot || e.Power == conductor.On {
+		if err := holdISO(ctx, b, n); err != nil {
+			return "", err
+		}
+	}
+	if err := m.Bring(ctx, b, e.Power, limit, e.Power == conductor.On && n.LiveISO != ""); err != nil {
 		return "", err
 	}
 	if e.Reboot {
-		if err := m.Bring(ctx, b, conductor.On, m.cfg.Timeouts.Power, false); err != nil {
+		if err := holdISO(ctx, b, n); err != nil {
+			return conductor.PowerOff, err
+		}
+		if err := m.Bring(ctx, b, conductor.On, m.cfg.Timeouts.Power, n.LiveISO != ""); err != nil {
 			return conductor.PowerOff, err
 		}
 		return conductor.PowerOn, nil
@@ -147,5 +186,5 @@ func (m *Machines) PowerStep(ctx context.Context, b conductor.BMC, r conductor.S
 	default:
 		return "", fault.New(fault.StepUnknown, "the server has no act for it").At(string(r.Node), r.Step.Name)
 	}
-	return m.Power(ctx, b, e)
+	return m.Power(ctx, b, conductor.Node{}, e)
 }

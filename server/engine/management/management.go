@@ -224,16 +224,9 @@ func (d *Desk) Manage(ctx context.Context, who conductor.Caller, ident string, a
 // mayFetch judges where a BMC is sent for a medium: schemes that BMCs know, no credentials in it, and a destination that
 // the server would go to itself (I23).
 func (d *Desk) mayFetch(ctx context.Context, raw string) error {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || len(raw) > maxURL:
-		return fault.New(fault.RequestInvalid, "image_url can't be parsed, or is longer than %d bytes", maxURL)
-	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "nfs" && u.Scheme != "cifs":
-		return fault.New(fault.RequestInvalid, "image_url has scheme %q, expected http, https, nfs or cifs", u.Scheme)
-	case u.User != nil:
-		return fault.New(fault.RequestInvalid, "image_url has a user or password in it, which the BMC would show to everybody")
-	case u.Hostname() == "":
-		return fault.New(fault.RequestInvalid, "image_url names no host")
+	u, err := conductor.MediumURL("image_url", raw, "http", "https", "nfs", "cifs")
+	if err != nil {
+		return err
 	}
 	if d.cfg.CheckOrigin == nil {
 		return nil
@@ -243,5 +236,3 @@ func (d *Desk) mayFetch(ctx context.Context, raw string) error {
 	}
 	return d.cfg.CheckOrigin(ctx, raw)
 }
-
-const maxURL = 2048
