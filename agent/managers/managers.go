@@ -6,6 +6,7 @@ package managers
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -28,6 +30,7 @@ type Set struct {
 	steps    map[string]owned
 	versions map[string]string
 	problems []string
+	told     int // bytes of the steps, as the server is told them
 }
 
 // owned is a step and the manager it comes from.
@@ -38,7 +41,7 @@ type owned struct {
 }
 
 // Load asks every manager whether it fits the machine and for its steps. A manager that fails, panics or answers too
-// late is left out and told in Problems; so is a step that can't be used. Where two managers offer a step of one name,
+// late is left out and told in Problems; so is a step that can't be used, and what the server would refuse to be told. Where two managers offer a step of one name,
 // the higher level wins; at one level the manager named first keeps it and the other's is refused, so that a plug-in
 // can't replace a built-in step unseen (safety.md T17). Without any manager that fits it returns a step.not_in_ramdisk
 // fault.
@@ -50,7 +53,11 @@ func Load(ctx context.Context, m *hardware.Machine, all []hardware.Manager) (*Se
 	}
 	var fit []fitting
 	for _, mgr := range all {
-		name := mgr.Name()
+		name, version := mgr.Name(), mgr.Version()
+		if err := api.CheckOffer(nil, map[string]string{name: version}); err != nil {
+			s.problem("manager %q, version %q, is left out, as the server would refuse it: %s", short(name), short(version), fault.From(err).Message)
+			continue
+		}
 		if _, ok := s.versions[name]; ok {
 			s.problem("a second manager named %s is left out", name)
 			continue
@@ -61,7 +68,7 @@ func Load(ctx context.Context, m *hardware.Machine, all []hardware.Manager) (*Se
 			s.problem("manager %s can't say whether it fits: %v", name, err)
 		case level > hardware.None:
 			fit = append(fit, fitting{mgr, level})
-			s.versions[name] = mgr.Version()
+			s.versions[name] = version
 		}
 	}
 	slices.SortStableFunc(fit, func(a, b fitting) int { return cmp.Compare(b.level, a.level) })
@@ -72,7 +79,7 @@ func Load(ctx context.Context, m *hardware.Machine, all []hardware.Manager) (*Se
 			delete(s.versions, f.Name())
 			continue
 		}
-		for _, b := range steps {
+		for _, b := range s.within(f.Name(), steps) {
 			s.add(owned{b, f.Name(), f.level})
 		}
 	}
@@ -82,11 +89,40 @@ func Load(ctx context.Context, m *hardware.Machine, all []hardware.Manager) (*Se
 	return s, nil
 }
 
-func (s *Set) add(o owned) {
-	if err := usable(o.Bound); err != nil {
-		s.problem("step %q of manager %s is refused: %v", o.Name, o.manager, err)
-		return
+// within gives those of a manager's steps that can be used and told: the server refuses a first heartbeat with any other in it,
+// and the machine would not come up.
+func (s *Set) within(manager string, steps []step.Bound) (kept []step.Bound) {
+	var size, left int
+	var first string
+	for _, b := range steps {
+		if err := usable(b); err != nil {
+			s.problem("step %q of manager %s is refused: %v", short(b.Name), manager, err)
+			continue
+		}
+		raw, err := json.Marshal(b.Step)
+		if err != nil || len(kept) == api.MaxSteps || size+len(raw) > api.MaxOffer || s.told+len(raw) > mostTold {
+			if left++; left == 1 {
+				first = b.Name
+			}
+			continue
+		}
+		size += len(raw)
+		s.told += len(raw)
+		kept = append(kept, b)
 	}
+	if left > 0 {
+		s.problem("manager %s offers more than a heartbeat carries, at most %d steps of at most %d bytes in all: %s and %d more are left out", manager, api.MaxSteps, api.MaxOffer, first, left-1)
+	}
+	return kept
+}
+
+// mostTold is how many bytes the steps of all managers have as JSON.
+const mostTold = api.MaxBody * 3 / 4
+
+// short is a name for a line of the console.
+func short(name string) string { return api.Shorten(name, 60) }
+
+func (s *Set) add(o owned) {
 	have, ok := s.steps[o.Name]
 	switch {
 	case !ok:
@@ -100,9 +136,9 @@ func (s *Set) add(o owned) {
 }
 
 func usable(b step.Bound) error {
-	iface, short := step.Split(b.Name)
+	iface, rest := step.Split(b.Name)
 	switch {
-	case iface == "" || short == "":
+	case iface == "" || rest == "":
 		return errors.New("its name is not of the form interface.step")
 	case b.Run == nil:
 		return errors.New("it has no code")
@@ -112,6 +148,12 @@ func usable(b step.Bound) error {
 		return errors.New("it has no timeout")
 	case b.Repeat != step.Again && b.Repeat != step.Never:
 		return errors.New("it does not say whether it may be repeated")
+	}
+	if len(b.Doc) > api.MaxOffer { // else it would be refused as a body that is too large, which says less
+		return fmt.Errorf("its documentation has %d bytes, at most %d are accepted", len(b.Doc), api.MaxOffer)
+	}
+	if err := api.CheckOffer([]step.Step{b.Step}, nil); err != nil {
+		return errors.New(fault.From(err).Message)
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
 package managers_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/agent/managers"
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -19,13 +22,14 @@ import (
 // fake is a manager that does what its functions say.
 type fake struct {
 	name    string
+	version string // "" is 7
 	level   hardware.Level
 	support func(context.Context) (hardware.Level, error)
 	steps   func(context.Context) ([]step.Bound, error)
 }
 
 func (f fake) Name() string    { return f.name }
-func (f fake) Version() string { return "7" }
+func (f fake) Version() string { return cmp.Or(f.version, "7") }
 func (f fake) Support(ctx context.Context, _ *hardware.Machine) (hardware.Level, error) {
 	if f.support != nil {
 		return f.support(ctx)
@@ -113,6 +117,56 @@ func TestT17_MisbehavingManagersLoseOnlyThemselves(t *testing.T) {
 			t.Errorf("%s: steps %v, problems %q", name, s.Steps(), s.Problems())
 		}
 	}
+}
+
+// Whatever a vendor's code is named, the server takes the first heartbeat: what it would refuse is left out and named with the
+// limit, and the rest of the machine's managers work on.
+func TestT17_I25_NoManagerKeepsTheMachineFromComingUp(t *testing.T) {
+	long := strings.Repeat("x", 123)
+	named := func(change func(*step.Bound)) hardware.Manager {
+		b := bound("deploy.z", "bad")
+		change(&b)
+		return offers("bad", hardware.ServiceProvider, bound("bios.good", "bad"), b)
+	}
+	many := make([]step.Bound, 5000)
+	for i := range many {
+		many[i] = bound(fmt.Sprintf("deploy.s%d", i), "bad")
+	}
+	for name, c := range map[string]struct {
+		bad   hardware.Manager
+		named string // in the problem
+		limit string
+		keeps int // of its steps
+	}{
+		"a step of 128 bytes":       {named(func(b *step.Bound) { b.Name = "bios." + long }), "", "", 2},
+		"a step of 129 bytes":       {named(func(b *step.Bound) { b.Name = "bios." + long + "y" }), "bios.xxx", "at most 128", 1},
+		"a step of no letters":      {named(func(b *step.Bound) { b.Name = "bios." + strings.Repeat("\xff", 60) }), "bios.", "at most 128", 1},
+		"a step that breaks lines":  {named(func(b *step.Bound) { b.Name = "bios.a\nb" }), "bios.a", "control characters", 1},
+		"documentation of a book":   {named(func(b *step.Bound) { b.Doc = strings.Repeat("d", api.MaxBody) }), "deploy.z", "at most 131072", 1},
+		"too deep a default":        {named(func(b *step.Bound) { b.Args = []step.Arg{{Name: "a", Default: nested(40)}} }), "deploy.z", "32 levels", 1},
+		"a default that is no JSON": {named(func(b *step.Bound) { b.Args = []step.Arg{{Name: "a", Default: make(chan int)}} }), "deploy.z", "JSON", 1},
+		"more steps than fit":       {offers("bad", hardware.ServiceProvider, many...), "deploy.s", "at most 512", 512},
+		"a manager of 129 bytes":    {offers("bios."+long+"y", hardware.ServiceProvider, bound("bios.good", "bad")), "bios.xxx", "at most 128", 0},
+		"a version of 129 bytes":    {fake{name: "bad", version: "1234." + long + "y", level: 3, steps: func(context.Context) ([]step.Bound, error) { return []step.Bound{bound("bios.good", "bad")}, nil }}, "bad", "at most 128", 0},
+	} {
+		s := load(t, offers("good", hardware.Generic, bound("deploy.x", "good")), c.bad)
+		if by(t, s, "deploy.x") != "good" || len(s.Steps()) != 1+c.keeps {
+			t.Errorf("%s: %d steps", name, len(s.Steps()))
+		}
+		if p := strings.Join(s.Problems(), "\n"); (p == "") != (c.named == "") || !strings.Contains(p, c.named) || !strings.Contains(p, c.limit) || len(p) > 1000 {
+			t.Errorf("%s: problems %q", name, s.Problems())
+		}
+		if err := api.CheckOffer(s.Steps(), s.Versions()); err != nil {
+			t.Errorf("%s: the server refuses what is left: %v", name, err)
+		}
+	}
+}
+
+func nested(deep int) any {
+	if deep == 0 {
+		return 1
+	}
+	return []any{nested(deep - 1)}
 }
 
 func TestT17_SilentManagerIsLeftOut(t *testing.T) {

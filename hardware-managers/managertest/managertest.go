@@ -14,6 +14,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -46,6 +47,9 @@ func Run(t *testing.T, c Contract) {
 		}
 		if a.Version() == "" || a.Name() != b.Name() || a.Version() != b.Version() {
 			t.Errorf("name and version vary or are empty: %s %s, %s %s", a.Name(), a.Version(), b.Name(), b.Version())
+		}
+		if err := api.CheckOffer(nil, map[string]string{a.Name(): a.Version()}); err != nil {
+			t.Errorf("an agent leaves it out, as no server takes it: %v", err)
 		}
 	})
 	t.Run("support", func(t *testing.T) {

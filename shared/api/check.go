@@ -37,8 +37,11 @@ func (r LookupRequest) Check() error {
 // Check refuses a heartbeat whose fields make no sense, with request.invalid.
 func (r HeartbeatRequest) Check() error {
 	for _, s := range r.Steps {
-		if iface, short := step.Split(s.Name); iface == "" || short == "" || len(s.Name) > maxName {
+		if iface, short := step.Split(s.Name); iface == "" || short == "" {
 			return invalid("the name of a step is not of the form interface.step")
+		}
+		if err := names("the name of a step", s.Name); err != nil {
+			return err
 		}
 		if s.Where != step.InBand {
 			return invalid("step %s is not in band: an agent offers no other", s.Name)

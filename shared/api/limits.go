@@ -16,6 +16,8 @@ import (
 const (
 	MaxMessage = 2000        // bytes of a fault's message, and of its hint
 	MaxResult  = MaxBody / 2 // bytes of a result as JSON, so that an end with progress and fault fits into a message
+	MaxSteps   = 512         // steps of one manager
+	MaxOffer   = MaxBody / 8 // bytes of the steps of one manager as JSON, so that those of some managers fit into a heartbeat
 	maxList    = MaxBody / 8 // bytes of a progress's disks as JSON, and of its checkpoints; the rest is for what is around them
 )
 
@@ -96,6 +98,20 @@ func CheckResult(r step.Result) error {
 		what = f.Message
 	}
 	return fault.New(fault.StepResult, "the step's work is done, but what it left can't be told: %s", what)
+}
+
+// CheckOffer tells whether a server takes these steps and managers, which an agent tells in its first heartbeat: it goes through
+// all that an arriving one does. The fault is request.invalid or request.too_large.
+func CheckOffer(steps []step.Step, versions map[string]string) error {
+	raw, err := json.Marshal(HeartbeatRequest{Seq: 1, Steps: steps, Versions: versions})
+	if err != nil {
+		return invalid("it can't be told in JSON: %v", err)
+	}
+	var q HeartbeatRequest
+	if err := Decode(bytes.NewReader(raw), MaxBody, &q); err != nil {
+		return err
+	}
+	return q.Check()
 }
 
 // FitFault makes a fault one that a server takes: an error may quote all that a tool printed.
