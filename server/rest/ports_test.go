@@ -159,3 +159,19 @@ func TestSmartNICs(t *testing.T) {
 	s.want(s.do("PATCH", path, `[{"op": "add", "path": "/is_smartnic", "value": true}]`), 400)
 	s.want(s.do("PATCH", path, `[{"op": "add", "path": "/extra/k", "value": 1}]`), 200)
 }
+
+// From 1.102 on the physical network of a port in a group is the group's business.
+func TestPhysicalNetworkOfAPortInAGroup(t *testing.T) {
+	s := newServer(t)
+	s.enrolled()
+	g := s.want(s.do("POST", "/v1/portgroups", `{"node_uuid": "`+node1+`", "name": "bond0"}`), 201).body["uuid"].(string)
+	p := s.want(s.do("POST", "/v1/ports", `{"node_uuid": "`+node1+`", "address": "52:54:00:aa:bb:cc", "physical_network": "lan", "portgroup_uuid": "`+g+`"}`), 201)
+	path := "/v1/ports/" + p.body["uuid"].(string)
+	const wan, leave = `{"op": "add", "path": "/physical_network", "value": "wan"}`, `{"op": "remove", "path": "/portgroup_uuid"}`
+	s.want(s.do("PATCH", path, `[`+wan+`]`), 400)
+	s.want(s.do("PATCH", path, `[`+wan+`]`, at("1.102")), 400)
+	s.want(s.do("PATCH", path, `[`+wan+`]`, at("1.101")), 200)
+	s.want(s.do("PATCH", path, `[`+leave+`, `+wan+`]`), 200)
+	s.want(s.do("PATCH", path, `[`+wan+`]`), 200)
+	s.want(s.do("PATCH", path, `[{"op": "add", "path": "/portgroup_uuid", "value": "`+g+`"}]`), 200)
+}

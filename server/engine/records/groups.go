@@ -27,6 +27,24 @@ func inGroup(p *conductor.Port, g conductor.Portgroup) error {
 	return nil
 }
 
+// likeMembers: where a group names no physical network, a port that joins it or changes its own is on that of its members.
+func likeMembers(tx conductor.Tx, p *conductor.Port, g conductor.Portgroup) error {
+	if g.PhysicalNet != "" {
+		return nil
+	}
+	members, err := membersOf(tx, g.UUID)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if m.UUID != p.UUID && m.PhysicalNet != p.PhysicalNet {
+			return fault.New(fault.NodeInUse, "port %s is on physical network %q, the ports of its portgroup %s are on %q", p.UUID, p.PhysicalNet, g.UUID, m.PhysicalNet).
+				WithHint("all ports of a group are on one network; set that of the group, and its ports follow")
+		}
+	}
+	return nil
+}
+
 // putPortgroup keeps the rules of port groups: how a group is connected changes when it may for its ports. They follow it
 // to another physical network.
 func putPortgroup(s *Shelf, tx conductor.Tx, who conductor.Caller, before, after conductor.Record) (err error) {

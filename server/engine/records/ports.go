@@ -49,6 +49,11 @@ func putPort(_ *Shelf, tx conductor.Tx, _ conductor.Caller, before, after conduc
 		if err := inGroup(p, g); err != nil {
 			return err
 		}
+		if was, there := before.(*conductor.Port); !there || p.Group != was.Group || p.PhysicalNet != was.PhysicalNet {
+			if err := likeMembers(tx, p, g); err != nil {
+				return err
+			}
+		}
 	}
 	if before == nil {
 		return nil

@@ -94,7 +94,11 @@ func TestPortgroupRules(t *testing.T) {
 			"deleted with a port":           {s.Remove(g), fault.Invalid},
 			"a taken name":                  {recordtest.Failed(s.Add(&conductor.Portgroup{Head: conductor.Head{Name: "bond0"}, Node: n.UUID})), fault.Conflict},
 			"a taken address":               {recordtest.Failed(s.Add(&conductor.Portgroup{Node: n.UUID, Address: "52:54:00:bb:00:01"})), fault.Conflict},
-			"no such node":                  {recordtest.Failed(s.Add(&conductor.Portgroup{Node: "nobody"})), fault.Invalid},
+			"a network its members are not on": {func() error {
+				s.Must(&conductor.Port{Node: n.UUID, Address: "52:54:00:aa:00:03", Group: alone.UUID, PhysicalNet: "lan"})
+				return recordtest.Failed(s.Add(&conductor.Port{Node: n.UUID, Address: "52:54:00:aa:00:04", Group: alone.UUID}))
+			}(), fault.Conflict},
+			"no such node": {recordtest.Failed(s.Add(&conductor.Portgroup{Node: "nobody"})), fault.Invalid},
 		} {
 			if !fault.Is(c.err, c.want) {
 				t.Errorf("%s: %v", what, c.err)

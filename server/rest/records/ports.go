@@ -19,7 +19,7 @@ func (a *API) ports() *collection {
 		Records: serve.Records{Kind: conductor.KindPort, Named: 88}, path: "ports", since: 1,
 		listing: access.PortList, reading: access.PortRead, creating: access.PortCreate, changing: access.PortChange, shape: shape.New(api.Port{}, api.PortFields()),
 		fresh: func() conductor.Record { return &conductor.Port{PXE: true} },
-		show:  showPort, conceal: concealLink, prepare: preparePort, judge: judgeSmartNIC, fields: portSetters,
+		show:  showPort, conceal: concealLink, prepare: preparePort, judge: judgePort, fields: portSetters,
 		filters: []recordFilter{
 			ofNode("node"), ofNode("node_uuid"), byAddress,
 			{serve.Argument{Name: "portgroup", Since: 24, Doc: "only those of this port group"}, func(c *serve.Call, f *conductor.RecordFilter, v string) error { return a.setGroup(c, f, v) }},
@@ -128,9 +128,14 @@ func macAddress(s string) (string, error) {
 	return mac, nil
 }
 
-// judgeSmartNIC: a smart NIC is reached by its host's name, and a connection that is given must say so.
-func judgeSmartNIC(_ *serve.Call, r conductor.Record, d document, names []string) ([]string, error) {
+// judgePort looks at what fields have to do with each other: the physical network of a port in a group is the group's,
+// where that has one (1.102); and a smart NIC is reached by its host's name, so a connection that is given must say so.
+func judgePort(c *serve.Call, r conductor.Record, d document, names []string) ([]string, error) {
 	p := r.(*conductor.Port)
+	if p.Node != "" && c.Version >= 102 && slices.Contains(names, "physical_network") && d.text("portgroup_uuid") != "" {
+		return nil, fault.New(fault.RequestInvalid, "physical_network cannot be changed while the port belongs to a portgroup.").
+			WithHint("set that of the port group, and its ports follow; or take the port out first")
+	}
 	smart, link := p.SmartNIC, p.Link
 	linked := slices.Contains(names, "local_link_connection")
 	if linked {
