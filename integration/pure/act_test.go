@@ -36,6 +36,7 @@ const (
 	bootCD    move = "boot from the medium"
 	bootDisk  move = "boot from disk"
 	facts     move = "facts"
+	begin     move = "begin"
 	oob       move = "run"
 	left      move = "left media out"
 )
@@ -51,7 +52,7 @@ func moves(e conductor.Effect) []move {
 	case conductor.EffectBoot:
 		return []move{reachOff, mediumIn, bootCD, reachOn}
 	case conductor.EffectRunStep:
-		return []move{oob}
+		return []move{begin, oob}
 	case conductor.EffectFinish:
 		out := []move{reachOff, mediumOut}
 		if e.Disk {
@@ -174,7 +175,21 @@ func (s *server) step(i int, m *machine, a *act) error {
 		if err := m.bmcDo(i, func() { m.bootOnce = false }); err != nil {
 			return err
 		}
+	case begin:
+		if w.without.beginning {
+			break
+		}
+		switch err := s.event(i, conductor.StepBegan{ID: a.effect.Step}); {
+		case w.srv != s || fault.Has(err, fault.StorageUnavailable):
+			return nil // tried again
+		case err != nil: // it was taken back
+			a.recalled = true
+			return nil
+		}
 	case oob:
+		if r, _ := w.db.rows[i].step(a.effect.Step); r.State != conductor.StepStarted || r.Started.IsZero() {
+			w.breaks("I8", "the BMC of node %d is asked for step %s, which is %s", i, r.ID, r.State)
+		}
 		w.begins(&execution{node: i, id: a.effect.Step})
 		err := m.bmcDo(i, func() {})
 		if err != nil {

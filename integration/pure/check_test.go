@@ -24,6 +24,7 @@ type rules struct {
 	commitFirst     bool // set: the answer to start leaves before the commit
 	failureStops    bool // a failed step counts as done
 	fence           bool // a failure does not power the machine off
+	beginning       bool // a step out of band runs without a record that it begins
 	shift           bool // the time the server was away counts
 }
 
@@ -358,11 +359,30 @@ func (w *world) sane(i int, r *row) {
 		if opened && s.Deadline.IsZero() {
 			w.breaks("I14", "step %s has no deadline", s.ID)
 		}
+		if s.Step.Where == step.OutOfBand {
+			w.inLine(i, n, s)
+		}
 		if s.State == conductor.StepStarted && s.Step.Touches != step.Nothing && !state.Destroys(n.State) {
 			w.breaks("I1", "step %s is started in state %s", s.ID, n.State)
 		}
 		if s.State == conductor.StepOffered && s.Step.Touches != step.Nothing && n.Boot.Level < api.A1 {
 			w.breaks("I20", "step %s is offered at level A%d", s.ID, n.Boot.Level)
+		}
+	}
+}
+
+// inLine checks that a step out of band has no time of its own while it is in line for the BMC, which is a wait with an owner,
+// and all of it from then on; what never began has succeeded in nothing (I8, I14).
+func (w *world) inLine(i int, n conductor.Node, s conductor.StepRecord) {
+	began := !s.Started.IsZero()
+	switch s.State {
+	case conductor.StepOffered:
+		if f := n.Flow.Wait; began || f.Owner != "bmc" || !f.Deadline.Equal(s.Deadline) {
+			w.breaks("I14", "step %s of node %d is in line until %s, began %s; the node waits for %+v", s.ID, i, s.Deadline, s.Started, f)
+		}
+	case conductor.StepStarted, conductor.StepSucceeded, conductor.StepFailed:
+		if !began {
+			w.breaks("I8", "step %s of node %d is %s and never began", s.ID, i, s.State)
 		}
 	}
 }

@@ -25,6 +25,7 @@ func TestI01_I08_I09_I10_I11_I12_I13_I14_I17_I18_F16_F40_EachRuleIsNeeded(t *tes
 		{"an agent that comes up empty was cut off", rules{emptyIsCutOff: true}, []string{"I12"}, []kind{sick, reboot}},
 		{"a commit compares the version", rules{compare: true}, []string{"I11"}, nil},
 		{"effects are stored before they are done", rules{actBeforeCommit: true}, []string{"I11"}, nil},
+		{"a step out of band begins in a transaction of its own", rules{beginning: true}, []string{"I8"}, nil},
 		{"time without the server does not count", rules{shift: true}, []string{"I14"}, nil},
 		{"a claim proves the secret of its boot", rules{secret: true}, []string{"I17"}, nil},
 		{"a token counts for its boot and key", rules{session: true}, []string{"I18"}, nil},

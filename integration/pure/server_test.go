@@ -277,7 +277,7 @@ func (w *world) startServer() {
 		}
 		for _, e := range effects {
 			i := w.index(e.Node)
-			if e.Kind != conductor.EffectRunStep {
+			if r, _ := w.db.rows[i].step(e.Step); e.Kind != conductor.EffectRunStep || r.State == conductor.StepOffered {
 				s.start(i, e)
 				continue
 			}

@@ -5,8 +5,8 @@ type AttemptEvent string
 
 // The events of an attempt's life.
 const (
-	AttemptOffer     AttemptEvent = "offer"     // its command is handed to the agent
-	AttemptRun       AttemptEvent = "run"       // the server runs it itself, through the BMC
+	AttemptOffer     AttemptEvent = "offer"     // its command is handed to the agent; out of band its act is put in line
+	AttemptRun       AttemptEvent = "run"       // the server runs it itself: its turn at the BMC has come, or it needs none
 	AttemptClaim     AttemptEvent = "claim"     // the agent's start, with the nonce of one process
 	AttemptSucceed   AttemptEvent = "succeed"   // its end, told by whoever runs it
 	AttemptFail      AttemptEvent = "fail"      // likewise
@@ -27,11 +27,12 @@ type AttemptRow struct {
 // made from these rows. Nothing leads out of an end, and nothing but a start leads to started: that is why an id runs
 // at most once.
 var Attempts = []AttemptRow{
-	{StepPlanned, AttemptOffer, StepOffered, "server", "The command is stored, then handed to the agent of this boot."},
-	{StepPlanned, AttemptRun, StepStarted, "server", "A step out of band is recorded as started in the transaction that stores its effect."},
+	{StepPlanned, AttemptOffer, StepOffered, "server", "The command is stored, then handed to the agent of this boot; out of band the act is stored, and waits for its turn at the BMC."},
+	{StepPlanned, AttemptRun, StepStarted, "server", "A hold or a pause begins, which needs no machine."},
+	{StepOffered, AttemptRun, StepStarted, "server", "The turn of a step out of band has come: that is recorded before anything is asked of the BMC, and its own time begins."},
 	{StepOffered, AttemptClaim, StepStarted, "agent", "The first claim is recorded with its nonce; the answer leaves after the commit."},
-	{StepOffered, AttemptInterrupt, StepInterrupted, "agent", "The agent's process ended between its journal and the answer, or the work failed before the claim: it never ran."},
-	{StepOffered, AttemptAbort, StepAborted, "server", "The offer is taken back on request; a later claim is refused."},
+	{StepOffered, AttemptInterrupt, StepInterrupted, "agent", "The agent's process ended between its journal and the answer, or the work failed before the claim or the turn: it never ran."},
+	{StepOffered, AttemptAbort, StepAborted, "server", "The offer is taken back on request; a later claim, or turn, is refused."},
 	{StepStarted, AttemptSucceed, StepSucceeded, "agent", "The result is told by the claim that started it; it commits together with the next move."},
 	{StepStarted, AttemptFail, StepFailed, "agent", "The step says that it failed, and why."},
 	{StepStarted, AttemptInterrupt, StepInterrupted, "agent", "The process or machine restarted, or the server cut the step off; a retry is a new id."},

@@ -49,6 +49,9 @@ func DefaultTimeouts() Timeouts {
 	}
 }
 
+// Turn is how long a step waits for its turn at the BMC: for the act before it, and for a BMC that is away.
+func (t Timeouts) Turn() time.Duration { return 2 * (t.BMC + 3*t.Power) }
+
 // Event is something that happened to a node. The set is closed: the types below.
 type Event interface{ event() }
 
@@ -130,6 +133,9 @@ type (
 	AgentReady struct{ Steps []step.Step }
 	// StepClaimed is an agent's start.
 	StepClaimed struct{ Ask api.StartRequest }
+	// StepBegan says that the act which runs a step out of band is about to ask the BMC: from now on the step's own time
+	// counts. Decide refuses it for a step that is not in line, so that an attempt begins once.
+	StepBegan struct{ ID step.ID }
 	// StepEnded is the end of an attempt, told by the agent (Nonce set) or by the run_step effect (Nonce empty).
 	// Power is what a power act reached, or what was read with Status after a step that restarts the machine had succeeded; ""
 	// otherwise.
@@ -187,6 +193,7 @@ func (MediumFetched) event()    {}
 func (LookedUp) event()         {}
 func (AgentReady) event()       {}
 func (StepClaimed) event()      {}
+func (StepBegan) event()        {}
 func (StepEnded) event()        {}
 func (AgentHeard) event()       {}
 func (ProgressTold) event()     {}
@@ -199,7 +206,7 @@ func (ClockShifted) event()     {}
 // need not be read: most events concern no disk.
 func LooksAtDisks(n Node, e Event) bool {
 	switch e := e.(type) {
-	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, AgentSilent, ServerRestarted, ClockShifted, InspectionTold, ActGivenUp:
+	case EffectEvidence, MediumFetched, LookedUp, StepClaimed, StepBegan, AgentSilent, ServerRestarted, ClockShifted, InspectionTold, ActGivenUp:
 		return false
 	case DeadlinePassed:
 		return n.Flow != nil && n.Flow.Phase == PhasePause // the next step is offered; any other wait fails when it is over

@@ -47,6 +47,7 @@ type board struct {
 	held   func() error                  // conductor.Access.Held of whoever opened it last
 	within func(held func() error) error // what a step does instead of one act
 	look   func(context.Context)         // what comes before each look at the power
+	health conductor.Health              // what its driver knows of it
 	before []string                      // the power that steps which restart it were told it had
 }
 
@@ -173,6 +174,11 @@ func (rack) SecretKeys() []string          { return []string{"password"} }
 func (rack) Validate(map[string]any) error { return nil }
 func (rack) Steps() []step.Step            { return catalog.Redfish }
 func (rack) Address(map[string]any) string { return "192.0.2.1" }
+func (r rack) Health(map[string]any) conductor.Health {
+	r.board.mu.Lock()
+	defer r.board.mu.Unlock()
+	return r.board.health
+}
 func (r rack) Open(_ context.Context, a conductor.Access) (conductor.BMC, error) {
 	r.board.mu.Lock()
 	defer r.board.mu.Unlock()
@@ -219,7 +225,14 @@ type faulty struct {
 	mu     sync.Mutex
 	view   func(context.Context) error // nil: nothing fails
 	update func(context.Context) error
-	after  func(context.Context) // when an update is committed
+	after  func(context.Context)   // when an update is committed
+	lost   func(conductor.Tx) bool // whether the answer to what was just committed is lost, once
+}
+
+func (f *faulty) lose(lost func(conductor.Tx) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost = lost
 }
 
 func (f *faulty) set(view, update func(context.Context) error, after func(context.Context)) {
@@ -259,7 +272,24 @@ func (f *faulty) Update(ctx context.Context, fn func(conductor.Tx) error) error 
 	if after != nil {
 		after(ctx)
 	}
+	if err == nil && f.answerLost(ctx) {
+		return fault.New(fault.StorageUnavailable, "the answer is lost")
+	}
 	return err
+}
+
+func (f *faulty) answerLost(ctx context.Context) bool {
+	f.mu.Lock()
+	lost := f.lost
+	f.mu.Unlock()
+	hit := false
+	if lost != nil {
+		f.Store.View(ctx, func(tx conductor.Tx) error { hit = lost(tx); return nil }) //nolint:errcheck // then it is not lost
+	}
+	if hit {
+		f.lose(nil)
+	}
+	return hit
 }
 
 type noLogs struct{}

@@ -16,7 +16,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// runStep runs an out-of-band step and commits its end with what follows.
+// runStep runs an out-of-band step whose turn has come and commits its end with what follows.
 func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	var r conductor.StepRecord
 	var n conductor.Node
@@ -29,6 +29,9 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	})
 	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded}
 	if err == nil {
+		if !eng.begin(ctx, run, n, e) {
+			return
+		}
 		var out ran
 		failpoint.Here("step.before")
 		out, err = eng.runBound(ctx, n, r)
@@ -58,6 +61,11 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	if machines.ChangesParts(r.Step.Name) { // what came of it, also of a failed one
 		parts = eng.machines.Parts(run, n)
 	}
+	eng.endStep(run, e, end, parts)
+}
+
+// endStep commits the end of a step together with what follows from it, as soon as the store takes it.
+func (eng *Engine) endStep(run context.Context, e conductor.Effect, end conductor.StepEnded, parts *conductor.Parts) {
 	for try := 1; ; try++ {
 		err := eng.apply(run, e.Node, end, func(tx conductor.Tx) error {
 			if err := nodes.KeepParts(tx, e.Node, parts, eng.cfg.Now()); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 const (
@@ -56,10 +57,21 @@ func (eng *Engine) recover(ctx context.Context) error {
 	}
 	var effects []conductor.Effect
 	var away conductor.ClockShifted
+	inLine := map[step.ID]bool{} // steps out of band whose turn had not come: nothing was asked of their BMC
 	err := retry.View(ctx, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) error {
 		var err error
 		if effects, err = tx.Effects(); err != nil {
 			return err
+		}
+		for _, e := range effects {
+			if e.Kind != conductor.EffectRunStep {
+				continue
+			}
+			r, err := tx.Step(e.Step)
+			if err != nil && !fault.Is(err, fault.NotFound) {
+				return err
+			}
+			inLine[e.Step] = r.State == conductor.StepOffered
 		}
 		stamp, err := tx.Setting(stampKey)
 		if err != nil {
@@ -103,7 +115,7 @@ func (eng *Engine) recover(ctx context.Context) error {
 	var cut, dropped []change
 	var rest []conductor.Effect
 	for _, e := range effects {
-		if e.Kind != conductor.EffectRunStep {
+		if e.Kind != conductor.EffectRunStep || inLine[e.Step] {
 			rest = append(rest, e)
 			continue
 		}

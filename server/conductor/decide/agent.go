@@ -136,6 +136,8 @@ func (d *decider) stepClaimed(e conductor.StepClaimed) {
 		refuse("no such step is offered")
 	case !d.live() || r.Generation != d.n.Boot.Generation:
 		refuse("the step belongs to another boot")
+	case r.Step.Where != step.InBand:
+		refuse("it is no step for an agent")
 	case r.State == conductor.StepStarted && same(r.Nonce, e.Ask.Nonce):
 		// The answer was lost; it is given again.
 	case r.State != conductor.StepOffered:
@@ -170,6 +172,9 @@ func (d *decider) stepEnded(e conductor.StepEnded) {
 		// The agent died between its journal and our answer: it never ran.
 	case !same(r.Nonce, e.Nonce): // out of band both are ""
 		d.Refuse = fault.New(fault.StepNotOffered, "the step was started by another claim").At(string(d.n.UUID), r.Step.Name)
+		return
+	case r.State == conductor.StepOffered:
+		d.Refuse = fault.New(fault.StepNotOffered, "the step has not begun").At(string(d.n.UUID), r.Step.Name)
 		return
 	case r.State != conductor.StepStarted:
 		return // ended already: acknowledged again

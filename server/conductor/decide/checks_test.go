@@ -97,19 +97,19 @@ func TestI09_AnEndThatDoesNotFitIsRefused(t *testing.T) {
 		end    conductor.StepEnded
 		says   string // "" when it is acknowledged, without effect
 	}{
-		"of an unknown step":                 {end: conductor.StepEnded{ID: "nobody", Nonce: "n", Outcome: api.Succeeded}, says: "no such step is running"},
-		"of an unknown step, out of band":    {end: conductor.StepEnded{ID: "nobody", Outcome: api.Succeeded}, says: "no such step is running"},
-		"without a nonce":                    {change: []func(*conductor.Node, *conductor.StepRecord){claimed}, end: conductor.StepEnded{Outcome: api.Succeeded}, says: "no such step is running"},
-		"an agent's, of a step out of band":  {change: []func(*conductor.Node, *conductor.StepRecord){ownsOutOfBand}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "no such step is running"},
-		"a success of what was not claimed":  {end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another claim"},
-		"a success by another claim":         {change: []func(*conductor.Node, *conductor.StepRecord){claimed}, end: conductor.StepEnded{Nonce: "m", Outcome: api.Succeeded}, says: "another claim"},
-		"an interruption told by another":    {change: []func(*conductor.Node, *conductor.StepRecord){claimed}, end: conductor.StepEnded{Nonce: "m", Outcome: api.Interrupted}, says: "another claim"},
-		"an interruption of one out of band": {change: []func(*conductor.Node, *conductor.StepRecord){ownsOutOfBand, func(_ *conductor.Node, r *conductor.StepRecord) { r.State = conductor.StepOffered }}, end: conductor.StepEnded{Outcome: api.Interrupted}},
-		"of a boot that has ended":           {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(n *conductor.Node, _ *conductor.StepRecord) { n.Boot.Ended = true }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another boot"},
-		"of a contested boot":                {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(n *conductor.Node, _ *conductor.StepRecord) { n.Boot.Contested = true }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another boot"},
-		"of no boot":                         {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(n *conductor.Node, _ *conductor.StepRecord) { n.Boot = nil }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another boot"},
-		"of an older boot":                   {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(_ *conductor.Node, r *conductor.StepRecord) { r.Generation-- }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another boot"},
-		"of what has failed already":         {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(_ *conductor.Node, r *conductor.StepRecord) { r.State = conductor.StepFailed }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}},
+		"of an unknown step":                    {end: conductor.StepEnded{ID: "nobody", Nonce: "n", Outcome: api.Succeeded}, says: "no such step is running"},
+		"of an unknown step, out of band":       {end: conductor.StepEnded{ID: "nobody", Outcome: api.Succeeded}, says: "no such step is running"},
+		"without a nonce":                       {change: []func(*conductor.Node, *conductor.StepRecord){claimed}, end: conductor.StepEnded{Outcome: api.Succeeded}, says: "no such step is running"},
+		"an agent's, of a step out of band":     {change: []func(*conductor.Node, *conductor.StepRecord){ownsOutOfBand}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "no such step is running"},
+		"a success of what was not claimed":     {end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another claim"},
+		"a success by another claim":            {change: []func(*conductor.Node, *conductor.StepRecord){claimed}, end: conductor.StepEnded{Nonce: "m", Outcome: api.Succeeded}, says: "another claim"},
+		"an interruption told by another":       {change: []func(*conductor.Node, *conductor.StepRecord){claimed}, end: conductor.StepEnded{Nonce: "m", Outcome: api.Interrupted}, says: "another claim"},
+		"of one out of band that has not begun": {change: []func(*conductor.Node, *conductor.StepRecord){ownsOutOfBand, func(_ *conductor.Node, r *conductor.StepRecord) { r.State = conductor.StepOffered }}, end: conductor.StepEnded{Outcome: api.Succeeded}, says: "not begun"},
+		"of a boot that has ended":              {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(n *conductor.Node, _ *conductor.StepRecord) { n.Boot.Ended = true }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another boot"},
+		"of a contested boot":                   {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(n *conductor.Node, _ *conductor.StepRecord) { n.Boot.Contested = true }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another boot"},
+		"of no boot":                            {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(n *conductor.Node, _ *conductor.StepRecord) { n.Boot = nil }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another boot"},
+		"of an older boot":                      {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(_ *conductor.Node, r *conductor.StepRecord) { r.Generation-- }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}, says: "another boot"},
+		"of what has failed already":            {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(_ *conductor.Node, r *conductor.StepRecord) { r.State = conductor.StepFailed }}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Succeeded}},
 		"of what has succeeded in an old boot": {change: []func(*conductor.Node, *conductor.StepRecord){claimed, func(n *conductor.Node, r *conductor.StepRecord) {
 			r.State, n.Boot.Ended = conductor.StepSucceeded, true
 		}}, end: conductor.StepEnded{Nonce: "n", Outcome: api.Failed}},
@@ -133,8 +133,9 @@ func TestI08_AStepOutOfBandEndsWithoutABoot(t *testing.T) {
 	l := newLife(t)
 	l.manageable()
 	l.ok(conductor.VerbAsked{Ask: conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}}}})
+	id := l.take(conductor.EffectRunStep).Step
 	l.s.Node.BMC = &conductor.Known{}
-	l.ok(conductor.StepEnded{ID: l.take(conductor.EffectRunStep).Step, Outcome: api.Failed, Fault: fault.New(fault.BMCError, "no")})
+	l.ok(conductor.StepEnded{ID: id, Outcome: api.Failed, Fault: fault.New(fault.BMCError, "no")})
 	if l.want(state.CleanFail); l.s.Node.BMC == nil {
 		t.Error("a step that failed made the server forget what the BMC can do")
 	}
@@ -348,7 +349,7 @@ func TestI08_AnAgentThatIsReadyGetsOneStep(t *testing.T) {
 func TestI08_AttemptsMoveByTheTable(t *testing.T) {
 	moves := map[conductor.StepState]map[conductor.AttemptEvent]conductor.StepState{
 		conductor.StepPlanned: {conductor.AttemptOffer: conductor.StepOffered, conductor.AttemptRun: conductor.StepStarted},
-		conductor.StepOffered: {conductor.AttemptClaim: conductor.StepStarted, conductor.AttemptInterrupt: conductor.StepInterrupted, conductor.AttemptAbort: conductor.StepAborted},
+		conductor.StepOffered: {conductor.AttemptRun: conductor.StepStarted, conductor.AttemptClaim: conductor.StepStarted, conductor.AttemptInterrupt: conductor.StepInterrupted, conductor.AttemptAbort: conductor.StepAborted},
 		conductor.StepStarted: {conductor.AttemptSucceed: conductor.StepSucceeded, conductor.AttemptFail: conductor.StepFailed, conductor.AttemptInterrupt: conductor.StepInterrupted, conductor.AttemptAbort: conductor.StepAborted},
 		"":                    {}, conductor.StepSucceeded: {}, conductor.StepFailed: {}, conductor.StepInterrupted: {}, conductor.StepAborted: {},
 	}

@@ -47,6 +47,8 @@ func Decide(s conductor.Snapshot, e conductor.Event, now time.Time) conductor.De
 		d.agentReady(e)
 	case conductor.StepClaimed:
 		d.stepClaimed(e)
+	case conductor.StepBegan:
+		d.stepBegan(e)
 	case conductor.StepEnded:
 		d.stepEnded(e)
 	case conductor.AgentHeard:

@@ -28,6 +28,7 @@ type life struct {
 	history []conductor.Entry
 	audit   []conductor.Audit
 	ids     int
+	inLine  bool // taking an out-of-band step's act off does not begin it
 	byHand  bool // EffectPrepare is the test's business; else a BMC that can do everything answers it at once
 }
 
@@ -139,7 +140,7 @@ func (l *life) want(s state.State) {
 	}
 }
 
-// take removes the oldest effect of a kind; there must be one.
+// take removes the oldest effect of a kind; there must be one. That of an out-of-band step begins, as its turn has come.
 func (l *life) take(k conductor.EffectKind) conductor.Effect {
 	l.t.Helper()
 	i := slices.IndexFunc(l.effects, func(e conductor.Effect) bool { return e.Kind == k })
@@ -148,6 +149,9 @@ func (l *life) take(k conductor.EffectKind) conductor.Effect {
 	}
 	e := l.effects[i]
 	l.effects = slices.Delete(l.effects, i, i+1)
+	if k == conductor.EffectRunStep && !l.inLine {
+		l.ok(conductor.StepBegan{ID: e.Step})
+	}
 	return e
 }
 

@@ -66,7 +66,8 @@ func (d *decider) waiting() {
 	}
 }
 
-// runOutOfBand records the step as started in the same transaction as the effect that runs it.
+// runOutOfBand puts the step in line: its act waits behind others upon the BMC, and for a BMC that does not answer. That
+// wait has a deadline of its own; the step's begins when its turn has come.
 func (d *decider) runOutOfBand(r conductor.StepRecord) {
 	d.doing()
 	d.n.Flow.Phase = conductor.PhaseSteps
@@ -76,15 +77,40 @@ func (d *decider) runOutOfBand(r conductor.StepRecord) {
 	if r.Step.Reboot && d.live() {
 		d.n.Boot.Ended = true // the step restarts the machine under the ramdisk
 	}
-	d.move(&r, conductor.AttemptRun)
-	r.Started, r.Deadline = d.now, d.now.Add(r.Step.Timeout)
+	d.move(&r, conductor.AttemptOffer)
+	turn := d.s.Timeouts.Turn()
+	r.Offered, r.Deadline = d.now, d.now.Add(turn)
 	if r.Step.Reboot && r.Attempt == 1 {
 		r.Recorded = d.n.Power
 	}
 	d.put(r)
-	d.wait("bmc", "step "+r.Step.Name+" to end", r.Step.Timeout+d.s.Timeouts.Abort, fault.StepTimeout)
+	d.wait("bmc", "the turn of step "+r.Step.Name+" at the BMC", turn, fault.BMCBusy)
 	d.effect(conductor.Effect{Kind: conductor.EffectRunStep, Step: r.ID})
-	d.audit("step.start", map[string]any{"step": r.Step.Name, "id": r.ID})
+}
+
+// stepBegan records the step as started before anything is asked of the BMC (I8). From now on its own time counts.
+func (d *decider) stepBegan(e conductor.StepBegan) {
+	r, ok := d.attempt(e.ID)
+	f := d.open()
+	switch id := string(d.n.UUID); {
+	case !ok || f == nil:
+		d.Refuse = fault.New(fault.StepNotOffered, "no such step is in line").At(id, "")
+	case r.Step.Where == step.InBand || r.State != conductor.StepOffered:
+		d.Refuse = fault.New(fault.StepNotOffered, "the step is not in line for the BMC: it is %s, %s", r.Step.Where, r.State).At(id, r.Step.Name)
+	case d.strange():
+		d.fail(d.unknownType().At("", r.Step.Name))
+		d.Refuse = d.unknownType()
+	default:
+		d.move(&r, conductor.AttemptRun)
+		r.Started, r.Deadline = d.now, d.now.Add(r.Step.Timeout)
+		if r.Step.Reboot && r.Attempt == 1 && d.n.Power != "" { // read while it stood in line
+			r.Recorded = d.n.Power
+		}
+		d.put(r)
+		d.unread(conductor.Effect{Kind: conductor.EffectRunStep, Step: r.ID})
+		d.wait("bmc", "step "+r.Step.Name+" to end", r.Step.Timeout+d.s.Timeouts.Abort, fault.StepTimeout)
+		d.audit("step.start", map[string]any{"step": r.Step.Name, "id": r.ID})
+	}
 }
 
 // boot opens a new generation and asks for the ramdisk. The intent is recorded before any act (safety.md §2.2).
@@ -261,14 +287,17 @@ func (d *decider) logged(f *fault.Fault) *fault.Fault {
 	return &out
 }
 
-// withdrawOffers takes back what no agent has claimed yet: a later start of it is refused.
+// withdrawOffers takes back what no agent has claimed yet, and what waits for its turn at the BMC: a later start of it is
+// refused.
 func (d *decider) withdrawOffers(as conductor.AttemptEvent, f *fault.Fault) {
 	for _, r := range d.s.Steps {
 		if r.State == conductor.StepOffered {
 			d.move(&r, as)
 			r.Fault, r.Ended = f, d.now
 			d.put(r)
-			d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
+			if r.Step.Where == step.InBand {
+				d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
+			}
 		}
 	}
 }
@@ -446,7 +475,7 @@ func (d *decider) restarted() {
 	}
 	for _, r := range d.s.Steps {
 		switch {
-		case r.State == conductor.StepOffered:
+		case r.State == conductor.StepOffered && r.Step.Where == step.InBand: // one out of band is in line by its stored act
 			d.effect(conductor.Effect{Kind: conductor.EffectOffer, Step: r.ID, Generation: r.Generation})
 		case r.State == conductor.StepStarted && f.Aborting && r.Step.Abortable:
 			d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})

@@ -79,6 +79,7 @@ func TestF23_FactsReadBeforeAStepAreForgotten(t *testing.T) {
 				l.manageable()
 				l.known()
 				l.ok(conductor.VerbAsked{Ask: conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: name}}}})
+				l.take(conductor.EffectRunStep)
 				n, r := l.s.Node, l.running()
 				if (n.Power == "") != c.power || (n.BootMode == "" && n.SecureBoot == nil) != c.mode || (n.BMC == nil) != (r.Step.Where == step.OutOfBand) {
 					t.Errorf("once it has begun: power %q, boot mode %q, secure boot %v, BMC %+v", n.Power, n.BootMode, n.SecureBoot, n.BMC)

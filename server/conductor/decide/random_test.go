@@ -112,6 +112,10 @@ func (g *storm) event() error {
 			return nil
 		}
 		i := g.pick("effect", len(l.effects))
+		if l.effects[i].Kind == conductor.EffectRunStep {
+			e = g.outOfBand(i)
+			break
+		}
 		g.old = append(g.old, l.effects[i])
 		done := conductor.EffectDone{Effect: l.effects[i], Facts: choose(g, "facts", capable(), capable(), capable(), &conductor.Facts{})}
 		if g.pick("fails", 5) == 0 {
@@ -119,9 +123,6 @@ func (g *storm) event() error {
 		}
 		l.effects = append(l.effects[:i:i], l.effects[i+1:]...)
 		e = done
-		if done.Effect.Kind == conductor.EffectRunStep {
-			e = conductor.StepEnded{ID: done.Effect.Step, Outcome: choose(g, "outcome", api.Succeeded, api.Failed, api.Interrupted)}
-		}
 	case 4:
 		if len(g.old) == 0 {
 			return nil
@@ -176,6 +177,21 @@ func (g *storm) event() error {
 	return nil
 }
 
+// outOfBand begins the step of the i-th effect, or ends it: also one that has not begun, or a second time.
+func (g *storm) outOfBand(i int) conductor.Event {
+	l, id := g.life, g.life.effects[i].Step
+	if was, _ := (&decider{s: l.s}).attempt(id); g.pick("begins", 2) == 0 {
+		if l.do(conductor.StepBegan{ID: id}) == nil && was.State != conductor.StepStarted {
+			g.executions[id]++
+		}
+		return nil
+	}
+	if g.pick("again", 4) > 0 {
+		l.effects = slices.Delete(slices.Clone(l.effects), i, i+1)
+	}
+	return conductor.StepEnded{ID: id, Outcome: choose(g, "outcome", api.Succeeded, api.Failed, api.Interrupted)}
+}
+
 // sane checks what must hold of a node at any moment.
 func sane(s conductor.Snapshot) error {
 	n := s.Node
@@ -195,6 +211,9 @@ func sane(s conductor.Snapshot) error {
 				return fmt.Errorf("I14: step %s has no deadline", r.Step.Name)
 			}
 		}
+		if err := inLine(n, r); err != nil {
+			return err
+		}
 		if r.State == conductor.StepStarted && r.Step.Touches != step.Nothing && !state.Destroys(n.State) {
 			return fmt.Errorf("I1: %s runs in state %q", r.Step.Name, n.State)
 		}
@@ -207,6 +226,22 @@ func sane(s conductor.Snapshot) error {
 	}
 	if n.Boot != nil && n.Boot.Generation != n.Generation {
 		return fmt.Errorf("boot %d is not the node's %d", n.Boot.Generation, n.Generation)
+	}
+	return nil
+}
+
+// inLine checks of a step out of band that its own time begins with its turn, and that it succeeds only if that came (I8, I14).
+func inLine(n conductor.Node, r conductor.StepRecord) error {
+	if r.Step.Where == step.InBand || r.Step.Interface() == "deploy" {
+		return nil
+	}
+	switch w := n.Flow.Wait; {
+	case r.State == conductor.StepOffered && (!r.Started.IsZero() || w.Owner != "bmc" || !w.Deadline.Equal(r.Deadline)):
+		return fmt.Errorf("I14: step %s is in line since %s, but has begun at %s; the flow waits for %+v, the step until %s", r.Step.Name, r.Offered, r.Started, w, r.Deadline)
+	case r.State == conductor.StepStarted && r.Deadline.Sub(r.Started) < r.Step.Timeout:
+		return fmt.Errorf("I14: step %s has %s from its beginning, and may take %s", r.Step.Name, r.Deadline.Sub(r.Started), r.Step.Timeout)
+	case r.State == conductor.StepSucceeded && r.Started.Before(r.Offered):
+		return fmt.Errorf("I8: step %s counts as succeeded and never began", r.Step.Name)
 	}
 	return nil
 }
