@@ -99,6 +99,7 @@ func (w *world) committed(i int, old, now *row, e conductor.Event) {
 			w.breaks("I10", "step %s goes from %s to %s", was.ID, was.State, is.State)
 		}
 	}
+	w.aborts(i, old, now, e)
 	w.results(i, old, now, e)
 	w.order(i, now)
 	w.instances(i, now)
@@ -106,6 +107,19 @@ func (w *world) committed(i int, old, now *row, e conductor.Event) {
 	if f, g := old.node.Flow, n.Flow; f != nil && f.Phase != conductor.PhaseEnded && g.Run != f.Run {
 		if v, ok := e.(conductor.VerbAsked); !ok || v.Ask.Verb != state.VerbDelete && v.Ask.Verb != state.VerbService {
 			w.breaks("I13", "%T replaces the open work %s of node %d", e, f.Run, i)
+		}
+	}
+}
+
+// aborts checks that an abort which was granted ends the work, or lets one step end first and none begin (F40).
+func (w *world) aborts(i int, old, now *row, e conductor.Event) {
+	f := now.node.Flow
+	if f == nil || !f.Aborting || old.node.Flow == nil || old.node.Flow.Run != f.Run {
+		return
+	}
+	for _, r := range now.of(f.Run) {
+		if was, _ := old.step(r.ID); r.State != was.State && (r.State == conductor.StepOffered || r.State == conductor.StepStarted) {
+			w.breaks("F40", "step %s of node %d goes from %q to %s by %T, after its work was aborted", r.ID, i, was.State, r.State, e)
 		}
 	}
 }

@@ -17,7 +17,7 @@ const (
 	EffectEject    EffectKind = "eject"    // medium out, after the lookup
 	EffectDetach   EffectKind = "detach"   // media out of drives that no ramdisk uses, when the instance they were for is gone
 	EffectOffer    EffectKind = "offer"    // hand Step to the agent
-	EffectWithdraw EffectKind = "withdraw" // take Step back, or abort it
+	EffectWithdraw EffectKind = "withdraw" // take Step back from its agent, or abort it
 	EffectRunStep  EffectKind = "run_step" // run Step out of band
 	EffectFinish   EffectKind = "finish"   // end the boot: medium out, boot device, power as Power says
 	EffectPower    EffectKind = "power"    // an operator's power act

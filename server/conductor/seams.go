@@ -248,7 +248,8 @@ type Access struct {
 	Machine Identity          // which machine it is to be, whatever path it is found at; zero: the one named by Info
 	Again   bool              // an operator asked anew: credentials that were refused may be tried again (F27)
 	// Held is asked before each request that changes anything at the BMC, also in the middle of a step, and its error ends
-	// what was to be done, as it is: the server's lease of the store may have run out since (I16, F30). nil: all is allowed.
+	// what was to be done, as it is: the server's lease of the store may have run out since (I16, F30). A step that can be
+	// aborted is stopped only as long as it was not asked (F40). nil: all is allowed.
 	Held func() error
 }
 

@@ -264,7 +264,7 @@ func TestI30_AnEffectWaitsForTheStore(t *testing.T) {
 		s.fault.set(blind, nil, nil)
 		s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}}})
 		time.Sleep(time.Minute)
-		if n := s.node(); n.State != state.Cleaning {
+		if n := s.node(); n.State != state.CleanWait {
 			t.Fatalf("step: state %q, %s", n.State, n.LastError)
 		}
 		s.fault.set(nil, nil, nil)

@@ -12,6 +12,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // worker carries out one node's effects in order, so that acts upon one machine never overlap and a dead BMC delays
@@ -131,6 +132,8 @@ func (eng *Engine) handOver(e conductor.Effect) error {
 	switch {
 	case err != nil:
 		eng.cfg.Log.Error("hand over a command", "node", e.Node, "step", e.Step, "err", err)
+	case e.Kind == conductor.EffectWithdraw && r.Step.Where != step.InBand:
+		eng.stopStep(e.Step)
 	case e.Kind == conductor.EffectWithdraw:
 		failpoint.Here("order.withdraw.before")
 		eng.cfg.Dispatcher.Withdraw(e.Node, e.Step)

@@ -81,6 +81,7 @@ type Engine struct {
 	versions map[conductor.NodeID]int64 // of the newest decision that was carried outside
 	agents   map[conductor.NodeID]*presence
 	fenced   map[conductor.NodeID]bool // about to lose power for a boot: nobody looks itself up (acts.go)
+	stops    map[step.ID]*stoppable    // the steps out of band at work (stop.go)
 	given    []int64                   // orders that the dispatcher has, by effect, still in the store
 	subs     map[*subscription]struct{}
 	paces    map[conductor.NodeID]chan struct{} // closed when a watcher of the node comes or goes
@@ -108,7 +109,7 @@ func New(cfg Config) (*Engine, error) {
 	cfg.Store = watched
 	eng := &Engine{
 		cfg: cfg, clock: retry.NewClock(cfg.Now), listening: cfg.Now(), sessions: watched,
-		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{},
+		workers: map[conductor.NodeID]*worker{}, hands: map[conductor.NodeID]chan struct{}{}, waits: map[conductor.NodeID]waitIndex{}, versions: map[conductor.NodeID]int64{}, agents: map[conductor.NodeID]*presence{}, fenced: map[conductor.NodeID]bool{}, stops: map[step.ID]*stoppable{},
 		subs: map[*subscription]struct{}{}, paces: map[conductor.NodeID]chan struct{}{}, ready: make(chan struct{}),
 	}
 	applied := func(ctx context.Context, id conductor.NodeID, e conductor.Event) error {

@@ -44,7 +44,7 @@ func TestF30_I30_AStepOutOfBandWaitsWhileTheLeaseIsInDoubt(t *testing.T) {
 			s.doubt.Store(fault.New(fault.StorageUnavailable, "the lease ran out"))
 			s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: name}}})
 			time.Sleep(time.Minute)
-			if n, acts := s.node(), s.board.did(); n.State != state.Cleaning || len(acts) != 0 {
+			if n, acts := s.node(), s.board.did(); n.State != state.CleanWait || len(acts) != 0 {
 				t.Errorf("%s: state %q (%s), acts %v", name, n.State, n.LastError, acts)
 			}
 			s.doubt.Store(nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/engine/machines"
@@ -29,12 +28,16 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	})
 	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded}
 	if err == nil {
+		var s *stoppable
+		s, ctx = eng.stoppable(ctx, r)
+		defer eng.gone(s)
 		if !eng.begin(ctx, run, n, e) {
 			return
 		}
 		var out ran
 		failpoint.Here("step.before")
-		out, err = eng.runBound(ctx, n, r)
+		out, err = eng.runBound(ctx, n, r, s)
+		err = s.end(err)
 		failpoint.Here("step.after")
 		end.Result, end.Power, end.Status = &out.result, out.power, out.status
 	}
@@ -45,6 +48,8 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	case fault.Has(err, fault.StorageUnavailable): // in the middle of it
 		end.Outcome, end.Result = api.Interrupted, nil
 		end.Fault = fault.New(fault.StepInterrupted, "the step was cut off: %s", fault.From(err).Message).Because(err)
+	case fault.Has(err, fault.StepAborted):
+		end.Outcome, end.Result, end.Fault = api.Aborted, nil, fault.From(err)
 	case err != nil:
 		end.Outcome, end.Result, end.Fault = api.Failed, nil, fault.From(err)
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -58,7 +63,7 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 		end.Progress = p
 	}
 	var parts *conductor.Parts
-	if machines.ChangesParts(r.Step.Name) { // what came of it, also of a failed one
+	if machines.ChangesParts(r.Step.Name) && end.Outcome != api.Aborted { // what came of it, also of a failed one
 		parts = eng.machines.Parts(run, n)
 	}
 	eng.endStep(run, e, end, parts)
@@ -91,25 +96,24 @@ func (eng *Engine) endStep(run context.Context, e conductor.Effect, end conducto
 // and none of the step's own acts leaves (I16, F30). What was cut off in the middle by that ends with storage.unavailable:
 // how far it came is unknown, as after a restart. A power act is absolute, and is done again. So it goes with a step whose
 // time ran out while the process stood still (I14, F30).
-func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.StepRecord) (ran, error) {
+func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.StepRecord, s *stoppable) (ran, error) {
 	for try := 1; ; try++ {
-		var acted atomic.Bool
 		watch := eng.clock.Start()
-		out, err := eng.runOnce(ctx, n, r, &acted)
+		out, err := eng.runOnce(ctx, n, r, s)
 		if err != nil && ctx.Err() == nil && watch.StoodStill() && (errors.Is(err, context.DeadlineExceeded) || fault.Is(err, fault.Timeout) || fault.Is(err, fault.Unavailable)) {
-			acted.Store(true) // as far as anybody knows
+			s.act() //nolint:errcheck // as far as anybody knows
 			err = fault.New(fault.StorageUnavailable, "the server stood still meanwhile").Because(err)
 		}
-		if !fault.Has(err, fault.StorageUnavailable) || acted.Load() && r.Step.Where != step.Server || !retry.Pause(ctx, retry.Backoff(try)) {
+		if !fault.Has(err, fault.StorageUnavailable) || s.acted() && r.Step.Where != step.Server || !retry.Pause(ctx, retry.Backoff(try)) {
 			return out, err
 		}
 	}
 }
 
-func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.StepRecord, acted *atomic.Bool) (ran, error) {
+func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.StepRecord, s *stoppable) (ran, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
 	defer cancel()
-	b, err := eng.machines.ForStep(ctx, n, acted)
+	b, err := eng.machines.ForStep(ctx, n, s.act)
 	if err != nil {
 		return ran{}, err
 	}
@@ -131,7 +135,7 @@ func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.St
 	}
 	result, err := bound[i].Run(ctx, step.Call{
 		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties, Power: string(before),
-		Report: func(p step.Progress) { eng.report(n.UUID, r.ID, p) },
+		Report: s.report,
 		Log:    eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),
 		Secret: func(context.Context, string) ([]byte, error) {
 			return nil, fault.New(fault.RequestForbidden, "out-of-band steps have no secrets")

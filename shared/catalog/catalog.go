@@ -111,25 +111,25 @@ func (w Written) Lacks(args step.Args, disk inventory.DeviceID) string {
 	return ""
 }
 
-// Redfish is what the redfish hardware type offers out of band.
+// Redfish is what the redfish hardware type offers out of band. Each can be stopped until it tells the BMC to change anything.
 var Redfish = []step.Step{
 	{
 		Name: "management.reset_bmc", Where: step.OutOfBand,
 		Doc:      "Restarts the BMC and waits until it answers again.",
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0, state.Verify: 0},
-		Repeat:   step.Again, Timeout: 15 * time.Minute,
+		Repeat:   step.Again, Abortable: true, Timeout: 15 * time.Minute,
 	},
 	{
 		Name: "management.clear_job_queue", Where: step.OutOfBand,
 		Doc:      "Removes waiting and stuck tasks from the BMC's queue.",
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0, state.Verify: 0},
-		Repeat:   step.Again, Timeout: 10 * time.Minute,
+		Repeat:   step.Again, Abortable: true, Timeout: 10 * time.Minute,
 	},
 	{
 		Name: "management.known_good_state", Where: step.OutOfBand,
 		Doc:      "First aid for a BMC that jams: empties its job queue, restarts it where jobs stay or it answers badly, and sets its clock.",
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0, state.Verify: 0},
-		Repeat:   step.Again, Timeout: 40 * time.Minute,
+		Repeat:   step.Again, Abortable: true, Timeout: 40 * time.Minute,
 	},
 	{
 		Name: "bios.apply_configuration", Where: step.OutOfBand,
@@ -137,13 +137,13 @@ var Redfish = []step.Step{
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
 		Args: []step.Arg{{Name: "settings", Type: step.List, Required: true,
 			Doc: "list of objects with name and value"}},
-		Repeat: step.Again, Reboot: true, Timeout: 30 * time.Minute,
+		Repeat: step.Again, Abortable: true, Reboot: true, Timeout: 30 * time.Minute,
 	},
 	{
 		Name: "bios.factory_reset", Where: step.OutOfBand,
 		Doc:      "Resets all BIOS attributes to the maker's defaults and restarts the machine.",
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
-		Repeat:   step.Again, Reboot: true, Timeout: 30 * time.Minute,
+		Repeat:   step.Again, Abortable: true, Reboot: true, Timeout: 30 * time.Minute,
 	},
 }
 

@@ -52,8 +52,8 @@ type Step struct {
 	Priority  map[state.Flow]int `json:"priority"` // highest runs first; 0 runs only on request; absent is not offered
 	Args      []Arg              `json:"args,omitempty"`
 	Touches   Touch              `json:"touches,omitempty"`
-	Secrets   []string           `json:"secrets,omitempty"` // what it may fetch while started: "configdrive"
-	Abortable bool               `json:"abortable,omitempty"`
+	Secrets   []string           `json:"secrets,omitempty"`   // what it may fetch while started: "configdrive"
+	Abortable bool               `json:"abortable,omitempty"` // it stops at a safe point; out of band: until it has told the BMC to change anything
 	Repeat    Repeat             `json:"repeat"`
 	Reboot    bool               `json:"reboot,omitempty"` // the node is rebooted when the step succeeds
 	Timeout   time.Duration      `json:"timeout"`          // nanoseconds on the wire

@@ -57,7 +57,12 @@ func abortPlan(ctx context.Context, c *command.Run, a *client.Client, node strin
 				continue
 			}
 			how := "can't be stopped, ends first"
-			if x.Abortable {
+			switch {
+			case x.Started.IsZero():
+				how = "does not begin"
+			case x.Abortable && x.Progress != nil && x.Progress.Uncut != "":
+				how = "can't be stopped now (" + x.Progress.Uncut + "), ends that first"
+			case x.Abortable:
 				how = "stops at a safe point"
 			}
 			output.Row(w, "step", x.Step+" ("+x.State+"): "+how)

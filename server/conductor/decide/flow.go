@@ -67,9 +67,10 @@ func (d *decider) waiting() {
 }
 
 // runOutOfBand puts the step in line: its act waits behind others upon the BMC, and for a BMC that does not answer. That
-// wait has a deadline of its own; the step's begins when its turn has come.
+// wait has a deadline of its own; the step's begins when its turn has come. It is the BMC that acts, so the node waits, and the
+// work can be aborted.
 func (d *decider) runOutOfBand(r conductor.StepRecord) {
-	d.doing()
+	d.waiting()
 	d.n.Flow.Phase = conductor.PhaseSteps
 	if r.Step.Reboot {
 		d.forget()
@@ -236,7 +237,7 @@ func (d *decider) fail(f *fault.Fault) {
 			d.move(&r, cut)
 			r.Fault, r.Ended = f, d.now
 			d.put(r)
-			if r.Step.Where != step.Server {
+			if r.Step.Where == step.InBand { // what runs at the BMC is called off as not wanted any more
 				d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
 			}
 		}
@@ -434,6 +435,20 @@ func (d *decider) running() *conductor.StepRecord {
 	return nil
 }
 
+// atBMC is the record of the step that the server runs at the BMC, or is about to; nil when there is none.
+func (d *decider) atBMC() *conductor.StepRecord {
+	r := d.running()
+	if d.open() == nil || r == nil || r.Step.Where == step.InBand || pauses(r.Step) {
+		return nil
+	}
+	return r
+}
+
+// pauses tells of a hold or a wait, for which nothing runs on any machine.
+func pauses(s step.Step) bool {
+	return s.Where == step.Server && (s.Short() == "hold" || s.Short() == "wait")
+}
+
 // shifted moves every open deadline by time that must not count: the server was away, or a clock was set (I14, F28).
 func (d *decider) shifted(e conductor.ClockShifted) {
 	f := d.open()
@@ -477,7 +492,7 @@ func (d *decider) restarted() {
 		switch {
 		case r.State == conductor.StepOffered && r.Step.Where == step.InBand: // one out of band is in line by its stored act
 			d.effect(conductor.Effect{Kind: conductor.EffectOffer, Step: r.ID, Generation: r.Generation})
-		case r.State == conductor.StepStarted && f.Aborting && r.Step.Abortable:
+		case r.State == conductor.StepStarted && f.Aborting && r.Step.Abortable && r.Step.Where == step.InBand:
 			d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
 		}
 	}

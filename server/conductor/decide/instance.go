@@ -12,7 +12,6 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
-	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // What is done to a machine that has an instance, or gets one without a deployment: service, rescue, unrescue, adopt. Its
@@ -49,7 +48,7 @@ func (d *decider) service(e conductor.VerbAsked) {
 // runs refuses what would leave a step that runs without its owner (F40).
 func (d *decider) runs() error {
 	for _, r := range d.s.Steps {
-		if r.State == conductor.StepStarted && r.Step.Where != step.Server && d.open() != nil {
+		if r.State == conductor.StepStarted && !pauses(r.Step) && d.open() != nil {
 			return fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
 				WithHint("wait until it ends, or abort it: bessemer node abort %s", cmp.Or(d.n.Name, string(d.n.UUID))).At(string(d.n.UUID), r.Step.Name)
 		}
@@ -60,7 +59,7 @@ func (d *decider) runs() error {
 // leaveHold ends the hold or wait step at work: nothing runs on the machine for it.
 func (d *decider) leaveHold(why *fault.Fault) {
 	for _, r := range d.s.Steps {
-		if d.open() != nil && r.State == conductor.StepStarted && r.Step.Where == step.Server {
+		if d.open() != nil && r.State == conductor.StepStarted && pauses(r.Step) {
 			d.move(&r, conductor.AttemptAbort)
 			r.Fault, r.Ended = why, d.now
 			d.put(r)

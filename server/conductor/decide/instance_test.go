@@ -69,7 +69,7 @@ func TestServiceOutOfBandTouchesNoPower(t *testing.T) {
 	boots := l.s.Node.Generation
 	l.serve("management.reset_bmc", "management.clear_job_queue")
 	for _, want := range []string{"management.reset_bmc", "management.clear_job_queue"} {
-		l.want(state.Servicing)
+		l.want(state.ServiceWait)
 		if l.s.Node.Target != state.Active || l.running().Step.Name != want {
 			t.Fatalf("target %q, step %s; want %s", l.s.Node.Target, l.running().Step.Name, want)
 		}

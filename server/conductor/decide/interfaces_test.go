@@ -49,11 +49,11 @@ func TestAPretendedLife(t *testing.T) {
 		t.Error("no end of an inspection is recorded")
 	}
 	l.verb(state.VerbProvide)
-	l.want(state.Cleaning)
+	l.want(state.CleanWait)
 	l.step("vendor.log_passthrough")
 	l.want(state.Available)
 	l.verb(state.VerbDeploy)
-	l.want(state.Deploying)
+	l.want(state.DeployWait)
 	l.step("deploy.deploy")
 	l.want(state.Active)
 	l.verb(state.VerbDelete)

@@ -52,7 +52,7 @@ func (d *decider) power(e conductor.PowerAsked) {
 		d.Refuse = fault.New(fault.StateVerb, "power can't be changed while the node is %s", d.n.State).
 			WithHint("abort the cleaning first: bessemer node abort %s; or cut it off: bessemer node maintenance set %[1]s, then bessemer node power off %[1]s", node).At(id, "")
 		return
-	case busy && d.n.State == flow.Doing, d.n.PowerTarget != "":
+	case busy && (d.n.State == flow.Doing || d.atBMC() != nil), d.n.PowerTarget != "":
 		d.Refuse = fault.New(fault.NodeBusy, "the node is busy (%s)", cmp.Or(string(d.n.PowerTarget), string(d.n.State))).At(id, "")
 		return
 	case d.n.DisablePowerOff && target == conductor.PowerOff:

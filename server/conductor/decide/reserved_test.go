@@ -37,7 +37,7 @@ func TestHoldAndUnhold(t *testing.T) {
 	l.ok(conductor.ServerRestarted{})
 	l.want(state.CleanHold)
 	l.verb(state.VerbUnhold)
-	l.want(state.Cleaning)
+	l.want(state.CleanWait)
 	l.outOfBand("")
 	l.want(state.Manageable)
 	for _, r := range l.s.Steps {
@@ -116,7 +116,7 @@ func TestI09_PowerStepsFenceTheRamdisk(t *testing.T) {
 		l.boot()
 		gen := l.s.Node.Generation
 		l.runStep("deploy.erase_devices_metadata", nil)
-		l.want(state.Cleaning)
+		l.want(state.CleanWait)
 		if !l.s.Node.Boot.Ended {
 			t.Fatalf("%s: the boot goes on", name)
 		}

@@ -92,7 +92,7 @@ func TestI14_ATurnThatDoesNotComeEndsTheWork(t *testing.T) {
 	l, r := queued(t, "bios.factory_reset")
 	l.now = l.now.Add(l.s.Timeouts.Turn() - time.Second)
 	l.ok(conductor.DeadlinePassed{})
-	l.want(state.Cleaning)
+	l.want(state.CleanWait)
 	l.now = l.now.Add(time.Second)
 	l.ok(conductor.DeadlinePassed{})
 	l.want(state.CleanFail)

@@ -218,7 +218,7 @@ func (d *decider) abort(e conductor.VerbAsked) {
 		return
 	}
 	for _, r := range d.s.Steps {
-		if r.State != conductor.StepStarted || r.Step.Where == step.Server {
+		if r.State != conductor.StepStarted || pauses(r.Step) {
 			continue // nobody has to stop a hold or a wait
 		}
 		f.Aborting = true
@@ -238,7 +238,19 @@ func (d *decider) abort(e conductor.VerbAsked) {
 
 // stopping waits for a step that was told to stop.
 func (d *decider) stopping(r conductor.StepRecord) {
-	d.wait("agent", "step "+r.Step.Name+" to stop at a safe point", d.s.Timeouts.Abort, fault.FlowSilent)
+	reason := fault.FlowSilent
+	if r.Step.Where != step.InBand {
+		reason = fault.StepTimeout
+	}
+	d.wait(acts(r), "step "+r.Step.Name+" to stop at a safe point", d.s.Timeouts.Abort, reason)
+}
+
+// acts is who runs a step.
+func acts(r conductor.StepRecord) string {
+	if r.Step.Where == step.InBand {
+		return "agent"
+	}
+	return "bmc"
 }
 
 // uncut waits for as long as the step may take at all while it does something that can't be cut off, such as a drive's
@@ -247,7 +259,7 @@ func (d *decider) uncut(r conductor.StepRecord) bool {
 	if r.Progress == nil || r.Progress.Uncut == "" || !d.now.Before(r.Deadline) {
 		return false
 	}
-	d.wait("agent", fmt.Sprintf("%s to end, which can't be cut off; step %s then stops", r.Progress.Uncut, r.Step.Name), r.Deadline.Sub(d.now), fault.StepTimeout)
+	d.wait(acts(r), fmt.Sprintf("%s to end, which can't be cut off; step %s then stops", r.Progress.Uncut, r.Step.Name), r.Deadline.Sub(d.now), fault.StepTimeout)
 	return true
 }
 

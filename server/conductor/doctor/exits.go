@@ -132,7 +132,7 @@ func AbortOf(n conductor.Node, open []conductor.StepRecord) string {
 	if _, ok := state.Next(n.State, state.VerbAbort); !ok || busy && n.State == row.Doing {
 		if busy {
 			name := cmp.Or(n.Name, string(n.UUID))
-			return fmt.Sprintf("an abort is refused while the server acts (%s); it is possible once the node waits for its ramdisk; to cut the work off before: bessemer node maintenance set %s, then bessemer node power off %[2]s", n.State, name)
+			return fmt.Sprintf("an abort is refused while the server acts (%s); it is possible once the node waits for its BMC or its ramdisk; to cut the work off before: bessemer node maintenance set %s, then bessemer node power off %[2]s", n.State, name)
 		}
 		return "there is nothing to abort"
 	}
@@ -143,6 +143,8 @@ func AbortOf(n conductor.Node, open []conductor.StepRecord) string {
 		switch {
 		case n.State == row.Held:
 			return fmt.Sprintf("step %s ends at once: nothing runs while the node is held", r.Step.Name)
+		case r.Step.Abortable && r.Progress != nil && r.Progress.Uncut != "":
+			return fmt.Sprintf("step %s can't be stopped now (%s) and ends that first, at the latest at %s; no other step starts", r.Step.Name, r.Progress.Uncut, r.Deadline.UTC().Format(time.RFC3339))
 		case flow.Aborting && r.Step.Abortable:
 			return fmt.Sprintf("step %s was told to stop already", r.Step.Name)
 		case r.Step.Abortable:

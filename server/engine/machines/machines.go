@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/engine/retry"
@@ -75,14 +74,13 @@ func (m *Machines) BMC(ctx context.Context, n conductor.Node, again bool) (condu
 	return m.acting(ctx, n, again, m.cfg.Held)
 }
 
-// ForStep is BMC for a step, which acts by itself once it runs: acted is set as soon as its driver was allowed to.
-func (m *Machines) ForStep(ctx context.Context, n conductor.Node, acted *atomic.Bool) (conductor.BMC, error) {
+// ForStep is BMC for a step, which acts by itself once it runs: its driver asks may, too, before each act.
+func (m *Machines) ForStep(ctx context.Context, n conductor.Node, may func() error) (conductor.BMC, error) {
 	return m.acting(ctx, n, false, func() error {
-		err := m.Held()
-		if err == nil {
-			acted.Store(true)
+		if err := m.Held(); err != nil {
+			return err
 		}
-		return err
+		return may()
 	})
 }
 

@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// stoppable is a step out of band at work. It can be stopped for as long as its driver has not asked to change anything at the
+// BMC: all before that only reads. From then on the BMC has work of its own, and to leave it alone in the middle of that would
+// be worse than to wait; the step says so, and ends by itself.
+type stoppable struct {
+	eng  *Engine
+	node conductor.NodeID
+	id   step.ID
+	can  bool // its row says that it can be stopped at all
+	stop context.CancelCauseFunc
+
+	mu      sync.Mutex
+	acts    bool // the driver was allowed to change something
+	stopped bool
+}
+
+// told is what can't be cut off of a step that has acted.
+const told = "what the BMC was told to do"
+
+var errStopped = errors.New("the step was told to stop")
+
+// stoppable makes a step out of band one that an abort finds; its context ends when it is stopped.
+func (eng *Engine) stoppable(ctx context.Context, r conductor.StepRecord) (*stoppable, context.Context) {
+	ctx, stop := context.WithCancelCause(ctx)
+	s := &stoppable{eng: eng, node: r.Node, id: r.ID, can: r.Step.Abortable, stop: stop}
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	eng.stops[r.ID] = s
+	return s, ctx
+}
+
+// gone takes the step off what can be stopped.
+func (eng *Engine) gone(s *stoppable) {
+	s.stop(nil)
+	eng.mu.Lock()
+	defer eng.mu.Unlock()
+	delete(eng.stops, s.id)
+}
+
+// stopStep stops a step out of band if that is safe; one that has ended, or acts, it leaves alone.
+func (eng *Engine) stopStep(id step.ID) {
+	eng.mu.Lock()
+	s := eng.stops[id]
+	eng.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.can && !s.acts {
+		s.stopped = true
+		s.stop(errStopped)
+	}
+}
+
+// act is asked by the driver before each request that changes anything: not after the step was stopped.
+func (s *stoppable) act() error {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return errStopped
+	}
+	first := !s.acts
+	s.acts = true
+	s.mu.Unlock()
+	if first && s.can {
+		var p step.Progress
+		if last := s.eng.progress(s.node, s.id); last != nil {
+			p = *last
+		}
+		s.report(p)
+	}
+	return nil
+}
+
+func (s *stoppable) acted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acts
+}
+
+// report takes the step's progress.
+func (s *stoppable) report(p step.Progress) {
+	if s.can && s.acted() {
+		p.Uncut = told
+	}
+	s.eng.report(s.node, s.id, p)
+}
+
+// end is how the step ended: aborted, if it was stopped and has not ended well all the same.
+func (s *stoppable) end(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil || !s.stopped {
+		return err
+	}
+	return fault.New(fault.StepAborted, "it was stopped before the BMC was told to change anything").Because(err)
+}
