@@ -1,12 +1,16 @@
 package engine_test
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -94,5 +98,49 @@ func TestI07_WhatCantBeCutOffIsStoredAtOnce(t *testing.T) {
 		<-time.After(time.Minute)
 		says("", "")
 		says("format of S2", "format of S2")
+	})
+}
+
+// TestI07_ASecondMachineCutsNoFormat: the claim of another machine that knows the secret takes the first one's token, and not the
+// node's power while a drive formats itself. The doctor's own way out does not either.
+func TestI07_ASecondMachineCutsNoFormat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		url := <-s.board.booted
+		cfg, err := s.c.Medium(t.Context(), strings.Split(strings.TrimPrefix(url, "http://192.0.2.9:6387/boot/"), "/")[0], netip.MustParseAddr("192.0.2.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := s.agent(url)
+		a.run("deploy.erase_devices_metadata", nil)
+		id := a.claim()
+		a.beat(api.HeartbeatRequest{Running: id, Progress: &step.Progress{Percent: 30, Uncut: "nvme-format-crypto of serial S0"}})
+		offs := s.board.count("ForceOff")
+		_, err = s.c.Lookup(t.Context(), conductor.Peer{Key: "another", Addr: netip.MustParseAddr("192.0.2.66")},
+			api.LookupRequest{Node: cfg.Node, Generation: cfg.Generation, Secret: cfg.Secret, BootID: "c", Seq: 1}, inventory.Inventory{})
+		if !fault.Has(err, fault.NodeContested) {
+			t.Fatalf("the second machine: %v", err)
+		}
+		<-time.After(time.Hour)
+		synctest.Wait()
+		n := s.node()
+		if s.board.count("ForceOff") != offs || n.State != state.CleanWait || !n.Boot.Contested {
+			t.Fatalf("after an hour: %s, %d power-offs, %s", n.State, s.board.count("ForceOff")-offs, n.LastError)
+		}
+		d := s.diagnose()
+		if d.Verdict != api.VerdictWrong || d.Problems[0].Reason != string(fault.NodeContested) || d.Fix != nil || d.Wait.Reason != string(fault.NodeContested) {
+			t.Errorf("the doctor: %+v, fix %+v", d.Problems, d.Fix)
+		}
+		r, err := s.record(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(r.Deadline.Sub(s.now()) + time.Minute)
+		synctest.Wait()
+		if n := s.node(); s.board.count("ForceOff") != offs+1 || n.State != state.CleanFail || n.LastReason != fault.NodeContested {
+			t.Errorf("after the deadline: %s, %d power-offs, %s", n.State, s.board.count("ForceOff")-offs, n.LastError)
+		}
 	})
 }

@@ -36,12 +36,12 @@ func (d *decider) lookedUp(e conductor.LookedUp) {
 		d.Refuse = fault.New(fault.ChannelClaim, "the claim does not prove this boot").At(id, "")
 		return
 	}
-	if !b.Redeemed.IsZero() && subtle.ConstantTimeCompare([]byte(b.Key), []byte(e.Peer.Key)) != 1 {
-		d.contest(e)
+	if b.Contested { // nothing is written again, however often either claims it (I24)
+		d.Refuse = fault.New(fault.NodeContested, "two machines claimed to be this node").At(id, "")
 		return
 	}
-	if b.Contested {
-		d.Refuse = fault.New(fault.NodeContested, "two machines claimed to be this node").At(id, "")
+	if !b.Redeemed.IsZero() && subtle.ConstantTimeCompare([]byte(b.Key), []byte(e.Peer.Key)) != 1 {
+		d.contest(e)
 		return
 	}
 	if b.Redeemed.IsZero() {
@@ -63,6 +63,7 @@ func (d *decider) lookedUp(e conductor.LookedUp) {
 	}
 }
 
+// contest ends all trust in the boot at once. The work and the power end with it, but for what can't be cut off.
 func (d *decider) contest(e conductor.LookedUp) {
 	b := d.n.Boot
 	b.Contested, d.Changed = true, true
@@ -70,6 +71,9 @@ func (d *decider) contest(e conductor.LookedUp) {
 		At(string(d.n.UUID), "")
 	d.audit("lookup.contested", map[string]any{"generation": b.Generation, "source": e.Peer.Addr.String(), "first": b.Source})
 	d.Refuse = fault.New(fault.NodeContested, "two machines claimed to be this node").At(string(d.n.UUID), "")
+	if d.contestedUncut(f) {
+		return
+	}
 	if d.open() != nil {
 		refuse := d.Refuse
 		d.fail(f)

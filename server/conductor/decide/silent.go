@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -51,11 +52,28 @@ func (d *decider) unheard(r conductor.StepRecord, e conductor.AgentSilent) bool 
 	return true
 }
 
+// contestedUncut waits for as long as the running step may take at all when it was told last to do something that can't be cut
+// off: the token is gone, so that nothing new begins, and the power's end might cost the drive (I7). Nothing that either machine
+// says ends the wait.
+func (d *decider) contestedUncut(f *fault.Fault) bool {
+	r := d.running()
+	if d.open() == nil || r == nil || r.State != conductor.StepStarted || r.Progress == nil || r.Progress.Uncut == "" || !d.now.Before(r.Deadline) {
+		return false
+	}
+	d.wait("operator", fmt.Sprintf("%s to end, which can't be cut off; two machines claim to be this node, and neither is believed. Or find the second one, then: bessemer node maintenance set %s and bessemer node power off %[2]s",
+		r.Progress.Uncut, cmp.Or(d.n.Name, string(d.n.UUID))), r.Deadline.Sub(d.now), fault.NodeContested)
+	d.n.Flow.Wait.Silent = true
+	d.lastError(f)
+	d.note("ERROR", "identity", d.now.Sub(r.Started), "%s; step %s does what can't be cut off (%s): the machine keeps its power until %s",
+		f.Message, r.Step.Name, r.Progress.Uncut, r.Deadline.UTC().Format(time.RFC3339))
+	return true
+}
+
 // agentHeard ends the waits for a heartbeat: that of a reserved step, and that for a silent agent.
 func (d *decider) agentHeard() {
 	f := d.open()
 	switch {
-	case f == nil:
+	case f == nil || d.n.Boot != nil && d.n.Boot.Contested: // which machine is it?
 	case f.Phase == conductor.PhaseBeat:
 		d.reservedEnds()
 	case f.Wait != nil && f.Wait.Silent:

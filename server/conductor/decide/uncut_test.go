@@ -156,3 +156,75 @@ func TestI07_AnAgentThatIsHeardAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestI07_AContestedNodeKeepsItsPowerUnderADrivesOwnFormat: whoever knows the boot secret could else have the power cut under it.
+// Nothing of the boot is believed meanwhile, and none of it happens again for a claim that is repeated (I17, I18).
+func TestI07_AContestedNodeKeepsItsPowerUnderADrivesOwnFormat(t *testing.T) {
+	contested := func(t *testing.T) (*life, conductor.StepRecord) {
+		l, r := formatting(t)
+		l.ok(conductor.ProgressTold{ID: r.ID, Progress: formats})
+		if err := l.lookup(agentB); !fault.Has(err, fault.NodeContested) {
+			t.Fatal(err)
+		}
+		return l, r
+	}
+	holds := func(l *life, r conductor.StepRecord) {
+		t.Helper()
+		l.want(state.CleanWait)
+		n := l.s.Node
+		if len(l.effects) != 0 || !n.Boot.Contested || n.Boot.Ended || n.LastReason != fault.NodeContested {
+			t.Errorf("effects %v, boot %+v, %s", l.kinds(), n.Boot, n.LastError)
+		}
+		if w := n.Flow.Wait; !w.Silent || w.Reason != fault.NodeContested || !w.Deadline.Equal(r.Deadline) || !strings.HasPrefix(w.For, formats.Uncut+" to end, which can't be cut off") {
+			t.Errorf("waits for %+v", w)
+		}
+	}
+	t.Run("until the step's deadline", func(t *testing.T) {
+		l, r := contested(t)
+		holds(l, r)
+		if d := l.unheard(r, nil); d.Changed {
+			t.Error("that nothing is heard of a machine that is not believed is written down")
+		}
+		for _, who := range []conductor.Peer{agentA, agentB} {
+			if d := Decide(l.s, conductor.LookedUp{Peer: who, Ask: api.LookupRequest{Generation: l.s.Node.Generation}, Proven: true}, l.now); d.Changed || !fault.Has(d.Refuse, fault.NodeContested) {
+				t.Errorf("a claim that is repeated changes %v, %v", d.Changed, d.Refuse)
+			}
+		}
+		for _, e := range []conductor.Event{conductor.AgentHeard{}, conductor.StepEnded{ID: r.ID, Nonce: r.Nonce, Outcome: api.Succeeded}} {
+			l.do(e) // refused or of no effect: which of the two machines says it?
+			holds(l, r)
+		}
+		l.now = r.Deadline
+		l.ok(conductor.DeadlinePassed{})
+		l.want(state.CleanFail)
+		if e := l.take(conductor.EffectFinish); e.Power != conductor.ForceOff || l.s.Node.LastReason != fault.NodeContested || !l.s.Node.Boot.Ended {
+			t.Errorf("it ends with %+v, %s", e, l.s.Node.LastError)
+		}
+	})
+	t.Run("but for an operator, who may know better", func(t *testing.T) {
+		l, _ := contested(t)
+		l.s.Node.Maintenance = true
+		l.ok(conductor.PowerAsked{Ask: conductor.PowerRequest{Target: "power off"}})
+		l.want(state.CleanFail)
+	})
+	t.Run("an abort waits as well", func(t *testing.T) {
+		l, r := contested(t)
+		l.verb(state.VerbAbort)
+		l.effects = nil // the order to stop
+		l.unheard(r, nil)
+		l.want(state.CleanWait)
+		l.now = r.Deadline
+		l.ok(conductor.DeadlinePassed{})
+		l.want(state.CleanFail)
+	})
+	t.Run("not once it is over", func(t *testing.T) {
+		l, r := formatting(t)
+		l.ok(conductor.ProgressTold{ID: r.ID, Progress: formats})
+		l.ok(conductor.ProgressTold{ID: r.ID, Progress: step.Progress{Percent: 40}})
+		if err := l.lookup(agentB); !fault.Has(err, fault.NodeContested) {
+			t.Fatal(err)
+		}
+		l.want(state.CleanFail)
+		l.take(conductor.EffectFinish)
+	})
+}

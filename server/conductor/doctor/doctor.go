@@ -68,7 +68,13 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 			wrong(w.Reason, "the wait for %s is over since %s, and nobody has ended it", w.For, over.Round(time.Second)).
 				Hint = "can the server write its database? bessemer doctor says so"
 		}
-		if silence := quiet(f, now); silence > f.Timeouts.Silent/2 {
+		switch silence := quiet(f, now); {
+		case silence <= f.Timeouts.Silent/2:
+		case w.Silent && n.Boot != nil && n.Boot.Contested: // told below
+		case w.Silent:
+			wrong(fault.FlowSilent, "the agent is not heard; it told of what can't be cut off, so that the machine keeps its power until %s",
+				w.Deadline.UTC().Format(time.RFC3339))
+		default:
 			stuck = true
 			wrong(fault.FlowSilent, "the agent was last heard %s ago; after %s the work fails and the machine is powered off",
 				silence.Round(time.Second), f.Timeouts.Silent)

@@ -60,17 +60,21 @@ func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
 		reason fault.Reason // "" when it only waits
 		fix    string
 	}{
-		"waits":            {func(*Case) {}, "", ""},
-		"the deadline":     {func(c *Case) { c.Node.Flow.Wait.Deadline = now.Add(-time.Minute) }, fault.StepTimeout, "verb.abort"},
-		"silence":          {func(c *Case) { c.Heard = now.Add(-4 * time.Minute) }, fault.FlowSilent, "verb.abort"},
-		"a fresh server":   {func(c *Case) { c.Heard, c.Listening = time.Time{}, now.Add(-time.Minute) }, "", ""},
-		"no wait":          {func(c *Case) { c.Node.Flow.Wait = nil }, fault.InternalError, "verb.abort"},
-		"a stray step":     {func(c *Case) { c.Open[0].Run = "older" }, fault.InternalError, ""},
-		"contested":        {func(c *Case) { c.Node.Boot = &conductor.Boot{Contested: true} }, fault.NodeContested, ActPowerOff},
-		"a fault":          {func(c *Case) { c.Node.Fault, c.Node.Maintenance = "power failure", true }, fault.NodeMaintenance, ActMaintenance},
-		"a slow BMC":       {func(c *Case) { w := c.Node.Flow.Wait; w.Owner, w.Evidence = "bmc", "try 9: busy" }, fault.StepTimeout, ""},
-		"a lost power act": {func(c *Case) { c.Node.PowerTarget = conductor.PowerOn }, fault.NodeActLost, ActGiveUp},
-		"another lost act": {func(c *Case) { c.Node.Act = &conductor.Act{Kind: conductor.ActBootMode, Mode: "bios"} }, fault.NodeActLost, ActGiveUp},
+		"waits":          {func(*Case) {}, "", ""},
+		"the deadline":   {func(c *Case) { c.Node.Flow.Wait.Deadline = now.Add(-time.Minute) }, fault.StepTimeout, "verb.abort"},
+		"silence":        {func(c *Case) { c.Heard = now.Add(-4 * time.Minute) }, fault.FlowSilent, "verb.abort"},
+		"a fresh server": {func(c *Case) { c.Heard, c.Listening = time.Time{}, now.Add(-time.Minute) }, "", ""},
+		"no wait":        {func(c *Case) { c.Node.Flow.Wait = nil }, fault.InternalError, "verb.abort"},
+		"a stray step":   {func(c *Case) { c.Open[0].Run = "older" }, fault.InternalError, ""},
+		"contested":      {func(c *Case) { c.Node.Boot = &conductor.Boot{Contested: true} }, fault.NodeContested, ActPowerOff},
+		"contested under a format": {func(c *Case) {
+			c.Node.Boot, c.Node.Flow.Wait.Silent, c.Node.Maintenance, c.Heard = &conductor.Boot{Contested: true}, true, true, time.Time{}
+		}, fault.NodeContested, ""},
+		"silent under a format": {func(c *Case) { c.Node.Flow.Wait.Silent, c.Heard = true, time.Time{} }, fault.FlowSilent, ""},
+		"a fault":               {func(c *Case) { c.Node.Fault, c.Node.Maintenance = "power failure", true }, fault.NodeMaintenance, ActMaintenance},
+		"a slow BMC":            {func(c *Case) { w := c.Node.Flow.Wait; w.Owner, w.Evidence = "bmc", "try 9: busy" }, fault.StepTimeout, ""},
+		"a lost power act":      {func(c *Case) { c.Node.PowerTarget = conductor.PowerOn }, fault.NodeActLost, ActGiveUp},
+		"another lost act":      {func(c *Case) { c.Node.Act = &conductor.Act{Kind: conductor.ActBootMode, Mode: "bios"} }, fault.NodeActLost, ActGiveUp},
 		"an act": {func(c *Case) {
 			c.Node.Act, c.Effects = &conductor.Act{Kind: conductor.ActBootMode, Mode: "bios"}, []conductor.Effect{{Kind: conductor.EffectAct, Node: "u"}}
 		}, "", ""},

@@ -71,7 +71,7 @@ func exits(f Case) []api.Exit {
 			out = append(out, e)
 		}
 	}
-	if n.Boot != nil && n.Boot.Contested && !f.Strange {
+	if n.Boot != nil && n.Boot.Contested && !uncut(n) && !f.Strange {
 		out = append(out, api.Exit{Act: ActPowerOff, Command: "bessemer node power off " + name, Ends: true})
 	} else if cut, can := cutOff(f); can {
 		out = append(out, cut)
@@ -106,6 +106,9 @@ func cutOff(f Case) (api.Exit, bool) {
 // working tells whether work is in progress on the node.
 func working(n conductor.Node) bool { return n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded }
 
+// uncut tells whether the machine keeps its power for what can't be cut off, though its agent is not heard or not believed.
+func uncut(n conductor.Node) bool { return working(n) && n.Flow.Wait != nil && n.Flow.Wait.Silent }
+
 // fix chooses among the exits: first what is in the way of all others, then what only clears what the server itself has set, then the way out of a failed
 // state, then the end of what is stuck. To confirm a doubted record somebody has to look at the machine (I15): that is
 // never chosen.
@@ -113,7 +116,7 @@ func fix(n conductor.Node, all []api.Exit, stuck bool) *api.Exit {
 	for _, act := range []string{ActGiveUp, ActMaintenance, ActPowerOff, ActVerb + string(state.VerbManage), ActVerb + string(state.VerbAbort)} {
 		i := slices.IndexFunc(all, func(e api.Exit) bool { return e.Act == act })
 		if i < 0 || act == ActVerb+string(state.VerbAbort) && !stuck ||
-			act == ActPowerOff && !stuck && (n.Boot == nil || !n.Boot.Contested) ||
+			act == ActPowerOff && (uncut(n) || !stuck && (n.Boot == nil || !n.Boot.Contested)) ||
 			act == ActVerb+string(state.VerbManage) && n.State != state.Enroll && !state.IsFailed(n.State) {
 			continue
 		}
