@@ -3,6 +3,7 @@ package redfish
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -55,9 +56,10 @@ func (b *bmc) drives(o *operation, m machine, types ...schemas.VirtualMediaType)
 	return nil, nil
 }
 
-// kept tells whether a drive holds a medium that an operator attached.
+// kept tells whether a drive holds a medium that an operator attached, or one that is called like it where nothing but a name is
+// shown.
 func (b *bmc) kept(v *schemas.VirtualMedia) bool {
-	return v.Image != "" && slices.Contains(b.keep, v.Image)
+	return slices.ContainsFunc(b.keep, func(url string) bool { return v.Image == url && url != "" || called(v, url) })
 }
 
 // SetMedia puts the image at url into a virtual CD drive, in place of what is in it, and reads that back. "" empties
@@ -109,9 +111,32 @@ func (b *bmc) SetMedia(ctx context.Context, url string) error {
 
 func inserted(v *schemas.VirtualMedia) bool { return v.Inserted != nil && *v.Inserted }
 
-// holds tells whether the medium is in. Some BMCs show only its name.
+// holds tells whether the medium is in. Some BMCs show only its name, which says as much where no other medium is called so, or
+// where the drive was seen empty before.
 func holds(v *schemas.VirtualMedia, url string) bool {
-	return inserted(v) && (v.Image == url || v.Image == "" && v.ImageName == path.Base(url) && strings.Contains(url, "/"))
+	return inserted(v) && (v.Image == url || called(v, url))
+}
+
+// called tells whether a drive of which nothing but a name is shown holds a medium that is called like the one at url.
+func called(v *schemas.VirtualMedia, url string) bool {
+	return v.Image == "" && v.ImageName != "" && slices.Contains(names(url), v.ImageName)
+}
+
+// names are what BMCs make of an address: its last part, with the query or without, as it is or unescaped.
+func names(address string) []string {
+	if !strings.Contains(address, "/") {
+		return nil
+	}
+	plain := address
+	if i := strings.IndexAny(address, "?#"); i >= 0 {
+		plain = address[:i]
+	}
+	last := path.Base(plain)
+	out := []string{last, last + address[len(plain):]}
+	if name, err := url.PathUnescape(last); err == nil {
+		out = append(out, name)
+	}
+	return out
 }
 
 // eject empties a drive and reads that back. An empty drive is left alone: some BMCs answer an eject with an error.

@@ -1,9 +1,13 @@
 package redfish
 
 import (
+	"cmp"
 	"path"
 	"strings"
 	"testing"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // A BMC that shows nothing of a medium but its name: the medium of an earlier boot, or of an earlier server, is replaced,
@@ -27,6 +31,61 @@ func TestF24_MediaThatOnlyTheirNameIsShownOf(t *testing.T) {
 		}
 		if n := l.count("POST /redfish/v1/Managers/bmc/VirtualMedia/Cd/Actions/VirtualMedia.InsertMedia"); n != 1 {
 			t.Errorf("put in %d times", n)
+		}
+	}
+}
+
+// An operator's medium that is called like an older one never passes for it, and is never lost to the ramdisk's own (F24).
+func TestF24_OperatorsMediaThatOnlyTheirNameIsShownOf(t *testing.T) {
+	const older, asked, signed = "http://192.0.2.8/old/tools.iso", "http://192.0.2.8/new/tools.iso", "http://192.0.2.8/a%20b/my%20tools.iso?sig=a/b"
+	for name, c := range map[string]struct {
+		in       string // the drive holds it
+		shows    string // of what is in; "" the end of its address
+		unsaid   bool   // it does not say whether something is in
+		keep     []string
+		attach   string
+		want     string // the drive holds it at the end
+		inserted int
+		refused  bool
+	}{
+		"an older one is in":              {in: older, keep: []string{older}, attach: asked, want: older, refused: true},
+		"an older one, asked for again":   {in: older, keep: []string{older, asked}, attach: asked, want: older, refused: true},
+		"it is in":                        {in: asked, keep: []string{asked}, attach: asked, want: asked},
+		"nobody knows what is in":         {in: older, attach: asked, want: asked, inserted: 1},
+		"a try before was cut off":        {in: asked, attach: asked, want: asked, inserted: 1},
+		"another name is in":              {in: "http://192.0.2.8/other.iso", attach: asked, want: "http://192.0.2.8/other.iso", refused: true},
+		"nothing is in":                   {attach: asked, keep: []string{older}, want: asked, inserted: 1},
+		"a signed address":                {attach: signed, shows: "my%20tools.iso", want: signed, inserted: 1},
+		"a signed address, unescaped":     {attach: signed, shows: "my tools.iso", want: signed, inserted: 1},
+		"it is not said that it holds it": {in: older, unsaid: true, keep: []string{older}, attach: asked, want: older, refused: true},
+	} {
+		l := newLab(t)
+		l.image, l.inserted = c.in, c.in != ""
+		l.lie = func(p string, o map[string]any) {
+			if strings.HasSuffix(p, "/Cd") && o["Image"] != "" {
+				o["ImageName"] = cmp.Or(c.shows, path.Base(o["Image"].(string)))
+				delete(o, "Image")
+				if c.unsaid {
+					delete(o, "Inserted")
+				}
+			}
+		}
+		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Keep: c.keep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = b.(conductor.MediaHolder).Attach(t.Context(), "cdrom", c.attach)
+		if l.image != c.want || c.refused != fault.Has(err, fault.BMCNoMedia) || !c.refused && err != nil {
+			t.Errorf("%s: %v, the drive holds %s", name, err, l.image)
+		}
+		if n := l.count("POST /redfish/v1/Managers/bmc/VirtualMedia/Cd/Actions/VirtualMedia.InsertMedia"); n != c.inserted {
+			t.Errorf("%s: put in %d times", name, n)
+		}
+		if c.keep == nil || c.unsaid || c.in == "" {
+			continue
+		}
+		if err := b.SetMedia(t.Context(), ""); err != nil || l.image != c.in {
+			t.Errorf("%s: a ramdisk that ends takes out what an operator attached: %v, the drive holds %q", name, err, l.image)
 		}
 	}
 }

@@ -49,7 +49,8 @@ func (b *bmc) noDrive(what string) error {
 }
 
 // Attach puts an image into a drive of the kind and reads that back. The drive that the ramdisk would take comes last. A
-// drive that holds another medium is left alone: its operator takes it out first.
+// drive that holds another medium is left alone: its operator takes it out first. Where a BMC shows nothing of a medium but its
+// name, one that is called like the one to be put in passes for it only if it is known to have been put in before.
 func (b *bmc) Attach(ctx context.Context, device, url string) error {
 	return b.run(ctx, false, func(o *operation) error {
 		o.hide(url) // it may be signed
@@ -64,17 +65,37 @@ func (b *bmc) Attach(ctx context.Context, device, url string) error {
 		if len(all) == 0 {
 			return b.noDrive("virtual drive for " + device)
 		}
-		if slices.ContainsFunc(all, func(v *schemas.VirtualMedia) bool { return holds(v, url) }) {
+		if slices.ContainsFunc(all, func(v *schemas.VirtualMedia) bool { return inserted(v) && v.Image == url }) {
 			return nil
 		}
+		switch same := slices.DeleteFunc(slices.Clone(all), func(v *schemas.VirtualMedia) bool { return !holds(v, url) }); {
+		case len(same) <= b.namesakes(url): // all of them are others
+		case slices.Contains(b.keep, url):
+			return nil // it was put in before, and is one of them
+		case b.namesakes(url) == 0: // it may be what a try that was cut off put in, or anybody's: only what goes in now is known
+			if err := b.eject(o, same[0]); err != nil {
+				return err
+			}
+			return b.insert(o, same[0], url)
+		}
 		for _, v := range slices.Backward(all) {
-			if !inserted(v) && v.Image == "" {
+			if !inserted(v) && v.Image == "" && (v.Inserted != nil || v.ImageName == "") {
 				return b.insert(o, v, url)
 			}
 		}
 		return fault.New(fault.BMCNoMedia, "every virtual drive of the BMC at %s for %s holds a medium", b.target.origin, device).
 			WithHint("take one out first: bessemer node vmedia detach NODE %s", device)
 	})
+}
+
+// namesakes counts the other media of operators which a BMC that shows nothing but names would call like the one at url.
+func (b *bmc) namesakes(url string) (n int) {
+	for _, other := range b.keep {
+		if other != url && slices.ContainsFunc(names(other), func(name string) bool { return slices.Contains(names(url), name) }) {
+			n++
+		}
+	}
+	return n
 }
 
 // Detach empties the drives of these kinds, or all.
