@@ -40,12 +40,6 @@ type Earlier struct {
 	Requests map[string]conductor.NodeID // of lines of history
 }
 
-// What the server keeps of a node at least (docs/reference/kept.md).
-const (
-	keptRuns  = 16
-	keptLines = 300
-)
-
 // Violation is one broken promise.
 type Violation struct {
 	Invariant string // "I8"
@@ -161,7 +155,7 @@ func pruned(now Stored, r conductor.StepRecord) bool {
 			runs[other.Run] = true
 		}
 	}
-	return over(r.State) && len(runs) >= keptRuns
+	return over(r.State) && len(runs) >= conductor.KeptRuns
 }
 
 func over(s conductor.StepState) bool {
@@ -284,7 +278,7 @@ func (c *checker) kept() {
 		lines[h.Node]++
 	}
 	for request, node := range c.Earlier.Requests {
-		if lines[node] >= keptLines {
+		if lines[node] >= conductor.KeptLines {
 			known[request] = true
 		}
 	}

@@ -12,20 +12,13 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// What the triggers of 0017 keep of a node.
-const (
-	keptEntries = 300
-	keptRuns    = 16
-	keptDone    = 64
-)
-
 func TestTheNumbersOfWhatIsKeptAreTold(t *testing.T) {
 	text, err := os.ReadFile("../../docs/reference/kept.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		fmt.Sprintf("last %d lines", keptEntries), fmt.Sprintf("last %d runs", keptRuns), fmt.Sprintf("%d different steps", keptDone), fmt.Sprintf("last %d,%03d entries", keptChanges/1000, keptChanges%1000),
+		fmt.Sprintf("last %d lines", conductor.KeptLines), fmt.Sprintf("last %d runs", conductor.KeptRuns), fmt.Sprintf("%d different steps", conductor.KeptDone), fmt.Sprintf("last %d,%03d entries", keptChanges/1000, keptChanges%1000),
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page lacks %q", want)
@@ -59,14 +52,14 @@ func TestL07_TheHistoryOfANodeIsBounded(t *testing.T) {
 		}
 		return err
 	}
-	s, other := aged(t, func(tx conductor.Tx, node conductor.NodeID) error { return add(tx, node, 0, keptEntries) })
-	if err := s.Update(t.Context(), func(tx conductor.Tx) error { return add(tx, "n", keptEntries, 7) }); err != nil {
+	s, other := aged(t, func(tx conductor.Tx, node conductor.NodeID) error { return add(tx, node, 0, conductor.KeptLines) })
+	if err := s.Update(t.Context(), func(tx conductor.Tx) error { return add(tx, "n", conductor.KeptLines, 7) }); err != nil {
 		t.Fatal(err)
 	}
-	for node, newest := range map[conductor.NodeID]int{"n": keptEntries + 6, other: keptEntries - 1} {
+	for node, newest := range map[conductor.NodeID]int{"n": conductor.KeptLines + 6, other: conductor.KeptLines - 1} {
 		err := s.View(t.Context(), func(tx conductor.Tx) error {
 			h, err := tx.History(node, conductor.HistoryFilter{Descending: true})
-			if err == nil && (len(h) != keptEntries || h[0].Event != fmt.Sprint(newest) || h[keptEntries-1].Event != fmt.Sprint(newest-keptEntries+1)) {
+			if err == nil && (len(h) != conductor.KeptLines || h[0].Event != fmt.Sprint(newest) || h[conductor.KeptLines-1].Event != fmt.Sprint(newest-conductor.KeptLines+1)) {
 				t.Errorf("%s: %d lines from %s to %s", node, len(h), h[len(h)-1].Event, h[0].Event)
 			}
 			return err
@@ -88,7 +81,7 @@ func TestL07_TheAttemptsOfANodeAreBounded(t *testing.T) {
 			tx.PutStep(attempt(node, 0, 0, "erase", conductor.StepSucceeded)), tx.PutStep(attempt(node, 0, 1, "write", conductor.StepSucceeded)),
 			tx.PutStep(attempt(node, 0, 2, "check", conductor.StepFailed)), tx.PutStep(attempt(node, 0, 3, "never", conductor.StepPlanned)),
 			tx.PutStep(attempt(node, 0, 4, "open", conductor.StepStarted)), tx.PutStep(attempt(node, 0, 5, "open", conductor.StepOffered)))
-		for run := 1; run < keptRuns; run++ {
+		for run := 1; run < conductor.KeptRuns; run++ {
 			err = errors.Join(err, tx.PutStep(attempt(node, run, 0, "erase", conductor.StepSucceeded)), tx.PutStep(attempt(node, run, 1, "read", conductor.StepFailed)))
 		}
 		return err
@@ -108,8 +101,8 @@ func TestL07_TheAttemptsOfANodeAreBounded(t *testing.T) {
 		return out
 	}
 	whole := ids("n")
-	if len(whole) != 6+2*(keptRuns-1) {
-		t.Fatalf("%v of %d runs", whole, keptRuns)
+	if len(whole) != 6+2*(conductor.KeptRuns-1) {
+		t.Fatalf("%v of %d runs", whole, conductor.KeptRuns)
 	}
 	put := func(r *conductor.StepRecord) {
 		t.Helper()
@@ -117,11 +110,11 @@ func TestL07_TheAttemptsOfANodeAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(attempt("n", keptRuns, 0, "erase", conductor.StepPlanned))
-	put(attempt("n", keptRuns, 1, "read", conductor.StepPlanned))
+	put(attempt("n", conductor.KeptRuns, 0, "erase", conductor.StepPlanned))
+	put(attempt("n", conductor.KeptRuns, 1, "read", conductor.StepPlanned))
 	// Of the first run the write stays, as no other succeeded, and what is open.
 	want := append([]string{"0-1", "0-4", "0-5"}, whole[6:]...)
-	want = append(want, fmt.Sprintf("%d-0", keptRuns), fmt.Sprintf("%d-1", keptRuns))
+	want = append(want, fmt.Sprintf("%d-0", conductor.KeptRuns), fmt.Sprintf("%d-1", conductor.KeptRuns))
 	if got := ids("n"); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -129,11 +122,11 @@ func TestL07_TheAttemptsOfANodeAreBounded(t *testing.T) {
 		t.Errorf("the other node has %v, want %v", got, whole)
 	}
 	// Names that no step had before come with every run: they do not pile up. The last is put after its run was begun.
-	for run := keptRuns + 1; run <= keptRuns+keptDone; run++ {
+	for run := conductor.KeptRuns + 1; run <= conductor.KeptRuns+conductor.KeptDone; run++ {
 		put(attempt("n", run, 0, fmt.Sprint("new ", run), conductor.StepSucceeded))
 		put(attempt("n", run, 1, fmt.Sprint("also new ", run), conductor.StepSucceeded))
 	}
-	if got := ids("n"); len(got) != keptDone+1+2 {
+	if got := ids("n"); len(got) != conductor.KeptDone+1+2 {
 		t.Errorf("%d attempts are left: %v", len(got), got)
 	}
 }
