@@ -48,7 +48,7 @@ func TestPlan(t *testing.T) {
 	if n := a.body["steps"].([]any); n[0].(map[string]any)["step"] != "bios.factory_reset" || n[0].(map[string]any)["restarts_machine"] != true {
 		t.Errorf("plan %v", n)
 	}
-	for _, bad := range []string{path, path + "?target=manage", path + "?target=clean", q("clean", "{"), q("clean", `[{"step": "x"}]`), q("provide", "[]"),
+	for _, bad := range []string{path, path + "?target=manage", path + "?target=clean", q("clean", "{"), q("clean", `[{"step": "x"}]`), q("provide", `[{"interface": "bios", "step": "factory_reset"}]`),
 		path + "?target=provide&disable_ramdisk=true", path + "?target=provide&x=1"} {
 		s.want(s.do("GET", bad, ""), 400)
 	}

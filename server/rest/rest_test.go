@@ -328,7 +328,7 @@ func TestProvision(t *testing.T) {
 	sent := len(s.provision)
 	for body, status := range map[string]int{
 		`{}`: 400, `{"target": "rescue"}`: 400, `{"target": "manage", "nosuch": 1}`: 400,
-		`{"target": "manage", "clean_steps": []}`: 400, `{"target": "clean"}`: 400, `{"target": "clean", "clean_steps": []}`: 400,
+		`{"target": "clean"}`: 400, `{"target": "clean", "clean_steps": []}`: 400,
 		`{"target": "clean", "clean_steps": [{"step": "x"}]}`:                                                      400,
 		`{"target": "clean", "clean_steps": [{"interface": "boot", "step": "x"}]}`:                                 400,
 		`{"target": "clean", "clean_steps": [{"interface": "deploy", "step": "x", "priority": 1}]}`:                400,
@@ -340,7 +340,7 @@ func TestProvision(t *testing.T) {
 		`{"target": "active", "configdrive": {"nosuch": {}}}`:                                                      400,
 		`{"target": "active", "configdrive": {"user_data": 7}}`:                                                    400,
 		`{"target": "active", "disable_ramdisk": true}`:                                                            400,
-		`{"target": "provide", "configdrive": {}}`:                                                                 400,
+		`{"target": "provide", "configdrive": {"user_data": "x"}}`:                                                 400,
 	} {
 		s.ready(targetOf(body))
 		if a := s.do("PUT", path, body); a.Code != status || a.fault() == "" {

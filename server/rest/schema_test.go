@@ -120,7 +120,7 @@ func TestOpenAPIDescribesRulesBetweenKeys(t *testing.T) {
 			`{"target": "active", "deploy_steps": [{"interface": "deploy", "step": "write_image", "priority": 80}]}`,
 			`{"target": "active", "deploy_steps": [{"interface": "deploy", "step": "write_image", "args": {}}]}`,
 			`{"target": "active", "deploy_steps": [{"interface": "deploy", "step": "write_image", "args": {}, "priority": "x"}]}`,
-			`{"target": "manage", "deploy_steps": []}`}},
+			`{"target": "manage", "deploy_steps": [{"interface": "deploy", "step": "write_image", "args": {}, "priority": 80}]}`}},
 		{verb, state.Manageable, `{"target": "provide", "configdrive": null, "runbook": null, "disable_ramdisk": null}`, "is not possible with the target", []string{
 			`{"target": "provide", "configdrive": {"meta_data": {}}}`, `{"target": "provide", "runbook": "CUSTOM_X"}`, `{"target": "provide", "disable_ramdisk": false}`}},
 		{"PATCH " + first, state.Manageable, `[{"op": "add", "path": "/extra/x", "value": null}]`, "needs a value", []string{

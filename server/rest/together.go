@@ -3,6 +3,7 @@ package rest
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/drivers"
@@ -40,7 +41,14 @@ func provisionRules() []schema {
 	to := func(verb state.Event) schema { return having("target", oneOf(targets(verb)...)) }
 	var out []schema
 	for _, name := range slices.Sorted(maps.Keys(provision.ArgumentVerbs)) {
-		out = append(out, where(having(name, schema{"not": schema{"type": "null"}}), having("target", oneOf(targets(provision.ArgumentVerbs[name]...)...))))
+		given := schema{"not": schema{"type": "null"}}
+		switch {
+		case name == "configdrive": // an empty one is as good as none
+			given = schema{"anyOf": []schema{someText, {"type": "object", "minProperties": 1}}}
+		case strings.HasSuffix(name, "_steps"):
+			given = someList
+		}
+		out = append(out, where(having(name, given), having("target", oneOf(targets(provision.ArgumentVerbs[name]...)...))))
 	}
 	book := having("runbook", someText)
 	return append(out,

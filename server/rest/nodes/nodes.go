@@ -205,6 +205,11 @@ func (a *API) createNode(c *serve.Call) error {
 	if err != nil {
 		return err
 	}
+	if name, ok := doc["name"].(string); ok {
+		if err := shape.NodeName(name, c.Version); err != nil {
+			return err
+		}
+	}
 	if parent, given := doc["parent_node"]; given {
 		if doc["parent_node"], err = c.MayBeParent(parent); err != nil {
 			return err

@@ -161,12 +161,14 @@ func (w *Wire) Patch(n *conductor.Node, secrets map[string]string, ops []api.Pat
 	if err != nil {
 		return err
 	}
-	if v < 25 && slices.ContainsFunc(ops, func(op api.PatchOp) bool { return op.Op == "remove" && op.Path == "/chassis_uuid" }) {
-		return fault.New(fault.RequestVersion, "a node can be taken out of its chassis from version 1.25 on, %s was asked for", v)
-	}
 	doc, touched, err := api.ApplyPatch(doc, ops, w.Shape.Fields, v)
 	if err != nil {
 		return err
+	}
+	if name, ok := doc["name"].(string); ok && slices.Contains(touched, "name") {
+		if err := shape.NodeName(name, v); err != nil {
+			return err
+		}
 	}
 	if slices.Contains(touched, "driver") && !slices.Contains(touched, "driver_info") {
 		touched = append(touched, "driver_info") // another driver has other secrets
@@ -176,5 +178,12 @@ func (w *Wire) Patch(n *conductor.Node, secrets map[string]string, ops []api.Pat
 	if err := w.Shape.Check(doc, touched); err != nil {
 		return err
 	}
-	return w.Assign(n, doc, touched, secrets)
+	had := n.Chassis
+	if err := w.Assign(n, doc, touched, secrets); err != nil {
+		return err
+	}
+	if v < 25 && had != "" && n.Chassis == "" {
+		return fault.New(fault.RequestVersion, "a node can be taken out of its chassis from version 1.25 on, %s was asked for", v)
+	}
+	return nil
 }

@@ -67,6 +67,6 @@ func (a *API) Routes() []serve.Route {
 		{Method: del, Path: "/v1/default_config", Need: access.DefaultsChange, Handle: a.unsetDefaults, Query: []serve.Argument{
 			scopeArgument, {Name: "flow", Doc: "of this flow"}, {Name: "step", Doc: "of this step"}, {Name: "key", Doc: "this one alone, priority or an argument as args.NAME; all of the step unless given"},
 		}},
-		{Method: put, Path: node + "/states/out_of_service", Need: access.NodeProvision, Body: serve.MaxBody, Handle: a.outOfService},
+		{Method: put, Path: node + "/states/out_of_service", Need: access.NodeProvision, Since: 87, Body: serve.MaxBody, Handle: a.outOfService},
 	}
 }

@@ -132,7 +132,7 @@ func abortSince(s state.State) api.Version {
 func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target string, body map[string]any, n conductor.Node) error {
 	only := func(name string, since api.Version) (any, error) {
 		v, given := body[name]
-		if !given || v == nil {
+		if !given || v == nil || isEmpty(name, v) {
 			return nil, nil
 		}
 		if since > c.Version {
@@ -290,7 +290,22 @@ func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, err
 	return out, nil
 }
 
-// ArgumentVerbs are the verbs that an argument of states/provision goes with; with another it is refused unless it is null.
+// isEmpty tells an argument that says nothing: an empty config drive, an empty list of steps. Like Ironic, the server takes
+// it for one that is not given, whatever the verb and the version.
+func isEmpty(name string, v any) bool {
+	switch t := v.(type) {
+	case string:
+		return name == "configdrive" && t == ""
+	case map[string]any:
+		return name == "configdrive" && len(t) == 0
+	case []any:
+		return strings.HasSuffix(name, "_steps") && len(t) == 0
+	}
+	return false
+}
+
+// ArgumentVerbs are the verbs that an argument of states/provision goes with; with another it is refused unless it is null
+// or empty.
 var ArgumentVerbs = map[string][]state.Event{
 	"configdrive":     {state.VerbDeploy, state.VerbRebuild},
 	"deploy_steps":    {state.VerbDeploy, state.VerbRebuild},

@@ -107,7 +107,7 @@ func ofNode(name string) recordFilter {
 }
 
 func setNode(c *serve.Call, f *conductor.RecordFilter, id string) error {
-	if _, err := shape.Ident(id); err != nil {
+	if err := c.Names(id); err != nil {
 		return err
 	}
 	n, err := c.FindNode(id)

@@ -20,10 +20,25 @@ func (c *Call) Var(name string) string { return mux.Vars(c.R)[name] }
 // Node is the identifier in the path; characters that no name or UUID has are refused.
 // Names are there from version 1.5 on: before it a node is known by its UUID only.
 func (c *Call) Node() (string, error) {
-	if s := c.Var("node"); c.Version < 5 && shape.IsName(s) && !shape.IsUUID(s) {
+	s := c.Var("node")
+	if c.Version < 5 && shape.IsName(s) && !shape.IsUUID(s) {
 		return "", fault.New(fault.NodeNotFound, "there is no node with the UUID %q", s)
 	}
+	if err := c.Names(s); err != nil {
+		return "", err
+	}
 	return c.Named("node")
+}
+
+// Names checks what is to name a node: a UUID, from version 1.5 on a host's name too, from 1.10 on any name.
+func (c *Call) Names(s string) error {
+	if _, err := shape.Ident(s); err != nil || shape.IsUUID(s) {
+		return err
+	}
+	if c.Version < 5 {
+		return fault.New(fault.RequestVersion, "names of nodes are there from version 1.5 on, %s was asked for", c.Version)
+	}
+	return shape.NodeName(s, c.Version)
 }
 
 // Named is the identifier that a path variable holds, or the UUID for which access was decided.

@@ -1,9 +1,11 @@
 package shape
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -26,6 +28,17 @@ func IsName(s string) bool {
 		}
 	}
 	return true
+}
+
+// hostName is what a node may be called before version 1.10.
+var hostName = regexp.MustCompile(`(?i)^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9_-]{0,62}[a-z0-9])*\.?$`)
+
+// NodeName refuses a name that a version does not have: before 1.10 they are those of hosts.
+func NodeName(s string, v api.Version) error {
+	if v < 10 && !hostName.MatchString(s) {
+		return fault.New(fault.RequestInvalid, "%q is no name of a host, and other names are there from version 1.10 on; %s was asked for", s, v)
+	}
+	return nil
 }
 
 // IsUUID tells whether a text is a UUID, in capital letters or not.
