@@ -1,15 +1,74 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/cli/clitest"
 )
+
+// unserved tells which arguments of a request's query our server would refuse, by its own description.
+func unserved(t *testing.T, request string) string {
+	t.Helper()
+	method, target, _ := strings.Cut(request, " ")
+	target, _, _ = strings.Cut(target, " ")
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Paths map[string]map[string]json.RawMessage
+	}
+	text, err := os.ReadFile("../../docs/reference/openapi.json")
+	if err == nil {
+		err = json.Unmarshal(text, &doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	best, fixed := "", -1
+	for template := range doc.Paths {
+		given, parts, same := strings.Split(u.Path, "/"), strings.Split(template, "/"), 0
+		if len(given) != len(parts) {
+			continue
+		}
+		for i, p := range parts {
+			if p == given[i] {
+				same++
+			} else if !strings.HasPrefix(p, "{") {
+				same = -len(parts)
+			}
+		}
+		if same > fixed {
+			best, fixed = template, same
+		}
+	}
+	var op struct{ Parameters []struct{ Name, In string } }
+	raw, ok := doc.Paths[best][strings.ToLower(method)]
+	if !ok {
+		return fmt.Sprintf("%s %s is not served", method, u.Path)
+	}
+	if err := json.Unmarshal(raw, &op); err != nil {
+		t.Fatal(err)
+	}
+	var wrong []string
+	for name := range u.Query() {
+		if !slices.ContainsFunc(op.Parameters, func(p struct{ Name, In string }) bool { return p.Name == name && p.In == "query" }) {
+			wrong = append(wrong, name)
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Sprintf("%s %s takes no %s", method, best, strings.Join(wrong, ", "))
+	}
+	return ""
+}
 
 // Each command makes the requests that Ironic's API knows for it: this is their form on the wire, whether the server at
 // the other end is ours or not.
@@ -106,7 +165,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"node show n1 --fields name", "GET /v1/nodes/n1?fields=name", "name  x"},
 		{"allocation create --resource-class big --trait CUSTOM_A --trait CUSTOM_B --candidate-node n1 --extra a/b=1", `POST /v1/allocations {"candidate_nodes":["n1"],"extra":{"a":{"b":1}},"resource_class":"big","traits":["CUSTOM_A","CUSTOM_B"]}`, "allocation u1 is made"},
 		{"allocation list --state active", "GET /v1/allocations?fields=name%2Cstate%2Cresource_class%2Cnode_uuid%2Cuuid&state=active", "STATE"},
-		{"allocation list --long", "GET /v1/allocations?detail=true", "state  active"},
+		{"allocation list --long", "GET /v1/allocations", "state  active"},
 		{"allocation list --fields uuid", "GET /v1/allocations?fields=uuid", "UUID\nu1"},
 		{"allocation show a1", "GET /v1/allocations/a1", "name"},
 		{"allocation set a1 --name b --extra k=v", `PATCH /v1/allocations/a1 [{"op":"add","path":"/name","value":"b"},{"op":"add","path":"/extra/k","value":"v"}]`, "allocation a1 is changed"},
@@ -132,6 +191,11 @@ func TestRequestsOfCommands(t *testing.T) {
 		got := clitest.Run(t, server.URL, false, strings.Fields(x.command)...)
 		if requests := strings.Join(seen, "\n"); requests != x.request {
 			t.Errorf("bessemer %s asks\n  %s\nexpected\n  %s", x.command, requests, x.request)
+		}
+		for _, request := range seen {
+			if wrong := unserved(t, request); wrong != "" {
+				t.Errorf("bessemer %s: %s", x.command, wrong)
+			}
 		}
 		if !strings.Contains(got, x.says) || strings.Contains(got, "exit ") {
 			t.Errorf("bessemer %s says %q, expected %q", x.command, got, x.says)

@@ -57,6 +57,7 @@ type Resource struct {
 	Filters []Filter
 	// ReadOnly ones can only be listed and shown; Listed ones only be listed, what else they can is not of the table.
 	ReadOnly, Listed bool
+	Whole            bool // lists show every field, and know no detail
 	Example          string
 }
 
@@ -87,7 +88,7 @@ var All = []Resource{
 			{Name: "properties", Flag: "property", Kind: Object, Doc: "KEY=VALUE of the bond's options: miimon=100"},
 			{Name: "standalone_ports_supported", Kind: Flag, Doc: "whether its ports work alone, too"}, {Name: "physical_network", Kind: Text, Doc: "name of the network"}, id, extra},
 		Example: "  bessemer port group create --node 7d0c5a0e-6a3f-4a52-9b0f-2f1b7d3c9a11 --name bond0 --mode 802.3ad --property miimon=100"},
-	{Noun: []string{"allocation"}, Short: "Claims on available machines: the server picks one", Ident: "UUID or name", Path: []string{"allocations"}, Key: "allocations",
+	{Noun: []string{"allocation"}, Short: "Claims on available machines: the server picks one", Ident: "UUID or name", Path: []string{"allocations"}, Key: "allocations", Whole: true,
 		Columns: []string{"name", "state", "resource_class", "node_uuid", "uuid"},
 		Filters: []Filter{{"node", "node", "only the one of this machine"}, {"resource-class", "resource_class", "only of this class"}, {"state", "state", "allocating, active or error"}, {"owner", "owner", "only of this owner"}},
 		Fields: []Field{name, {Name: "resource_class", Kind: Text, Fixed: true, Doc: "kind of machine that is wanted"},

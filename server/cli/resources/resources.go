@@ -88,6 +88,7 @@ func listCommand(c *command.Run, r resource.Resource) *cobra.Command {
 		columns := v.Columns(r.Columns)
 		switch {
 		case r.Listed:
+		case v.Long && r.Whole:
 		case v.Long:
 			q.Set("detail", "true")
 		case !r.ReadOnly:
