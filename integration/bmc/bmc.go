@@ -36,6 +36,7 @@ type Config struct {
 	Password     string          `json:"password,omitempty"`      // default: the emulator's
 	ManagerReset faults.Duration `json:"manager_reset,omitempty"` // how long the BMC is away when it restarts, default 3s
 	SecondCD     bool            `json:"second_cd,omitempty"`     // a fake machine has another virtual CD drive, Cd2
+	Fake         *Parts          `json:"fake,omitempty"`          // what a fake machine is made of; default: 4 processors, 8 GiB, a drive of 64 GiB
 	QEMU         *qemu.Config    `json:"qemu,omitempty"`
 
 	// OnBoot runs for every boot of a fake machine, in a goroutine of its own that Close waits for; ctx ends with that
@@ -66,6 +67,9 @@ func (c *Config) complete() {
 	}
 	if c.Model == "" {
 		c.Model = "Emulated"
+	}
+	if c.Fake == nil {
+		c.Fake = made()
 	}
 	if c.ManagerReset == 0 {
 		c.ManagerReset = faults.Duration(defaultManagerReset)

@@ -131,9 +131,11 @@ func (q *request) system() reply {
 	if !v.LastReset.IsZero() {
 		body["LastResetTime"] = v.LastReset.UTC().Format(time.RFC3339)
 	}
-	if c := cfg.QEMU; c != nil {
-		body["MemorySummary"] = object{"TotalSystemMemoryGiB": float64(max(c.MemoryMB, 1)) / 1024, "Status": healthy()}
-		body["ProcessorSummary"] = object{"Count": 1, "LogicalProcessorCount": max(c.CPUs, 1), "Status": healthy()}
+	p := m.Parts()
+	body["MemorySummary"] = object{"TotalSystemMemoryGiB": float64(p.MemoryMB) / 1024, "Status": healthy()}
+	body["ProcessorSummary"] = object{"Count": 1, "LogicalProcessorCount": p.CPUs, "Status": healthy()}
+	for _, name := range []string{"Processors", "Memory", "Storage"} {
+		body[name] = link(path + "/" + name)
 	}
 	return ok(body)
 }

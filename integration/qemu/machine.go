@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -315,6 +316,15 @@ func (m *Machine) eject(ctx context.Context) error {
 	m.export.Close()
 	m.export = nil
 	return err
+}
+
+// Config is the machine's, with what was left out filled in and the disks that were attached.
+func (m *Machine) Config() Config {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.cfg
+	c.Disks = slices.Clone(c.Disks)
+	return c
 }
 
 // AddDisk attaches a further disk; the machine must be off.

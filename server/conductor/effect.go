@@ -13,6 +13,7 @@ type EffectKind string
 const (
 	EffectVerify   EffectKind = "verify"   // read the BMC: credentials, power, facts
 	EffectPrepare  EffectKind = "prepare"  // read whether the BMC can do what the flow needs, before any act
+	EffectInspect  EffectKind = "inspect"  // read what the machine is made of through its BMC; nothing is done to it
 	EffectBoot     EffectKind = "boot"     // off, confirmed; medium in; boot device; on
 	EffectEject    EffectKind = "eject"    // medium out, after the lookup
 	EffectDetach   EffectKind = "detach"   // media out of drives that no ramdisk uses, when the instance they were for is gone

@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"slices"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -115,6 +116,7 @@ type (
 		Power  Power
 		Status *Status // after an act
 		Parts  *Parts  // with verify; kept beside the decision
+		Found  *Found  // with inspect
 	}
 	// EffectEvidence is a sign of life of an effect that is still being tried.
 	EffectEvidence struct {
@@ -211,7 +213,7 @@ func LooksAtDisks(n Node, e Event) bool {
 	case DeadlinePassed:
 		return n.Flow != nil && n.Flow.Phase == PhasePause // the next step is offered; any other wait fails when it is over
 	case EffectDone:
-		return e.Effect.Kind != EffectBoot && e.Effect.Kind != EffectEject && e.Effect.Kind != EffectLook
+		return !slices.Contains([]EffectKind{EffectBoot, EffectEject, EffectLook, EffectInspect}, e.Effect.Kind)
 	}
 	return true
 }
@@ -226,6 +228,8 @@ type Decision struct {
 	History []Entry
 	Audit   []Audit
 	Refuse  error
+	// Found is what an inspection through the BMC brought: kept in the same transaction.
+	Found *Found
 	// DropSecrets are fields to forget in the same transaction.
 	DropSecrets []string
 	// InstanceGone says that the node's instance was taken away: its network attachments go in the same transaction.

@@ -166,6 +166,7 @@ type Phase string
 const (
 	PhaseVerify  Phase = "verify"  // reading the BMC
 	PhasePrepare Phase = "prepare" // reading whether the BMC can do what the flow needs
+	PhaseRead    Phase = "read"    // an inspection through the BMC: reading what the machine is made of
 	PhaseSteps   Phase = "steps"   // running the next step of the plan
 	PhaseBoot    Phase = "boot"    // bringing the ramdisk up: medium, boot device, power
 	PhaseLookup  Phase = "lookup"  // powered on; the ramdisk has yet to look itself up
@@ -288,11 +289,13 @@ type Entry struct {
 
 // StoredInventory is the inventory a lookup or inspection left.
 type StoredInventory struct {
-	Node       NodeID          `json:"node"`
-	Generation uint64          `json:"generation"`
-	Taken      time.Time       `json:"taken"`
-	Accepted   bool            `json:"accepted"`  // stored by an inspection, not only seen at a lookup
-	Inventory  json.RawMessage `json:"inventory"` // as it came: whoever stores it has decoded it
+	Node       NodeID    `json:"node"`
+	Generation uint64    `json:"generation"`
+	Taken      time.Time `json:"taken"`
+	Accepted   bool      `json:"accepted"` // stored by an inspection, not only seen at a lookup
+	// OutOfBand says that the machine's BMC told it. It is of no boot, and never accepted: no disk is decided about by it.
+	OutOfBand bool            `json:"out_of_band,omitempty"`
+	Inventory json.RawMessage `json:"inventory"` // as it came: whoever stores it has decoded it
 	// Disks are those of Inventory, for whoever stores it has them: decisions are made by them. They are not read back with it.
 	Disks  []inventory.Disk `json:"-"`
 	Plugin map[string]any   `json:"plugin_data,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
 // What a BMC tells of a machine's parts, kept so that it is shown without asking again; and the powers that not every BMC
@@ -135,6 +136,12 @@ type PartsTx interface {
 	PutFirmware(node NodeID, all []FirmwareComponent) error
 }
 
+// Found is what reading a machine through its BMC brought.
+type Found struct {
+	Inventory inventory.Inventory
+	Ports     []string // addresses of the cards that are enabled, lower case, each once: those get ports
+}
+
 // Light is an indicator of a machine.
 type Light struct {
 	Component string // "system", "chassis", "disk", "power", "nic"
@@ -169,6 +176,11 @@ type (
 	// PartsReader reads the parts. What a BMC does not have is an empty list; what can't be read now is nil.
 	PartsReader interface {
 		Parts(ctx context.Context) (Parts, error)
+	}
+	// Inspector reads what the machine is made of, and changes nothing. What the BMC does not tell is empty; what it lists
+	// and can't show is a problem of the inventory.
+	Inspector interface {
+		Inspect(ctx context.Context) (Found, error)
 	}
 	// ModeSetter sets how the machine boots from its next start on.
 	ModeSetter interface {

@@ -58,14 +58,16 @@ type Tx interface {
 	History(node NodeID, f HistoryFilter) ([]Entry, error)
 	AppendAudit(a Audit) error // hash-chained by the store (I27)
 
-	Inventory(node NodeID) (StoredInventory, error) // the accepted one
-	HasInventory(node NodeID) (bool, error)         // whether there is one; it is not read
+	// Inventory is the one to show: what the BMC told since there was an accepted one, or else that.
+	Inventory(node NodeID) (StoredInventory, error)
+	HasInventory(node NodeID) (bool, error) // whether there is an accepted one; it is not read
 	InventoryOf(node NodeID, generation uint64) (StoredInventory, error)
-	// AcceptedDisks are those of Inventory; the rest of it is not read. generation is the boot that InventoryOf has the same
+	// AcceptedDisks are those of the accepted one; the rest of it is not read. generation is the boot that InventoryOf has the same
 	// for, 0 when that one has brought another since.
 	AcceptedDisks(node NodeID) (d []inventory.Disk, generation uint64, err error)
 	DisksOf(node NodeID, generation uint64) ([]inventory.Disk, error) // of InventoryOf, likewise
-	// PutInventory replaces what the same boot brought before. Only an accepted one takes the place of the accepted one; one
+	// PutInventory replaces what the same boot brought before. Only an accepted one takes the place of the accepted one, and of
+	// what the BMC told before it. What the BMC tells takes the place of what it told before, and of nothing else. One
 	// whose bytes are there already is left as it is.
 	PutInventory(i StoredInventory) error
 

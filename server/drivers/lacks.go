@@ -25,7 +25,6 @@ var lacks = map[string]map[string]string{
 	Deploy: {
 		"anaconda": noImaging, "autodetect": noImaging, "bootc": noImaging, "ansible": noImaging,
 	},
-	Inspect: {"redfish": "this server inspects machines from a ramdisk only; that is the inspect interface agent"},
 	RAID: {
 		"redfish": "this server builds no RAID volumes through the BMC yet", "agent": "this server builds no software RAID yet",
 	},

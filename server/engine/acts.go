@@ -21,6 +21,11 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 	if e.Kind == conductor.EffectVerify {
 		n.Machine = conductor.Identity{} // whichever is there is the node's from now on
 	}
+	if e.Kind == conductor.EffectInspect {
+		found, err := eng.machines.Inspect(ctx, n)
+		out.Found = found
+		return out, err
+	}
 	b, err := eng.machines.BMC(ctx, n, e.Kind == conductor.EffectVerify)
 	if err != nil {
 		return out, err

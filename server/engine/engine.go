@@ -313,6 +313,11 @@ func commit(tx conductor.Tx, d *conductor.Decision, now time.Time) error {
 	if err := tx.PutNode(&d.Node); err != nil {
 		return err
 	}
+	if d.Found != nil {
+		if err := records.KeepFound(tx, d, now); err != nil {
+			return err
+		}
+	}
 	if d.DropAllocation != "" {
 		if err := tx.DeleteRecord(conductor.KindAllocation, d.DropAllocation); err != nil && !fault.Is(err, fault.NotFound) {
 			return err

@@ -30,6 +30,8 @@ import (
 
 // board is a machine with a BMC: it boots from a medium when told to, and remembers what was done to it.
 type board struct {
+	telling // what it is made of (read_test.go)
+
 	mu     sync.Mutex
 	power  conductor.Power
 	media  string
@@ -171,7 +173,7 @@ type rack struct{ board *board }
 
 func (rack) Name() string { return "rack" }
 func (rack) Interfaces() map[string][]string {
-	return map[string][]string{"boot": {"redfish-virtual-media"}, "deploy": {"direct", "ramdisk"}, "power": {"redfish"}}
+	return map[string][]string{"boot": {"redfish-virtual-media"}, "deploy": {"direct", "ramdisk"}, "power": {"redfish"}, "inspect": {"agent", "redfish"}}
 }
 func (rack) Properties() map[string]string { return nil }
 func (rack) SecretKeys() []string          { return []string{"password"} }

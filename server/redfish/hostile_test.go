@@ -24,6 +24,7 @@ func everything(t *testing.T, b conductor.BMC) map[string]error {
 		"SetBoot":  func() error { return b.SetBoot(t.Context(), conductor.BootTarget{Device: "cdrom"}) },
 		"Boot":     func() error { _, err := b.Boot(t.Context()); return err },
 		"SetMedia": func() error { return b.SetMedia(t.Context(), medium) },
+		"Inspect":  func() error { _, err := b.(conductor.Inspector).Inspect(t.Context()); return err },
 	} {
 		start := time.Now()
 		out[name] = call()

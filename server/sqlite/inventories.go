@@ -12,10 +12,15 @@ import (
 // An inventory is the largest thing that a node has, and its disks are all that decisions are made by: they stand in a
 // column of their own, before the rest. Rows of older programs have all in the body.
 
-const accepted = "accepted = 1"
+const (
+	accepted = "accepted = 1"
+	// outOfBand is the number of what a BMC told, which is of no boot. It sorts before those of boots.
+	outOfBand = -1
+	shown     = "(accepted = 1 OR generation = -1) ORDER BY generation LIMIT 1"
+)
 
 func (t *tx) Inventory(node conductor.NodeID) (conductor.StoredInventory, error) {
-	return t.inventory(accepted, node)
+	return t.inventory(shown, node)
 }
 
 func (t *tx) HasInventory(node conductor.NodeID) (has bool, err error) {
@@ -86,8 +91,12 @@ func noInventory(node conductor.NodeID) error {
 // PutInventory replaces the one of the same generation, an accepted one also the one accepted before. Of the rest the
 // store keeps none older than this: at most two remain. One that is there already, byte for byte, is not written again.
 // An accepted one whose own boot brings another is kept beside it, as that of boot 0: no ramdisk is booted under that number.
+// What a BMC told is kept beside all of them until one is accepted.
 func (t *tx) PutInventory(i conductor.StoredInventory) error {
 	node, generation, found := text(string(i.Node)), int64(i.Generation), string(i.Inventory)
+	if i.OutOfBand {
+		i.Generation, i.Accepted, generation = 0, false, outOfBand
+	}
 	if !i.Accepted {
 		var same bool
 		err := t.row("SELECT EXISTS (SELECT 1 FROM inventories WHERE node = ? AND generation = ? AND found = ?)", []any{node, generation, found}, &same)
@@ -111,7 +120,7 @@ func (t *tx) PutInventory(i conductor.StoredInventory) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec("DELETE FROM inventories WHERE node = ? AND (generation = ? OR (generation < ? AND accepted = 0) OR (accepted = 1 AND ?))",
+	if _, err := t.exec("DELETE FROM inventories WHERE node = ? AND (generation = ? OR (generation < ? AND generation >= 0 AND accepted = 0) OR ((accepted = 1 OR generation < 0) AND ?))",
 		node, generation, generation, i.Accepted); err != nil {
 		return err
 	}

@@ -64,11 +64,12 @@ var expected = map[Reason]string{
 
 	StorageLost: "This server stays the one that may write the database, by renewing its lease in time.",
 
-	BMCClock:    "A BMC whose clock is the server's, within the time that its certificates and logs need.",
-	BMCVersion:  "A BMC that tells the version of its own and of the machine's firmware.",
-	BMCSessions: "A BMC with a free session for this server.",
-	BMCUnread:   "A BMC that answers for every part of the machine that the node needs.",
-	BMCHealth:   "A machine whose BMC says that it is well.",
+	BMCClock:      "A BMC whose clock is the server's, within the time that its certificates and logs need.",
+	BMCVersion:    "A BMC that tells the version of its own and of the machine's firmware.",
+	BMCSessions:   "A BMC with a free session for this server.",
+	BMCUnread:     "A BMC that answers for every part of the machine that the node needs.",
+	BMCHealth:     "A machine whose BMC says that it is well.",
+	BMCIncomplete: "The processors' architecture and the size of the memory: told by the BMC, or set in properties.",
 
 	BMCBootMode:   "A BMC that can boot the machine in the mode the node asks for.",
 	BMCSecureBoot: "Secure boot set as the node asks for it, on a BMC that lets it be set.",

@@ -117,6 +117,7 @@ const (
 	BMCSessions      Reason = "bmc.no_session"
 	BMCUnread        Reason = "bmc.part_unreadable"
 	BMCHealth        Reason = "bmc.machine_unwell"
+	BMCIncomplete    Reason = "bmc.inventory_incomplete"
 	OriginRefused    Reason = "origin.not_allowed"
 	ChannelProtocol  Reason = "channel.protocol_version"
 	ChannelClaim     Reason = "channel.claim_refused"
@@ -258,6 +259,7 @@ var Reasons = []Row{
 	{BMCSessions, Unavailable, "The BMC gives no session, mostly because others hold all it has.", "end other sessions on the BMC's page, or restart it: bessemer bmc reset NODE"},
 	{BMCUnread, Invalid, "A part of the machine that the BMC lists can't be read.", "look at the BMC's own log; bessemer bmc repair NODE may help"},
 	{BMCHealth, Invalid, "The BMC says that the machine is not well.", "look at the health page of the BMC before the machine is used"},
+	{BMCIncomplete, Unsupported, "The BMC does not tell what an inspection has to find out.", "inspect by the ramdisk: bessemer node set NODE --interface inspect=agent; or set what is missing: bessemer node set NODE --property memory_mb=65536 --property cpu_arch=x86_64"},
 	{OriginRefused, Forbidden, "The address is loopback, link-local or one of the server's own networks, and not listed.", "start the server with --allow-origin CIDR if this is wanted"},
 	{ChannelProtocol, Unsupported, "Agent and server speak no common version of the channel.", "build the ramdisk with this server's release"},
 	{ChannelClaim, Unauthenticated, "The claim to be this node is refused.", "nothing to do here: a ramdisk of this boot proves itself by its medium"},
@@ -274,7 +276,7 @@ var Reasons = []Row{
 	{DiskProtected, Forbidden, "The disk, or something on it, is protected.", "if it may be destroyed, say so by the override named here"},
 	{DiskRemote, Forbidden, "The disk is not provably local to the machine.", "list its class in properties.allow_device_classes if it is"},
 	{DiskBusy, Conflict, "The disk is mounted, used or held by something else.", "find out what holds it; the message names it"},
-	{DiskMissing, Conflict, "A disk of the accepted inventory is missing.", "inspect the node again, or skip the disk in skip_block_devices"},
+	{DiskMissing, Conflict, "A disk of the accepted inventory is missing.", "inspect the node again by its ramdisk (inspect_interface agent), or skip the disk in skip_block_devices"},
 	{DiskIO, Internal, "The disk returned an error.", "replace the disk, or skip it in skip_block_devices"},
 	{DiskNotErased, Internal, "Old data was found after erasing.", "do not hand the machine on; erase by another method or replace the disk"},
 	{DiskTooSmall, Invalid, "The image does not fit on the disk.", "choose a larger disk by root_device hints, or a smaller image"},

@@ -329,6 +329,8 @@ func (d *decider) effectDone(e conductor.EffectDone) {
 		d.verified(e)
 	case k == conductor.EffectPrepare && f.Phase == conductor.PhasePrepare:
 		d.prepared(e)
+	case k == conductor.EffectInspect && f.Phase == conductor.PhaseRead:
+		d.found(e)
 	case k == conductor.EffectBoot && f.Phase == conductor.PhaseBoot && e.Effect.Generation == d.n.Generation:
 		if e.Fault != nil {
 			d.fail(e.Fault)

@@ -124,7 +124,6 @@ func TestWhatCantBeCarriedOutIsRefused(t *testing.T) {
 		{map[string]string{"network": "flat"}, state.Available, state.VerbDeploy, "noop"},
 		{map[string]string{"storage": "cinder"}, state.Available, state.VerbDeploy, "volumes"},
 		{map[string]string{"boot": "ipxe"}, state.Manageable, state.VerbProvide, "virtual CD"},
-		{map[string]string{"inspect": "redfish"}, state.Manageable, state.VerbInspect, "ramdisk"},
 		{map[string]string{"inspect": "no-inspect"}, state.Manageable, state.VerbInspect, "does not support inspect"},
 	} {
 		l := newLife(t)

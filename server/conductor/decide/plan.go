@@ -65,16 +65,17 @@ func (d *decider) begin(e conductor.VerbAsked, f state.Flow, via state.Event, pl
 	if d.Refuse = d.impossible(f, plan); d.Refuse != nil {
 		return false
 	}
-	if d.live() && !d.reusable() {
+	reads := fit.Reads(d.s.Interfaces, f) // an agent that is up is no part of it
+	if d.live() && !d.reusable() && !reads {
 		d.n.Boot.Ended = true // nothing of an agent that can't be used is accepted any more
 	}
-	if f == state.Inspect {
+	if f == state.Inspect && !reads {
 		d.forget()
 	}
 	d.n.Flow = &conductor.Flow{
 		Run: d.s.NewID(), Flow: f, Phase: conductor.PhaseSteps, Started: d.now, NoRamdisk: e.Ask.NoRamdisk,
 		Actor: e.Caller.Name, Request: e.Caller.Request, TearDown: d.tearDown, Pretend: fit.Pretends(d.s.Interfaces, f),
-		Booted: d.live(), // a ramdisk that runs already is this flow's from now on, and ends with it
+		Booted: d.live() && !reads, // a ramdisk that runs already is this flow's from now on, and ends with it
 	}
 	if !d.enter(via) {
 		return false

@@ -71,6 +71,9 @@ func newStorm(l *life, pick func(string, int) int) *storm {
 		l.s.Node.InstanceInfo = map[string]any{"boot_iso": iso}
 	}
 	l.s.Node.DriverInfo = map[string]any{"fast_track": pick("fast track", 2) == 0}
+	if pick("inspect through the BMC", 2) == 1 {
+		l.s.Interfaces = nodetest.Implementations("redfish", map[string]string{"inspect": "redfish"})
+	}
 	l.byHand = true
 	return &storm{life: l, pick: pick, executions: map[step.ID]int{}, ended: map[step.ID]conductor.StepState{}}
 }
@@ -118,6 +121,9 @@ func (g *storm) event() error {
 		}
 		g.old = append(g.old, l.effects[i])
 		done := conductor.EffectDone{Effect: l.effects[i], Facts: choose(g, "facts", capable(), capable(), capable(), &conductor.Facts{})}
+		if done.Effect.Kind == conductor.EffectInspect {
+			done.Facts, done.Found = nil, choose(g, "found", told(), told(), &conductor.Found{}, nil)
+		}
 		if g.pick("fails", 5) == 0 {
 			done.Fault = fault.New(fault.BMCError, "no")
 		}
@@ -223,6 +229,9 @@ func sane(s conductor.Snapshot) error {
 	}
 	if n.State == state.Active && n.Boot != nil && !n.Boot.Ended {
 		return fmt.Errorf("I18: the agent of boot %d is still admitted on an active node", n.Boot.Generation)
+	}
+	if open && n.Flow.Phase == conductor.PhaseRead && n.State != state.Inspecting {
+		return fmt.Errorf("the BMC is read in state %q", n.State)
 	}
 	if n.Boot != nil && n.Boot.Generation != n.Generation {
 		return fmt.Errorf("boot %d is not the node's %d", n.Boot.Generation, n.Generation)

@@ -123,7 +123,9 @@ func (d *decider) manage(e conductor.VerbAsked) {
 func (d *decider) inspect(e conductor.VerbAsked) {
 	if d.begin(e, state.Inspect, state.VerbInspect, plan.Plan{}) {
 		d.n.InspectionStarted, d.n.InspectionFinished = d.now, time.Time{}
-		if !d.prepare() {
+		if fit.Reads(d.s.Interfaces, state.Inspect) {
+			d.read()
+		} else if !d.prepare() {
 			d.boot()
 		}
 	}

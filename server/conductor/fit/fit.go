@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,6 +31,11 @@ func Pretends(interfaces map[string]string, f state.Flow) bool {
 	return interfaces[kind] == drivers.Fake
 }
 
+// Reads tells whether a flow only reads the machine through its BMC: nothing is booted, and the power stays as it is.
+func Reads(interfaces map[string]string, f state.Flow) bool {
+	return f == state.Inspect && interfaces[drivers.Inspect] == "redfish"
+}
+
 // WritesImage tells whether the node's deploy interface writes the image by itself.
 func WritesImage(interfaces map[string]string) bool {
 	return cmp.Or(interfaces[drivers.Deploy], "direct") == "direct"
@@ -47,7 +53,7 @@ func For(n conductor.Node, interfaces map[string]string, f state.Flow) *fault.Fa
 	case state.Deploy:
 		used = []string{drivers.Deploy, drivers.Network, drivers.Storage}
 	}
-	if !Pretends(interfaces, f) && f != state.Verify {
+	if !Pretends(interfaces, f) && !Reads(interfaces, f) && f != state.Verify {
 		used = append(used, drivers.Boot, drivers.Power, drivers.Management)
 	}
 	for _, kind := range used {
@@ -55,7 +61,7 @@ func For(n conductor.Node, interfaces map[string]string, f state.Flow) *fault.Fa
 			return err
 		}
 	}
-	if Pretends(interfaces, f) {
+	if Pretends(interfaces, f) || Reads(interfaces, f) {
 		return nil
 	}
 	return unfit(n, f, f == state.Deploy && BootsISO(interfaces))
@@ -138,6 +144,35 @@ func wantedBoot(n conductor.Node) (mode string, secure bool, from string, err er
 		return "", false, "", fault.New(fault.RequestInvalid, "%s names the boot mode %.40q", from, mode).WithHint("boot_mode is uefi or bios")
 	}
 	return mode, secure, from, nil
+}
+
+// WithBootMode is a value of capabilities with the boot mode in it, in the value's own form. One that names a boot mode, or
+// that can't be read, comes back as it is.
+func WithBootMode(v any, mode string) any {
+	c, err := capabilities(v)
+	if err != nil || c["boot_mode"] != "" {
+		return v
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		out := maps.Clone(v)
+		out["boot_mode"] = mode
+		return out
+	case string:
+		if strings.HasPrefix(strings.TrimSpace(v), "{") {
+			break // the same as an object
+		}
+		return strings.TrimPrefix(strings.TrimRight(v, ", ")+",boot_mode:"+mode, ",")
+	case nil:
+		return "boot_mode:" + mode
+	}
+	out := map[string]any{"boot_mode": mode}
+	for k, x := range c {
+		if k != "boot_mode" {
+			out[k] = x
+		}
+	}
+	return out
 }
 
 // capabilities reads Ironic's forms: "a:1,b:2", an object, or an object as text.

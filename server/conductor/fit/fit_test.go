@@ -2,6 +2,7 @@ package fit
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +128,24 @@ func TestInstanceTraits(t *testing.T) {
 	}{{nil, nil}, {"CUSTOM_A", nil}, {[]any{"CUSTOM_B", 1, "CUSTOM_A"}, []string{"CUSTOM_B", "CUSTOM_A"}}} {
 		if got := InstanceTraits(conductor.Node{InstanceInfo: map[string]any{"traits": c.traits}}); !slices.Equal(got, c.want) {
 			t.Errorf("%v: %v", c.traits, got)
+		}
+	}
+}
+
+func TestTheBootModeIsPutIntoCapabilitiesAsTheyAreWritten(t *testing.T) {
+	for name, c := range map[string]struct{ before, want any }{
+		"none":          {nil, "boot_mode:uefi"},
+		"empty":         {"", "boot_mode:uefi"},
+		"pairs":         {"a:1, b:2,", "a:1, b:2,boot_mode:uefi"},
+		"named":         {"a:1,boot_mode:bios", "a:1,boot_mode:bios"},
+		"object":        {map[string]any{"a": true}, map[string]any{"a": true, "boot_mode": "uefi"}},
+		"named there":   {map[string]any{"boot_mode": "bios"}, map[string]any{"boot_mode": "bios"}},
+		"object's text": {`{"a": "1"}`, map[string]any{"a": "1", "boot_mode": "uefi"}},
+		"no pairs":      {"nonsense", "nonsense"},
+		"a number":      {7.0, 7.0},
+	} {
+		if got := WithBootMode(c.before, "uefi"); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %v, expected %v", name, got, c.want)
 		}
 	}
 }

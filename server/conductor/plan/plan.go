@@ -125,7 +125,10 @@ func Build(in Input) Plan {
 		b.nameTemplates()
 	case state.VerbInspect:
 		b.Flow = state.Inspect
-		if !fit.Pretends(in.Interfaces, state.Inspect) {
+		switch {
+		case fit.Reads(in.Interfaces, state.Inspect):
+			b.note("the machine is read through its BMC: nothing is booted, and its power stays as it is")
+		case !fit.Pretends(in.Interfaces, state.Inspect):
 			b.BootFirst, b.Boots = true, 1
 		}
 	case state.VerbManage:

@@ -54,17 +54,21 @@ func TestPlans(t *testing.T) {
 		change func(*Input)
 		want   string
 	}{
-		"automated":                     {conductor.Provision{Verb: state.VerbProvide}, nil, "+ erase_devices_metadata erase_devices"},
-		"after a deletion":              {conductor.Provision{Verb: state.VerbDelete}, nil, "+ erase_devices_metadata erase_devices"},
-		"an agent is up":                {conductor.Provision{Verb: state.VerbProvide}, func(in *Input) { in.Agent = true }, "erase_devices_metadata erase_devices"},
-		"out of band only":              {clean("management.reset_bmc", "bios.factory_reset"), nil, "reset_bmc factory_reset"},
-		"an operator's order is kept":   {clean("deploy.erase_devices_metadata", "management.reset_bmc", "deploy.erase_devices"), nil, "+ erase_devices_metadata reset_bmc erase_devices"},
-		"a restart ends the ramdisk":    {clean("deploy.erase_devices_metadata", "bios.factory_reset", "deploy.erase_devices"), nil, "+ erase_devices_metadata factory_reset + erase_devices"},
-		"so does a power act":           {clean("deploy.erase_devices_metadata", "power.reboot", "deploy.erase_devices"), nil, "+ erase_devices_metadata reboot + erase_devices"},
-		"power on does not":             {clean("power.power_on", "deploy.erase_devices", "power.power_on", "deploy.erase_devices"), nil, "power_on + erase_devices power_on erase_devices"},
-		"a hold boots nothing":          {clean("deploy.hold", "vendor.wait"), nil, "hold wait"},
-		"an agent before a restart":     {clean("bios.factory_reset", "deploy.erase_devices"), func(in *Input) { in.Agent = true }, "factory_reset + erase_devices"},
-		"inspection":                    {conductor.Provision{Verb: state.VerbInspect}, func(in *Input) { in.Agent = true }, "+"},
+		"automated":                   {conductor.Provision{Verb: state.VerbProvide}, nil, "+ erase_devices_metadata erase_devices"},
+		"after a deletion":            {conductor.Provision{Verb: state.VerbDelete}, nil, "+ erase_devices_metadata erase_devices"},
+		"an agent is up":              {conductor.Provision{Verb: state.VerbProvide}, func(in *Input) { in.Agent = true }, "erase_devices_metadata erase_devices"},
+		"out of band only":            {clean("management.reset_bmc", "bios.factory_reset"), nil, "reset_bmc factory_reset"},
+		"an operator's order is kept": {clean("deploy.erase_devices_metadata", "management.reset_bmc", "deploy.erase_devices"), nil, "+ erase_devices_metadata reset_bmc erase_devices"},
+		"a restart ends the ramdisk":  {clean("deploy.erase_devices_metadata", "bios.factory_reset", "deploy.erase_devices"), nil, "+ erase_devices_metadata factory_reset + erase_devices"},
+		"so does a power act":         {clean("deploy.erase_devices_metadata", "power.reboot", "deploy.erase_devices"), nil, "+ erase_devices_metadata reboot + erase_devices"},
+		"power on does not":           {clean("power.power_on", "deploy.erase_devices", "power.power_on", "deploy.erase_devices"), nil, "power_on + erase_devices power_on erase_devices"},
+		"a hold boots nothing":        {clean("deploy.hold", "vendor.wait"), nil, "hold wait"},
+		"an agent before a restart":   {clean("bios.factory_reset", "deploy.erase_devices"), func(in *Input) { in.Agent = true }, "factory_reset + erase_devices"},
+		"inspection":                  {conductor.Provision{Verb: state.VerbInspect}, func(in *Input) { in.Agent = true }, "+"},
+		"inspection through the BMC": {conductor.Provision{Verb: state.VerbInspect}, func(in *Input) {
+			in.Interfaces = map[string]string{"inspect": "redfish", "boot": "ipxe"}
+			in.Node.BMC = &conductor.Known{BootModes: []string{"bios"}}
+		}, ""},
 		"deployment":                    {deploy(), nil, "+ write_image"},
 		"deploy: out of band first":     {deploy("deploy.erase_devices_metadata=90", "bios.factory_reset=1", "bios.apply_configuration=2"), nil, "apply_configuration factory_reset + erase_devices_metadata write_image"},
 		"deploy: 0 leaves a step out":   {deploy("bios.factory_reset=0"), nil, "+ write_image"},

@@ -339,6 +339,7 @@ func testInventories(t *testing.T, s suite) {
 	})
 	s.anotherOfTheBoot(put)
 	s.disksAlone()
+	s.outOfBand(put)
 	orphan := stored(1, false)
 	orphan.Node = ID(9)
 	s.has(s.Update(t.Context(), func(tx conductor.Tx) error { return tx.PutInventory(orphan) }), fault.NodeNotFound)
@@ -382,6 +383,67 @@ func (s suite) anotherOfTheBoot(put func(conductor.StoredInventory)) {
 		}
 		return errors.Join(err, err2)
 	})
+}
+
+// outOfBand puts what the BMC told: it is shown until an inspection's inventory is accepted, and decides nothing.
+func (s suite) outOfBand(put func(conductor.StoredInventory)) {
+	s.t.Helper()
+	s.create(Node(3))
+	told := func(cpus string) conductor.StoredInventory {
+		return conductor.StoredInventory{Node: ID(3), OutOfBand: true, Taken: noon, Inventory: json.RawMessage(`{"cpu":{"count":` + cpus + `}}`), Disks: []inventory.Disk{{Name: "Drive 1", Size: 9}}}
+	}
+	of := func(generation uint64, accepted bool) conductor.StoredInventory {
+		i := stored(generation, accepted)
+		i.Node, i.Disks = ID(3), []inventory.Disk{{Name: "/dev/sda", Size: 7}}
+		return i
+	}
+	holds := func(when string, show, accepted *conductor.StoredInventory) {
+		s.t.Helper()
+		s.view(func(tx conductor.Tx) error {
+			got, err := tx.Inventory(ID(3))
+			has, err2 := tx.HasInventory(ID(3))
+			disks, _, err3 := tx.AcceptedDisks(ID(3))
+			if accepted == nil && fault.Has(err3, fault.InventoryNotFound) {
+				err3 = nil
+			}
+			if show == nil && fault.Has(err, fault.InventoryNotFound) {
+				err, show = nil, &got
+			}
+			want := *show
+			want.Disks = nil // they are not read back
+			s.same(got, want)
+			if has != (accepted != nil) || accepted != nil && !slices.Equal(disks, accepted.Disks) {
+				s.t.Errorf("%s: accepted %t: %v, expected %v", when, has, disks, accepted)
+			}
+			return errors.Join(err, err2, err3)
+		})
+	}
+	four, five, first, second, last := told("4"), told("5"), of(1, true), of(2, false), of(3, true)
+	holds("before", nil, nil)
+	put(four)
+	holds("told", &four, nil)
+	lied := five
+	lied.Accepted, lied.Generation = true, 7 // whoever stores it says that it is accepted
+	put(lied)
+	five.Accepted, five.Generation = false, 0
+	holds("told again", &five, nil)
+	put(of(1, false))
+	holds("a lookup", &five, nil)
+	put(first)
+	holds("accepted", &first, &first)
+	put(four)
+	holds("told after it", &four, &first)
+	put(second)
+	holds("a later boot", &four, &first)
+	s.view(func(tx conductor.Tx) error {
+		got, err := tx.DisksOf(ID(3), 2)
+		if !slices.Equal(got, second.Disks) {
+			s.t.Errorf("the later boot's disks are %v", got)
+		}
+		return err
+	})
+	put(last)
+	holds("accepted later", &last, &last)
 }
 
 // disksAlone reads those of an inventory that were stored with it, and those of one whose were not.

@@ -97,6 +97,19 @@ func (m *Machines) Parts(ctx context.Context, n conductor.Node) *conductor.Parts
 	return &p
 }
 
+// Inspect reads what the machine is made of through its BMC. Reading needs no lease of the store.
+func (m *Machines) Inspect(ctx context.Context, n conductor.Node) (*conductor.Found, error) {
+	p, err := As[conductor.Inspector](ctx, m, n, "inspect", "an inspection through the BMC")
+	if err != nil {
+		return nil, err
+	}
+	found, err := p.Inspect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &found, nil
+}
+
 // ChangesParts tells whether a step may leave other settings or versions behind than were read last.
 func ChangesParts(step string) bool {
 	return strings.HasPrefix(step, "bios.") || strings.HasPrefix(step, "firmware.")

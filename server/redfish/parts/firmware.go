@@ -43,7 +43,7 @@ func Firmware(s Service, m Machine, updates string) ([]conductor.FirmwareCompone
 	if updates == "" {
 		return out, nil
 	}
-	if err := inventory(s, m, updates, add); err != nil && !s.Missing(err) {
+	if err := listed(s, m, updates, add); err != nil && !s.Missing(err) {
 		return out, err
 	}
 	return out, nil
@@ -79,8 +79,8 @@ func cards(s Service, chassis string, add func(name, version string)) error {
 	return nil
 }
 
-// inventory reads the update service's list. An entry says by the items related to it what it is the firmware of.
-func inventory(s Service, m Machine, updates string, add func(name, version string)) error {
+// listed reads the update service's list. An entry says by the items related to it what it is the firmware of.
+func listed(s Service, m Machine, updates string, add func(name, version string)) error {
 	var u struct{ FirmwareInventory link }
 	if err := s.Read(updates, &u); err != nil || u.FirmwareInventory == "" {
 		return err

@@ -1,7 +1,7 @@
-// Package parts reads what a BMC tells of a machine beside power and boot: BIOS settings with their registry, firmware
-// versions, indicators, event subscriptions. It reaches the BMC through Service alone, which holds all bounds of bytes,
-// depth, requests and time and follows no foreign link; what is counted here is what one object may make of an answer
-// (safety.md I25, F26). It decides nothing and keeps nothing.
+// Package parts reads what a BMC tells of a machine beside power and boot: what it is made of, BIOS settings with their
+// registry, firmware versions, indicators, event subscriptions. It reaches the BMC through Service alone, which holds all
+// bounds of bytes, depth, requests and time and follows no foreign link; what is counted here is what one object may make of
+// an answer (safety.md I25, F26). It decides nothing and keeps nothing.
 //
 // Start at Service; each file is one part.
 package parts
