@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/fake"
 	"github.com/bessemer-metal/bessemer/server/logs"
+	"github.com/bessemer-metal/bessemer/server/redfish"
 	"github.com/bessemer-metal/bessemer/server/rest"
 	"github.com/bessemer-metal/bessemer/server/rest/login"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
@@ -124,6 +126,7 @@ func TestScripts(t *testing.T) {
 type world struct {
 	wrap    func(conductor.Driver) conductor.Driver // nil: the driver as it is
 	pretend bool                                    // the machines pretend all work
+	redfish bool                                    // nodes may be of redfish, too; no BMC is ever reached
 	auth    login.Authenticator                     // nil: everybody may do everything
 	tls     string                                  // file that its certificate is written to; "": no TLS
 }
@@ -163,11 +166,15 @@ func (x world) serve(dir string) (url string, stop func(), err error) {
 	if x.wrap != nil {
 		driver = x.wrap(driver)
 	}
+	types := []conductor.Driver{driver}
+	if x.redfish {
+		types = append(types, redfish.New(redfish.Config{Log: log, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }}))
+	}
 	if x.auth == nil {
 		x.auth = login.None{}
 	}
 	c, err := engine.New(engine.Config{
-		Store: store, Drivers: []conductor.Driver{driver}, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
+		Store: store, Drivers: types, Dispatcher: nobody{}, Logs: kept, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{1}, 32), AgentURL: func() string { return "https://192.0.2.1:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.1:6387/boot/" + token + "/bessemer.iso" },
 		Now:       time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),

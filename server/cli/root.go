@@ -26,7 +26,7 @@ empty, writes an image, checks its digest and boots it.
 A machine is a node. A new one is enrolled; these verbs move it on:
 
   manage     check the BMC and take the node under management   enroll -> manageable
-  inspect    boot the ramdisk and find out what the machine is  manageable -> manageable
+  inspect    find out what the machine is, by ramdisk or BMC    manageable -> manageable
   provide    erase the disks and offer the node                 manageable -> available
   deploy     write an image and boot it                         available -> active
   undeploy   take it away and erase the disks again             active -> available

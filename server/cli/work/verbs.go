@@ -25,8 +25,8 @@ const erases = "every disk that properties.skip_block_devices does not name is e
 var Verbs = []Verb{
 	{Name: "manage", Target: "manage", Event: state.VerbManage, ends: []state.State{state.Manageable}, Short: "Check the BMC and take the machine under management",
 		Long: "Reads the machine's BMC with the credentials of driver_info. Brings a node out of a failed state, too."},
-	{Name: "inspect", Target: "inspect", Event: state.VerbInspect, ends: []state.State{state.Manageable}, Short: "Boot the ramdisk and find out what the machine is",
-		Long: "The inventory is stored; bessemer node inventory shows it. Disks are only read."},
+	{Name: "inspect", Target: "inspect", Event: state.VerbInspect, ends: []state.State{state.Manageable}, Short: "Find out what the machine is, by its ramdisk or its BMC",
+		Long: "Boots the ramdisk, or with the inspect interface redfish reads the BMC and boots nothing. The inventory is stored; bessemer node inventory shows it. Disks are only read."},
 	{Name: "provide", Target: "provide", Event: state.VerbProvide, ends: []state.State{state.Available}, Short: "Erase the machine's disks and offer it", Destroys: erases,
 		Long: "Runs the automated clean steps: EVERY disk that properties.skip_block_devices does not name is erased, and read back."},
 	{Name: "undeploy", Target: "deleted", Event: state.VerbDelete, ends: []state.State{state.Available, state.Manageable}, Short: "Take the instance away and erase the disks", Destroys: erases,
