@@ -98,7 +98,7 @@ var Rules = []Rule{
 	{Right: NodeManage, System: Operator, Owner: Operator, Doc: "the machine itself: boot device and mode, RAID, virtual media, indicators, networks, first aid"},
 	{Right: NodeTraits, System: Operator, Owner: Admin, Doc: "change traits"},
 	{Right: NodeVendor, System: Admin, Doc: "vendor calls"},
-	{Right: NodeConfirm, System: Operator, Doc: "confirm the record of an unverified node"},
+	{Right: NodeConfirm, System: Operator, Doc: "confirm the record of an unverified node, or that a node's machine is off"},
 
 	{Right: PortList, System: Observer, Project: Observer, Doc: "list ports and port groups; users of a project see those of their nodes"},
 	{Right: PortRead, System: Observer, Owner: Observer, Lessee: Observer, Doc: "a port or port group"},

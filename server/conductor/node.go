@@ -82,6 +82,7 @@ type Node struct {
 	Ramdisk *Ramdisk `json:"ramdisk,omitempty"` // of the Ironic profile (package profile); nil: none was looked up
 	Lease   *Lease   `json:"lease,omitempty"`   // the work that holds the node; nil: none
 	Leases  uint64   `json:"leases,omitempty"`  // how many there were: the last one's number
+	Owed    *Owed    `json:"owed,omitempty"`    // to the machine, since work on it failed; nil: nothing
 	// Unverified is set while the record may be older than the machine (I15).
 	Unverified *Unverified `json:"unverified,omitempty"`
 	// Generation only grows; the current Boot has this number.

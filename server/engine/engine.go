@@ -367,6 +367,9 @@ func (eng *Engine) after(d conductor.Decision) {
 // index keeps what the ticker needs. It is false for a node that a newer decision has overtaken between commit and
 // here: what that one set going must stay.
 func (eng *Engine) index(n conductor.Node) bool {
+	if n.Owed != nil {
+		eng.looks.Add(n.UUID)
+	}
 	eng.mu.Lock()
 	defer eng.mu.Unlock()
 	if n.Version < eng.versions[n.UUID] {

@@ -52,6 +52,7 @@ type board struct {
 	look   func(context.Context)                              // what comes before each look at the power
 	health conductor.Health                                   // what its driver knows of it
 	before []string                                           // the power that steps which restart it were told it had
+	stuck  bool                                               // power acts are taken and change nothing
 }
 
 func (b *board) call(act string) error {
@@ -99,6 +100,9 @@ func (b *board) SetPower(_ context.Context, a conductor.PowerAction) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.stuck {
+		return nil
+	}
 	b.power = conductor.PowerOff
 	if a == conductor.On {
 		b.power = conductor.PowerOn

@@ -343,3 +343,18 @@ func TestRunbooks(t *testing.T) {
 		}
 	}
 }
+
+// What is owed to a machine is shown with the node, and so is the refusal that follows from it (I8).
+func TestI8_WhatIsOwedToAMachineIsShown(t *testing.T) {
+	s := newDeciding(t)
+	s.placed(state.Manageable)
+	s.nodes[0].Owed = &conductor.Owed{Since: s.nodes[0].Created, Run: "r", Tries: 2, Reason: fault.BMCUnreachable, Cause: "no route"}
+	got := s.do("GET", first, "").body["driver_internal_info"].(map[string]any)
+	if text, _ := got["owed"].(string); !strings.Contains(text, "no route") || !strings.Contains(text, "powered off") {
+		t.Errorf("driver_internal_info is %v", got)
+	}
+	answer := s.want(s.do("PUT", first+"/states/provision", `{"target": "adopt"}`), 409)
+	if text := fmt.Sprint(answer.body["error_message"]); !strings.Contains(text, string(fault.NodeNotOff)) || !strings.Contains(text, "bessemer node confirm") {
+		t.Errorf("refused with %s", text)
+	}
+}

@@ -26,6 +26,7 @@ var expected = map[Reason]string{
 	NodeInUse:          "A state, and no instance, in which the change does no harm.",
 	NodeContested:      "One machine, with one key, claims to be the node in one boot.",
 	NodeActLost:        "An act that is stored until it has come to its end.",
+	NodeNotOff:         "A machine that was powered off, and its boot medium taken out, when work on it had failed.",
 	NodeUnverified:     "A record that is not older than what the machine has done since.",
 	PortNotFound:       "A UUID or address of a port that is recorded here.",
 	PortExists:         "An address that no other port has.",

@@ -32,6 +32,7 @@ const (
 	NodeUnverified     Reason = "node.unverified"
 	NodeOutOfService   Reason = "node.out_of_service"
 	NodeActLost        Reason = "node.act_lost"
+	NodeNotOff         Reason = "node.not_powered_off"
 	PortNotFound       Reason = "port.not_found"
 	PortExists         Reason = "port.exists"
 	PortgroupNotFound  Reason = "portgroup.not_found"
@@ -174,6 +175,7 @@ var Reasons = []Row{
 	{NodeUnverified, Conflict, "The node's record may be older than the machine.", "see that the machine is what the record says, then: bessemer node confirm NODE"},
 	{NodeOutOfService, Conflict, "An operator said that the machine is out of service.", "when it works again: bessemer node abort NODE leads back to active"},
 	{NodeActLost, Conflict, "An act upon the machine was begun, but nothing is stored any more that would carry it out.", "bessemer doctor NODE --fix gives it up; look at the machine, then ask for the act again"},
+	{NodeNotOff, Conflict, "The machine could not be powered off when work on it had ended; what ran on it may still run.", "mend the BMC: the server tries again as soon as it answers; or see that the machine is off, then: bessemer node confirm NODE"},
 	{PortNotFound, NotFound, "No port has this UUID or address.", "bessemer port list shows the ports"},
 	{PortExists, Conflict, "A port with this address exists.", "a network card belongs to one node; delete the other port first"},
 	{PortgroupNotFound, NotFound, "No port group has this UUID or name.", "bessemer port group list shows them"},

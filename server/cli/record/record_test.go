@@ -13,6 +13,7 @@ import (
 func TestGolden(t *testing.T) {
 	failed := clitest.Machine()
 	failed.Name, failed.Maintenance, failed.ProvisionState, failed.LastError = nil, false, new("deploy failed"), new(strings.Repeat("long ", 30))
+	failed.DriverInternalInfo = map[string]any{"owed": "the machine is to be powered off since 2026-11-20T12:00:00Z"}
 	sick, broken := clitest.Failed()
 	server := clitest.Canned(t, map[string]any{
 		"/v1/nodes":          api.NodeList{Nodes: []api.Node{clitest.Machine(), failed}},

@@ -112,6 +112,9 @@ func showNode(c *command.Run, w io.Writer, n api.Node, s api.StepsAnswer, ports 
 	if why, ok := n.DriverInternalInfo["unverified"].(string); ok {
 		output.Pair(w, "unverified", why)
 	}
+	if what, ok := n.DriverInternalInfo["owed"].(string); ok {
+		output.Pair(w, "owed", what)
+	}
 	if s.Wait != nil {
 		output.Pair(w, "waits for", c.WaitText(*s.Wait))
 	}

@@ -39,7 +39,12 @@ func (d *decider) doubted(e conductor.RecordsDoubted) {
 
 func (d *decider) confirmed(e conductor.RecordsConfirmed) {
 	n := d.n
-	if n.Unverified == nil {
+	switch o := n.Owed; {
+	case n.Unverified != nil:
+	case o.Overdue() && o.Reason != fault.BMCOtherMachine: // that one is about which machine it is: what is owed stays
+		d.vouched(e)
+		return
+	default:
 		d.unknow(e)
 		return
 	}

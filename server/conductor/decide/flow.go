@@ -270,7 +270,7 @@ func (d *decider) fail(f *fault.Fault) {
 		b.Ended = true
 	}
 	if flow.Booted || starting {
-		d.effect(conductor.Effect{Kind: conductor.EffectFinish, Power: conductor.ForceOff, Generation: d.n.Generation})
+		d.owe(d.n.Generation)
 	}
 }
 
@@ -308,6 +308,8 @@ func (d *decider) effectDone(e conductor.EffectDone) {
 	if e.Power != "" && d.n.Power != e.Power {
 		d.n.Power, d.Changed = e.Power, true
 	}
+	first := !d.n.Owed.Overdue() || e.Fault != nil && e.Fault.Reason != d.n.Owed.Reason
+	d.settle(e)
 	f := d.open()
 	current := f != nil && f.Run == e.Effect.Run
 	switch k := e.Effect.Kind; {
@@ -321,9 +323,12 @@ func (d *decider) effectDone(e conductor.EffectDone) {
 		d.looked(e)
 	case !current:
 		if e.Fault != nil && k == conductor.EffectFinish {
-			d.note("ERROR", "power", 0, "after the work ended: %s", e.Fault.Error())
-			d.Changed = true
+			if first { // a try that comes to the same as the one before is told by what is owed
+				d.note("ERROR", "power", 0, "after the work ended: %s", e.Fault.Error())
+				d.Changed = true
+			}
 			d.rescueAbortFailed(e)
+			d.unfenced()
 		}
 	case k == conductor.EffectVerify && f.Phase == conductor.PhaseVerify:
 		d.verified(e)

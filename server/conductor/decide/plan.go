@@ -82,6 +82,9 @@ func (d *decider) begin(e conductor.VerbAsked, f state.Flow, via state.Event, pl
 	}
 	d.n.LastError, d.n.LastReason = "", ""
 	d.n.Target = state.Row(f).Target
+	if d.n.Owed.Overdue() && slices.Contains(needOffFlows, f) {
+		d.collect(false) // before all else: it is the machine's fence
+	}
 	if (f == state.Clean || f == state.Deploy) && len(conductor.Left(*d.n)) > 0 {
 		d.effect(conductor.Effect{Kind: conductor.EffectDetach}) // before the flow's own acts
 	}

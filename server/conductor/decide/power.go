@@ -41,6 +41,11 @@ func (d *decider) power(e conductor.PowerAsked) {
 	if d.Refuse = d.acting(); d.Refuse != nil {
 		return
 	}
+	if target == conductor.PowerOn {
+		if d.Refuse = conductor.Fenced(*d.n); d.Refuse != nil {
+			return
+		}
+	}
 	flow, busy := state.FlowOf(d.n.State)
 	// An operator who has taken the node out of service may cut it off whatever it does: that is how a step that can't
 	// be aborted is ended. Without maintenance Ironic's refusals stand, which clients know (F40).
@@ -89,6 +94,9 @@ func (d *decider) powerDone(e conductor.EffectDone) {
 		d.n.PowerTarget, d.Changed = "", true
 	}
 	if e.Fault == nil {
+		if d.n.Owed.Overdue() && e.Power == conductor.PowerOff {
+			d.collect(true) // the BMC does what it is told again
+		}
 		return
 	}
 	d.lastError(e.Fault)

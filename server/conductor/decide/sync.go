@@ -13,15 +13,15 @@ import (
 const faultClean = "clean failure"
 
 // Synced tells whether a periodic look may touch the node's record: nobody else acts upon it (I16), its BMC was taken
-// under management, and it is not in an operator's maintenance.
+// under management, and it is not in an operator's maintenance, unless something is owed to the machine.
 func Synced(n conductor.Node) bool {
 	_, busy := state.FlowOf(n.State)
 	open := n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded
-	return n.State != state.Enroll && !busy && !open && n.PowerTarget == "" && n.Act == nil && (!n.Maintenance || n.Fault == conductor.FaultPower)
+	return n.State != state.Enroll && !busy && !open && n.PowerTarget == "" && n.Act == nil && (!n.Maintenance || n.Fault == conductor.FaultPower || n.Owed.Overdue())
 }
 
-// powerRead takes over what a periodic look found, and ends the maintenance that the server itself set. It never acts
-// upon the machine: a power state that changed is its user's business (I15).
+// powerRead takes over what a periodic look found, and ends the maintenance that the server itself set. It acts upon the
+// machine only to do what is owed to it: a power state that changed is its user's business (I15).
 func (d *decider) powerRead(e conductor.PowerRead) {
 	if e.Version != d.n.Version || !Synced(*d.n) {
 		return
@@ -37,11 +37,12 @@ func (d *decider) powerRead(e conductor.PowerRead) {
 		d.n.Power, d.Changed = e.Power, true
 	}
 	d.status(e.Status)
+	d.due()
 }
 
 // powerLost puts the node into maintenance until its BMC answers again.
 func (d *decider) powerLost(e conductor.PowerLost) {
-	if e.Version != d.n.Version || !Synced(*d.n) || d.n.Fault == conductor.FaultPower {
+	if e.Version != d.n.Version || !Synced(*d.n) || d.n.Maintenance {
 		return
 	}
 	why := fmt.Sprintf("the power state could not be read %d times in a row since %s: %s", e.Tries, e.Since.UTC().Format(time.RFC3339), e.Fault.Message)

@@ -99,6 +99,11 @@ func (d *decider) forbidden(v state.Event) error {
 	case n.Retired && v == state.VerbProvide:
 		return fault.New(fault.NodeRetired, "provide is not possible: the node is retired (%s)", cmp.Or(n.RetiredReason, "no reason given")).At(id, "")
 	}
+	if slices.Contains(needOff, v) {
+		if err := conductor.Fenced(*n); err != nil {
+			return err
+		}
+	}
 	if d.n.PowerTarget != "" {
 		return fault.New(fault.NodeBusy, "%s has to wait until the power act (%s) has ended", v.Command(), d.n.PowerTarget).At(id, "")
 	}

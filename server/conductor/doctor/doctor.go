@@ -110,6 +110,9 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	if u := n.Unverified; u != nil {
 		wrong(fault.NodeUnverified, "since %s nothing is done to the machine: %s", u.Since.UTC().Format(time.RFC3339), u.Why)
 	}
+	if o := n.Owed; o.Overdue() {
+		wrong(fault.NodeNotOff, "what ran on the machine may still run: %s", o)
+	}
 	if f.Strange {
 		wrong(fault.DriverUnknown, "hardware type %q is not enabled on this server: nothing is done to the machine, and nothing new is begun; what runs already may end, and is given up at its deadline", n.Driver).
 			Hint = "add it to enabled_hardware_types and restart the server, or end the work: bessemer node abort " + cmp.Or(n.Name, string(n.UUID))

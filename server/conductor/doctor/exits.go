@@ -49,7 +49,7 @@ const needsImage = "--image IMAGE"
 func exits(f Case) []api.Exit {
 	n, out := f.Node, []api.Exit{}
 	name := cmp.Or(n.Name, string(n.UUID))
-	if n.Unverified != nil {
+	if n.Unverified != nil || n.Owed.Overdue() && !working(n) {
 		out = append(out, api.Exit{Act: ActConfirm, Command: "bessemer node confirm " + name})
 	}
 	if conductor.LostAct(n, f.Effects) != "" {
@@ -75,6 +75,8 @@ func exits(f Case) []api.Exit {
 		out = append(out, api.Exit{Act: ActPowerOff, Command: "bessemer node power off " + name, Ends: true})
 	} else if cut, can := cutOff(f); can {
 		out = append(out, cut)
+	} else if n.Owed.Overdue() && !working(n) && mayCut(f) {
+		out = append(out, api.Exit{Act: ActPowerOff, Command: "bessemer node power off " + name, Ends: true})
 	}
 	return out
 }
@@ -85,7 +87,7 @@ func exits(f Case) []api.Exit {
 func cutOff(f Case) (api.Exit, bool) {
 	n, name := f.Node, cmp.Or(f.Node.Name, string(f.Node.UUID))
 	row, _ := state.FlowOf(n.State)
-	if !working(n) || f.Strange || n.Unverified != nil || n.DisablePowerOff || n.PowerTarget != "" || n.Act != nil || drivers.Check(n.Driver, drivers.Power, f.Interfaces[drivers.Power]) != nil {
+	if !working(n) || !mayCut(f) {
 		return api.Exit{}, false
 	}
 	via := state.Fail
@@ -103,6 +105,12 @@ func cutOff(f Case) (api.Exit, bool) {
 	return e, true
 }
 
+// mayCut tells whether a power off would be taken, as far as the state does not refuse it.
+func mayCut(f Case) bool {
+	n := f.Node
+	return !f.Strange && n.Unverified == nil && !n.DisablePowerOff && n.PowerTarget == "" && n.Act == nil && drivers.Check(n.Driver, drivers.Power, f.Interfaces[drivers.Power]) == nil
+}
+
 // working tells whether work is in progress on the node.
 func working(n conductor.Node) bool { return n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded }
 
@@ -110,13 +118,13 @@ func working(n conductor.Node) bool { return n.Flow != nil && n.Flow.Phase != co
 func uncut(n conductor.Node) bool { return working(n) && n.Flow.Wait != nil && n.Flow.Wait.Silent }
 
 // fix chooses among the exits: first what is in the way of all others, then what only clears what the server itself has set, then the way out of a failed
-// state, then the end of what is stuck. To confirm a doubted record somebody has to look at the machine (I15): that is
-// never chosen.
+// state, then the end of what is stuck. To confirm a doubted record, or that a machine is off, somebody has to look
+// at it (I15): that is never chosen.
 func fix(n conductor.Node, all []api.Exit, stuck bool) *api.Exit {
 	for _, act := range []string{ActGiveUp, ActMaintenance, ActPowerOff, ActVerb + string(state.VerbManage), ActVerb + string(state.VerbAbort)} {
 		i := slices.IndexFunc(all, func(e api.Exit) bool { return e.Act == act })
 		if i < 0 || act == ActVerb+string(state.VerbAbort) && !stuck ||
-			act == ActPowerOff && (uncut(n) || !stuck && (n.Boot == nil || !n.Boot.Contested)) ||
+			act == ActPowerOff && (uncut(n) || !stuck && !n.Owed.Overdue() && (n.Boot == nil || !n.Boot.Contested)) ||
 			act == ActVerb+string(state.VerbManage) && n.State != state.Enroll && !state.IsFailed(n.State) {
 			continue
 		}

@@ -315,9 +315,9 @@ func (al *Allocator) candidates(ctx context.Context, a conductor.Allocation) (id
 }
 
 // fits tells whether the allocation may have the node, traits apart. A node whose record is in doubt waits for its
-// operator (I15).
+// operator (I15), and one whose machine is yet to be powered off for that.
 func fits(n conductor.Node, a conductor.Allocation) bool {
-	return n.State == state.Available && n.InstanceUUID == "" && n.Allocation == "" && !n.Maintenance && !n.Retired && n.Unverified == nil &&
+	return n.State == state.Available && n.InstanceUUID == "" && n.Allocation == "" && !n.Maintenance && !n.Retired && n.Unverified == nil && n.Owed == nil &&
 		(n.Power == conductor.PowerOn || n.Power == conductor.PowerOff) && n.ResourceClass == a.Class &&
 		(a.Owner == "" || n.Owner == a.Owner || n.Lessee == a.Owner) &&
 		(len(a.Candidates) == 0 || slices.Contains(a.Candidates, n.UUID))

@@ -199,7 +199,7 @@ func (k *Keeper) UpdateNode(ctx context.Context, who conductor.Caller, ident str
 		if err := change(&n, secrets); err != nil {
 			return err
 		}
-		n.UUID, n.Version, n.Flow, n.Boot, n.Generation, n.Unverified, n.Lease, n.Leases = was.UUID, was.Version, was.Flow, was.Boot, was.Generation, was.Unverified, was.Lease, was.Leases
+		n.UUID, n.Version, n.Flow, n.Boot, n.Generation, n.Unverified, n.Owed, n.Lease, n.Leases = was.UUID, was.Version, was.Flow, was.Boot, was.Generation, was.Unverified, was.Owed, was.Lease, was.Leases
 		n.State, n.Target, n.StateSince, n.Power, n.PowerTarget = was.State, was.Target, was.StateSince, was.Power, was.PowerTarget
 		n.Act, n.Media, n.Console, n.RAID, n.TargetRAID = was.Act, was.Media, was.Console, was.RAID, was.TargetRAID
 		n.Created, n.LastError, n.LastReason, n.Fault, n.BMC, n.Machine = was.Created, was.LastError, was.LastReason, was.Fault, was.BMC, was.Machine
@@ -295,13 +295,17 @@ func (k *Keeper) DeleteNode(ctx context.Context, who conductor.Caller, ident str
 		if err := mayDelete(n); err != nil {
 			return err
 		}
+		detail := map[string]any{"name": n.Name, "state": n.State}
+		if n.Owed != nil {
+			detail["owed"] = n.Owed.String()
+		}
 		if err := childless(tx, n); err != nil {
 			return err
 		}
 		if err := tx.DeleteNode(n.UUID); err != nil {
 			return err
 		}
-		return tx.AppendAudit(conductor.Audit{Time: k.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.delete", Detail: map[string]any{"name": n.Name, "state": n.State}})
+		return tx.AppendAudit(conductor.Audit{Time: k.cfg.Now(), Actor: who.Name, Request: who.Request, Node: n.UUID, Act: "node.delete", Detail: detail})
 	})
 	if err != nil {
 		return err

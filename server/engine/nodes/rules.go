@@ -72,7 +72,9 @@ func settled(was, n conductor.Node) error {
 	return nil
 }
 
-// mayDelete says whether a node's record may go. Maintenance is for records that nothing else gets rid of.
+// mayDelete says whether a node's record may go. Maintenance is for records that nothing else gets rid of: also for one whose
+// machine could not be powered off, whose steps nobody can claim, start or end any more
+// (docs/adr/0269-what-is-owed-to-a-machine.md).
 func mayDelete(n conductor.Node) error {
 	id := string(n.UUID)
 	switch {
@@ -82,6 +84,8 @@ func mayDelete(n conductor.Node) error {
 		return fault.New(fault.NodeProtected, "the node is protected (%s)", cmp.Or(n.ProtectedReason, "no reason given")).At(id, "")
 	case !n.Maintenance && !slices.Contains([]state.State{state.Enroll, state.Manageable, state.AdoptFail, state.Available}, n.State):
 		return fault.New(fault.NodeInUse, "a node that is %q can't be deleted", n.State).At(id, "")
+	case !n.Maintenance:
+		return conductor.Fenced(n)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 )
 
 const (
+	lookOwed    = time.Minute // between two looks for what is owed, where none are made otherwise
 	lookTick    = 250 * time.Millisecond
 	lookTime    = 15 * time.Second // one look
 	lookSlow    = 2 * time.Second  // after this a look gives its place to others
@@ -29,7 +30,7 @@ const (
 
 // Config is what looks are made with. All fields but Held are required.
 type Config struct {
-	Every time.Duration // between two looks at a node; 0: never
+	Every time.Duration // between two looks at a node; 0: never, but for what is owed to a machine
 	Now   func() time.Time
 	Log   *slog.Logger
 	Held  func() error                   // why the server's lease of the store does not hold; nil: it does
@@ -76,10 +77,7 @@ func New(cfg Config) *Looks {
 
 // Add takes a node in, at some moment of the coming interval.
 func (s *Looks) Add(id conductor.NodeID) {
-	every := s.cfg.Every
-	if every <= 0 {
-		return
-	}
+	every := s.every()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nodes[id] == nil {
@@ -89,11 +87,16 @@ func (s *Looks) Add(id conductor.NodeID) {
 	}
 }
 
+// every is the interval. Without one only nodes are looked at to whose machines something is owed.
+func (s *Looks) every() time.Duration {
+	if s.cfg.Every <= 0 {
+		return lookOwed
+	}
+	return s.cfg.Every
+}
+
 // Run looks until ctx ends and waits for the looks under way.
 func (s *Looks) Run(ctx context.Context) {
-	if s.cfg.Every <= 0 {
-		return
-	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	t := time.NewTicker(lookTick)
@@ -158,7 +161,7 @@ func (s *Looks) put(l *look, keep bool) {
 		delete(s.nodes, l.node)
 		return
 	}
-	pause := s.cfg.Every
+	pause := s.every()
 	if over := l.failed - lookFails; over > 0 {
 		pause *= time.Duration(min(1<<min(over, 6), lookLongest))
 	}
@@ -178,6 +181,9 @@ func (s *Looks) look(ctx context.Context, l *look) bool {
 	if err != nil {
 		return !fault.Is(err, fault.NotFound)
 	}
+	if s.cfg.Every <= 0 && n.Owed == nil {
+		return false
+	}
 	if !s.name(l, s.cfg.Knows(n).Origin) {
 		return true // another look asks that BMC now
 	}
@@ -192,13 +198,13 @@ func (s *Looks) look(ctx context.Context, l *look) bool {
 	case err != nil:
 		f := fault.From(err)
 		tries, since := s.fail(l, f.Message)
-		if tries >= lookFails && n.Fault != conductor.FaultPower {
+		if tries >= lookFails && !n.Maintenance {
 			s.tell(ctx, n, conductor.PowerLost{Version: n.Version, Fault: f, Tries: tries, Since: since})
 		}
 		return true
 	}
 	s.forget(l)
-	if n.Fault == conductor.FaultPower || p != "" && p != n.Power || more.News(n) {
+	if n.Fault == conductor.FaultPower || p != "" && p != n.Power || more.News(n) || n.Owed.Due(s.cfg.Now()) {
 		s.tell(ctx, n, conductor.PowerRead{Version: n.Version, Power: p, Status: more})
 	}
 	return true

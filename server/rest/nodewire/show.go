@@ -35,6 +35,9 @@ func (w *Wire) Show(c *serve.Call, n conductor.Node) api.Node {
 	if u := n.Unverified; u != nil {
 		out.DriverInternalInfo["unverified"] = u.Why
 	}
+	if o := n.Owed; o != nil {
+		out.DriverInternalInfo["owed"] = o.String()
+	}
 	if l := n.Lease; l != nil {
 		out.DriverInternalInfo["lease"] = map[string]any{"holder": l.Holder, "number": l.Number, "since": l.Since.UTC().Format(time.RFC3339)}
 	}
