@@ -40,13 +40,23 @@ const (
 	owedLast  = time.Hour
 )
 
-// Due tells that what is owed is to be tried again.
+// Due tells that what is owed is to be tried again, or that its first try is so old that it must have been lost.
 func (o *Owed) Due(now time.Time) bool {
-	if !o.Overdue() {
+	switch {
+	case o == nil:
 		return false
+	case o.Tries == 0:
+		return now.Sub(o.Since) > owedLast
 	}
 	pause := min(owedFirst<<min(o.Tries-1, 10), owedLast)
 	return now.Sub(o.Tried) >= pause || now.Before(o.Tried) // a clock that was set back
+}
+
+// Missed is what is owed after a try that came to nothing.
+func (o *Owed) Missed(why *fault.Fault, now time.Time) *Owed {
+	out := *o
+	out.Tries, out.Tried, out.Reason, out.Cause = o.Tries+1, now, why.Reason, why.Message
+	return &out
 }
 
 // Fenced is nil, or the node.not_powered_off fault that says why nothing may be done that relies on the machine being off.

@@ -56,7 +56,7 @@ type Server struct {
 	Interfaces    map[string]map[string][]string
 	ResourceClass string                   // of nodes that are created without one; "": none
 	FakeDelays    map[string]drivers.Delay // how long acts upon fake-hardware take, by interface
-	PowerSync     time.Duration            // between two looks at an idle node's power state; 0: never
+	PowerSync     time.Duration            // between two looks at an idle node's power state; 0: never, but for what is owed to a machine
 	LogLevel      string                   // debug, info, warn, error
 }
 

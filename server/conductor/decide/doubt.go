@@ -33,6 +33,9 @@ func (d *decider) doubted(e conductor.RecordsDoubted) {
 	if n.Act != nil && n.Act.Kind == conductor.ActAttach {
 		d.attached(*n.Act) // it may be under way
 	}
+	if n.Owed != nil && !n.Owed.Overdue() {
+		n.Owed = n.Owed.Missed(f, d.now) // what is stored is dropped: the first try will not be made
+	}
 	n.PowerTarget, n.Act = "", nil
 	d.audit("node.unverified", map[string]any{"why": e.Why, "generation": n.Generation})
 }

@@ -49,9 +49,7 @@ func (d *decider) settle(e conductor.EffectDone) {
 		}
 		d.n.Owed, d.Changed = nil, true
 	case k == conductor.EffectFinish:
-		was := *o
-		was.Tries, was.Tried, was.Reason, was.Cause = o.Tries+1, d.now, e.Fault.Reason, e.Fault.Message
-		d.n.Owed, d.Changed = &was, true
+		d.n.Owed, d.Changed = o.Missed(e.Fault, d.now), true
 	}
 }
 

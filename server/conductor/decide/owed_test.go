@@ -54,6 +54,7 @@ func TestF23_I16_ALookIsTheMomentToTryAgain(t *testing.T) {
 		"due":               {func(*conductor.Node) {}, true},
 		"too early":         {func(n *conductor.Node) { n.Owed.Tries, n.Owed.Tried = 6, n.StateSince.Add(40*time.Minute) }, false},
 		"the first goes on": {func(n *conductor.Node) { n.Owed.Tries = 0 }, false},
+		"the first is lost": {func(n *conductor.Node) { n.Owed.Tries, n.Owed.Since = 0, n.StateSince.Add(-time.Minute) }, true},
 		"an operator is at it": {func(n *conductor.Node) {
 			n.Lease = &conductor.Lease{Holder: conductor.HolderNow, Since: n.StateSince.Add(time.Hour)}
 		}, false},
@@ -109,5 +110,23 @@ func TestI8_WhatReliesOnAMachineThatIsOffIsRefused(t *testing.T) {
 		if d := decideAct(owing(), conductor.PowerAsked{Ask: conductor.PowerRequest{Target: target}}); (d.Refuse == nil) != taken || !taken && !fault.Has(d.Refuse, fault.NodeNotOff) {
 			t.Errorf("%s: %v", target, d.Refuse)
 		}
+	}
+}
+
+// A record that is doubted has lost the acts that were stored with it: a power off that had yet to be done is one that came to
+// nothing, so that nothing is begun before it once the record is confirmed (I8, I15).
+func TestI8_I15_ADoubtedRecordStillOwesThePowerOff(t *testing.T) {
+	n := owing()
+	n.State, n.Owed.Tries, n.Owed.Cause = state.Manageable, 0, ""
+	d := decideAct(n, conductor.RecordsDoubted{Why: "older"})
+	if o := d.Node.Owed; !o.Overdue() || o.Cause == "" || o.Reason != fault.NodeUnverified || len(d.Effects) != 0 {
+		t.Fatalf("owed %+v, effects %+v", o, d.Effects)
+	}
+	d = decideAct(d.Node, conductor.RecordsConfirmed{})
+	if d.Node.Owed == nil || d.Node.Unverified != nil {
+		t.Fatalf("after the confirmation: owed %+v, unverified %+v", d.Node.Owed, d.Node.Unverified)
+	}
+	if d := decideAct(d.Node, conductor.VerbAsked{Ask: conductor.Provision{Verb: state.VerbProvide}}); !fault.Has(d.Refuse, fault.NodeNotOff) {
+		t.Errorf("provide: %v", d.Refuse)
 	}
 }

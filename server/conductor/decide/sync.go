@@ -17,7 +17,7 @@ const faultClean = "clean failure"
 func Synced(n conductor.Node) bool {
 	_, busy := state.FlowOf(n.State)
 	open := n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded
-	return n.State != state.Enroll && !busy && !open && n.PowerTarget == "" && n.Act == nil && (!n.Maintenance || n.Fault == conductor.FaultPower || n.Owed.Overdue())
+	return n.State != state.Enroll && !busy && !open && n.PowerTarget == "" && n.Act == nil && (!n.Maintenance || n.Fault == conductor.FaultPower || n.Owed != nil)
 }
 
 // powerRead takes over what a periodic look found, and ends the maintenance that the server itself set. It acts upon the
