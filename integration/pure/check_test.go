@@ -434,6 +434,14 @@ func (w *world) reuse(i int) {
 		if n.Maintenance {
 			w.maintain(i)
 		}
+		if n.Owed.Overdue() { // the doctor's way on: the power off is tried again
+			w.askPower(i, 1)
+			w.settle("the operator asked for what is owed")
+			if o := w.db.rows[i].node.Owed; o != nil {
+				w.breaks("I13", "a power off that came about leaves node %d with %s", i, o)
+			}
+			continue
+		}
 		if err := w.verb(i, name); err != nil {
 			w.breaks("I13", "node %d is %s; %s is refused: %v", i, n.State, name, err)
 		}
