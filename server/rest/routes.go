@@ -32,7 +32,8 @@ func (a *API) routes() []serve.Route {
 	rows = append(rows, a.usageRoutes()...)
 	rows = append(rows, a.records.Routes()...)
 	rows = append(rows, a.driverRoutes()...)
-	rows = append(rows, a.ramdisk.Routes()...)
+	// First, as they are asked for most often: a request is compared with one route after the other.
+	rows = append(a.ramdisk.Routes(), rows...)
 	rows = append(rows, a.machine.Routes()...)
 	if a.cfg.Images != nil {
 		rows = append(rows,
