@@ -86,7 +86,7 @@ const givenSize = 8 // bytes of a time, nanoseconds since 1970, big endian
 // Row is a node's prepared row: a byte of marks, then for each field of the table the length of its value and the value.
 func (p *Preparer) Row(n *conductor.Node) ([]byte, error) {
 	c := &serve.Call{Version: api.MaxVersion}
-	shown := reflect.ValueOf(p.wire.Show(c, *n))
+	shown := reflect.ValueOf(p.wire.masked(c, *n))
 	row := make([]byte, 1, 2048)
 	if _, ok := state.FlowOf(n.State); ok {
 		row[0] |= inFlow

@@ -18,6 +18,21 @@ import (
 
 // Show is a node as the wire has it, secrets masked, and what its lessee is not shown redacted.
 func (w *Wire) Show(c *serve.Call, n conductor.Node) api.Node {
+	out := w.masked(c, n)
+	path := "nodes/" + string(n.UUID)
+	out.Links = api.LinkPair(c.Base, path)
+	out.Ports = api.LinkPair(c.Base, path+"/ports")
+	out.States = api.LinkPair(c.Base, path+"/states")
+	out.Portgroups = api.LinkPair(c.Base, path+"/portgroups")
+	out.Volume = api.LinkPair(c.Base, path+"/volume")
+	if of := serve.OwnersOf(n); c.Grant.Stands(of) == access.Lessee {
+		w.Shape.Redact(&out, func(field string) bool { return c.Grant.Sees(of, field) })
+	}
+	return out
+}
+
+// masked is Show without links, for an administrator.
+func (w *Wire) masked(c *serve.Call, n conductor.Node) api.Node {
 	out := w.plain(n)
 	out.DriverInfo = w.sealed.Info(n.Driver, n.DriverInfo)
 	out.InstanceInfo = mask.Instance(n.InstanceInfo)
@@ -45,15 +60,6 @@ func (w *Wire) Show(c *serve.Call, n conductor.Node) api.Node {
 		out.Reservation = shape.OrNull(w.hostname)
 	}
 	out.Conductor = shape.OrNull(w.hostname)
-	path := "nodes/" + string(n.UUID)
-	out.Links = api.LinkPair(c.Base, path)
-	out.Ports = api.LinkPair(c.Base, path+"/ports")
-	out.States = api.LinkPair(c.Base, path+"/states")
-	out.Portgroups = api.LinkPair(c.Base, path+"/portgroups")
-	out.Volume = api.LinkPair(c.Base, path+"/volume")
-	if of := serve.OwnersOf(n); c.Grant.Stands(of) == access.Lessee {
-		w.Shape.Redact(&out, func(field string) bool { return c.Grant.Sees(of, field) })
-	}
 	return out
 }
 

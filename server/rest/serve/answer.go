@@ -1,11 +1,11 @@
 package serve
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
 
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -13,7 +13,7 @@ import (
 
 // JSON answers with a body.
 func (c *Call) JSON(status int, v any) error {
-	body, err := json.Marshal(v)
+	body, err := shape.AppendValue(nil, v)
 	if err != nil {
 		return err
 	}
