@@ -8,6 +8,8 @@ SHELL := /bin/bash
 # The sbin directories hold sfdisk, mke2fs and depmod, which need no root.
 export PATH := $(CURDIR)/build/toolchain/bin:$(PATH):/usr/sbin:/sbin
 export GOTOOLCHAIN := local
+# Go's own flags for C, and SQLite syncs a file's data without its times (docs/adr/0285). integration/servers has it too.
+export CGO_CFLAGS := -O2 -g -DHAVE_FDATASYNC=1
 
 GO       := go
 TOOLS    := -modfile=integration/tools/go.mod

@@ -21,14 +21,17 @@ type BessemerConfig struct {
 	Args    []string // further arguments of serve
 }
 
-// Build builds our server from the source tree at root into dir.
+// cflags are the C compiler's, as the Makefile has them.
+const cflags = "CGO_CFLAGS=-O2 -g -DHAVE_FDATASYNC=1"
+
+// Build builds our server from the source tree at root into dir, as make build does.
 func Build(ctx context.Context, root, dir string) (program string, err error) {
 	program, err = filepath.Abs(filepath.Join(dir, "bessemer"))
 	if err != nil {
 		return "", err
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./server")
-	build.Dir = root
+	build.Dir, build.Env = root, append(os.Environ(), cflags)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the server: %w\n%s", err, out)
 	}
