@@ -226,6 +226,7 @@ func TestGophercloudIsServed(t *testing.T) {
 			if err := nodes.ChangePowerState(ctx, client, n.UUID, nodes.PowerStateOpts{Target: "sideways"}).ExtractErr(); !gophercloud.ResponseCodeIs(err, http.StatusBadRequest) {
 				t.Errorf("an unknown power target: %v", err)
 			}
+			reachedPower(t, client, n.UUID) // the act holds the node until it has ended
 			if d, err := nodes.GetSupportedBootDevices(ctx, client, n.UUID).Extract(); err != nil || !slices.Contains(d, "pxe") {
 				t.Errorf("boot devices %v, %v", d, err)
 			}
