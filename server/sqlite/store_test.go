@@ -227,6 +227,32 @@ func TestSavepointsMakeNoFiles(t *testing.T) {
 	wg.Wait()
 }
 
+// Who is about to come when a caller is done shares its commit. One time in 61 Go's scheduler takes another turn.
+func TestWhoIsAboutToComeSharesTheCommit(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s := open(t, config(t, t.TempDir()))
+	const rounds = 50
+	before := s.commits.Load()
+	for i := range rounds {
+		var wg sync.WaitGroup
+		err := s.Update(t.Context(), func(tx conductor.Tx) error {
+			wg.Go(func() { // there is one processor: it does not run yet
+				if err := s.Update(t.Context(), create(storetest.Node(2*i+2))); err != nil {
+					t.Error(err)
+				}
+			})
+			return tx.CreateNode(storetest.Node(2*i + 1))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+	}
+	if n := s.commits.Load() - before; n < rounds || n > rounds*3/2 {
+		t.Errorf("%d commits for %d pairs of callers, want about one for each", n, rounds)
+	}
+}
+
 // A member whose goroutine ends inside fn (as t.Fatal does) takes nobody along.
 func TestGoexitInsideUpdate(t *testing.T) {
 	s := open(t, config(t, t.TempDir()))

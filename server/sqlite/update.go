@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
@@ -73,12 +74,26 @@ func (s *Store) join(ctx context.Context, fn func(*tx) error) (*batch, error) {
 	return b, s.member(b, fn)
 }
 
-// leave commits the batch unless somebody waits to join it: they hold no lock yet, and come for it.
+// leave commits the batch unless somebody waits to join it: they hold no lock yet, and come for it. Who is ready to run
+// runs first, and spares a commit if it is about to come (docs/adr/0283).
 func (s *Store) leave() {
-	if b := s.batch; b != nil && (b.broken != nil || b.n >= maxBatch || s.waiting.Load() == 0) {
+	defer s.mu.Unlock()
+	b := s.batch
+	if b == nil {
+		return
+	}
+	last := func() bool { return b.broken != nil || b.n >= maxBatch || s.waiting.Load() == 0 }
+	if n := b.n; b.broken == nil && n < maxBatch && last() {
+		s.mu.Unlock()
+		runtime.Gosched()
+		s.mu.Lock()
+		if s.batch != b || b.n != n { // another came, and commits
+			return
+		}
+	}
+	if last() {
 		s.settle()
 	}
-	s.mu.Unlock()
 }
 
 // member runs fn so that its writes are undone unless it returns nil.
