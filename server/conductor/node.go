@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -191,9 +192,13 @@ type Wait struct {
 	Silent   bool         `json:"silent,omitempty"`   // the agent is silent, and what it does can't be cut off
 }
 
-// Last is the newest sign of life of whoever is waited for, in words, and when it was: what was noted, or the agent's
-// heartbeat if that is newer. heard is when the agent of the current boot was heard last; it is kept in memory only (I29).
-func (w *Wait) Last(heard time.Time) (sign string, at time.Time) {
+// Last is the newest sign of life of whoever is waited for, in words, and when it was: what was noted, or if that is newer
+// the agent's heartbeat, or what the step at work told out of band (nil: none is). heard is when the agent of the current boot
+// was heard last. Both are kept in memory only (I29).
+func (w *Wait) Last(heard time.Time, running *StepRecord) (sign string, at time.Time) {
+	if r := running; w.Owner == "bmc" && r != nil && r.State == StepStarted && r.Step.Where != step.InBand && r.Progress != nil && r.Progress.Told.After(w.Seen) && r.Progress.Told.After(w.Since) {
+		return cmp.Or(r.Progress.Item, "the step's progress"), r.Progress.Told
+	}
 	if w.Owner == "agent" && heard.After(w.Seen) && heard.After(w.Since) {
 		return "the agent's heartbeat", heard
 	}

@@ -224,6 +224,7 @@ func (eng *Engine) Log(ctx context.Context, s conductor.Session, r api.LogReques
 
 // report takes progress; within one attempt no percentage goes back.
 func (eng *Engine) report(id conductor.NodeID, st step.ID, p step.Progress) {
+	now := eng.cfg.Now().UTC().Round(0)
 	eng.mu.Lock()
 	a := eng.agents[id]
 	if a == nil {
@@ -237,6 +238,7 @@ func (eng *Engine) report(id conductor.NodeID, st step.ID, p step.Progress) {
 		a.checkpoint, a.uncut = nil, ""
 	}
 	p = p.After(last)
+	p.Told = now
 	a.step, a.progress = st, &p
 	eng.mu.Unlock()
 	eng.notify(id)

@@ -43,16 +43,16 @@ type board struct {
 	hang   bool   // out-of-band steps never end by themselves
 	refuse bool   // the medium can't be fetched, as the BMC says in its own words
 	asked  string
-	slow   chan struct{}                                      // not nil: setting the boot disk takes until it is closed
-	uuid   string                                             // what Facts says
-	meant  conductor.Identity                                 // of the last who opened it
-	held   func() error                                       // conductor.Access.Held of whoever opened it last
-	within func(held func() error) error                      // what a step does instead of one act
-	runs   func(ctx context.Context, held func() error) error // likewise, for as long as ctx lets it
-	look   func(context.Context)                              // what comes before each look at the power
-	health conductor.Health                                   // what its driver knows of it
-	before []string                                           // the power that steps which restart it were told it had
-	stuck  bool                                               // power acts are taken and change nothing
+	slow   chan struct{}                                                   // not nil: setting the boot disk takes until it is closed
+	uuid   string                                                          // what Facts says
+	meant  conductor.Identity                                              // of the last who opened it
+	held   func() error                                                    // conductor.Access.Held of whoever opened it last
+	within func(held func() error) error                                   // what a step does instead of one act
+	runs   func(ctx context.Context, c step.Call, held func() error) error // likewise, for as long as ctx lets it
+	look   func(context.Context)                                           // what comes before each look at the power
+	health conductor.Health                                                // what its driver knows of it
+	before []string                                                        // the power that steps which restart it were told it had
+	stuck  bool                                                            // power acts are taken and change nothing
 }
 
 func (b *board) call(act string) error {
@@ -161,7 +161,7 @@ func (b *board) Steps(context.Context) ([]step.Bound, error) {
 			within, runs, held := b.within, b.runs, b.held
 			b.mu.Unlock()
 			if runs != nil {
-				return step.Result{}, runs(ctx, held)
+				return step.Result{}, runs(ctx, c, held)
 			}
 			if within != nil {
 				return step.Result{}, within(held)

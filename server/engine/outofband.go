@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/engine/machines"
@@ -19,21 +20,28 @@ import (
 func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	var r conductor.StepRecord
 	var n conductor.Node
+	var before time.Duration // that the step took when it last succeeded
 	err := retry.View(run, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) {
 		if n, err = tx.Node(e.Node); err != nil {
 			return err
 		}
-		r, err = tx.Step(e.Step)
+		if r, err = tx.Step(e.Step); err != nil {
+			return err
+		}
+		all, err := tx.Steps(e.Node, "")
+		before = took(n, all)[r.Step.Name]
 		return err
 	})
 	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded}
 	if err == nil {
 		var s *stoppable
-		s, ctx = eng.stoppable(ctx, r)
+		s, ctx = eng.stoppable(ctx, r, before)
 		defer eng.gone(s)
 		if !eng.begin(ctx, run, n, e) {
 			return
 		}
+		s.ran = eng.clock.Start()
+		s.report(step.Progress{Item: "asking the BMC"})
 		var out ran
 		failpoint.Here("step.before")
 		out, err = eng.runBound(ctx, n, r, s)

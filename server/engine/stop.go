@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -19,6 +21,8 @@ type stoppable struct {
 	id   step.ID
 	can  bool // its row says that it can be stopped at all
 	stop context.CancelCauseFunc
+	ran  retry.Stopwatch
+	took time.Duration // when it last succeeded on the node; 0: it never did
 
 	mu      sync.Mutex
 	acts    bool // the driver was allowed to change something
@@ -31,9 +35,9 @@ const told = "what the BMC was told to do"
 var errStopped = errors.New("the step was told to stop")
 
 // stoppable makes a step out of band one that an abort finds; its context ends when it is stopped.
-func (eng *Engine) stoppable(ctx context.Context, r conductor.StepRecord) (*stoppable, context.Context) {
+func (eng *Engine) stoppable(ctx context.Context, r conductor.StepRecord, took time.Duration) (*stoppable, context.Context) {
 	ctx, stop := context.WithCancelCause(ctx)
-	s := &stoppable{eng: eng, node: r.Node, id: r.ID, can: r.Step.Abortable, stop: stop}
+	s := &stoppable{eng: eng, node: r.Node, id: r.ID, can: r.Step.Abortable, stop: stop, took: took}
 	eng.mu.Lock()
 	defer eng.mu.Unlock()
 	eng.stops[r.ID] = s
@@ -77,7 +81,7 @@ func (s *stoppable) act() error {
 	if first && s.can {
 		var p step.Progress
 		if last := s.eng.progress(s.node, s.id); last != nil {
-			p = *last
+			p = step.Progress{Percent: last.Percent, Item: last.Item}
 		}
 		s.report(p)
 	}
@@ -90,8 +94,12 @@ func (s *stoppable) acted() bool {
 	return s.acts
 }
 
-// report takes the step's progress.
+// report takes the step's progress, which tells how far it is; how fast, and what is left, is worked out here.
 func (s *stoppable) report(p step.Progress) {
+	if last := s.eng.progress(s.node, s.id); last != nil {
+		p.Percent = max(p.Percent, last.Percent)
+	}
+	p = p.Paced(s.ran.Spent(), s.took)
 	if s.can && s.acted() {
 		p.Uncut = told
 	}

@@ -20,7 +20,7 @@ func (s *site) listed(first func(ctx context.Context, held func() error) error) 
 	s.t.Helper()
 	s.manageable()
 	s.board.mu.Lock()
-	s.board.runs = first
+	s.board.runs = func(ctx context.Context, _ step.Call, held func() error) error { return first(ctx, held) }
 	s.board.mu.Unlock()
 	s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "bios.factory_reset"}, {Name: "management.reset_bmc"}}})
 	time.Sleep(time.Minute)

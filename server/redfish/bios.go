@@ -251,7 +251,7 @@ func (b *bmc) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
 // missing and the task has ended. A machine that was off is off afterwards.
 func (b *bmc) restartAndWait(ctx context.Context, w *work, before conductor.Power, task string, missing func(*bios) string) error {
 	// A task that has failed already is no reason to restart the machine.
-	err := b.run(ctx, false, func(o *operation) error { _, err := b.taskDone(o, task); return err })
+	err := b.run(ctx, false, func(o *operation) error { _, _, err := b.taskDone(o, task); return err })
 	if err != nil && !passing(ctx, err) {
 		return err
 	}
@@ -260,16 +260,24 @@ func (b *bmc) restartAndWait(ctx context.Context, w *work, before conductor.Powe
 	}
 	var words string
 	end := time.Now().Add(biosTime)
+	told := 0.0 // percent, by the BMC's task
 	for good := false; !good; {
 		if time.Now().After(end) {
 			return fault.New(fault.StepFailed, "%s after the restart: %s", biosTime, words).
 				WithHint("look at the machine's console, and at the BMC's job queue: management.clear_job_queue may help")
 		}
-		w.at(50+40*(1-float64(time.Until(end))/float64(biosTime)), "waiting for the BIOS")
+		if told > 0 {
+			w.at(50+40*told/100, "the BMC's task is at %.0f %%", told)
+		} else {
+			w.at(50+40*(1-float64(time.Until(end))/float64(biosTime)), "waiting for the BIOS")
+		}
 		err := b.run(ctx, false, func(o *operation) error {
-			done, err := b.taskDone(o, task)
+			done, percent, err := b.taskDone(o, task)
 			if err != nil {
 				return err
+			}
+			if task != "" && !done {
+				told = percent
 			}
 			found, _, err := b.bios(o)
 			if err != nil {

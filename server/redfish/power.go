@@ -85,7 +85,7 @@ const followTime = 20 * time.Second
 func (b *bmc) follow(o *operation, link string, reached func() (bool, error)) error {
 	end := time.Now().Add(followTime)
 	for pause := settleFirst; time.Now().Before(end); pause = min(2*pause, settleMost) {
-		switch done, err := b.taskDone(o, link); {
+		switch done, _, err := b.taskDone(o, link); {
 		case fault.Has(err, fault.BMCTask), o.poison != nil, o.ctx.Err() != nil:
 			return err
 		case done:
@@ -103,33 +103,34 @@ func (b *bmc) follow(o *operation, link string, reached func() (bool, error)) er
 
 // taskDone asks a task or its monitor. The fault of a failed one is bmc.task_failed. One that is gone is done: the
 // BMC forgot it, and what it was for is read elsewhere.
-func (b *bmc) taskDone(o *operation, link string) (bool, error) {
+func (b *bmc) taskDone(o *operation, link string) (done bool, percent float64, err error) {
 	if link == "" {
-		return true, nil
+		return true, 100, nil
 	}
 	path, err := o.resolve(link)
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
 	resp, err := o.do(request{method: http.MethodGet, path: path, once: true})
 	switch status := statusOf(err); {
 	case status == http.StatusNotFound || status == http.StatusGone:
-		return true, nil
+		return true, 100, nil
 	case err != nil && (status == 0 || status != http.StatusInternalServerError && worthRepeating(status)):
-		return false, err
+		return false, 0, err
 	case err != nil:
-		return false, fault.New(fault.BMCTask, "the task failed: %s", fault.From(err).Message)
+		return false, 0, fault.New(fault.BMCTask, "the task failed: %s", fault.From(err).Message)
 	}
 	var t struct {
-		TaskState schemas.TaskState
-		Messages  []struct{ Message string }
+		TaskState       schemas.TaskState
+		PercentComplete any // of whatever type a BMC takes for a number
+		Messages        []struct{ Message string }
 	}
 	if decode(bodyOf(resp), &t) != nil || t.TaskState == "" {
-		return resp.StatusCode != http.StatusAccepted, nil
+		return resp.StatusCode != http.StatusAccepted, 0, nil
 	}
 	switch t.TaskState {
 	case schemas.CompletedTaskState:
-		return true, nil
+		return true, 100, nil
 	case schemas.ExceptionTaskState, schemas.KilledTaskState, schemas.CancelledTaskState:
 		said := "it gives no reason"
 		for _, m := range t.Messages {
@@ -137,9 +138,10 @@ func (b *bmc) taskDone(o *operation, link string) (bool, error) {
 				said = clean(o.mask(m.Message), 300)
 			}
 		}
-		return false, fault.New(fault.BMCTask, "the task at %s of the BMC at %s ended as %s: %s", link, b.target.origin, t.TaskState, said)
+		return false, 0, fault.New(fault.BMCTask, "the task at %s of the BMC at %s ended as %s: %s", link, b.target.origin, t.TaskState, said)
 	}
-	return false, nil
+	percent, _ = t.PercentComplete.(float64)
+	return false, min(max(percent, 0), 100), nil
 }
 
 func join[T ~string](all []T) string {

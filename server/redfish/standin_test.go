@@ -42,6 +42,7 @@ type standIn struct {
 	pending  map[string]any // attributes that the next power-on applies
 	defaults bool           // a reset to defaults is pending
 	tasks    map[string]string
+	percent  any  // that the tasks say they are at; nil: they don't
 	away     bool // restarting: every connection is cut
 	lastBoot int
 
@@ -182,6 +183,9 @@ func (s *standIn) objects() map[string]map[string]any {
 		p := "/redfish/v1/TaskService/Tasks/" + id
 		tasks = append(tasks, p)
 		out[p] = map[string]any{"Id": id, "TaskState": s.tasks[id], "Messages": []any{map[string]any{"Message": "task " + id}}}
+		if s.percent != nil {
+			out[p]["PercentComplete"] = s.percent
+		}
 	}
 	maps.Copy(out, map[string]map[string]any{
 		"/redfish/v1": {

@@ -2,6 +2,7 @@ package redfish
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -310,6 +311,74 @@ func TestApplyConfigurationWhoseTaskFails(t *testing.T) {
 		_, err := runStep(t, t.Context(), l.bmc(t), state.Clean, applyStep, settings(setting("BootMode", "Legacy")))
 		if !fault.Has(err, fault.BMCTask) || !strings.Contains(err.Error(), "task JID_1") || len(l.resets) != 0 {
 			t.Errorf("got %v, and the machine was sent %v", err, l.resets)
+		}
+	})
+}
+
+// What the BMC's task says of how far it is, whatever else a BMC says there, is no sign that it has ended.
+func TestF26_ATasksPercentageIsReadAsFarAsItIsOne(t *testing.T) {
+	for _, c := range []struct {
+		says any
+		want float64
+	}{{nil, 0}, {40, 40}, {33.5, 33.5}, {250, 100}, {-3, 0}, {"lots", 0}, {[]any{7}, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			l.tasks["JID_1"], l.percent = "Running", c.says
+			b := l.bmc(t).(*bmc)
+			err := b.run(t.Context(), false, func(o *operation) error {
+				done, percent, err := b.taskDone(o, "/redfish/v1/TaskService/Tasks/JID_1")
+				if done || percent != c.want {
+					t.Errorf("%v: done %t, at %v; expected %v", c.says, done, percent, c.want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A step that waits for the BMC's task tells how far that is.
+func TestApplyConfigurationTellsHowFarItsTaskIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.tasks["JID_1"], l.percent = "Running", 25
+		polls := 0
+		l.before = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, "/Bios/Settings") {
+				var body struct{ Attributes map[string]any }
+				if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+					t.Error(err)
+				}
+				l.pending = body.Attributes
+				w.Header().Set("Location", "/redfish/v1/TaskService/Tasks/JID_1")
+				w.WriteHeader(http.StatusAccepted)
+				return true
+			}
+			if strings.HasSuffix(r.URL.Path, "/Tasks/JID_1") {
+				switch polls++; polls {
+				case 4:
+					l.percent = 75
+				case 8:
+					l.tasks["JID_1"] = "Completed"
+				}
+			}
+			return false
+		}
+		told := map[string]float64{}
+		all, err := l.bmc(t).Steps(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply := all[slices.IndexFunc(all, func(s step.Bound) bool { return s.Name == applyStep })]
+		_, err = apply.Run(t.Context(), step.Call{ID: "1", Flow: state.Clean, Args: settings(setting("BootMode", "Legacy")), Power: "power on", Log: slog.New(slog.DiscardHandler),
+			Report: func(p step.Progress) { told[p.Item] = p.Percent }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told["the BMC's task is at 25 %"] != 60 || told["the BMC's task is at 75 %"] != 80 {
+			t.Errorf("told %v", told)
 		}
 	})
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
 
-// Progress is where a running step stands. Done and Total are in Unit ("bytes"); Total 0 means unknown. Rate is in
-// units per second, over the last seconds. Percent is 0 to 100 over the whole step; neither it nor a device's ever goes
+// Progress is where a running step stands. Done and Total are in Unit ("bytes"; "%" out of band, where nothing else is told);
+// Total 0 means unknown. Rate is in units per second, over the last seconds; out of band from the beginning on. Percent is 0 to 100 over the whole step; neither it nor a device's ever goes
 // back within one attempt.
 type Progress struct {
 	Percent float64          `json:"percent"`
@@ -19,6 +19,8 @@ type Progress struct {
 	Left    time.Duration    `json:"left,omitempty"` // estimated, nanoseconds; 0 means unknown
 	Item    string           `json:"item,omitempty"` // what is being worked on, for people
 	Devices []DeviceProgress `json:"devices,omitempty"`
+	// Told is when whoever runs the step told this, by the server's clock; an agent leaves it out.
+	Told time.Time `json:"told,omitzero"`
 	// Uncut names what can't be cut off just now, such as a drive's own format; "" when the step can stop in seconds.
 	Uncut string `json:"uncut,omitempty"`
 	// Checkpoints are where a later attempt may go on; none when it has to begin from zero.
@@ -91,6 +93,31 @@ func (p Progress) Complete() Progress {
 	}
 	return p
 }
+
+// Paced is the report of a step that tells how far it is and not how fast: rate and time left are worked out from the time
+// that it ran, and from took, how long it took when it last succeeded; 0 when it never did. Of the two ways to tell what is left
+// the one that has happened counts for more than a percentage that may stand for steps of any length.
+func (p Progress) Paced(ran, took time.Duration) Progress {
+	if p.Total > 0 || p.Rate > 0 {
+		return p
+	}
+	p.Percent, ran = percentage(p.Percent), max(ran, 0)
+	p.Done, p.Total, p.Unit = int64(p.Percent), 100, "%"
+	if ran > 0 {
+		p.Rate = p.Percent / ran.Seconds()
+	}
+	switch {
+	case p.Percent == 100:
+	case took > ran:
+		p.Left = took - ran
+	case p.Rate > 0:
+		p.Left = time.Duration(min((100-p.Percent)/p.Rate, float64(longest/time.Second))) * time.Second
+	}
+	return p
+}
+
+// longest is the most that is told of the time left.
+const longest = 30 * 24 * time.Hour
 
 func percentage(v float64) float64 { return min(sane(v), 100) }
 

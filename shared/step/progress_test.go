@@ -51,3 +51,34 @@ func TestProgressOfAnEnd(t *testing.T) {
 		t.Error("what was reported was changed")
 	}
 }
+
+func TestProgressIsPaced(t *testing.T) {
+	for name, c := range map[string]struct {
+		told      step.Progress
+		ran, took time.Duration
+		rate      float64
+		left      time.Duration
+	}{
+		"by its percentage":                   {step.Progress{Percent: 20}, time.Minute, 0, 20. / 60, 4 * time.Minute},
+		"by the last time":                    {step.Progress{Percent: 20}, time.Minute, 3 * time.Minute, 20. / 60, 2 * time.Minute},
+		"by the last time, nothing done yet":  {step.Progress{}, time.Minute, 3 * time.Minute, 0, 2 * time.Minute},
+		"longer than the last time":           {step.Progress{Percent: 50}, 4 * time.Minute, 3 * time.Minute, 50. / 240, 4 * time.Minute},
+		"nothing known":                       {step.Progress{}, time.Minute, 0, 0, 0},
+		"all done":                            {step.Progress{Percent: 100}, time.Minute, 3 * time.Minute, 100. / 60, 0},
+		"hardly anything done":                {step.Progress{Percent: 1e-300}, time.Minute, 0, 1e-300 / 60, 30 * 24 * time.Hour},
+		"no time passed":                      {step.Progress{Percent: 20}, 0, 0, 0, 0},
+		"no time passed, but the last time":   {step.Progress{}, 0, time.Minute, 0, time.Minute},
+		"a clock that went back":              {step.Progress{Percent: 20}, -time.Minute, 0, 0, 0},
+		"what makes no sense":                 {step.Progress{Percent: math.NaN()}, time.Minute, 0, 0, 0},
+		"an amount that tells its own rate":   {step.Progress{Percent: 20, Total: 5, Rate: 7, Left: time.Hour}, time.Minute, 0, 7, time.Hour},
+		"an amount that does not, as in band": {step.Progress{Percent: 20, Total: 5}, time.Minute, 0, 0, 0},
+	} {
+		got := c.told.Paced(c.ran, c.took)
+		if got.Rate != c.rate || got.Left != c.left {
+			t.Errorf("%s: %v a second, %s left; expected %v, %s", name, got.Rate, got.Left, c.rate, c.left)
+		}
+		if c.told.Total == 0 && (got.Unit != "%" || got.Total != 100) {
+			t.Errorf("%s: in %q of %d", name, got.Unit, got.Total)
+		}
+	}
+}

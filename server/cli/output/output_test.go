@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/bessemer-metal/bessemer/server/cli/output"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 func TestSpansAndSizes(t *testing.T) {
@@ -69,5 +70,13 @@ func TestYAMLSaysWhatJSONSays(t *testing.T) {
 	}
 	if want, err := json.Marshal(v); err != nil || written["json"] != string(want) || written["yaml"] != string(want) {
 		t.Errorf("the JSON says %s\nthe YAML %s\nexpected %s: %v", written["json"], written["yaml"], want, err)
+	}
+}
+
+// A step out of band tells of percent, by the minute.
+func TestProgressInPercent(t *testing.T) {
+	p := step.Progress{Percent: 40, Done: 40, Total: 100, Unit: "%", Rate: 0.25, Left: 4 * time.Minute, Item: "waiting for the BIOS"}
+	if got, want := output.ProgressText(&p), "40%, 15.0 %/min, 4m0s left, waiting for the BIOS"; got != want {
+		t.Errorf("got %q, expected %q", got, want)
 	}
 }

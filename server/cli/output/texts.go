@@ -75,6 +75,8 @@ func rateText(rate float64, unit string) string {
 	switch {
 	case rate <= 0:
 		return ""
+	case unit == "%":
+		return fmt.Sprintf(", %.1f %%/min", rate*60)
 	case unit == "bytes" || unit == "":
 		return ", " + Size(rate) + "/s"
 	}

@@ -189,6 +189,9 @@ func (d *decider) stepEnded(e conductor.StepEnded) {
 	r.Ended, r.Result, r.Fault = d.now, e.Result, e.Fault
 	if e.Progress != nil {
 		p := e.Progress.After(r.Progress)
+		if inBand || p.Told.IsZero() {
+			p.Told = d.now
+		}
 		r.Progress = &p
 	}
 	f := e.Fault

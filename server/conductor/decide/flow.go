@@ -423,7 +423,7 @@ func (d *decider) deadline() {
 // only (I29).
 func (d *decider) lastSeen(w *conductor.Wait) string {
 	text := ""
-	if sign, at := w.Last(d.s.Heard); sign != "" {
+	if sign, at := w.Last(d.s.Heard, d.running()); sign != "" {
 		text = fmt.Sprintf("; last sign: %s at %s", sign, at.UTC().Format(time.RFC3339))
 	}
 	if r := d.running(); r != nil && r.Progress != nil {

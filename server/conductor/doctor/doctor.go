@@ -5,6 +5,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	default:
 		w = flow.Wait
 		d.Verdict = api.VerdictWaits
-		d.Wait = WaitOf(w, f.Heard)
+		d.Wait = WaitOf(w, f.Heard, f.Open)
 		if over := now.Sub(w.Deadline); over > late {
 			stuck = true
 			wrong(w.Reason, "the wait for %s is over since %s, and nobody has ended it", w.For, over.Round(time.Second)).
@@ -144,9 +145,14 @@ func Diagnose(f Case, now time.Time) api.Diagnosis {
 	return d
 }
 
-// WaitOf tells of a wait, with the newest sign that the server has of whoever is to act. heard is as in Case.
-func WaitOf(w *conductor.Wait, heard time.Time) *api.Wait {
-	sign, at := w.Last(heard)
+// WaitOf tells of a wait, with the newest sign that the server has of whoever is to act. heard is as in Case, steps are the
+// run's, or those of them that are open.
+func WaitOf(w *conductor.Wait, heard time.Time, steps []conductor.StepRecord) *api.Wait {
+	var running *conductor.StepRecord
+	if i := slices.IndexFunc(steps, func(r conductor.StepRecord) bool { return r.State == conductor.StepStarted }); i >= 0 {
+		running = &steps[i]
+	}
+	sign, at := w.Last(heard, running)
 	return &api.Wait{For: w.For, Owner: w.Owner, Since: api.Time{Time: w.Since}, Deadline: api.Time{Time: w.Deadline},
 		Evidence: sign, Seen: api.Time{Time: at}, Reason: string(w.Reason)}
 }

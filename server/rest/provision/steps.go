@@ -34,7 +34,7 @@ func (a *API) steps(c *serve.Call) error {
 		answer.Run = &api.Run{ID: f.Run, Flow: f.Flow, Phase: string(f.Phase), Manual: f.Manual, Aborting: f.Aborting,
 			Started: api.Time{Time: f.Started}, Ended: api.Time{Time: f.Ended}, Actor: f.Actor, Request: f.Request}
 		if w := f.Wait; w != nil && f.Ended.IsZero() {
-			answer.Wait = doctor.WaitOf(w, a.backend.Heard(n))
+			answer.Wait = doctor.WaitOf(w, a.backend.Heard(n), records)
 		}
 	}
 	if b := n.Boot; b != nil {
