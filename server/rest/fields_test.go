@@ -300,3 +300,23 @@ func TestErrorForms(t *testing.T) {
 		}
 	}
 }
+
+// Names of fields are read in any case, and an instance has a name or none.
+func TestNamesOfFieldsAndInstances(t *testing.T) {
+	s := newServer(t)
+	path := s.enrolled()
+	for _, q := range []string{"?fields=NAME,%20Uuid", "?fields=name,uuid"} {
+		if n := s.want(s.do("GET", path+q, ""), 200); len(n.body) != 3 || n.body["name"] != "n1" {
+			t.Errorf("%s shows %v", q, n.body)
+		}
+		if list := s.want(s.do("GET", "/v1/nodes"+q, ""), 200).body["nodes"].([]any); len(list[0].(map[string]any)) != 3 {
+			t.Errorf("a list with %s shows %v", q, list)
+		}
+	}
+	s.want(s.do("PATCH", path, `[{"op": "add", "path": "/instance_name", "value": ""}]`), 400)
+	s.want(s.do("POST", "/v1/nodes", `{"driver": "redfish", "instance_name": ""}`), 400)
+	s.want(s.do("PATCH", path, `[{"op": "add", "path": "/instance_name", "value": "db"}]`), 200)
+	if n := s.want(s.do("PATCH", path, `[{"op": "add", "path": "/instance_name", "value": null}]`), 200); n.body["instance_name"] != nil {
+		t.Errorf("the instance's name is %v", n.body["instance_name"])
+	}
+}

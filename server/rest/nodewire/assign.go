@@ -56,6 +56,9 @@ func (w *Wire) Assign(n *conductor.Node, doc map[string]any, names []string, sec
 			}
 			n.InstanceUUID = text(name)
 		case "instance_name":
+			if doc[name] == "" {
+				return fault.New(fault.RequestInvalid, "instance_name must not be empty").WithHint("null is none")
+			}
 			n.InstanceName = text(name)
 		case "chassis_uuid":
 			n.Chassis = text(name)

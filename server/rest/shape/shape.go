@@ -69,7 +69,7 @@ func (s *Shape) Wanted(list string, v api.Version) (Selection, error) {
 	}
 	want := map[string]bool{"links": true}
 	for name := range strings.SplitSeq(list, ",") {
-		name = strings.TrimSpace(name)
+		name = strings.ToLower(strings.TrimSpace(name)) // as Ironic reads them
 		f, ok := s.Field(name)
 		if !ok {
 			return Selection{}, fault.New(fault.RequestInvalid, "Field %q is not known.", name)
