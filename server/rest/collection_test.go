@@ -243,7 +243,8 @@ func TestBesideNodes(t *testing.T) {
 	event := `{"event": "network.bind_port", "port_id": "` + node1 + `", "mac_address": "52:54:00:aa:bb:cc", "status": "ACTIVE"`
 	s.want(s.do("POST", "/v1/events", `{"events": [`+event+`, "device_id": null}]}`), 204)
 	for _, body := range []string{`{}`, `{"events": []}`, `{"events": [1]}`, `{"events": [` + event + `, "x": "y"}]}`, `{"events": [{"event": "network.bind_port"}]}`,
-		`{"events": [` + strings.Replace(event, "bind_port", "no", 1) + `}]}`, `{"events": [` + strings.Replace(event, node1, "x", 1) + `}]}`} {
+		`{"events": [` + strings.Replace(event, "bind_port", "no", 1) + `}]}`, `{"events": [` + strings.Replace(event, node1, "x", 1) + `}]}`,
+		`{"events": [` + event + `, "device_id": "x"}]}`, `{"events": [` + event + `, "binding:host_id": "x"}]}`} {
 		s.want(s.do("POST", "/v1/events", body), 400)
 	}
 	s.want(s.do("POST", "/v1/events", `{"events": [`+event+`}]}`, "X-OpenStack-Ironic-API-Version: 1.53"), 404)

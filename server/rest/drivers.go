@@ -40,6 +40,9 @@ func (a *API) drivers(c *serve.Call) error {
 	if t := c.Arg("type"); c.Given("type") && t != "dynamic" && t != "classic" {
 		return fault.New(fault.RequestInvalid, "type is %q, expected dynamic or classic", t)
 	}
+	if detail && c.Arg("fields") != "" {
+		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
+	}
 	list := []any{}
 	if c.Arg("type") != "classic" { // of which there are none any more
 		all := slices.SortedFunc(slices.Values(a.cfg.Backend.Drivers()), func(x, y conductor.Driver) int { return strings.Compare(x.Name(), y.Name()) })

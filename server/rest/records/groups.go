@@ -234,8 +234,12 @@ func (a *API) takeEvents(c *serve.Call) error {
 		default:
 			return fault.New(fault.RequestInvalid, "%v is no event; events are network.bind_port, network.unbind_port and network.delete_port", e["event"])
 		}
-		if err := shape.WantUUID("port_id", e["port_id"].(string)); err != nil {
-			return err
+		for _, k := range []string{"port_id", "device_id", "binding:host_id"} {
+			if id, given := e[k].(string); given {
+				if err := shape.WantUUID(k, id); err != nil {
+					return err
+				}
+			}
 		}
 		if _, err := macAddress(e["mac_address"].(string)); err != nil {
 			return err
