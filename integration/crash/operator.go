@@ -138,7 +138,7 @@ type operator struct {
 	byHand int  // cleans by hand to come
 	cleans int  // counts those with steps out of band
 	abort  bool // the clean at work is to be aborted
-	aborts int  // counts the cleans that were to be aborted, by turns as soon as may be and while a step is at work
+	aborts int  // counts the cleans that were to be aborted, by turns as soon as may be and while the ramdisk is at a step
 	tally  int
 }
 
@@ -147,7 +147,8 @@ type node struct {
 	State       state.State `json:"provision_state"`
 	Maintenance bool        `json:"maintenance"`
 	CleanStep   struct {
-		Step string `json:"step"`
+		Step      string `json:"step"`
+		Interface string `json:"interface"` // "deploy": the ramdisk is at it
 	} `json:"clean_step"` // at work; none is {}
 	LastError string `json:"last_error"`
 }
@@ -246,7 +247,7 @@ func (p *operator) act(n node) error {
 	case state.DeployFail, state.Error:
 		return p.verb("deleted", nil)
 	case state.CleanWait:
-		if !p.abort || closed(p.rest) || p.aborts%2 == 1 && n.CleanStep.Step == "" {
+		if !p.abort || closed(p.rest) || p.aborts%2 == 1 && n.CleanStep.Interface != "deploy" {
 			return nil
 		}
 		err := p.verb("abort", nil)
