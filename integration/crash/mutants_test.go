@@ -21,7 +21,10 @@ type serverMutant struct {
 var serverMutants = map[string]serverMutant{
 	// After a crash a step out of band is begun once more under its old id.
 	"goes-on": {
-		cuts: []cut{{"server/engine/run.go", "if e.Kind != conductor.EffectRunStep {", "if true {"}},
+		cuts: []cut{
+			{"server/engine/run.go", "if e.Kind != conductor.EffectRunStep || inLine[e.Step] {", "if true {"},
+			{"server/engine/turn.go", "eng.notBegun(run, e, err)\n\t\t\t\treturn false", "return true"},
+		},
 		mark: "bios.write.after:1",
 	},
 	// An agent that has forgotten what it ran is offered the started step again, and let start it.
