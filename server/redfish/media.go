@@ -64,7 +64,8 @@ func (b *bmc) kept(v *schemas.VirtualMedia) bool {
 
 // SetMedia puts the image at url into a virtual CD drive, in place of what is in it, and reads that back. "" empties
 // every virtual CD drive. A drive with an operator's medium is used only where there is no other, and is emptied only
-// then. It may be called again.
+// then. Where the BMC shows nothing of a medium but its name, and an operator attached one of the same name, which of the two is
+// in can't be told: bmc.no_virtual_media. It may be called again.
 func (b *bmc) SetMedia(ctx context.Context, url string) error {
 	return b.run(ctx, false, func(o *operation) error {
 		o.hide(url) // the address is what opens the medium
@@ -97,10 +98,15 @@ func (b *bmc) SetMedia(ctx context.Context, url string) error {
 		if i := slices.IndexFunc(drives, func(d *schemas.VirtualMedia) bool { return !b.kept(d) }); i > 0 {
 			drive = drives[i]
 		}
-		for _, d := range drives {
-			if holds(d, url) {
+		if slices.ContainsFunc(drives, func(d *schemas.VirtualMedia) bool { return inserted(d) && d.Image == url }) {
+			return nil
+		}
+		if slices.ContainsFunc(drives, func(d *schemas.VirtualMedia) bool { return holds(d, url) }) {
+			if b.namesakes(url) == 0 {
 				return nil
 			}
+			return fault.New(fault.BMCNoMedia, "the BMC at %s shows nothing of a medium but its name, and an operator attached another one of the same name: which of the two is in can't be told", b.target.origin).
+				WithHint("take that one out first: bessemer node vmedia detach NODE cdrom")
 		}
 		if err := b.eject(o, drive); err != nil {
 			return err

@@ -89,3 +89,43 @@ func TestF24_OperatorsMediaThatOnlyTheirNameIsShownOf(t *testing.T) {
 		}
 	}
 }
+
+// The ISO of an instance goes in by the ramdisk's way, and an operator's medium of its name does not pass for it: it is refused
+// to boot the one for the other (F24).
+func TestF24_AnOperatorsMediumDoesNotPassForTheISOOfAnInstance(t *testing.T) {
+	const attached, iso = "http://192.0.2.8/old/live.iso", "http://192.0.2.8/new/live.iso"
+	for name, c := range map[string]struct {
+		in       string
+		keep     []string
+		full     bool // the BMC shows whole addresses
+		inserted int
+		refused  bool
+	}{
+		"the operator's is in":                {in: attached, keep: []string{attached}, refused: true},
+		"one of the two is in":                {in: iso, keep: []string{attached}, refused: true},
+		"it is the operator's":                {in: iso, keep: []string{iso}},
+		"it is in":                            {in: iso},
+		"it is in, as its whole address says": {in: iso, keep: []string{attached}, full: true},
+		"another one is in":                   {in: "http://192.0.2.8/other.iso", inserted: 1},
+	} {
+		l := newLab(t)
+		l.image, l.inserted = c.in, true
+		l.lie = func(p string, o map[string]any) {
+			if strings.HasSuffix(p, "/Cd") && o["Image"] != "" && !c.full {
+				o["ImageName"] = path.Base(o["Image"].(string))
+				delete(o, "Image")
+			}
+		}
+		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Keep: c.keep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = b.SetMedia(t.Context(), iso)
+		if c.refused != fault.Has(err, fault.BMCNoMedia) || !c.refused && (err != nil || l.image != iso) || c.refused && l.image != c.in {
+			t.Errorf("%s: %v, the drive holds %s", name, err, l.image)
+		}
+		if n := l.count("POST /redfish/v1/Managers/bmc/VirtualMedia/Cd/Actions/VirtualMedia.InsertMedia"); n != c.inserted {
+			t.Errorf("%s: put in %d times", name, n)
+		}
+	}
+}
