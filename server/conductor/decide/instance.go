@@ -154,14 +154,14 @@ func (d *decider) adopt(e conductor.VerbAsked) {
 // adopted takes what the BMC said. A machine that does not boot from its own disk needs a BMC that can boot it.
 func (d *decider) adopted(e conductor.EffectDone) {
 	d.learn(e.Facts)
+	iso := ""
 	if fit.BootsISO(d.s.Interfaces) {
-		iso, err := fit.BootISO(d.n.InstanceInfo)
-		if err != nil {
+		var err error
+		if iso, err = fit.BootISO(d.n.InstanceInfo); err != nil {
 			d.n.Power = ""
 			d.fail(fault.From(err))
 			return
 		}
-		d.n.LiveISO = iso
 	}
 	if !fit.BootsDisk(*d.n, d.s.Interfaces) {
 		if f := fit.For(*d.n, d.s.Interfaces, state.Adopt); f != nil {
@@ -170,6 +170,7 @@ func (d *decider) adopted(e conductor.EffectDone) {
 			return
 		}
 	}
+	d.n.LiveISO = iso
 	d.note("INFO", "provisioning", 0, "the machine was adopted as it is: it was not booted, and nothing was written to it")
 	d.complete()
 }

@@ -246,6 +246,23 @@ func TestAdoptionOfAnISO(t *testing.T) {
 	}
 }
 
+// An adoption that failed leaves no ISO behind for the next one, which takes over a machine that runs from its disk.
+func TestAnAdoptionThatFailedLeavesNoISO(t *testing.T) {
+	l := live(t)
+	l.verb(state.VerbManage)
+	l.verb(state.VerbAdopt)
+	facts := &conductor.Facts{Power: conductor.PowerOn, BootModes: []string{"bios"}} // it boots no ISO in UEFI mode
+	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectVerify), Facts: facts})
+	l.want(state.AdoptFail)
+	l.s.Interfaces = nodetest.Implementations("redfish", nil)
+	l.verb(state.VerbAdopt)
+	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectVerify), Facts: facts})
+	l.want(state.Active)
+	if l.s.Node.LiveISO != "" {
+		t.Errorf("a machine that boots its disk is to boot %s", l.s.Node.LiveISO)
+	}
+}
+
 // A disk is the instance again when an image is written over it.
 func TestAnImageTakesAnISOsPlace(t *testing.T) {
 	l := live(t)
