@@ -248,3 +248,38 @@ func TestF05_I30_EachWriteOfAnISORefusedInTurn(t *testing.T) {
 		}
 	}
 }
+
+// A node whose deploy interface becomes ramdisk between the check of an adoption and the decision is not taken over with an
+// ISO that nobody checked (T4).
+func TestI23_AnAdoptionTakesNoISOThatWasNotChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := live(t)
+		s.stop()
+		s.check = func(context.Context, string) error { return fault.New(fault.OriginRefused, "loopback") }
+		s.start()
+		<-s.c.Ready()
+		s.provision(conductor.Provision{Verb: state.VerbManage})
+		if err := s.Change("n1", func(n *conductor.Node) { n.Interfaces = nil }); err != nil {
+			t.Fatal(err)
+		}
+		changed := false
+		s.fault.set(nil, func(ctx context.Context) error {
+			if changed {
+				return nil
+			}
+			changed = true
+			return s.store.Update(ctx, func(tx conductor.Tx) error {
+				n, err := tx.NodeByName("n1")
+				if err != nil {
+					return err
+				}
+				n.Interfaces = map[string]string{"deploy": "ramdisk"}
+				return tx.PutNode(&n)
+			})
+		}, nil)
+		err := s.c.Provision(t.Context(), conductor.Caller{}, "n1", conductor.Provision{Verb: state.VerbAdopt})
+		if !fault.Has(err, fault.StateConflict) || !changed {
+			t.Errorf("adopted: %v", err)
+		}
+	})
+}

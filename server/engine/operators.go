@@ -53,7 +53,8 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 		return err
 	}
 	return eng.applyWith(ctx, n.UUID, func(now conductor.Node) (conductor.Event, error) {
-		if fetches && eng.instanceURL(now) != checked { // what is deployed is what was checked (T4)
+		adoptsISO := p.Verb == state.VerbAdopt && fit.BootsISO(eng.machines.Interfaces(now))
+		if adoptsISO && !fetches || fetches && eng.instanceURL(now) != checked { // what is deployed is what was checked (T4)
 			return nil, fault.New(fault.StateConflict, "the image was changed meanwhile").At(string(n.UUID), "")
 		}
 		return conductor.VerbAsked{Caller: who, Ask: p, ConfigDrive: drive != nil}, nil
