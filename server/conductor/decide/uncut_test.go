@@ -228,3 +228,36 @@ func TestI07_AContestedNodeKeepsItsPowerUnderADrivesOwnFormat(t *testing.T) {
 		l.take(conductor.EffectFinish)
 	})
 }
+
+// TestI07_AContestEndsWithWhatTheBMCDoes: a step out of band ends by itself, and so the wait for it. Nothing follows it on a node
+// whose machine is not known: no next step, no new attempt, no boot, and no end that counts (I18, I20).
+func TestI07_AContestEndsWithWhatTheBMCDoes(t *testing.T) {
+	for _, after := range [][]string{{"management.reset_bmc"}, {"deploy.erase_devices"}, {}} {
+		for _, outcome := range []api.Outcome{api.Succeeded, api.Interrupted, api.Failed, api.Aborted} {
+			for _, aborted := range []bool{false, true} {
+				l := newLife(t)
+				l.cleaning(append([]string{"deploy.erase_devices_metadata", "management.clear_job_queue"}, after...)...)
+				l.boot()
+				l.runStep("deploy.erase_devices_metadata", nil)
+				id := l.take(conductor.EffectRunStep).Step
+				l.alter(id, func(_ *conductor.Node, r *conductor.StepRecord) {
+					r.Step.Repeat, r.Progress = step.Again, &step.Progress{Percent: 20, Uncut: "what the BMC was told to do"}
+				})
+				if err := l.lookup(agentB); !fault.Has(err, fault.NodeContested) {
+					t.Fatal(err)
+				}
+				l.want(state.CleanWait)
+				if aborted {
+					l.verb(state.VerbAbort)
+				}
+				l.effects = nil
+				l.ok(conductor.StepEnded{ID: id, Outcome: outcome})
+				l.want(state.CleanFail)
+				if e := l.take(conductor.EffectFinish); e.Power != conductor.ForceOff || l.s.Node.LastReason != fault.NodeContested || !l.s.Node.Boot.Ended {
+					t.Errorf("%v, %s, aborted %t: it ends with %+v, %s", after, outcome, aborted, e, l.s.Node.LastError)
+				}
+				l.none()
+			}
+		}
+	}
+}
