@@ -35,7 +35,8 @@ func (d *decider) collect(once bool) {
 	d.effect(conductor.Effect{Kind: conductor.EffectFinish, Power: conductor.ForceOff, Generation: o.Generation, Run: o.Run, Once: once})
 }
 
-// settle takes what an effect that ends with the machine off, or begins with it, came to.
+// settle takes what an effect that ends with the machine off, or begins with it, came to. A start of the failed work's own may be
+// told of after its failure, and says that the machine runs.
 func (d *decider) settle(e conductor.EffectDone) {
 	o := d.n.Owed
 	if o == nil || e.Effect.Generation < o.Generation {
@@ -43,6 +44,7 @@ func (d *decider) settle(e conductor.EffectDone) {
 	}
 	switch k := e.Effect.Kind; {
 	case k != conductor.EffectFinish && k != conductor.EffectBoot:
+	case e.Fault == nil && e.Effect.Run == o.Run && (k == conductor.EffectBoot || e.Effect.Power == conductor.On):
 	case e.Fault == nil:
 		if o.Overdue() {
 			d.note("INFO", "power", d.now.Sub(o.Since), "the machine was powered off, as it was to be since work on it had failed")

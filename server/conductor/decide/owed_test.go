@@ -130,3 +130,31 @@ func TestI8_I15_ADoubtedRecordStillOwesThePowerOff(t *testing.T) {
 		t.Errorf("provide: %v", d.Refuse)
 	}
 }
+
+// The end of a boot or start that was under way when its work failed says that the machine runs: what is owed since stays owed,
+// and a power off that comes to nothing then is not forgotten (F40).
+func TestF40_ALateStartDoesNotSettleWhatIsOwed(t *testing.T) {
+	for name, begin := range map[string]func(l *life) conductor.Effect{
+		"the instance": func(l *life) conductor.Effect { return l.take(conductor.EffectFinish) },
+		"the ramdisk": func(l *life) conductor.Effect {
+			l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectFinish), Power: conductor.PowerOn})
+			l.verb(state.VerbRescue)
+			return l.take(conductor.EffectBoot)
+		},
+	} {
+		l := live(t)
+		l.verb(state.VerbDeploy)
+		late := begin(l)
+		l.now = l.s.Node.Flow.Wait.Deadline.Add(time.Second)
+		l.ok(conductor.DeadlinePassed{})
+		off := l.take(conductor.EffectFinish)
+		l.ok(conductor.EffectDone{Effect: late, Power: conductor.PowerOn})
+		if l.s.Node.Owed == nil {
+			t.Errorf("%s: that it runs settles that it is to be off", name)
+		}
+		l.ok(conductor.EffectDone{Effect: off, Fault: fault.New(fault.BMCUnreachable, "no answer")})
+		if err := conductor.Fenced(l.s.Node); !fault.Has(err, fault.NodeNotOff) {
+			t.Errorf("%s: after a power off that failed: %v", name, err)
+		}
+	}
+}
