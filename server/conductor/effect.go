@@ -53,6 +53,9 @@ func Wanted(n Node, e Effect) bool {
 	case EffectLook:
 		return true
 	case EffectFinish:
+		if e.Power == On { // a start of an instance, which nothing is to follow when its work has failed
+			break
+		}
 		return e.Generation == n.Generation || e.Run == "" || n.Flow == nil || n.Flow.Run == e.Run
 	case EffectPower, EffectDetach:
 		return true

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/nodetest"
@@ -273,5 +274,27 @@ func TestAnImageTakesAnISOsPlace(t *testing.T) {
 	l.verb(state.VerbRebuild)
 	if l.boot(); l.s.Node.LiveISO != "" {
 		t.Errorf("LiveISO %q", l.s.Node.LiveISO)
+	}
+}
+
+// The start of an instance ends with its work: a deployment that failed, or was deleted since, starts nothing, also after a
+// restart of the server; the power off that follows is carried out (F16).
+func TestF16_AFailedDeploymentStartsNothing(t *testing.T) {
+	l := live(t)
+	l.verb(state.VerbDeploy)
+	start := l.take(conductor.EffectFinish)
+	if !conductor.Wanted(l.s.Node, start) {
+		t.Error("a deployment's start is not wanted")
+	}
+	l.now = l.s.Node.Flow.Wait.Deadline.Add(time.Second)
+	l.ok(conductor.DeadlinePassed{})
+	l.want(state.DeployFail)
+	off := l.take(conductor.EffectFinish)
+	if conductor.Wanted(l.s.Node, start) || !conductor.Wanted(l.s.Node, off) {
+		t.Error("after the failure the start is wanted, or the power off is not")
+	}
+	l.verb(state.VerbDelete)
+	if conductor.Wanted(l.s.Node, start) {
+		t.Error("after the deletion the start is wanted")
 	}
 }
