@@ -51,6 +51,7 @@ func (d *decider) lookedUp(e conductor.LookedUp) {
 		}
 		b.Redeemed, b.Key, b.Level = d.now, e.Peer.Key, api.A1
 		d.n.Power = conductor.PowerOn // whoever speaks is on, whether or not the BMC has said so yet
+		d.settled()                   // the medium of this boot went in after the power was off; the act that says so may be called off now
 		d.effect(conductor.Effect{Kind: conductor.EffectEject, Generation: b.Generation})
 		d.audit("lookup", map[string]any{"generation": b.Generation, "level": b.Level, "source": e.Peer.Addr.String(), "key": e.Peer.Key})
 	}

@@ -31,8 +31,8 @@ func (d *decider) owe(generation uint64) {
 
 // collect tries what is owed again.
 func (d *decider) collect(once bool) {
-	o := d.n.Owed
-	d.effect(conductor.Effect{Kind: conductor.EffectFinish, Power: conductor.ForceOff, Generation: o.Generation, Run: o.Run, Once: once})
+	// Of the present generation: the act of an older one is not wanted (conductor.Wanted), and a doubt raises it.
+	d.effect(conductor.Effect{Kind: conductor.EffectFinish, Power: conductor.ForceOff, Generation: d.n.Generation, Run: d.n.Owed.Run, Once: once})
 }
 
 // settle takes what an effect that ends with the machine off, or begins with it, came to. A start of the failed work's own may be
@@ -46,13 +46,22 @@ func (d *decider) settle(e conductor.EffectDone) {
 	case k != conductor.EffectFinish && k != conductor.EffectBoot:
 	case e.Fault == nil && e.Effect.Run == o.Run && (k == conductor.EffectBoot || e.Effect.Power == conductor.On):
 	case e.Fault == nil:
-		if o.Overdue() {
-			d.note("INFO", "power", d.now.Sub(o.Since), "the machine was powered off, as it was to be since work on it had failed")
-		}
-		d.n.Owed, d.Changed = nil, true
+		d.settled()
 	case k == conductor.EffectFinish:
 		d.n.Owed, d.Changed = o.Missed(e.Fault, d.now), true
 	}
+}
+
+// settled tells that the machine was powered off since.
+func (d *decider) settled() {
+	o := d.n.Owed
+	if o == nil {
+		return
+	}
+	if o.Overdue() {
+		d.note("INFO", "power", d.now.Sub(o.Since), "the machine was powered off, as it was to be since work on it had failed")
+	}
+	d.n.Owed, d.Changed = nil, true
 }
 
 // unfenced ends the work that has begun since, and relies on a machine that could not be powered off.

@@ -158,3 +158,42 @@ func TestF40_ALateStartDoesNotSettleWhatIsOwed(t *testing.T) {
 		}
 	}
 }
+
+// The lookup of a later boot's ramdisk proves that the machine was powered off: its medium goes in after that. It often comes
+// before the boot's act has ended, which is then called off and tells nothing. What is owed must not outlive it: it would power
+// a rescue off, or stand for ever (I13).
+func TestI13_ALookupSettlesWhatIsOwed(t *testing.T) {
+	for _, tries := range []int{0, 1} {
+		l := newLife(t)
+		l.s.Node = owing()
+		l.s.Node.State, l.s.Node.DriverInfo, l.s.Node.Owed.Tries = state.InspectFail, map[string]any{}, tries
+		l.verb(state.VerbInspect)
+		e := l.take(conductor.EffectBoot)
+		if err := l.lookup(agentA); err != nil {
+			t.Fatal(err)
+		}
+		if conductor.Wanted(l.s.Node, e) {
+			t.Fatal("the boot's act is not called off: its end would settle what is owed")
+		}
+		if o := l.s.Node.Owed; o != nil {
+			t.Errorf("owed %+v", o)
+		}
+	}
+}
+
+// Whoever tries what is owed has the try carried out, also when the node's generation has moved on and other work was begun
+// since: else it would be tried for ever, and never count (I13).
+func TestI13_I15_WhatIsTriedAgainIsWanted(t *testing.T) {
+	n := owing()
+	n.Flow = &conductor.Flow{Run: "s", Flow: state.Clean, Phase: conductor.PhaseEnded}
+	n = decideAct(n, conductor.RecordsDoubted{Why: "older", Floor: conductor.PerEpoch}).Node
+	n = decideAct(n, conductor.RecordsConfirmed{}).Node
+	n.Owed.Tried = n.StateSince
+	d := decideAct(n, conductor.PowerRead{Version: n.Version, Power: conductor.PowerOn})
+	if len(d.Effects) != 1 || !conductor.Wanted(d.Node, d.Effects[0]) {
+		t.Fatalf("effects %+v of boot %d", d.Effects, d.Node.Generation)
+	}
+	if n := decideAct(d.Node, conductor.EffectDone{Effect: d.Effects[0], Power: conductor.PowerOff}).Node; n.Owed != nil {
+		t.Errorf("owed %+v", n.Owed)
+	}
+}
