@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -47,4 +48,25 @@ func TestF1_EachAttemptKnowsThePowerBeforeTheFirst(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestF23_AStepIsToldThePowerThatWasReadInItsLine: the act before it brought the machine there, which nobody knew when the step was
+// put in line, and the BMC is between two states when its turn comes.
+func TestF23_AStepIsToldThePowerThatWasReadInItsLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.behind("bios.factory_reset")
+		s.board.look = func(context.Context) {
+			if s.node().Owed == nil { // the power off before it was stored
+				s.board.mu.Lock()
+				defer s.board.mu.Unlock()
+				s.board.power = ""
+			}
+		}
+		s.board.answer(nil)
+		s.until(state.Manageable)
+		if got := s.board.told(); !slices.Equal(got, []string{string(conductor.PowerOff)}) {
+			t.Errorf("the step was told %q, expected %q", got, conductor.PowerOff)
+		}
+	})
 }

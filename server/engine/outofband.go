@@ -44,7 +44,11 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 		s.report(step.Progress{Item: "asking the BMC"})
 		var out ran
 		failpoint.Here("step.before")
-		out, err = eng.runBound(ctx, n, r, s)
+		// As it began: what was read while it stood in line is in its record.
+		err = retry.View(run, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) { r, err = tx.Step(e.Step); return err })
+		if err == nil {
+			out, err = eng.runBound(ctx, n, r, s)
+		}
 		err = s.end(err)
 		failpoint.Here("step.after")
 		end.Result, end.Power, end.Status = &out.result, out.power, out.status
