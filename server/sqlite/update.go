@@ -75,7 +75,7 @@ func (s *Store) join(ctx context.Context, fn func(*tx) error) (*batch, error) {
 }
 
 // leave commits the batch unless somebody waits to join it: they hold no lock yet, and come for it. Who is ready to run
-// runs first, and spares a commit if it is about to come (docs/adr/0283).
+// runs first, and spares a commit if it is about to come, unless that took long lately (docs/adr/0283).
 func (s *Store) leave() {
 	defer s.mu.Unlock()
 	b := s.batch
@@ -83,10 +83,19 @@ func (s *Store) leave() {
 		return
 	}
 	last := func() bool { return b.broken != nil || b.n >= maxBatch || s.waiting.Load() == 0 }
-	if n := b.n; b.broken == nil && n < maxBatch && last() {
+	switch n := b.n; {
+	case b.broken != nil || n >= maxBatch || !last():
+	case s.crowded > 0:
+		s.crowded--
+	default:
 		s.mu.Unlock()
+		began := s.cfg.Now()
 		runtime.Gosched()
+		took := s.cfg.Now().Sub(began)
 		s.mu.Lock()
+		if took > crowd {
+			s.crowded = crowdedFor
+		}
 		if s.batch != b || b.n != n { // another came, and commits
 			return
 		}
