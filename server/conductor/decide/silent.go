@@ -60,6 +60,7 @@ func (d *decider) contestedUncut(f *fault.Fault) bool {
 	if d.open() == nil || r == nil || r.State != conductor.StepStarted || r.Progress == nil || r.Progress.Uncut == "" || !d.now.Before(r.Deadline) {
 		return false
 	}
+	d.put(*r) // what was told may be in memory only
 	d.wait("operator", fmt.Sprintf("%s to end, which can't be cut off; two machines claim to be this node, and neither is believed. Or find the second one, then: bessemer node maintenance set %s and bessemer node power off %[2]s",
 		r.Progress.Uncut, cmp.Or(d.n.Name, string(d.n.UUID))), r.Deadline.Sub(d.now), fault.NodeContested)
 	d.n.Flow.Wait.Silent = true

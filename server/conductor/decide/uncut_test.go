@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,6 +217,16 @@ func TestI07_AContestedNodeKeepsItsPowerUnderADrivesOwnFormat(t *testing.T) {
 		l.now = r.Deadline
 		l.ok(conductor.DeadlinePassed{})
 		l.want(state.CleanFail)
+	})
+	t.Run("and what was only in memory of it is written down", func(t *testing.T) {
+		l, r := formatting(t)
+		l.alter(r.ID, func(_ *conductor.Node, r *conductor.StepRecord) { r.Progress = &formats })
+		d := Decide(l.s, conductor.LookedUp{Peer: agentB, Proven: true, Ask: api.LookupRequest{Generation: l.s.Node.Generation, BootID: "b", Seq: 1}}, l.now)
+		if !slices.ContainsFunc(d.Steps, func(s conductor.StepRecord) bool {
+			return s.ID == r.ID && s.Progress != nil && s.Progress.Uncut == formats.Uncut
+		}) {
+			t.Errorf("a restart would forget what can't be cut off: %+v", d.Steps)
+		}
 	})
 	t.Run("not once it is over", func(t *testing.T) {
 		l, r := formatting(t)
