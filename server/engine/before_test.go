@@ -56,6 +56,7 @@ func TestF23_AStepIsToldThePowerThatWasReadInItsLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.behind("bios.factory_reset")
+		s.board.mu.Lock()
 		s.board.look = func(context.Context) {
 			if s.node().Owed == nil { // the power off before it was stored
 				s.board.mu.Lock()
@@ -63,6 +64,7 @@ func TestF23_AStepIsToldThePowerThatWasReadInItsLine(t *testing.T) {
 				s.board.power = ""
 			}
 		}
+		s.board.mu.Unlock()
 		s.board.answer(nil)
 		s.until(state.Manageable)
 		if got := s.board.told(); !slices.Equal(got, []string{string(conductor.PowerOff)}) {

@@ -84,8 +84,11 @@ func (b *board) Facts(context.Context) (conductor.Facts, error) {
 	return conductor.Facts{Power: p, Vendor: "V", BootMode: "uefi", VirtualMedia: true, UUID: b.uuid}, err
 }
 func (b *board) Power(ctx context.Context) (conductor.Power, error) {
-	if b.look != nil {
-		b.look(ctx)
+	b.mu.Lock()
+	look := b.look
+	b.mu.Unlock()
+	if look != nil {
+		look(ctx)
 	}
 	if err := b.call(""); err != nil {
 		return "", err
