@@ -226,7 +226,7 @@ func (d *decider) stepEnded(e conductor.StepEnded) {
 		return
 	}
 	switch b := d.n.Boot; {
-	case d.n.Flow.Booted && b != nil && b.Contested && !b.Ended: // what ran at the BMC was all that kept the power on
+	case b != nil && b.Contested && !b.Ended && d.n.Flow.Booted: // what ran at the BMC was all that kept the power on
 		d.fail(fault.New(fault.NodeContested, "two machines claimed to be this node in boot %d; step %s was the last that was waited for", b.Generation, r.Step.Name))
 	case r.State == conductor.StepAborted, d.n.Flow.Aborting:
 		d.aborted()

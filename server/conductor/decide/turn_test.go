@@ -9,6 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // queued is a clean whose only step, out of band, is in line for the BMC.
@@ -145,5 +146,41 @@ func TestF23_PowerReadInLineIsWhatAStepLeaves(t *testing.T) {
 	l.ok(conductor.StepBegan{ID: r.ID})
 	if r = l.running(); r.Recorded != conductor.PowerOff || l.s.Node.Power != "" {
 		t.Errorf("recorded %q, the machine is said to be %q", r.Recorded, l.s.Node.Power)
+	}
+}
+
+// TestI08_AStepInLineHasNoEnd: only an agent dies between its journal and our answer; a step out of band that has not begun can't
+// have been cut off.
+func TestI08_AStepInLineHasNoEnd(t *testing.T) {
+	for _, outcome := range []api.Outcome{api.Interrupted, api.Succeeded, api.Failed, api.Aborted} {
+		l, r := queued(t, "bios.factory_reset")
+		if err := l.do(conductor.StepEnded{ID: r.ID, Outcome: outcome}); !fault.Has(err, fault.StepNotOffered) {
+			t.Errorf("%s: %v", outcome, err)
+		}
+		if r = l.running(); r.State != conductor.StepOffered || r.Attempt != 1 {
+			t.Errorf("%s: %+v", outcome, r)
+		}
+	}
+}
+
+// TestI09_WhenProgressWasTold: an agent's clock is not believed, that of the server's own step is.
+func TestI09_WhenProgressWasTold(t *testing.T) {
+	for _, told := range []time.Time{{}, time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		l, r := begun(t)
+		l.ok(conductor.StepEnded{ID: r.ID, Nonce: "n", Outcome: api.Failed, Progress: &step.Progress{Percent: 40, Told: told}})
+		if got, _ := (&decider{s: l.s}).attempt(r.ID); got.Progress == nil || !got.Progress.Told.Equal(l.now) {
+			t.Errorf("in band, told at %s: %+v", told, got.Progress)
+		}
+		l = newLife(t)
+		l.cleaning("bios.factory_reset")
+		r = conductor.StepRecord{ID: l.take(conductor.EffectRunStep).Step}
+		l.ok(conductor.StepEnded{ID: r.ID, Outcome: api.Failed, Progress: &step.Progress{Percent: 40, Told: told}})
+		want := told
+		if told.IsZero() {
+			want = l.now
+		}
+		if got, _ := (&decider{s: l.s}).attempt(r.ID); got.Progress == nil || !got.Progress.Told.Equal(want) {
+			t.Errorf("out of band, told at %s: %+v", told, got.Progress)
+		}
 	}
 }

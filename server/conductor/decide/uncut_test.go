@@ -272,3 +272,23 @@ func TestI07_AContestEndsWithWhatTheBMCDoes(t *testing.T) {
 		}
 	}
 }
+
+// TestI18_AnEarlierContestEndsNoOtherWork: what the BMC does on a node whose boot was contested before, or has ended, goes on.
+func TestI18_AnEarlierContestEndsNoOtherWork(t *testing.T) {
+	for name, set := range map[string]func(n *conductor.Node){
+		"a list that boots nothing": func(n *conductor.Node) { n.Boot = &conductor.Boot{Generation: n.Generation, Contested: true} },
+		"a boot that has ended": func(n *conductor.Node) {
+			n.Boot, n.Flow.Booted = &conductor.Boot{Generation: n.Generation, Contested: true, Ended: true}, true
+		},
+	} {
+		l := newLife(t)
+		l.cleaning("management.clear_job_queue", "management.reset_bmc")
+		l.s.Node = clone(l.s.Node)
+		set(&l.s.Node)
+		l.outOfBand("")
+		l.want(state.CleanWait)
+		if next := l.running(); next.Step.Name != "management.reset_bmc" {
+			t.Errorf("%s: %s follows", name, next.Step.Name)
+		}
+	}
+}
