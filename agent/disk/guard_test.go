@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,8 +25,6 @@ func TestMain(m *testing.M) {
 }
 
 const mib = 1 << 20
-
-var quiet = slog.New(slog.DiscardHandler)
 
 func TestGuardHandsOutWhatIsAllowed(t *testing.T) {
 	m, devices := disktest.World(t)
