@@ -75,10 +75,11 @@ func (d *decider) unfenced() {
 	}
 }
 
-// due tries what is owed again when the BMC has just answered, and nobody else acts upon the node (I16).
+// due tries what is owed again when the BMC has just answered, and nobody else acts upon the node (I16). A machine that is given
+// to somebody is not switched off unasked: there it is for an operator to power it off, or to confirm that nothing is owed.
 func (d *decider) due() {
 	n := d.n
-	if !n.Owed.Due(d.now) || n.Unverified != nil || n.Lease != nil && n.Lease.Short(d.now) {
+	if !n.Owed.Due(d.now) || n.State == state.Active || n.Unverified != nil || n.Lease != nil && n.Lease.Short(d.now) {
 		return
 	}
 	d.collect(true)

@@ -197,3 +197,20 @@ func TestI13_I15_WhatIsTriedAgainIsWanted(t *testing.T) {
 		t.Errorf("owed %+v", n.Owed)
 	}
 }
+
+// TestI15_I16_AnActiveMachineIsNotSwitchedOffUnasked: a service whose record was doubted leads back to active by abort, with what is
+// owed to it; whether its machine runs the instance an operator knows.
+func TestI15_I16_AnActiveMachineIsNotSwitchedOffUnasked(t *testing.T) {
+	n := owing()
+	n.State, n.Owed.Tried = state.Active, n.StateSince
+	d := decideAct(n, conductor.PowerRead{Version: n.Version, Power: conductor.PowerOn})
+	if len(d.Effects) != 0 || d.Node.Owed == nil {
+		t.Fatalf("effects %+v, owed %+v", d.Effects, d.Node.Owed)
+	}
+	if asked := decideAct(d.Node, conductor.PowerAsked{Ask: conductor.PowerRequest{Target: "power off"}}); asked.Refuse != nil {
+		t.Error(asked.Refuse)
+	}
+	if said := decideAct(d.Node, conductor.RecordsConfirmed{}); said.Refuse != nil || said.Node.Owed != nil {
+		t.Errorf("confirmed: %v, owed %+v", said.Refuse, said.Node.Owed)
+	}
+}
