@@ -8,8 +8,11 @@ SHELL := /bin/bash
 # The sbin directories hold sfdisk, mke2fs and depmod, which need no root.
 export PATH := $(CURDIR)/build/toolchain/bin:$(PATH):/usr/sbin:/sbin
 export GOTOOLCHAIN := local
-# Go's own flags for C, and SQLite syncs a file's data without its times (docs/adr/0285). integration/servers has it too.
-export CGO_CFLAGS := -O2 -g -DHAVE_FDATASYNC=1
+# A packager's flags for C, or else Go's own, and SQLite syncs a file's data without its times (docs/adr/0285). The flag is
+# there once, however deep one make runs another. integration/servers has it too.
+FDATASYNC := -DHAVE_FDATASYNC=1
+override CGO_CFLAGS := $(or $(strip $(filter-out $(FDATASYNC),$(CGO_CFLAGS))),-O2 -g) $(FDATASYNC)
+export CGO_CFLAGS
 
 GO       := go
 TOOLS    := -modfile=integration/tools/go.mod

@@ -105,7 +105,7 @@ func TestCertificateChecks(t *testing.T) {
 	other, otherKey := filepath.Join(dir, "b.crt"), filepath.Join(dir, "b.key")
 	now := time.Now()
 	for _, f := range [][2]string{{cert, key}, {other, otherKey}} {
-		if err := selfSigned(f[0], f[1], now); err != nil {
+		if err := selfSigned(f[0], f[1], "https://192.0.2.7", now); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -187,7 +187,7 @@ func bmc(t *testing.T, addr, dir string, status int) (base string, stop func()) 
 		t.Fatal(err)
 	}
 	certFile, keyFile := filepath.Join(dir, "bmc.crt"), filepath.Join(dir, "bmc.key")
-	if err := selfSigned(certFile, keyFile, time.Now()); err != nil {
+	if err := selfSigned(certFile, keyFile, "", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)

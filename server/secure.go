@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"time"
 )
@@ -22,7 +23,7 @@ func (s *server) secure(ln net.Listener) (net.Listener, error) {
 	certFile, keyFile := apiFiles(s.cfg)
 	if s.cfg.TLSCert == "" {
 		if !exists(certFile) {
-			if err := selfSigned(certFile, keyFile, s.now()); err != nil {
+			if err := selfSigned(certFile, keyFile, s.cfg.PublicURL, s.now()); err != nil {
 				return nil, fmt.Errorf("make a certificate for the API: %w", err)
 			}
 			s.log.Info("made a certificate for the API; give it to clients", "file", certFile)
@@ -35,8 +36,9 @@ func (s *server) secure(ln net.Listener) (net.Listener, error) {
 	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}), nil
 }
 
-// selfSigned makes a certificate for all addresses this host has now.
-func selfSigned(certFile, keyFile string, now time.Time) error {
+// selfSigned makes a certificate for all addresses this host has now, and for the host of the URL that links in answers
+// begin with: clients follow them by that name.
+func selfSigned(certFile, keyFile, public string, now time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -61,6 +63,13 @@ func selfSigned(certFile, keyFile string, now time.Time) error {
 	for _, a := range addrs {
 		if n, ok := a.(*net.IPNet); ok {
 			tmpl.IPAddresses = append(tmpl.IPAddresses, n.IP)
+		}
+	}
+	if u, err := url.Parse(public); err == nil {
+		if ip := net.ParseIP(u.Hostname()); ip != nil {
+			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
+		} else if u.Hostname() != "" {
+			tmpl.DNSNames = append(tmpl.DNSNames, u.Hostname())
 		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)

@@ -330,7 +330,7 @@ func TestUsersAreReplacedWhileTheServerRuns(t *testing.T) {
 func TestTLSBeyondLoopback(t *testing.T) {
 	dir := t.TempDir()
 	own := filepath.Join(t.TempDir(), "own")
-	s := &server{cfg: config.Server{DataDir: dir}, log: slog.New(slog.DiscardHandler), now: time.Now}
+	s := &server{cfg: config.Server{DataDir: dir, PublicURL: "https://metal.example:6385/api"}, log: slog.New(slog.DiscardHandler), now: time.Now}
 	serve := func(s *server) string {
 		t.Helper()
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -348,6 +348,7 @@ func TestTLSBeyondLoopback(t *testing.T) {
 		t.Cleanup(srv.Close)
 		return ln.Addr().String()
 	}
+	called := "" // what the client takes the server for; "" is its address
 	get := func(url, ca string, newest uint16) (string, error) {
 		t.Helper()
 		text, err := os.ReadFile(ca)
@@ -358,7 +359,7 @@ func TestTLSBeyondLoopback(t *testing.T) {
 		if !trusted.AppendCertsFromPEM(text) {
 			t.Fatalf("%s holds no certificate", ca)
 		}
-		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12, MaxVersion: newest}}}
+		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: called, MinVersion: tls.VersionTLS12, MaxVersion: newest}}}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -383,6 +384,13 @@ func TestTLSBeyondLoopback(t *testing.T) {
 	if text, err := get("http://"+at, ca, 0); err == nil && strings.Contains(text, "here") {
 		t.Error("plain HTTP was answered")
 	}
+	for name, trusted := range map[string]bool{"metal.example": true, "localhost": true, "other.example": false} {
+		called = name
+		if _, err := get("https://"+at, ca, 0); (err == nil) != trusted {
+			t.Errorf("a client that calls the server %s, the host of public_url being metal.example: %v", name, err)
+		}
+	}
+	called = ""
 	if info, err := os.Stat(filepath.Join(dir, "api.key")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the certificate's key: %v, %v", info, err)
 	}
@@ -391,7 +399,7 @@ func TestTLSBeyondLoopback(t *testing.T) {
 		t.Errorf("after a restart: %q, %v", text, err)
 	}
 
-	if err := selfSigned(own+".crt", own+".key", time.Now()); err != nil {
+	if err := selfSigned(own+".crt", own+".key", "", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	s = &server{cfg: config.Server{DataDir: dir, TLSCert: own + ".crt", TLSKey: own + ".key"}, log: s.log, now: time.Now}

@@ -49,11 +49,17 @@ func Load(ctx context.Context, m *hardware.Machine, all []hardware.Manager) (*Se
 	s := &Set{log: m.Log, steps: map[string]owned{}, versions: map[string]string{}}
 	type fitting struct {
 		hardware.Manager
+		name  string
 		level hardware.Level
 	}
 	var fit []fitting
-	for _, mgr := range all {
-		name, version := mgr.Name(), mgr.Version()
+	for i, mgr := range all {
+		said, err := ask(ctx, func(context.Context) ([2]string, error) { return [2]string{mgr.Name(), mgr.Version()}, nil })
+		if err != nil {
+			s.problem("manager %d of this ramdisk, a %T, can't say its name and version: %v", i+1, mgr, err)
+			continue
+		}
+		name, version := said[0], said[1]
 		if err := api.CheckOffer(nil, map[string]string{name: version}); err != nil {
 			s.problem("manager %q, version %q, is left out, as the server would refuse it: %s", short(name), short(version), fault.From(err).Message)
 			continue
@@ -67,7 +73,7 @@ func Load(ctx context.Context, m *hardware.Machine, all []hardware.Manager) (*Se
 		case err != nil:
 			s.problem("manager %s can't say whether it fits: %v", name, err)
 		case level > hardware.None:
-			fit = append(fit, fitting{mgr, level})
+			fit = append(fit, fitting{mgr, name, level})
 			s.versions[name] = version
 		}
 	}
@@ -75,12 +81,12 @@ func Load(ctx context.Context, m *hardware.Machine, all []hardware.Manager) (*Se
 	for _, f := range fit {
 		steps, err := ask(ctx, func(ctx context.Context) ([]step.Bound, error) { return f.Steps(ctx, m) })
 		if err != nil {
-			s.problem("manager %s can't list its steps: %v", f.Name(), err)
-			delete(s.versions, f.Name())
+			s.problem("manager %s can't list its steps: %v", f.name, err)
+			delete(s.versions, f.name)
 			continue
 		}
-		for _, b := range s.within(f.Name(), steps) {
-			s.add(owned{b, f.Name(), f.level})
+		for _, b := range s.within(f.name, steps) {
+			s.add(owned{b, f.name, f.level})
 		}
 	}
 	if len(s.versions) == 0 {

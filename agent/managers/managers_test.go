@@ -28,6 +28,11 @@ type fake struct {
 	steps   func(context.Context) ([]step.Bound, error)
 }
 
+// nameless can't say its version, or, without a fake, not even its name.
+type nameless struct{ hardware.Manager }
+
+func (nameless) Version() string { panic("no version") }
+
 func (f fake) Name() string    { return f.name }
 func (f fake) Version() string { return cmp.Or(f.version, "7") }
 func (f fake) Support(ctx context.Context, _ *hardware.Machine) (hardware.Level, error) {
@@ -101,16 +106,18 @@ func TestT17_MisbehavingManagersLoseOnlyThemselves(t *testing.T) {
 		return offers("bad", hardware.ServiceProvider, b)
 	}
 	for name, bad := range map[string]hardware.Manager{
-		"panics in support": fake{name: "bad", support: func(context.Context) (hardware.Level, error) { panic("no") }},
-		"error in support":  fake{name: "bad", support: func(context.Context) (hardware.Level, error) { return 9, errors.New("no") }},
-		"panics in steps":   fake{name: "bad", level: 3, steps: func(context.Context) ([]step.Bound, error) { panic("no") }},
-		"error in steps":    fake{name: "bad", level: 3, steps: func(context.Context) ([]step.Bound, error) { return nil, errors.New("no") }},
-		"name of another":   offers("good", hardware.ServiceProvider, bound("deploy.x", "bad")),
-		"step without code": unusable(func(b *step.Bound) { b.Run = nil }),
-		"no interface":      unusable(func(b *step.Bound) { b.Name = "z" }),
-		"out of band":       unusable(func(b *step.Bound) { b.Where = step.OutOfBand }),
-		"no timeout":        unusable(func(b *step.Bound) { b.Timeout = 0 }),
-		"no repeat":         unusable(func(b *step.Bound) { b.Repeat = "" }),
+		"panics in its name":    nameless{},
+		"panics in its version": nameless{fake{name: "bad"}},
+		"panics in support":     fake{name: "bad", support: func(context.Context) (hardware.Level, error) { panic("no") }},
+		"error in support":      fake{name: "bad", support: func(context.Context) (hardware.Level, error) { return 9, errors.New("no") }},
+		"panics in steps":       fake{name: "bad", level: 3, steps: func(context.Context) ([]step.Bound, error) { panic("no") }},
+		"error in steps":        fake{name: "bad", level: 3, steps: func(context.Context) ([]step.Bound, error) { return nil, errors.New("no") }},
+		"name of another":       offers("good", hardware.ServiceProvider, bound("deploy.x", "bad")),
+		"step without code":     unusable(func(b *step.Bound) { b.Run = nil }),
+		"no interface":          unusable(func(b *step.Bound) { b.Name = "z" }),
+		"out of band":           unusable(func(b *step.Bound) { b.Where = step.OutOfBand }),
+		"no timeout":            unusable(func(b *step.Bound) { b.Timeout = 0 }),
+		"no repeat":             unusable(func(b *step.Bound) { b.Repeat = "" }),
 	} {
 		s := load(t, good, bad)
 		if by(t, s, "deploy.x") != "good" || len(s.Steps()) != 1 || len(s.Problems()) != 1 {

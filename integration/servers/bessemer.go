@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/initramfs/media"
@@ -21,8 +24,17 @@ type BessemerConfig struct {
 	Args    []string // further arguments of serve
 }
 
-// cflags are the C compiler's, as the Makefile has them.
-const cflags = "CGO_CFLAGS=-O2 -g -DHAVE_FDATASYNC=1"
+// fdatasync is what the C compiler is told beside its own flags, as in the Makefile.
+const fdatasync = "-DHAVE_FDATASYNC=1"
+
+// flags are the C compiler's: those of the environment, or else Go's own, and ours once.
+func flags(environment string) string {
+	given := slices.DeleteFunc(strings.Fields(environment), func(f string) bool { return f == fdatasync })
+	if len(given) == 0 {
+		given = []string{"-O2", "-g"}
+	}
+	return strings.Join(append(given, fdatasync), " ")
+}
 
 // Build builds our server from the source tree at root into dir, as make build does.
 func Build(ctx context.Context, root, dir string) (program string, err error) {
@@ -31,14 +43,17 @@ func Build(ctx context.Context, root, dir string) (program string, err error) {
 		return "", err
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./server")
-	build.Dir, build.Env = root, append(os.Environ(), cflags)
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_CFLAGS="+flags(os.Getenv("CGO_CFLAGS")))
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the server: %w\n%s", err, out)
 	}
 	return program, nil
 }
 
-// Bessemer starts our server and waits until it answers.
+// serving is what the server says when it listens; the system chose its ports.
+var serving = regexp.MustCompile(`msg=serving api=(\S+) `)
+
+// Bessemer starts our server and waits until it answers. It listens on free ports of loopback, others at each start.
 func Bessemer(ctx context.Context, cfg BessemerConfig) (*Server, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -51,19 +66,27 @@ func Bessemer(ctx context.Context, cfg BessemerConfig) (*Server, error) {
 			return nil, err
 		}
 	}
-	ports, err := FreePorts(3)
-	if err != nil {
-		return nil, err
+	const free = "127.0.0.1:0"
+	s := &Server{Host: host, Dir: cfg.Dir, logged: filepath.Join(cfg.Dir, "bessemer.log")}
+	args := append([]string{"serve", "--data-dir", filepath.Join(cfg.Dir, "data"), "--listen", free, "--agent-listen", free,
+		"--boot-listen", free, "--base-iso", iso}, cfg.Args...)
+	var before int64 // what an earlier server said
+	if st, err := os.Stat(s.logged); err == nil {
+		before = st.Size()
 	}
-	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
-	s := &Server{URL: "http://" + at(0), Host: host, Dir: cfg.Dir, logged: filepath.Join(cfg.Dir, "bessemer.log")}
-	args := append([]string{"serve", "--data-dir", filepath.Join(cfg.Dir, "data"), "--listen", at(0), "--agent-listen", at(1),
-		"--boot-listen", at(2), "--base-iso", iso, "--log-level", "warn"}, cfg.Args...)
 	began := time.Now()
 	if err := s.run(nil, cfg.Program, args...); err != nil {
 		return nil, err
 	}
 	err = s.answers(ctx, time.Millisecond, func(ask *http.Client) bool {
+		if said, err := os.ReadFile(s.logged); s.URL == "" && err == nil {
+			if m := serving.FindSubmatch(said[before:]); m != nil {
+				s.URL = string(m[1])
+			}
+		}
+		if s.URL == "" {
+			return false
+		}
 		status, _ := get(ask, s.URL+"/v1", "1.1")
 		return status == http.StatusOK
 	})

@@ -126,7 +126,8 @@ func get(ask *http.Client, url, version string) (int, []byte) {
 	return a.StatusCode, body
 }
 
-// FreePorts finds ports of loopback that nobody listens on.
+// FreePorts finds ports of loopback that nobody listens on, for programs that can't choose some themselves and tell.
+// Another program may have taken one by the time it is used.
 func FreePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
