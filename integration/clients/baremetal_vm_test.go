@@ -292,6 +292,36 @@ func TestBaremetalTakesANodeThroughItsLife(t *testing.T) {
 	}
 }
 
+// TestBaremetalChoosesInterfaces: the client sets each kind of interface to each implementation that the driver says it has, and
+// back to the default; any other is refused with a list of those that fit (requirements row 18).
+func TestBaremetalChoosesInterfaces(t *testing.T) {
+	b := newBaremetal(t, server(t).URL)
+	driver := b.object("driver show fake-hardware")
+	b.do("node create --driver fake-hardware --name n1")
+	for _, kind := range []string{"bios", "boot", "console", "deploy", "inspect", "management", "network", "power", "raid", "rescue", "storage", "vendor"} {
+		field := kind + "_interface"
+		have := strings.FieldsFunc(fmt.Sprint(driver["enabled_"+field+"s"]), func(r rune) bool { return strings.ContainsRune("[], ", r) })
+		if len(have) == 0 {
+			t.Fatalf("the driver has no %s: %v", field, driver)
+		}
+		for _, value := range have {
+			b.do("node set n1 --" + kind + "-interface " + value)
+			if n := b.object("node show n1 --fields " + field); n[field] != value {
+				t.Errorf("%s is %v after it was set to %s", field, n[field], value)
+			}
+		}
+		b.refused("node set n1 --"+kind+"-interface nosuch", strings.Join(have, ", "))
+		b.refused("node create --driver fake-hardware --"+kind+"-interface nosuch", strings.Join(have, ", "))
+		b.do("node unset n1 --" + kind + "-interface")
+		if n := b.object("node show n1 --fields " + field); n[field] != driver["default_"+field] {
+			t.Errorf("%s is %v again, expected the default %v", field, n[field], driver["default_"+field])
+		}
+	}
+	if all := b.list("node list"); len(all) != 1 {
+		t.Errorf("nodes of refused requests: %v", all)
+	}
+}
+
 // reach runs a command line that starts a flow of n1, and polls until the node has reached the state. The client's own
 // --wait, which other lines have, looks every ten seconds only.
 func (b *baremetal) reach(line, want string) {

@@ -138,7 +138,7 @@ func (r *rack) register(t *testing.T, want int, text string) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(r.dir, "..", "..", "bessemer"), "register", file, "--inspect", "--provide", "--watch", "--yes")
+	cmd := exec.CommandContext(ctx, filepath.Join(r.dir, "..", "..", "bessemer"), "register", "--inspect", "--provide", "-f", file, "--watch", "--yes")
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "BESSEMER_") }), "BESSEMER_SERVER="+r.URL, "HOME="+r.dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

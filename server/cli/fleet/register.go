@@ -32,7 +32,15 @@ func beside(file, name string) string {
 // RegisterCommand makes the machines of a file, or brings them up to date.
 func RegisterCommand(c *command.Run) *cobra.Command {
 	var manage, inspect, provide, watch, secrets bool
-	cmd := command.Exactly("register FILE", 1)
+	var file string
+	cmd := &cobra.Command{Use: "register FILE", Args: func(_ *cobra.Command, args []string) error {
+		if named := file != ""; named && len(args) > 0 {
+			return input.Usage("the file is named twice: %s and --file %s", args[0], file)
+		} else if !named && len(args) != 1 {
+			return input.Usage("name one file of machines: bessemer register FILE, or --file FILE; %d are given", len(args))
+		}
+		return nil
+	}}
 	cmd.Short = "Create or update machines from a YAML file"
 	cmd.Long = `Creates the machines of a file, or brings those that exist up to date, and shows what it changes; running it again changes
 nothing. Keys that the file does not name stay as they are. A MAC or a BMC address that another machine has is a
@@ -55,7 +63,7 @@ Passwords that are set can't be compared and are kept; --set-secrets sets them a
 	m := acts.On(c, cmd)
 	cmd.Flags().Lookup("where").Hidden = true // the file says which
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
-		entries, err := readEntries(c, args[0])
+		entries, err := readEntries(c, append(args, file)[0])
 		if err != nil {
 			return err
 		}
@@ -101,6 +109,7 @@ Passwords that are set can't be compared and are kept; --set-secrets sets them a
 		return nil
 	})
 	f := cmd.Flags()
+	f.StringVarP(&file, "file", "f", "", "the FILE, given as a flag")
 	f.BoolVar(&manage, "manage", false, "then manage those that are enrolled")
 	f.BoolVar(&inspect, "inspect", false, "then inspect those that are manageable; manages them first")
 	f.BoolVar(&provide, "provide", false, "then provide those that are manageable: ERASES their disks; manages them first")
