@@ -264,14 +264,16 @@ type StepRecord struct {
 	Power Power `json:"power,omitempty"`
 	// Recorded is the power that the node's record told before the first attempt of such a step: what counts when the BMC is
 	// between two states.
-	Recorded Power          `json:"recorded,omitempty"`
-	Progress *step.Progress `json:"progress,omitempty"`
-	Result   *step.Result   `json:"result,omitempty"`
-	Fault    *fault.Fault   `json:"fault,omitempty"`
-	Offered  time.Time      `json:"offered,omitzero"`
-	Started  time.Time      `json:"started,omitzero"`
-	Ended    time.Time      `json:"ended,omitzero"`
-	Deadline time.Time      `json:"deadline,omitzero"`
+	Recorded Power `json:"recorded,omitempty"`
+	// Noted is what the step has noted before it acted (step.Call), for the attempt after one that was cut off.
+	Noted    json.RawMessage `json:"noted,omitempty"`
+	Progress *step.Progress  `json:"progress,omitempty"`
+	Result   *step.Result    `json:"result,omitempty"`
+	Fault    *fault.Fault    `json:"fault,omitempty"`
+	Offered  time.Time       `json:"offered,omitzero"`
+	Started  time.Time       `json:"started,omitzero"`
+	Ended    time.Time       `json:"ended,omitzero"`
+	Deadline time.Time       `json:"deadline,omitzero"`
 }
 
 // Entry is one line of a node's history: Ironic's, plus request, run, step, reason and where the agent's log of it is.

@@ -93,6 +93,8 @@ type Call struct {
 	Node    map[string]any                                // the node's properties, as far as steps need them: skip list, allowed classes
 	Resume  []Checkpoint                                  // where an earlier attempt of the same run came to; hints, never proof
 	Power   string                                        // out of band: "power on" or "power off", as before the first attempt in this run; "" unknown
+	Noted   []byte                                        // out of band: JSON, what an attempt before in the run noted last; nil: nothing
+	Note    func(context.Context, any) error              // out of band: keeps what a later attempt is to know, and returns when it is stored; nil: it is not kept
 	Report  func(Progress)                                // never nil; cheap; may be called from several goroutines
 	Log     *slog.Logger                                  // never nil
 	Secret  func(context.Context, string) ([]byte, error) // never nil; refuses names outside Step.Secrets
