@@ -96,10 +96,15 @@ var expected = map[string]least{
 	"DELETE /v1/nodes/{node}/vifs/{vif}":                 {system: operator, owner: operator},
 	"GET /v1/nodes/{node}/vendor_passthru/methods":       {system: admin},
 	"GET /v1/nodes/{node}/vendor_passthru":               {system: admin},
+	"GET /v1/nodes/{node}/vendor_passthru/{method}":      {system: admin},
 	"POST /v1/nodes/{node}/vendor_passthru":              {system: admin},
+	"POST /v1/nodes/{node}/vendor_passthru/{method}":     {system: admin},
 	"PUT /v1/nodes/{node}/vendor_passthru":               {system: admin},
+	"PUT /v1/nodes/{node}/vendor_passthru/{method}":      {system: admin},
 	"PATCH /v1/nodes/{node}/vendor_passthru":             {system: admin},
+	"PATCH /v1/nodes/{node}/vendor_passthru/{method}":    {system: admin},
 	"DELETE /v1/nodes/{node}/vendor_passthru":            {system: admin},
+	"DELETE /v1/nodes/{node}/vendor_passthru/{method}":   {system: admin},
 
 	"GET /v1/ports":             {system: observer, project: observer},
 	"GET /v1/ports/detail":      {system: observer, project: observer},
@@ -189,10 +194,15 @@ var expected = map[string]least{
 	"GET /v1/drivers/{driver}/raid/logical_disk_properties": {system: observer, project: observer},
 	"GET /v1/drivers/{driver}/vendor_passthru/methods":      {system: observer, project: observer},
 	"GET /v1/drivers/{driver}/vendor_passthru":              {system: admin},
+	"GET /v1/drivers/{driver}/vendor_passthru/{method}":     {system: admin},
 	"POST /v1/drivers/{driver}/vendor_passthru":             {system: admin},
+	"POST /v1/drivers/{driver}/vendor_passthru/{method}":    {system: admin},
 	"PUT /v1/drivers/{driver}/vendor_passthru":              {system: admin},
+	"PUT /v1/drivers/{driver}/vendor_passthru/{method}":     {system: admin},
 	"PATCH /v1/drivers/{driver}/vendor_passthru":            {system: admin},
+	"PATCH /v1/drivers/{driver}/vendor_passthru/{method}":   {system: admin},
 	"DELETE /v1/drivers/{driver}/vendor_passthru":           {system: admin},
+	"DELETE /v1/drivers/{driver}/vendor_passthru/{method}":  {system: admin},
 
 	"GET /v1/conductors":            {system: observer, project: observer},
 	"GET /v1/conductors/{host}":     {system: observer, project: observer},
@@ -216,7 +226,7 @@ var expected = map[string]least{
 }
 
 // fill is what stands for a path variable that names no object with an owner; "x" where nothing is said.
-var fill = map[string]string{"trait": "CUSTOM_A", "driver": "redfish", "host": "lab"}
+var fill = map[string]string{"trait": "CUSTOM_A", "driver": "redfish", "host": "lab", "method": "eject_vmedia"}
 
 // owners are the nodes of the matrix: what stands for {node} and {record}, and who owns and leases them. The caller's
 // project is "blue".

@@ -86,8 +86,33 @@ func TestCollections(t *testing.T) {
 			if !strings.Contains(next, "marker="+id) || !strings.Contains(next, "sort_key=created_at") || !strings.Contains(next, "sort_dir=desc") {
 				t.Errorf("next is %q", next)
 			}
-			for _, q := range []string{"sort_key=extra", "sort_key=nosuch", "sort_dir=up", "limit=0", "marker=x", "nosuch=1"} {
+			for _, q := range []string{"sort_key=extra", "sort_key=nosuch", "sort_dir=up", "limit=0", "marker=a%20b", "nosuch=1", "fields=,uuid,,nosuch"} {
 				s.want(s.do("GET", base+"?"+q, ""), 400)
+			}
+			unnamed := 400 // a name as the marker
+			if c.path == "deploy_templates" || c.path == "runbooks" {
+				unnamed = 404
+			}
+			s.want(s.do("GET", base+"?marker=CUSTOM_X", ""), unnamed)
+			for _, q := range []string{"?fields=,UUID,,%20uuid", "/" + id + "?fields=,UUID,,%20uuid"} {
+				some := s.want(s.do("GET", base+q, ""), 200).body
+				if list, is := some[key].([]any); is {
+					some = list[0].(map[string]any)
+				}
+				if got := keys(some); !slices.Equal(got, []string{"links", "uuid"}) {
+					t.Errorf("%s shows %v", q, got)
+				}
+			}
+			for _, q := range []string{"?fields=,", "/" + id + "?fields=%20,"} { // no field is named: as without it
+				a, b := s.want(s.do("GET", base+q, ""), 200), s.want(s.do("GET", base+strings.Split(q, "?")[0], ""), 200)
+				if a.Body.String() != b.Body.String() {
+					t.Errorf("%s shows %s, without it it is %s", q, a.Body, b.Body)
+				}
+			}
+			if c.path != "allocations" {
+				for _, q := range []string{"fields=", "fields=,", "fields=uuid"} {
+					s.want(s.do("GET", base+"?detail=true&"+q, ""), 400)
+				}
 			}
 			s.want(s.do("GET", base+"?marker=00000000-0000-4000-8000-00000000ffff", ""), 404)
 			if c.path != "allocations" {
@@ -154,9 +179,19 @@ func TestPortFilters(t *testing.T) {
 	if !slices.Equal(s.asked.NodeIs["shard"], []string{"a", "b"}) || s.asked.Contains["description"] != "x" {
 		t.Errorf("asked for %+v", s.asked)
 	}
-	s.want(s.do("GET", "/v1/ports?conductor_groups=g1,", ""), 200)
-	if !slices.Equal(s.asked.NodeIs["conductor_group"], []string{"g1", ""}) {
+	s.want(s.do("GET", "/v1/ports?conductor_groups=G1,,", ""), 200)
+	if !slices.Equal(s.asked.NodeIs["conductor_group"], []string{"g1"}) {
 		t.Errorf("asked for %+v", s.asked)
+	}
+	s.want(s.do("GET", "/v1/ports?shard=,A", ""), 200)
+	if !slices.Equal(s.asked.NodeIs["shard"], []string{"a", "A"}) {
+		t.Errorf("asked for %+v", s.asked)
+	}
+	for _, none := range []string{"shard=", "shard=,&node=n1", "conductor_groups=,&node=n1"} { // a list of nothing is not given
+		s.want(s.do("GET", "/v1/ports?"+none, ""), 200)
+		if s.asked.NodeIs != nil {
+			t.Errorf("%s asks for %+v", none, s.asked)
+		}
 	}
 	for query, status := range map[string]int{
 		"node=n1&portgroup=bond0": 403, "node=n1&shard=a": 403, "portgroup=bond0&shard=a": 403, "node=nobody": 404, "portgroup=nobody": 404,

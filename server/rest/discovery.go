@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -92,22 +93,26 @@ func conductorArguments() []serve.Argument {
 	return all
 }
 
-// conductorPart is the fields that fields= names; "" names those of a list, or all in detail.
+// conductorPart is the fields that fields= names; none named are those of a list, or all in detail.
 func (a *API) conductorPart(c *serve.Call, detail bool, fields string) (map[string]any, error) {
-	view := a.conductorView(c, detail || fields != "")
-	if fields == "" {
+	keep := shape.Items(fields)
+	view := a.conductorView(c, detail || len(keep) > 0)
+	if len(keep) == 0 {
 		return view, nil
 	}
-	keep := strings.Split(fields, ",")
-	for i, name := range keep {
-		keep[i] = strings.TrimSpace(name)
-		if _, ok := view[keep[i]]; !ok {
-			return nil, fault.New(fault.RequestInvalid, "Field %q is not known.", name).
+	return view, keepFields(view, keep)
+}
+
+// keepFields leaves the named fields of a view, and its links. One that it does not have is refused.
+func keepFields(view map[string]any, keep []string) error {
+	for _, name := range keep {
+		if _, ok := view[name]; !ok {
+			return fault.New(fault.RequestInvalid, "Field %q is not known.", name).
 				WithHint("the fields here are %s", strings.Join(slices.Sorted(maps.Keys(view)), ", "))
 		}
 	}
 	maps.DeleteFunc(view, func(k string, _ any) bool { return k != "links" && !slices.Contains(keep, k) })
-	return view, nil
+	return nil
 }
 
 func (a *API) conductors(c *serve.Call) error {
@@ -119,7 +124,7 @@ func (a *API) conductors(c *serve.Call) error {
 		return fault.New(fault.RequestInvalid, "The sort_key value %q is invalid for sorting.", p.Key)
 	}
 	detail := c.Flag("detail")
-	if detail && c.Arg("fields") != "" {
+	if detail && c.Given("fields") {
 		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 	}
 	view, err := a.conductorPart(c, detail, c.Arg("fields"))

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -30,7 +30,10 @@ func (a *API) driverRoutes() []serve.Route {
 		{Method: http.MethodGet, Path: driver + "/steps", Need: access.ServerRead, Handle: a.driverSteps},
 	}
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		rows = append(rows, serve.Route{Method: m, Path: driver + "/vendor_passthru", Need: access.NodeVendor, Query: []serve.Argument{{Name: "method", Doc: "the call"}}, Body: serve.MaxBody, Handle: a.driverCall})
+		rows = append(rows, serve.Route{Method: m, Path: driver + "/vendor_passthru", Need: access.NodeVendor, Query: []serve.Argument{{Name: "method", Doc: "the call"}}, Body: serve.MaxBody,
+			Handle: func(c *serve.Call) error { return a.driverCall(c, c.Arg("method")) }},
+			serve.Route{Method: m, Path: driver + "/vendor_passthru/{method}", Need: access.NodeVendor, Body: serve.MaxBody,
+				Handle: func(c *serve.Call) error { return a.driverCall(c, c.Var("method")) }})
 	}
 	return rows
 }
@@ -40,7 +43,7 @@ func (a *API) drivers(c *serve.Call) error {
 	if t := c.Arg("type"); c.Given("type") && t != "dynamic" && t != "classic" {
 		return fault.New(fault.RequestInvalid, "type is %q, expected dynamic or classic", t)
 	}
-	if detail && c.Arg("fields") != "" {
+	if detail && c.Given("fields") {
 		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
 	}
 	list := []any{}
@@ -88,24 +91,16 @@ func (a *API) driverView(c *serve.Call, d conductor.Driver, detail bool) map[str
 	return out
 }
 
-// driverPart is the fields of a driver that fields= names (1.77); "" names all.
+// driverPart is the fields of a driver that fields= names (1.77); none named are all.
 func (a *API) driverPart(c *serve.Call, d conductor.Driver, detail bool, fields string) (map[string]any, error) {
-	view := a.driverView(c, d, detail)
-	if fields == "" {
+	view, keep := a.driverView(c, d, detail), shape.Items(fields)
+	if len(keep) == 0 {
 		return view, nil
 	}
 	if c.Version < 77 {
 		return nil, fault.New(fault.RequestVersion, "fields of drivers is there from version 1.77 on, %s was asked for", c.Version)
 	}
-	keep := strings.Split(fields, ",")
-	for _, name := range keep {
-		if _, ok := view[name]; !ok {
-			return nil, fault.New(fault.RequestInvalid, "Field %q is not known.", name).
-				WithHint("the fields here are %s", strings.Join(slices.Sorted(maps.Keys(view)), ", "))
-		}
-	}
-	maps.DeleteFunc(view, func(k string, _ any) bool { return k != "links" && !slices.Contains(keep, k) })
-	return view, nil
+	return view, keepFields(view, keep)
 }
 
 func (a *API) pathDriver(c *serve.Call) (conductor.Driver, error) {
@@ -166,15 +161,16 @@ func (a *API) driverMethods(c *serve.Call) error {
 	return c.JSON(http.StatusOK, map[string]any{})
 }
 
-func (a *API) driverCall(c *serve.Call) error {
+// driverCall finds no call, in the query or at the end of the path.
+func (a *API) driverCall(c *serve.Call, name string) error {
 	d, err := a.pathDriver(c)
 	if err != nil {
 		return err
 	}
-	if c.Arg("method") == "" {
+	if name == "" {
 		return fault.New(fault.RequestInvalid, "Method not specified")
 	}
-	return fault.New(fault.RequestInvalid, "driver %s has no vendor call %.80q", d.Name(), c.Arg("method")).
+	return fault.New(fault.RequestInvalid, "driver %s has no vendor call %.80q", d.Name(), name).
 		WithHint("calls that concern a node are at /v1/nodes/NODE/vendor_passthru")
 }
 

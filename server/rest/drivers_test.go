@@ -45,17 +45,20 @@ func TestDriversByVersion(t *testing.T) {
 	if d := list("/v1/drivers?detail=true&type=dynamic", "1.30"); d["default_power_interface"] != "redfish" || len(d["enabled_inspect_interfaces"].([]any)) != 2 {
 		t.Errorf("the long form has %v", d)
 	}
-	if d := list("/v1/drivers?fields=name,hosts", "1.77"); len(d) != 3 || d["links"] == nil {
-		t.Errorf("two fields are asked for, and links stay: %v", d)
+	for _, fields := range []string{"name,hosts", "NAME,,%20hosts,name"} {
+		if d := list("/v1/drivers?fields="+fields, "1.77"); len(d) != 3 || d["links"] == nil {
+			t.Errorf("two fields are asked for, and links stay: %v", d)
+		}
 	}
 	if all := s.want(s.do("GET", "/v1/drivers?type=classic", ""), 200).body["drivers"].([]any); len(all) != 0 {
 		t.Errorf("classic drivers %v", all)
 	}
 	for path, want := range map[string]int{
-		"/v1/drivers?type=": 400, "/v1/drivers?type=odd": 400, "/v1/drivers?detail=maybe": 400, "/v1/drivers?fields=nosuch": 400, "/v1/drivers?detail=true&fields=name": 400, "/v1/drivers?detail=false&fields=name": 200,
+		"/v1/drivers?type=": 400, "/v1/drivers?type=odd": 400, "/v1/drivers?detail=maybe": 400, "/v1/drivers?fields=nosuch": 400, "/v1/drivers?detail=true&fields=name": 400, "/v1/drivers?detail=true&fields=": 400, "/v1/drivers?fields=,": 200, "/v1/drivers?detail=false&fields=name": 200,
 		"/v1/drivers?fields=default_power_interface": 400, "/v1/drivers?limit=1": 400, "/v1/drivers/redfish?fields=hosts": 200,
 		"/v1/drivers/nosuch/properties": 404, "/v1/drivers/nosuch/raid/logical_disk_properties": 404, "/v1/drivers/nosuch/vendor_passthru/methods": 404,
 		"/v1/drivers/redfish/vendor_passthru": 400, "/v1/drivers/redfish/vendor_passthru?method=x": 400, "/v1/drivers/nosuch/vendor_passthru?method=x": 404,
+		"/v1/drivers/redfish/vendor_passthru/x": 400, "/v1/drivers/nosuch/vendor_passthru/x": 404, "/v1/drivers/redfish/vendor_passthru/x?method=x": 400,
 	} {
 		s.want(s.do("GET", path, ""), want)
 	}
@@ -74,6 +77,8 @@ func TestDriverDetails(t *testing.T) {
 	}
 	for _, m := range []string{"POST", "PUT", "PATCH", "DELETE"} {
 		s.want(s.do(m, "/v1/drivers/redfish/vendor_passthru?method=x", `{}`), 400)
+		s.want(s.do(m, "/v1/drivers/redfish/vendor_passthru/x", `{}`), 400)
+		s.want(s.do(m, "/v1/drivers/redfish/vendor_passthru/methods", `{}`), 400) // which is a call to all but GET
 	}
 	d := s.want(s.do("GET", "/v1/drivers/redfish", ""), 200).body
 	var enabled []string

@@ -149,6 +149,8 @@ func TestEachFilterHasItsVersion(t *testing.T) {
 		{"lessee=b", 65, conductor.NodeFilter{Lessee: "b"}},
 		{"project=p", 65, conductor.NodeFilter{Project: "p"}},
 		{"shard=a,b", 82, conductor.NodeFilter{Shards: []string{"a", "b"}}},
+		{"shard=,A,+b,,b", 82, conductor.NodeFilter{Shards: []string{"a", "b", "A"}}},
+		{"shard=,", 82, conductor.NodeFilter{Shards: []string{}}}, // none at all, as in Ironic
 		{"sharded=no", 82, conductor.NodeFilter{Sharded: &no}},
 		{"parent_node=n1", 83, conductor.NodeFilter{Parent: "00000000-0000-4000-8000-000000000001"}},
 		{"include_children=1", 83, conductor.NodeFilter{}},

@@ -73,6 +73,13 @@ func TestManagementRequests(t *testing.T) {
 		{"POST", "/vendor_passthru?method=eject_vmedia", "", 0, 202},
 		{"POST", "/vendor_passthru?method=unknown", "", 0, 400},
 		{"POST", "/vendor_passthru", "", 0, 400},
+		{"POST", "/vendor_passthru/create_subscription", `{"echo": {"Id": "7"}}`, 0, 200},
+		{"DELETE", "/vendor_passthru/delete_subscription", `{"id": "7"}`, 0, 200},
+		{"POST", "/vendor_passthru/eject_vmedia", "", 0, 202},
+		{"POST", "/vendor_passthru/unknown", "", 0, 400},
+		{"POST", "/vendor_passthru/methods", "", 0, 200}, // a call of that name, were there one: only GET lists them
+		{"POST", "/vendor_passthru/eject_vmedia?method=eject_vmedia", "", 0, 400},
+		{"POST", "/vendor_passthru/eject_vmedia/x", "", 0, 404},
 	} {
 		a := s.do(c.method, node+c.path, c.body)
 		if a.Code != c.status {

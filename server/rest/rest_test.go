@@ -139,9 +139,11 @@ func TestVersions(t *testing.T) {
 		{api.HeaderVersion + ": 1.0", 406, "", true},
 		{api.HeaderVersion + ": one", 406, "", false},
 	} {
-		a := s.do("GET", "/v1/nodes", "", c.header)
-		if a.Code != c.status || a.Header().Get(api.HeaderVersion) != c.version || (a.Header().Get(api.HeaderMinVersion) != "") != c.ranged {
-			t.Errorf("%s: status %d, headers %v", c.header, a.Code, a.Header())
+		for _, path := range []string{"/", "/v1", "/v1/nodes"} {
+			a := s.do("GET", path, "", c.header)
+			if a.Code != c.status || a.Header().Get(api.HeaderVersion) != c.version || (a.Header().Get(api.HeaderMinVersion) != "") != c.ranged {
+				t.Errorf("%s with %s: status %d, headers %v", path, c.header, a.Code, a.Header())
+			}
 		}
 	}
 	// The newer header alone, and none at all.

@@ -85,10 +85,10 @@ func listParts[P, V any](c *serve.Call, name string, fields []api.Field,
 	detail := c.Flag("detail")
 	form := shape.New(*new(V), fields)
 	sel := form.All(c.Version, !detail)
-	if list := c.Arg("fields"); list != "" {
-		if detail {
-			return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
-		}
+	if detail && c.Given("fields") {
+		return fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
+	}
+	if list := c.Arg("fields"); len(shape.Items(list)) > 0 {
 		if sel, err = form.Wanted(list+",created_at,updated_at", c.Version); err != nil {
 			return err
 		}

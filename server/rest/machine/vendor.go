@@ -32,7 +32,10 @@ func (a *API) vendorRoutes() []serve.Route {
 		{Method: http.MethodGet, Path: node + "/vendor_passthru/methods", Need: access.NodeVendor, Handle: a.methods},
 	}
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		rows = append(rows, serve.Route{Method: m, Path: node + "/vendor_passthru", Need: access.NodeVendor, Query: []serve.Argument{{Name: "method", Doc: "the call"}}, Body: serve.MaxBody, Handle: a.pass})
+		rows = append(rows, serve.Route{Method: m, Path: node + "/vendor_passthru", Need: access.NodeVendor, Query: []serve.Argument{{Name: "method", Doc: "the call"}}, Body: serve.MaxBody,
+			Handle: func(c *serve.Call) error { return a.pass(c, c.Arg("method")) }},
+			serve.Route{Method: m, Path: node + "/vendor_passthru/{method}", Need: access.NodeVendor, Body: serve.MaxBody,
+				Handle: func(c *serve.Call) error { return a.pass(c, c.Var("method")) }})
 	}
 	return rows
 }
@@ -116,12 +119,12 @@ func (a *API) methods(c *serve.Call) error {
 	return c.JSON(http.StatusOK, out)
 }
 
-func (a *API) pass(c *serve.Call) error {
+// pass hands a call to the node's driver. Its name is in the query, as in Ironic's documents, or ends the path, which Ironic takes too.
+func (a *API) pass(c *serve.Call, name string) error {
 	id, err := c.Node()
 	if err != nil {
 		return err
 	}
-	name := c.Arg("method")
 	if name == "" {
 		return fault.New(fault.RequestInvalid, "the query argument method is required")
 	}

@@ -44,7 +44,7 @@ var nodeFilters = []struct {
 	{filter("lessee", api.Text, 65, "only those lent to this project"), func(f *conductor.NodeFilter, v string) error { f.Lessee = v; return nil }},
 	{filter("project", api.Text, 65, "only those that this project owns or is lent"), func(f *conductor.NodeFilter, v string) error { f.Project = v; return nil }},
 	{filter("chassis_uuid", api.UUID, 1, "only those in this chassis"), func(f *conductor.NodeFilter, v string) error { f.Chassis = v; return nil }},
-	{filter("shard", api.List, 82, "only those in one of these shards"), func(f *conductor.NodeFilter, v string) error { f.Shards = strings.Split(v, ","); return nil }},
+	{filter("shard", api.List, 82, "only those in one of these shards"), func(f *conductor.NodeFilter, v string) error { f.Shards = shape.Shards(v); return nil }},
 	{filter("sharded", api.Flag, 82, "only those in a shard, or in none"), func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Sharded, v) }},
 	{filter("parent_node", api.Text, 83, "only the parts of this node"), func(f *conductor.NodeFilter, v string) error {
 		f.Parent, f.Roots = conductor.NodeID(v), false

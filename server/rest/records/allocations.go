@@ -207,7 +207,7 @@ func (a *API) deleteNodeAllocation(c *serve.Call) error {
 // templates is the collection of deploy templates.
 func templates() *collection {
 	return &collection{
-		Records: serve.Records{Kind: conductor.KindTemplate, Named: 55}, path: "deploy_templates", since: 55, absent: true,
+		Records: serve.Records{Kind: conductor.KindTemplate, Named: 55}, path: "deploy_templates", since: 55, absent: true, named: true,
 		listing: access.TemplateRead, reading: access.TemplateRead, creating: access.TemplateChange, changing: access.TemplateChange, shape: shape.New(api.Template{}, api.TemplateFields()),
 		show: func(c *serve.Call, r conductor.Record) any {
 			t := r.(*conductor.Template)
@@ -232,7 +232,7 @@ func templates() *collection {
 // runbooks is the collection of runbooks.
 func runbooks() *collection {
 	return &collection{
-		Records: serve.Records{Kind: conductor.KindRunbook, Named: 92, Owned: true}, path: "runbooks", since: 92, absent: true,
+		Records: serve.Records{Kind: conductor.KindRunbook, Named: 92, Owned: true}, path: "runbooks", since: 92, absent: true, named: true,
 		listing: access.RunbookList, reading: access.RunbookRead, creating: access.RunbookCreate, changing: access.RunbookChange, shape: shape.New(api.Runbook{}, api.RunbookFields()),
 		show: func(c *serve.Call, r conductor.Record) any {
 			b := r.(*conductor.Runbook)

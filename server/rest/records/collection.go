@@ -27,6 +27,7 @@ type collection struct {
 	changes api.Version // PATCH is there from; 0: as since
 	absent  bool        // before since, methods that change answer 405, not 404
 	full    bool        // lists show every field, and know no detail
+	named   bool        // a marker may look like a name: no record is found by it, but it is not refused as no UUID
 	shape   *shape.Shape
 	// What list, show, create, and patch and delete need of the caller. On create, the nodes that the body names need
 	// the right to change.
@@ -192,6 +193,13 @@ func (a *API) recordsOfNode() []serve.Route {
 // arguments are those of the list; detail is what the path says.
 func (k *collection) arguments(detail bool) []serve.Argument {
 	all := serve.PageArguments(detail)
+	if k.named {
+		for i := range all {
+			if all[i].Name == "marker" {
+				all[i].Kind = api.Text
+			}
+		}
+	}
 	if k.full {
 		all = slices.DeleteFunc(all, func(a serve.Argument) bool { return a.Name == "detail" })
 	}
@@ -214,6 +222,11 @@ func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below *narr
 	}
 	if k.full && p.Sel.Given == "" {
 		p.Sel = k.shape.All(c.Version, false)
+	}
+	if p.Marker != "" {
+		if _, err := shape.Ident(p.Marker); err != nil {
+			return err
+		}
 	}
 	filter := conductor.RecordFilter{Limit: p.Limit, After: p.Marker, SortKey: p.Key, Descending: p.Down, VisibleTo: c.VisibleTo(), Owned: k.Owned}
 	if err := recordFilters(c, k, p.Query, below, &filter); err != nil {
@@ -243,7 +256,7 @@ func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below *narr
 func recordFilters(c *serve.Call, k *collection, q url.Values, below *narrowed, to *conductor.RecordFilter) error {
 	given := map[string]bool{}
 	for _, f := range k.filters {
-		if !q.Has(f.Name) {
+		if !q.Has(f.Name) || f.Kind == api.List && len(shape.Items(q.Get(f.Name))) == 0 { // a list of nothing selects nothing out, as in Ironic
 			continue
 		}
 		given[f.Name] = true

@@ -49,19 +49,19 @@ var byAddress = recordFilter{serve.Argument{Name: "address", Doc: "only the one 
 
 // ofShards selects what belongs to nodes in shards.
 func ofShards(since api.Version) recordFilter {
-	return recordFilter{serve.Argument{Name: "shard", Kind: api.List, Since: since, Doc: "only those of nodes in one of these shards"}, nodeIs("shard")}
+	return recordFilter{serve.Argument{Name: "shard", Kind: api.List, Since: since, Doc: "only those of nodes in one of these shards"}, nodeIs("shard", shape.Shards)}
 }
 
 // ofGroups selects what belongs to nodes in conductor groups.
-var ofGroups = recordFilter{serve.Argument{Name: "conductor_groups", Kind: api.List, Since: 99, Doc: "only those of nodes in one of these groups"}, nodeIs("conductor_group")}
+var ofGroups = recordFilter{serve.Argument{Name: "conductor_groups", Kind: api.List, Since: 99, Doc: "only those of nodes in one of these groups"}, nodeIs("conductor_group", shape.Items)}
 
 // nodeIs selects by a field of the record's node, from a list of values.
-func nodeIs(field string) func(*serve.Call, *conductor.RecordFilter, string) error {
+func nodeIs(field string, values func(list string) []string) func(*serve.Call, *conductor.RecordFilter, string) error {
 	return func(_ *serve.Call, f *conductor.RecordFilter, v string) error {
 		if f.NodeIs == nil {
 			f.NodeIs = map[string][]string{}
 		}
-		f.NodeIs[field] = strings.Split(v, ",")
+		f.NodeIs[field] = values(v)
 		return nil
 	}
 }

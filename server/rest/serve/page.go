@@ -3,6 +3,7 @@ package serve
 import (
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -44,6 +45,9 @@ func PageArguments(detail bool) []Argument {
 // Ordered reads the arguments of every list but those that say what is shown.
 func (c *Call) Ordered() (p Page, err error) {
 	p = Page{Query: c.query, Marker: c.Arg("marker")}
+	if shape.IsUUID(p.Marker) { // in one that may be a name, too
+		p.Marker = strings.ToLower(p.Marker)
+	}
 	if p.Limit, err = c.Limit(); err != nil {
 		return p, err
 	}
@@ -81,10 +85,10 @@ func (c *Call) PageOf(s *shape.Shape, detail bool) (Page, error) {
 		}
 		detail = c.Flag("detail")
 	}
-	if list := c.Arg("fields"); list != "" {
-		if detail {
-			return p, fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
-		}
+	if detail && c.Given("fields") {
+		return p, fault.New(fault.RequestInvalid, "Can't fetch a subset of fields with 'detail' set")
+	}
+	if list := c.Arg("fields"); len(shape.Items(list)) > 0 {
 		p.Sel, err = s.Wanted(list, c.Version)
 		return p, err
 	}

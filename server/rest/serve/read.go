@@ -114,7 +114,7 @@ func (c *Call) Record() (string, error) {
 
 // FieldsAsked is the selection of an answer that shows one object.
 func (c *Call) FieldsAsked(s *shape.Shape) (shape.Selection, error) {
-	if list := c.Arg("fields"); list != "" {
+	if list := c.Arg("fields"); len(shape.Items(list)) > 0 {
 		return s.Wanted(list, c.Version)
 	}
 	return s.All(c.Version, false), nil

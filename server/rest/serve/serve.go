@@ -190,8 +190,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if err != nil && path != "/" { // there a client learns which versions there are
-		c.Routing = true
+	if err != nil {
+		c.Routing = path != "/" // whose own errors have the form of an endpoint's
 		c.fail(err)
 		return
 	}

@@ -17,6 +17,28 @@ func Ident(s string) (string, error) {
 	return s, nil
 }
 
+// Items are the parts of a list with commas between them, as Ironic reads one: in lower case, each once, and none that is empty.
+func Items(list string) []string {
+	var out []string
+	for item := range strings.SplitSeq(list, ",") {
+		if item = strings.ToLower(strings.TrimSpace(item)); item != "" && !slices.Contains(out, item) {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+// Shards are those that a list names: as they are written, and in lower case, which is all that Ironic looks for. It is never nil.
+func Shards(list string) []string {
+	out := append([]string{}, Items(list)...)
+	for item := range strings.SplitSeq(list, ",") {
+		if item = strings.TrimSpace(item); item != "" && !slices.Contains(out, item) {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
 // IsName tells whether a text may be a name. A UUID is one too.
 func IsName(s string) bool {
 	if s == "" || len(s) > 255 {

@@ -68,8 +68,7 @@ func (s *Shape) Wanted(list string, v api.Version) (Selection, error) {
 		return Selection{}, fault.New(fault.RequestVersion, "fields is there from version 1.8 on, %s was asked for", v)
 	}
 	want := map[string]bool{"links": true}
-	for name := range strings.SplitSeq(list, ",") {
-		name = strings.ToLower(strings.TrimSpace(name)) // as Ironic reads them
+	for _, name := range Items(list) {
 		f, ok := s.Field(name)
 		if !ok {
 			return Selection{}, fault.New(fault.RequestInvalid, "Field %q is not known.", name)
