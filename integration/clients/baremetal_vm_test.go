@@ -368,6 +368,17 @@ func TestBaremetalNegotiates(t *testing.T) {
 	b.refused("conductor list", "1.9")
 }
 
+// TestBaremetalTriesAgain: a node that is busy is no error to the client as long as it has tries left.
+func TestBaremetalTriesAgain(t *testing.T) {
+	b := newBaremetal(t, server(t, "--fake-delays", "power=3").URL)
+	b.do("node create --driver fake-hardware --name n1")
+	b.do("node manage n1 --wait 60")
+	b.do("node power on n1")
+	b.refused("--max-retries 0 node reboot n1", "HTTP 409")
+	b.do("--retry-interval 1 --max-retries 60 node reboot n1")
+	b.power("n1", "power on")
+}
+
 // TestProgramsAsInstalled: the commands themselves, as a shell runs them.
 func TestProgramsAsInstalled(t *testing.T) {
 	s := server(t)

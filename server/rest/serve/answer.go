@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
@@ -88,7 +89,9 @@ func (c *Call) fail(err error) {
 	if c.sent {
 		return
 	}
-	if f.Code.Retriable() {
+	// To ramdisks alone: Ironic's own client takes any answer with this header but 413 for a fault of its program, where
+	// it would try again.
+	if f.Code.Retriable() && c.rt.Need == access.Open {
 		c.W.Header().Set("Retry-After", "5")
 	}
 	form := api.NewErrorBody
