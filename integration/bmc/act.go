@@ -11,6 +11,8 @@ const (
 	ActWriteBIOS = "bios_write" // settings are to change at the next boot; Value has them
 	ActResetBIOS = "bios_reset" // the same, to the maker's defaults
 	ActApplyBIOS = "bios_apply" // a boot lets settings take effect; Value has them
+	ActUpdate    = "update"     // an image is to be fetched and installed; Value is its address, without keys
+	ActInstall   = "install"    // firmware takes effect; Value is component and version
 	ActResetBMC  = "bmc_reset"  // the BMC restarts
 	ActPowerOn   = "power_on"   // the machine starts, from what Value names; a reset does so too
 	ActPowerOff  = "power_off"

@@ -149,7 +149,7 @@ type Machine struct {
 func New(env Env, cfg Config) (*Machine, error) {
 	cfg.complete()
 	m := &Machine{env: env, cfg: cfg, faults: faults.NewSet(env.Now), counts: map[string]int{}}
-	m.state = state{boot: NoOverride(), bios: defaults()}
+	m.state = state{boot: NoOverride(), bios: defaults(), firmware: firmware()}
 	for _, s := range cfg.MACs {
 		mac, err := net.ParseMAC(s)
 		if err != nil {

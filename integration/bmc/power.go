@@ -17,9 +17,10 @@ type state struct {
 	detail                 string
 	lastReset              time.Time
 	boot                   Override
-	source                 qemu.Target    // what the last boot started from
-	bios, biosNext         map[string]any // in force; what the next boot changes
-	biosTime               time.Time      // when settings took effect last
+	source                 qemu.Target       // what the last boot started from
+	bios, biosNext         map[string]any    // in force; what the next boot changes
+	firmware, firmwareNext map[string]string // likewise: versions by component
+	biosTime               time.Time         // when settings took effect last
 	secureBoot, secureNext bool
 	assetTag               string
 	led                    bool
@@ -78,6 +79,7 @@ func (m *Machine) nextBoot() qemu.Boot {
 			s.biosNext, s.biosTime = nil, m.env.Now()
 			m.finishTasks(biosTask)
 		}
+		m.installs()
 		s.secureBoot = s.secureNext
 	}
 	b.Due = s.due()
@@ -86,7 +88,7 @@ func (m *Machine) nextBoot() qemu.Boot {
 
 // due reports whether the next boot is to be asked for.
 func (s *state) due() bool {
-	return s.boot.on() || s.biosNext != nil || s.secureBoot != s.secureNext
+	return s.boot.on() || s.biosNext != nil || s.firmwareNext != nil || s.secureBoot != s.secureNext
 }
 
 func (m *Machine) powered(on bool, cause string) {

@@ -11,6 +11,7 @@ import (
 type task struct {
 	id, name   string
 	state      string
+	percent    int // while it runs
 	start, end time.Time
 	stuck      bool // it ends only by being deleted
 	stubborn   bool // and it can't be deleted: a restart of the BMC ends it
@@ -22,6 +23,7 @@ type task struct {
 type Task struct {
 	ID, Name   string
 	State      string // Redfish's TaskState: Pending, Running, Completed, Exception, Cancelled
+	Percent    int
 	Start, End time.Time
 	Stuck      bool
 	Stubborn   bool  // it can't be deleted
@@ -39,7 +41,7 @@ func (t Task) Over() bool {
 }
 
 func (t *task) view() Task {
-	return Task{t.id, t.name, t.state, t.start, t.end, t.stuck, t.stubborn, t.err}
+	return Task{t.id, t.name, t.state, t.percent, t.start, t.end, t.stuck, t.stubborn, t.err}
 }
 
 // addTask puts a task into the queue; the caller holds m.mu.
@@ -54,7 +56,7 @@ func (m *Machine) addTask(t *task) {
 // finishTasks completes the waiting tasks of a name; the caller holds m.mu.
 func (m *Machine) finishTasks(name string) {
 	for _, t := range m.tasks {
-		if t.name == name && !t.view().Over() {
+		if t.name == name && t.state == "Pending" {
 			t.state, t.end = "Completed", m.env.Now()
 		}
 	}
@@ -138,6 +140,9 @@ func (m *Machine) DeleteTask(id string) bool {
 	}
 	if t.name == biosTask && !t.view().Over() {
 		m.state.biosNext = nil
+	}
+	if t.name == updateTask && t.state == "Pending" {
+		m.state.firmwareNext = nil
 	}
 	m.tasks = slices.Delete(m.tasks, i, i+1)
 	return true

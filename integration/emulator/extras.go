@@ -96,16 +96,10 @@ func (q *request) ejectDrive() reply {
 
 // firmware is what the machine runs on: by id its version, and what it is the firmware of.
 func (q *request) firmware() map[string][2]string {
-	card := root + "/Chassis/" + q.m.Name() + "/NetworkAdapters/1"
+	card, v := root+"/Chassis/"+q.m.Name()+"/NetworkAdapters/1", q.m.Firmware()
 	return map[string][2]string{
-		q.m.Name() + "-BIOS": {"1.0", q.m.SystemPath() + "/Bios"}, q.m.Name() + "-BMC": {"1.0", q.managerPath()}, q.m.Name() + "-NIC": {"22.5.7", card},
+		q.m.Name() + "-BIOS": {v["bios"], q.m.SystemPath() + "/Bios"}, q.m.Name() + "-BMC": {v["bmc"], q.managerPath()}, q.m.Name() + "-NIC": {v["nic:1"], card},
 	}
-}
-
-func (q *request) updateService() reply {
-	p := root + "/UpdateService"
-	return ok(object{"@odata.id": p, "@odata.type": "#UpdateService.v1_11_0.UpdateService", "Id": "UpdateService", "Name": "Update Service", "ServiceEnabled": true,
-		"Status": healthy(), "FirmwareInventory": link(p + "/FirmwareInventory")})
 }
 
 // each visits the machines that the asker sees.
@@ -133,7 +127,7 @@ func (q *request) firmwareItem() reply {
 		if f, found := one.firmware()[q.PathValue("id")]; found {
 			p := root + "/UpdateService/FirmwareInventory/" + q.PathValue("id")
 			a = ok(object{"@odata.id": p, "@odata.type": "#SoftwareInventory.v1_8_0.SoftwareInventory", "Id": q.PathValue("id"), "Name": q.PathValue("id"),
-				"Version": f[0], "Updateable": false, "RelatedItem": []object{link(f[1])}, "Status": healthy()})
+				"Version": f[0], "Updateable": true, "RelatedItem": []object{link(f[1])}, "Status": healthy()})
 		}
 	})
 	return a
@@ -150,7 +144,7 @@ func (q *request) adapter() reply {
 	}
 	return ok(object{"@odata.id": root + "/Chassis/" + q.m.Name() + "/NetworkAdapters/1", "@odata.type": "#NetworkAdapter.v1_9_0.NetworkAdapter", "Id": "1",
 		"Name": "Network adapter", "Manufacturer": q.m.Config().Manufacturer, "Model": "Emulated 10G", "Status": healthy(),
-		"Controllers": []object{{"FirmwarePackageVersion": "22.5.7"}}})
+		"Controllers": []object{{"FirmwarePackageVersion": q.m.Firmware()["nic:1"]}}})
 }
 
 func eventTypes() []string { return []string{"Alert", "ResourceUpdated", "StatusChange"} }

@@ -22,7 +22,7 @@ func (q *request) manager() reply {
 	p := q.managerPath()
 	return ok(object{
 		"@odata.id": p, "@odata.type": "#Manager.v1_14_0.Manager", "Id": q.m.Name(), "Name": "BMC of " + q.m.Name(), "ManagerType": "BMC",
-		"FirmwareVersion": "1.0", "Model": "Bessemer emulator", "UUID": q.m.Config().UUID, "Status": healthy(), "PowerState": "On",
+		"FirmwareVersion": q.m.Firmware()["bmc"], "Model": "Bessemer emulator", "UUID": q.m.Config().UUID, "Status": healthy(), "PowerState": "On",
 		"DateTime": q.m.Clock().UTC().Format(time.RFC3339), "DateTimeLocalOffset": "+00:00", "VirtualMedia": link(p + "/VirtualMedia"),
 		"Links":   object{"ManagerForServers": []object{link(q.m.SystemPath())}, "ManagerForChassis": []object{link(root + "/Chassis/" + q.m.Name())}},
 		"Actions": object{"#Manager.Reset": object{"target": p + "/Actions/Manager.Reset", "ResetType@Redfish.AllowableValues": managerResets()}},

@@ -38,5 +38,6 @@ const (
 	Twice            = faults.Twice
 	Restart          = faults.Restart
 	Edit             = faults.Edit
+	Waits            = faults.Waits
 	Clock            = faults.Clock
 )

@@ -90,6 +90,7 @@ func routes() []route {
 		{path: "/redfish/v1/TaskService/Tasks/{id}", get: (*request).task, delete: (*request).deleteTask},
 		{path: "/redfish/v1/TaskService/TaskMonitors/{id}", get: (*request).taskMonitor},
 		{path: "/redfish/v1/UpdateService", get: (*request).updateService},
+		{path: updatePath + simpleUpdate, post: (*request).simpleUpdate},
 		{path: "/redfish/v1/UpdateService/FirmwareInventory", get: (*request).firmwareList},
 		{path: "/redfish/v1/UpdateService/FirmwareInventory/{id}", get: (*request).firmwareItem},
 		{path: eventPath, get: (*request).eventService},

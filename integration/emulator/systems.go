@@ -121,7 +121,7 @@ func (q *request) system() reply {
 	}
 	body := object{
 		"@odata.id": path, "@odata.type": "#ComputerSystem.v1_16_0.ComputerSystem", "Id": m.Name(), "Name": m.Name(), "SystemType": "Physical",
-		"Manufacturer": cfg.Manufacturer, "Model": cfg.Model, "SerialNumber": cfg.Serial, "BiosVersion": "1.0", "UUID": cfg.UUID, "AssetTag": v.AssetTag,
+		"Manufacturer": cfg.Manufacturer, "Model": cfg.Model, "SerialNumber": cfg.Serial, "BiosVersion": q.m.Firmware()["bios"], "UUID": cfg.UUID, "AssetTag": v.AssetTag,
 		"LocationIndicatorActive": v.LED, "PowerState": powerState(v.On), "Status": healthy(), "Boot": boot, "BootProgress": bootProgress(v),
 		"Bios": link(path + "/Bios"), "SecureBoot": link(path + "/SecureBoot"), "EthernetInterfaces": link(path + "/EthernetInterfaces"),
 		"Links": object{"Chassis": []object{link(root + "/Chassis/" + m.Name())}, "ManagedBy": []object{link(root + "/Managers/" + m.Name())}},

@@ -15,7 +15,7 @@ const (
 )
 
 func taskBody(t bmc.Task) object {
-	status, percent, message := "OK", 0, ""
+	status, percent, message := "OK", t.Percent, ""
 	switch {
 	case t.Err != nil:
 		status, message = "Critical", t.Err.Error()

@@ -55,11 +55,12 @@ const (
 	Twice            Kind = "twice"             // the order is carried out twice
 	Restart          Kind = "restart"           // the BMC restarts instead of answering: sessions, tasks and the medium are forgotten
 	Edit             Kind = "edit"              // Value: a JSON merge patch (RFC 7396) that is laid over each object read
+	Waits            Kind = "waits"             // the task of a firmware update stays Pending until the machine's next start
 	Clock            Kind = "clock"             // Delay: the BMC's clock is so far ahead, until it is set
 )
 
 func kinds() []Kind {
-	return []Kind{Delay, Status, HangUp, Body, Endless, Huge, Drip, Redirect, ForeignLink, AbsoluteLocation, LiePower, Ignore, Async, TaskFails, Jam, CutAfter, Twice, Restart, Edit, Clock}
+	return []Kind{Delay, Status, HangUp, Body, Endless, Huge, Drip, Redirect, ForeignLink, AbsoluteLocation, LiePower, Ignore, Async, TaskFails, Jam, CutAfter, Twice, Restart, Edit, Waits, Clock}
 }
 
 // Fault makes one machine's BMC misbehave. At the shared address it concerns the paths with the machine's name; at the
