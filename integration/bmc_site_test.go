@@ -31,6 +31,7 @@ type bmcSite struct {
 	t       *testing.T
 	c       *engine.Engine
 	machine *emulator.Machine
+	dir     string // of the server's files
 
 	mu    sync.Mutex
 	boots []emulator.FakeBoot
@@ -56,6 +57,7 @@ func newBMCSite(t *testing.T, info map[string]any, password string) *bmcSite {
 	go func() { defer close(served); _ = srv.Serve(network.Listen()) }()
 
 	log, dir := slog.New(slog.DiscardHandler), t.TempDir()
+	s.dir = dir
 	d := redfish.New(redfish.Config{Log: log, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return network.Dial(ctx, "server") }})
 	ctx, cancel := context.WithCancel(context.Background())
 	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "b.db"), Sealer: unsealed{}, Log: log, Now: time.Now})

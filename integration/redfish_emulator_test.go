@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/bmc"
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/bmctest"
@@ -63,11 +64,11 @@ func (b *bench) open(t *testing.T, change ...any) conductor.BMC {
 	for i := 0; i < len(change); i += 2 {
 		b.info[change[i].(string)] = change[i+1]
 	}
-	bmc, err := b.driver.Open(t.Context(), conductor.Access{Node: "m1", Info: b.info, Secrets: map[string]string{"redfish_password": "password"}})
+	opened, err := b.driver.Open(t.Context(), conductor.Access{Node: "m1", Info: b.info, Secrets: map[string]string{"redfish_password": "password"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bmc
+	return opened
 }
 
 func (b *bench) inject(t *testing.T, f emulator.Fault) {
@@ -147,11 +148,15 @@ func TestRedfishOnTheEmulator(t *testing.T) {
 	})
 }
 
-// mediaTransport answers every request for a medium.
+// mediaTransport answers every request for a medium, and at /firmware/COMPONENT/VERSION for an image.
 type mediaTransport struct{}
 
 func (mediaTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
+	if p := strings.Split(r.URL.Path, "/"); len(p) == 4 && p[1] == "firmware" {
+		_, _ = w.Write(bmc.FirmwareImage(p[2], p[3], 1<<20))
+		return w.Result(), nil
+	}
 	http.ServeContent(w, r, "cd.iso", time.Time{}, strings.NewReader("medium"))
 	return w.Result(), nil
 }

@@ -86,6 +86,20 @@ var pages = map[string]page{
 			"node adopt web2 --watch":                                                                      {`web2  active$`},
 		},
 	},
+	"firmware.md": {
+		before: []string{"node create --name n1 --driver fake-hardware", "node manage n1 --watch", "node create --name web1 --driver fake-hardware", "node manage web1 --watch", "node adopt web1 --watch"},
+		between: map[string][]string{"node service web1 --step firmware.update:settings=@firmware.json --watch": {
+			`node clean n1 --step 'firmware.update:settings=[{"component":"bios","url":"file:///x"}]'`}},
+		files: map[string]string{"firmware.json": `[{"component": "bmc", "url": "http://192.0.2.20/bmc-3.1.bin"}, {"component": "bios", "url": "http://192.0.2.20/bios-2.0.bin", "wait": 60}]`},
+		answers: map[string][]string{
+			"node firmware list n1": {`^COMPONENT +CURRENT VERSION`},
+			"node clean n1 --step firmware.update:settings=@firmware.json --watch":                     {`firmware.update succeeded`, `n1  manageable$`},
+			"node service web1 --step firmware.update:settings=@firmware.json --watch":                 {`firmware.update succeeded`, `web1  active$`},
+			`node clean n1 --step 'firmware.update:settings=[{"component":"bios","url":"file:///x"}]'`: {`scheme "file"; the BMC fetches the image itself`, `exit 1`},
+			"node set n1 --driver-info firmware_update_unresponsive_bmc_wait=1800":                     {`^node n1 is changed$`},
+			"node steps n1 --output json": {`firmware.update`},
+		},
+	},
 	"instances.md": {
 		world:  world{pretend: true},
 		before: []string{"node create --name web1 --driver fake-hardware"},

@@ -167,8 +167,10 @@ func (b *bmc) manager(o *operation, m machine) (*manager, error) {
 	}
 	out := &manager{}
 	var err error
-	out.Manager, err = read[schemas.Manager](o, place, &out.links)
-	return out, err
+	if out.Manager, err = read[schemas.Manager](o, place, &out.links); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // optional keeps an operation going when a part that not every BMC has can't be read. What ends the operation, what

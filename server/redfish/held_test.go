@@ -28,6 +28,7 @@ func changing(log []string) (n int) {
 func TestF30_I16_NoActLeavesWhileTheLeaseIsInDoubt(t *testing.T) {
 	for name, args := range map[string]step.Args{
 		applyStep: settings(setting("NumCores", 4)), resetStep: nil, bmcStep: nil, jobsStep: nil, "management.known_good_state": nil,
+		firmwareStep: image("http://192.0.2.9/bios"),
 	} {
 		for allowed := range int64(3) {
 			synctest.Test(t, func(t *testing.T) {

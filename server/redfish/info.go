@@ -3,11 +3,15 @@ package redfish
 import (
 	"encoding/hex"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
+	"time"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/update"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -19,6 +23,7 @@ const (
 	keyPassword = "redfish_password"
 	keyVerify   = "redfish_verify_ca"
 	keyAuth     = "redfish_auth_type"
+	keyAway     = update.KeyAway
 )
 
 // Properties gives each key of driver_info in one sentence.
@@ -30,6 +35,7 @@ func (d *Driver) Properties() map[string]string {
 		keyPassword: "password of the BMC's account. Required.",
 		keyVerify:   "true: the system's CAs; a path: that CA file; sha256:HEX: this public key; false: the key shown first, from then on. Default true.",
 		keyAuth:     "basic, session, or auto, which tries a session first. Default auto.",
+		keyAway:     fmt.Sprintf("how many seconds a BMC may be without an answer while firmware is updated, its own above all, 1 to %.0f. Default %.0f.", longestAway.Seconds(), usualAway.Seconds()),
 	}
 }
 
@@ -44,6 +50,38 @@ type target struct {
 	password string
 	auth     string // "basic", "session", "auto"
 	trust    trust
+	away     time.Duration // how long it may be without an answer while firmware is updated
+}
+
+// How long a BMC may be away: real ones take five to fifteen minutes to install their own firmware.
+const (
+	usualAway   = 15 * time.Minute
+	longestAway = time.Hour
+)
+
+// parseAway reads seconds, as a number or, as Ironic's clients write them, as a text.
+func parseAway(v any) (time.Duration, error) {
+	var seconds float64
+	switch v := v.(type) {
+	case nil:
+		return usualAway, nil
+	case int:
+		seconds = float64(v)
+	case float64:
+		seconds = v
+	case string:
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return 0, fmt.Errorf("is %.40q, expected a number of seconds", v)
+		}
+		seconds = float64(n)
+	default:
+		return 0, fmt.Errorf("must be a number of seconds, not %T", v)
+	}
+	if seconds != math.Trunc(seconds) || seconds < 1 || seconds > longestAway.Seconds() {
+		return 0, fmt.Errorf("is %v, expected a whole number of seconds from 1 to %.0f", seconds, longestAway.Seconds())
+	}
+	return time.Duration(seconds) * time.Second, nil
 }
 
 // trust says which certificate is the BMC's.
@@ -118,6 +156,9 @@ func parse(info map[string]any, secrets map[string]string) (target, error) {
 	var err error
 	if t.trust, err = parseTrust(info[keyVerify]); err != nil {
 		wrong = append(wrong, keyVerify+" "+err.Error())
+	}
+	if t.away, err = parseAway(info[keyAway]); err != nil {
+		wrong = append(wrong, keyAway+" "+err.Error())
 	}
 	if len(wrong) > 0 {
 		return target{}, fault.New(fault.RequestInvalid, "driver_info: %s", strings.Join(wrong, "; ")).

@@ -107,18 +107,32 @@ func (b *bmc) taskDone(o *operation, link string) (done bool, percent float64, e
 	if link == "" {
 		return true, 100, nil
 	}
+	t, err := b.taskAt(o, link)
+	return t.done, t.percent, err
+}
+
+// task is what a task, or its monitor, says of itself.
+type task struct {
+	state   string // Redfish's TaskState; "" when it says none
+	done    bool   // it ended well, or is gone
+	gone    bool   // the BMC does not know it any more
+	percent float64
+}
+
+// taskAt reads a task or its monitor; the fault of a failed one is bmc.task_failed.
+func (b *bmc) taskAt(o *operation, link string) (task, error) {
 	path, err := o.resolve(link)
 	if err != nil {
-		return false, 0, err
+		return task{}, err
 	}
 	resp, err := o.do(request{method: http.MethodGet, path: path, once: true})
 	switch status := statusOf(err); {
 	case status == http.StatusNotFound || status == http.StatusGone:
-		return true, 100, nil
+		return task{done: true, gone: true, percent: 100}, nil
 	case err != nil && (status == 0 || status != http.StatusInternalServerError && worthRepeating(status)):
-		return false, 0, err
+		return task{}, err
 	case err != nil:
-		return false, 0, fault.New(fault.BMCTask, "the task failed: %s", fault.From(err).Message)
+		return task{}, fault.New(fault.BMCTask, "the task failed: %s", fault.From(err).Message)
 	}
 	var t struct {
 		TaskState       schemas.TaskState
@@ -126,11 +140,12 @@ func (b *bmc) taskDone(o *operation, link string) (done bool, percent float64, e
 		Messages        []struct{ Message string }
 	}
 	if decode(bodyOf(resp), &t) != nil || t.TaskState == "" {
-		return resp.StatusCode != http.StatusAccepted, 0, nil
+		return task{done: resp.StatusCode != http.StatusAccepted}, nil
 	}
+	state := clean(string(t.TaskState), 40)
 	switch t.TaskState {
 	case schemas.CompletedTaskState:
-		return true, 100, nil
+		return task{state: state, done: true, percent: 100}, nil
 	case schemas.ExceptionTaskState, schemas.KilledTaskState, schemas.CancelledTaskState:
 		said := "it gives no reason"
 		for _, m := range t.Messages {
@@ -138,10 +153,10 @@ func (b *bmc) taskDone(o *operation, link string) (done bool, percent float64, e
 				said = clean(o.mask(m.Message), 300)
 			}
 		}
-		return false, 0, fault.New(fault.BMCTask, "the task at %s of the BMC at %s ended as %s: %s", link, b.target.origin, t.TaskState, said)
+		return task{}, fault.New(fault.BMCTask, "the task at %s of the BMC at %s ended as %s: %s", link, b.target.origin, t.TaskState, said)
 	}
-	percent, _ = t.PercentComplete.(float64)
-	return false, min(max(percent, 0), 100), nil
+	percent, _ := t.PercentComplete.(float64)
+	return task{state: state, percent: min(max(percent, 0), 100)}, nil
 }
 
 func join[T ~string](all []T) string {

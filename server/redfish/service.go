@@ -63,18 +63,23 @@ func (s service) Missing(err error) bool {
 
 // partsOf is where a machine's parts are.
 func (b *bmc) partsOf(o *operation, m machine) (parts.Machine, error) {
+	mgr, err := b.manager(o, m)
+	if err := b.optional(o, "manager", err); err != nil {
+		return parts.Machine{}, err
+	}
+	return placed(m, mgr), nil
+}
+
+// placed puts together what system and manager say; mgr nil is one that there is not, or that can't be read.
+func placed(m machine, mgr *manager) parts.Machine {
 	out := parts.Machine{System: m.ODataID, BIOS: m.links.Bios.String(), BIOSVersion: m.BiosVersion}
 	for _, c := range m.links.Links.Chassis {
 		out.Chassis = append(out.Chassis, c.String())
 	}
-	mgr, err := b.manager(o, m)
-	if err := b.optional(o, "manager", err); err != nil {
-		return out, err
-	}
-	if err == nil && mgr != nil {
+	if mgr != nil {
 		out.Manager, out.BMCVersion = mgr.ODataID, mgr.FirmwareVersion
 	}
-	return out, nil
+	return out
 }
 
 // entrance gives the links of services that few operations need, as the BMC writes them.

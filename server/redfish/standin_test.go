@@ -34,6 +34,9 @@ type standIn struct {
 	log      []string
 	resets   []string
 
+	firmware string // the BIOS's version
+	staged   string // that the next power-on installs
+
 	power    string
 	boot     map[string]any
 	image    string
@@ -61,7 +64,7 @@ type standIn struct {
 
 func newStandIn() *standIn {
 	return &standIn{
-		sessions: map[string]bool{}, power: "Off", system: "1",
+		sessions: map[string]bool{}, power: "Off", system: "1", firmware: "2.1",
 		boot:  map[string]any{"BootSourceOverrideTarget": "None", "BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideMode": "UEFI", "BootSourceOverrideMode@Redfish.AllowableValues": []string{"UEFI", "Legacy"}, "BootSourceOverrideTarget@Redfish.AllowableValues": []string{"None", "Pxe", "Cd", "Hdd", "UefiHttp"}},
 		bios:  map[string]any{"BootMode": "Uefi", "ProcHyperthreading": "Enabled", "NumCores": float64(8)},
 		tasks: map[string]string{}, stubborn: map[string]bool{},
@@ -190,13 +193,13 @@ func (s *standIn) objects() map[string]map[string]any {
 	maps.Copy(out, map[string]map[string]any{
 		"/redfish/v1": {
 			"Id": "RootService", "Systems": s.ref("/redfish/v1/Systems"), "Managers": s.ref("/redfish/v1/Managers"),
-			"Tasks": s.ref("/redfish/v1/TaskService"), "Links": map[string]any{"Sessions": s.ref("/redfish/v1/SessionService/Sessions")},
+			"Tasks": s.ref("/redfish/v1/TaskService"), "UpdateService": s.ref("/redfish/v1/UpdateService"), "Links": map[string]any{"Sessions": s.ref("/redfish/v1/SessionService/Sessions")},
 		},
 		"/redfish/v1/Systems":  {"Members": s.refs(sys)},
 		"/redfish/v1/Managers": {"Members": s.refs("/redfish/v1/Managers/bmc")},
 		sys: {
 			"@odata.id": s.link(sys), "Id": s.system, "UUID": "AAAAAAAA-0000-4000-8000-000000000001", "Manufacturer": "Acme", "Model": "M1",
-			"SerialNumber": "S1", "BiosVersion": "2.1", "PowerState": s.power, "Status": map[string]any{"HealthRollup": "OK"},
+			"SerialNumber": "S1", "BiosVersion": s.firmware, "PowerState": s.power, "Status": map[string]any{"HealthRollup": "OK"},
 			"Boot":               maps.Clone(s.boot),
 			"EthernetInterfaces": s.ref(sys + "/EthernetInterfaces"), "Bios": s.ref(sys + "/Bios"), "SecureBoot": s.ref(sys + "/SecureBoot"),
 			"MemorySummary":    map[string]any{"TotalSystemMemoryGiB": 64},
@@ -245,6 +248,8 @@ func (s *standIn) objects() map[string]map[string]any {
 				"#VirtualMedia.InsertMedia": map[string]any{"target": s.link("/redfish/v1/Managers/bmc/VirtualMedia/Cd/Actions/VirtualMedia.InsertMedia")},
 				"#VirtualMedia.EjectMedia":  map[string]any{"target": s.link("/redfish/v1/Managers/bmc/VirtualMedia/Cd/Actions/VirtualMedia.EjectMedia")}},
 		},
+		"/redfish/v1/UpdateService": {"Id": "UpdateService", "ServiceEnabled": true,
+			"Actions": map[string]any{"#UpdateService.SimpleUpdate": map[string]any{"target": s.link("/redfish/v1/UpdateService/Actions/UpdateService.SimpleUpdate")}}},
 		"/redfish/v1/TaskService":       {"Id": "TaskService", "Tasks": s.ref("/redfish/v1/TaskService/Tasks")},
 		"/redfish/v1/TaskService/Tasks": {"Members": s.refs(tasks...)},
 	})
@@ -306,6 +311,11 @@ func (s *standIn) post(w http.ResponseWriter, path string, body map[string]any) 
 		s.image, s.inserted = "", false
 	case strings.HasSuffix(path, "/Actions/Bios.ResetBios"):
 		s.defaults = true
+	case strings.HasSuffix(path, "/Actions/UpdateService.SimpleUpdate"):
+		s.staged, s.tasks["FW"] = "2.2", "Completed"
+		w.Header().Set("Location", s.link("/redfish/v1/TaskService/Tasks/FW"))
+		w.WriteHeader(http.StatusAccepted)
+		return
 	default:
 		s.fail(w, http.StatusNotFound, "no such action")
 		return
@@ -319,6 +329,9 @@ func (s *standIn) reset(kind string) {
 		s.power = "On"
 		maps.Copy(s.bios, s.pending)
 		s.pending = nil
+		if s.staged != "" {
+			s.firmware, s.staged = s.staged, ""
+		}
 		if s.defaults {
 			s.bios, s.defaults = map[string]any{"BootMode": "Uefi", "ProcHyperthreading": "Enabled", "NumCores": float64(8)}, false
 		}

@@ -22,6 +22,7 @@ func (b *bmc) Steps(context.Context) ([]step.Bound, error) {
 		"management.known_good_state": b.knownGood,
 		"bios.apply_configuration":    b.applyBIOS,
 		"bios.factory_reset":          b.resetBIOS,
+		"firmware.update":             b.updateFirmware,
 	}
 	out := make([]step.Bound, 0, len(catalog.Redfish))
 	for _, s := range catalog.Redfish {
@@ -110,8 +111,17 @@ func (b *bmc) reach(ctx context.Context, a conductor.PowerAction, within time.Du
 	return fault.New(fault.BMCPower, "asked for %s, the BMC at %s still says %q after %s", a, b.target.origin, orNone(seen), within)
 }
 
-// cycle restarts the machine: off, confirmed, on, confirmed. A machine at work (service) is asked to shut down first.
+// cycle restarts the machine: off, confirmed, on, confirmed.
 func (b *bmc) cycle(ctx context.Context, w *work) error {
+	if err := b.stop(ctx, w); err != nil {
+		return err
+	}
+	w.at(40, "switching the machine on")
+	return b.reach(ctx, conductor.On, powerTime)
+}
+
+// stop switches the machine off, confirmed. One at work (service) is asked to shut down first.
+func (b *bmc) stop(ctx context.Context, w *work) error {
 	if w.Flow == state.Service {
 		w.at(20, "asking the operating system to shut down")
 		err := b.reach(ctx, conductor.GracefulShutdown, gracefulTime)
@@ -120,11 +130,7 @@ func (b *bmc) cycle(ctx context.Context, w *work) error {
 		}
 	}
 	w.at(30, "switching the machine off")
-	if err := b.reach(ctx, conductor.ForceOff, powerTime); err != nil {
-		return err
-	}
-	w.at(40, "switching the machine on")
-	return b.reach(ctx, conductor.On, powerTime)
+	return b.reach(ctx, conductor.ForceOff, powerTime)
 }
 
 const persistTime = 3 * time.Minute

@@ -67,7 +67,12 @@ const (
 	resetStep = "bios.factory_reset"
 	bmcStep   = "management.reset_bmc"
 	jobsStep  = "management.clear_job_queue"
+
+	firmwareStep = "firmware.update"
 )
+
+// image is the arguments of an update of the BIOS.
+func image(url string) step.Args { return settings(map[string]any{"component": "bios", "url": url}) }
 
 func TestResetBMC(t *testing.T) {
 	for _, auth := range []string{"session", "basic"} {
@@ -457,10 +462,11 @@ func TestStepsWithoutWhatTheyNeedAreUnsupported(t *testing.T) {
 		delete(o, "Bios")
 		delete(o, "Tasks")
 		delete(o, "Managers")
+		delete(o, "UpdateService")
 		delete(o, "Links")
 	}
 	b := l.bmc(t)
-	for name, args := range map[string]step.Args{applyStep: settings(setting("BootMode", "Legacy")), resetStep: nil, bmcStep: nil, jobsStep: nil} {
+	for name, args := range map[string]step.Args{applyStep: settings(setting("BootMode", "Legacy")), resetStep: nil, bmcStep: nil, jobsStep: nil, firmwareStep: image("http://192.0.2.9/x")} {
 		if _, err := runStep(t, t.Context(), b, state.Clean, name, args); !fault.Has(err, fault.BMCUnsupported) {
 			t.Errorf("%s gives %v", name, err)
 		}
@@ -471,7 +477,7 @@ func TestStepsWithoutWhatTheyNeedAreUnsupported(t *testing.T) {
 }
 
 func TestStepsEndWithTheirContext(t *testing.T) {
-	for name, args := range map[string]step.Args{applyStep: settings(setting("BootMode", "Legacy")), resetStep: nil, bmcStep: nil, jobsStep: nil} {
+	for name, args := range map[string]step.Args{applyStep: settings(setting("BootMode", "Legacy")), resetStep: nil, bmcStep: nil, jobsStep: nil, firmwareStep: image("http://192.0.2.9/x")} {
 		for _, after := range []time.Duration{0, time.Second, 4 * time.Second, 20 * time.Second} {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)

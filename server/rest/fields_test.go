@@ -125,7 +125,6 @@ func TestWhatCanBeCreatedAndChanged(t *testing.T) {
 func TestEachFilterHasItsVersion(t *testing.T) {
 	s := newServer(t)
 	s.enrolled()
-	s.nodes[0].Parent = s.nodes[0].UUID // so that a list of the nodes below it has one
 	s.want(s.do("POST", "/v1/chassis", `{"uuid": "00000000-0000-4000-8000-00000000000c"}`), 201)
 	s.nodes[0].Chassis = "00000000-0000-4000-8000-00000000000c"
 	yes, no := true, false
@@ -145,7 +144,7 @@ func TestEachFilterHasItsVersion(t *testing.T) {
 		{"conductor_group=g", 46, conductor.NodeFilter{Group: new("g")}},
 		{"conductor=lab", 49, conductor.NodeFilter{}},
 		{"owner=a", 50, conductor.NodeFilter{Owner: "a"}},
-		{"description_contains=d", 51, conductor.NodeFilter{Description: new("d")}},
+		{"description_contains=d", 51, conductor.NodeFilter{Description: "d"}},
 		{"retired=true", 61, conductor.NodeFilter{Retired: &yes}},
 		{"lessee=b", 65, conductor.NodeFilter{Lessee: "b"}},
 		{"project=p", 65, conductor.NodeFilter{Project: "p"}},
@@ -177,7 +176,7 @@ func TestEachFilterHasItsVersion(t *testing.T) {
 			t.Errorf("next of %s is %q", c.query, next)
 		}
 	}
-	for _, q := range []string{"conductor=other", "parent_node=nobody", "driver=", "resource_class=", "conductor=", "owner=", "lessee=", "project=", "instance_name=", "parent_node="} {
+	for _, q := range []string{"conductor=other", "parent_node=nobody"} {
 		if list := s.want(s.do("GET", "/v1/nodes?"+q, ""), 200).body["nodes"].([]any); len(list) != 0 {
 			t.Errorf("%s lists %v", q, list)
 		}

@@ -145,6 +145,15 @@ var Redfish = []step.Step{
 		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
 		Repeat:   step.Again, Abortable: true, Reboot: true, Timeout: 30 * time.Minute,
 	},
+	{
+		Name: "firmware.update", Where: step.OutOfBand,
+		Doc:      "Has the BMC fetch and install firmware, one image after the other, restarts the machine where that is needed, and reads the versions again.",
+		Priority: map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0},
+		Args: []step.Arg{{Name: "settings", Type: step.List, Required: true,
+			Doc:   "list of objects with component (bios, bmc or nic:ID), url (http or https) and, if wanted, wait (seconds after the update)",
+			Check: func(v any) error { _, err := FirmwareSettings(v); return err }}},
+		Repeat: step.Again, Abortable: true, Reboot: true, Timeout: 6 * time.Hour,
+	},
 }
 
 // Fake is what the fake-hardware type offers: the steps of Ironic's fake interfaces, and beside them redfish's on a BMC in
@@ -161,14 +170,6 @@ var Fake = append(slices.Clone(Redfish),
 		Doc:      "Pretends to read the BIOS attributes anew.",
 		Priority: map[state.Flow]int{state.Clean: 0},
 		Repeat:   step.Again, Timeout: 15 * time.Minute,
-	},
-	step.Step{
-		Name: "firmware.update", Where: step.OutOfBand,
-		Doc:      "Pretends to update firmware.",
-		Priority: map[state.Flow]int{state.Clean: 0},
-		Args: []step.Arg{{Name: "settings", Type: step.List, Required: true,
-			Doc: "list of objects with component and url"}},
-		Repeat: step.Again, Timeout: 15 * time.Minute,
 	},
 	step.Step{
 		Name: "vendor.log_passthrough", Where: step.OutOfBand,

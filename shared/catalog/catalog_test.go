@@ -66,6 +66,8 @@ func TestDefaultsPassTheirOwnCheck(t *testing.T) {
 				given[a.Name] = a.Enum[0]
 			case a.Required && a.Type == step.String:
 				given[a.Name] = "x"
+			case s.Name == "firmware.update":
+				given[a.Name] = []any{map[string]any{"component": "bios", "url": "http://192.0.2.1/x"}}
 			case a.Required && a.Type == step.List:
 				given[a.Name] = []any{}
 			}

@@ -72,6 +72,9 @@ var expected = map[Reason]string{
 	BMCHealth:     "A machine whose BMC says that it is well.",
 	BMCIncomplete: "The processors' architecture and the size of the memory: told by the BMC, or set in properties.",
 
+	FirmwareUnknown:   "The BMC's answer to an image that it is sent; or a trace of the image: one new task, or another version.",
+	FirmwareUnchanged: "Another version of the component than before, or a task of the BMC's that ended well.",
+
 	BMCBootMode:   "A BMC that can boot the machine in the mode the node asks for.",
 	BMCSecureBoot: "Secure boot set as the node asks for it, on a BMC that lets it be set.",
 	BMCBootDevice: "A BMC that can boot the machine from the device the work needs.",

@@ -97,28 +97,32 @@ const (
 	FlowListener     Reason = "boot.no_listener"
 	FlowHeld         Reason = "flow.held_too_long"
 
-	BMCUnreachable   Reason = "bmc.unreachable"
-	BMCAuth          Reason = "bmc.credentials"
-	BMCError         Reason = "bmc.error"
-	BMCBusy          Reason = "bmc.busy"
-	BMCOrigin        Reason = "bmc.foreign_link"
-	BMCTooLarge      Reason = "bmc.answer_too_large"
-	BMCCertificate   Reason = "bmc.certificate"
-	BMCUnsupported   Reason = "bmc.unsupported"
-	BMCPower         Reason = "bmc.power_not_reached"
-	BMCTask          Reason = "bmc.task_failed"
-	BMCBootMode      Reason = "bmc.boot_mode_unsupported"
-	BMCSecureBoot    Reason = "bmc.secure_boot"
-	BMCBootDevice    Reason = "bmc.boot_device_unsupported"
-	BMCNoMedia       Reason = "bmc.no_virtual_media"
-	BMCPowerActs     Reason = "bmc.power_act_unsupported"
-	BMCOtherMachine  Reason = "bmc.other_machine"
-	BMCClock         Reason = "bmc.clock"
-	BMCVersion       Reason = "bmc.version_unknown"
-	BMCSessions      Reason = "bmc.no_session"
-	BMCUnread        Reason = "bmc.part_unreadable"
-	BMCHealth        Reason = "bmc.machine_unwell"
-	BMCIncomplete    Reason = "bmc.inventory_incomplete"
+	BMCUnreachable  Reason = "bmc.unreachable"
+	BMCAuth         Reason = "bmc.credentials"
+	BMCError        Reason = "bmc.error"
+	BMCBusy         Reason = "bmc.busy"
+	BMCOrigin       Reason = "bmc.foreign_link"
+	BMCTooLarge     Reason = "bmc.answer_too_large"
+	BMCCertificate  Reason = "bmc.certificate"
+	BMCUnsupported  Reason = "bmc.unsupported"
+	BMCPower        Reason = "bmc.power_not_reached"
+	BMCTask         Reason = "bmc.task_failed"
+	BMCBootMode     Reason = "bmc.boot_mode_unsupported"
+	BMCSecureBoot   Reason = "bmc.secure_boot"
+	BMCBootDevice   Reason = "bmc.boot_device_unsupported"
+	BMCNoMedia      Reason = "bmc.no_virtual_media"
+	BMCPowerActs    Reason = "bmc.power_act_unsupported"
+	BMCOtherMachine Reason = "bmc.other_machine"
+	BMCClock        Reason = "bmc.clock"
+	BMCVersion      Reason = "bmc.version_unknown"
+	BMCSessions     Reason = "bmc.no_session"
+	BMCUnread       Reason = "bmc.part_unreadable"
+	BMCHealth       Reason = "bmc.machine_unwell"
+	BMCIncomplete   Reason = "bmc.inventory_incomplete"
+
+	FirmwareUnknown   Reason = "firmware.outcome_unknown"
+	FirmwareUnchanged Reason = "firmware.version_unchanged"
+
 	OriginRefused    Reason = "origin.not_allowed"
 	ChannelProtocol  Reason = "channel.protocol_version"
 	ChannelClaim     Reason = "channel.claim_refused"
@@ -262,6 +266,8 @@ var Reasons = []Row{
 	{BMCUnread, Invalid, "A part of the machine that the BMC lists can't be read.", "look at the BMC's own log; bessemer bmc repair NODE may help"},
 	{BMCHealth, Invalid, "The BMC says that the machine is not well.", "look at the health page of the BMC before the machine is used"},
 	{BMCIncomplete, Unsupported, "The BMC does not tell what an inspection has to find out.", "inspect by the ramdisk: bessemer node set NODE --interface inspect=agent; or set what is missing: bessemer node set NODE --property memory_mb=65536 --property cpu_arch=x86_64"},
+	{FirmwareUnknown, Internal, "A firmware image may have reached the BMC, or not; it was not sent a second time.", "compare bessemer node firmware list NODE and the BMC's task list with what was to be installed; then repeat the verb, which sends it anew"},
+	{FirmwareUnchanged, Internal, "The BMC took a firmware image, and still tells the version from before.", "look at the BMC's task list and log; if the image has the version that is installed, leave it out"},
 	{OriginRefused, Forbidden, "The address is loopback, link-local or one of the server's own networks, and not listed.", "start the server with --allow-origin CIDR if this is wanted"},
 	{ChannelProtocol, Unsupported, "Agent and server speak no common version of the channel.", "build the ramdisk with this server's release"},
 	{ChannelClaim, Unauthenticated, "The claim to be this node is refused.", "nothing to do here: a ramdisk of this boot proves itself by its medium"},

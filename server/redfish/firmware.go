@@ -1,0 +1,139 @@
+package redfish
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/update"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// updateFirmware is the step firmware.update: package update knows how, this file lets it reach the machine. One that was
+// off is off afterwards.
+func (b *bmc) updateFirmware(ctx context.Context, w *work) (step.Result, error) {
+	all, err := catalog.FirmwareSettings(w.Args["settings"])
+	if err != nil {
+		return step.Result{}, fault.New(fault.StepArgument, "settings: %v", err)
+	}
+	if w.Power == "" && len(w.Noted) == 0 {
+		p, err := b.powerNow(ctx, w)
+		if err != nil {
+			return step.Result{}, err
+		}
+		w.Power = string(p)
+	}
+	done, err := update.Run(ctx, &updating{b: b, w: w}, all, w.Noted, b.target.away, w.Log)
+	res := step.Result{Data: map[string]any{"updated": done}}
+	if err != nil {
+		return res, err
+	}
+	w.part(0, 0)
+	p, err := b.powerNow(ctx, w)
+	if err == nil {
+		err = b.restore(ctx, w, p)
+	}
+	if err == nil {
+		w.at(100, "the firmware is installed")
+	}
+	return res, err
+}
+
+// powerNow is Power of a BMC that may be busy.
+func (b *bmc) powerNow(ctx context.Context, w *work) (p conductor.Power, err error) {
+	err = b.persist(ctx, w, func(o *operation) error {
+		m, err := b.machine(o)
+		if err == nil {
+			p = powerOf(m.PowerState)
+		}
+		return err
+	})
+	return p, err
+}
+
+// updating is a machine and its BMC as package update sees them.
+type updating struct {
+	b       *bmc
+	w       *work
+	several *bool // the BMC has several machines; nil: not asked yet
+}
+
+var _ update.Machine = (*updating)(nil)
+
+func (u *updating) Ask(ctx context.Context, patient bool, do func(update.BMC) error) error {
+	return u.b.run(ctx, patient, func(o *operation) error { return do(updatingBMC{service{o}, u}) })
+}
+
+func (u *updating) Off(ctx context.Context) error { return u.b.stop(ctx, u.w) }
+
+func (u *updating) On(ctx context.Context) error {
+	return u.b.reach(ctx, conductor.On, powerTime)
+}
+
+func (u *updating) Tell(index, all int, percent float64, format string, args ...any) {
+	u.w.part(100*float64(index)/float64(all), 100*float64(index+1)/float64(all))
+	u.w.at(percent, format, args...)
+}
+
+func (u *updating) Note(ctx context.Context, v any) error {
+	if u.w.Note == nil {
+		return nil
+	}
+	return u.w.Note(ctx, v)
+}
+
+func (u *updating) Passing(ctx context.Context, err error) bool { return passing(ctx, err) }
+
+// Refused holds for answers that say so by their status: the request's fault, or a BMC that is busy. Of a server's error,
+// and of a gateway's, nobody knows what was done before it.
+func (u *updating) Refused(err error) bool {
+	status := statusOf(err)
+	return status >= 300 && status < 500 && status != http.StatusRequestTimeout ||
+		status == http.StatusServiceUnavailable || status == http.StatusNotImplemented
+}
+
+// updatingBMC is one operation of it.
+type updatingBMC struct {
+	service
+	u *updating
+}
+
+func (s updatingBMC) Hide(url string) { s.o.hide(url) }
+
+func (s updatingBMC) Own(link string) error { _, err := s.o.resolve(link); return err }
+
+func (s updatingBMC) Task(link string) (update.Task, error) {
+	t, err := s.u.b.taskAt(s.o, link)
+	return update.Task{State: t.state, Over: t.done, Gone: t.gone, Percent: t.percent}, err
+}
+
+func (s updatingBMC) Find() (update.Found, error) {
+	b := s.u.b
+	m, err := b.machine(s.o)
+	if err != nil {
+		return update.Found{}, err
+	}
+	root, err := s.o.root()
+	if err != nil {
+		return update.Found{}, err
+	}
+	if s.u.several == nil {
+		all, err := s.o.members(root.systems)
+		if err != nil {
+			return update.Found{}, err
+		}
+		several := len(all) > 1
+		s.u.several = &several
+	}
+	mgr, err := b.manager(s.o, m)
+	if err := b.optional(s.o, "manager", err); err != nil {
+		return update.Found{}, err
+	}
+	f := update.Found{Machine: placed(m, mgr), Updates: s.o.more.UpdateService.String(), Tasks: root.tasks, Several: *s.u.several}
+	if mgr != nil {
+		f.Reset = mgr.LastResetTime
+	}
+	return f, nil
+}

@@ -1,0 +1,142 @@
+package redfish
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// The machine is restarted for its new BIOS, politely where it is at work, and has the power that it had.
+func TestUpdateRestartsTheMachineAndLeavesItsPower(t *testing.T) {
+	for _, power := range []string{"On", "Off"} {
+		for _, flow := range []state.Flow{state.Clean, state.Deploy, state.Service} {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				l.power = power
+				if _, err := runStep(t, t.Context(), l.bmc(t), flow, firmwareStep, image("http://192.0.2.9/bios")); err != nil {
+					t.Fatal(err)
+				}
+				want := []string{"ForceOff", "On"}
+				if flow == state.Service {
+					want = slices.Insert(want, 0, "GracefulShutdown")
+				}
+				if power == "Off" {
+					want = append(want, "ForceOff")
+				}
+				if l.firmware != "2.2" || l.power != power || !slices.Equal(l.resets, want) {
+					t.Errorf("%s in %s: version %s, power %s, sent %v", power, flow, l.firmware, l.power, l.resets)
+				}
+			})
+		}
+	}
+}
+
+// What the BMC is sent: the address, the protocol, and the machine's own path only where there are several.
+func TestUpdateSaysWhatItHasTo(t *testing.T) {
+	for _, several := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			var got map[string]any
+			l.before = func(_ http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "SimpleUpdate") {
+					raw, err := io.ReadAll(r.Body)
+					if err != nil || json.Unmarshal(raw, &got) != nil {
+						t.Errorf("%s, %v", raw, err)
+					}
+				}
+				return false
+			}
+			want := map[string]any{"ImageURI": "https://192.0.2.9/bios?sig=1", "TransferProtocol": "HTTPS"}
+			if several {
+				l.neighbours = map[string]map[string]any{"2": {}}
+				want["Targets"] = []any{"/redfish/v1/Systems/1"}
+			}
+			if _, err := runStep(t, t.Context(), l.bmc(t, keySystem, "/redfish/v1/Systems/1"), state.Clean, firmwareStep, image("https://192.0.2.9/bios?sig=1")); err != nil {
+				t.Fatal(err)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("sent %v, expected %v", got, want)
+			}
+		})
+	}
+}
+
+// I22: neither log nor progress nor fault tells an image's address, whoever repeats it.
+func TestI22_UpdateKeepsTheAddressToItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const canary = "canary-c0ffee11"
+		address := "http://192.0.2.9/bios?sig=" + canary
+		l := newLab(t)
+		l.before = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "SimpleUpdate") {
+				return false
+			}
+			l.fail(w, http.StatusBadRequest, "no image at "+address+", sig="+canary)
+			return true
+		}
+		all, err := l.bmc(t).Steps(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := all[slices.IndexFunc(all, func(s step.Bound) bool { return s.Name == firmwareStep })].Run
+		told := &strings.Builder{}
+		_, err = run(t.Context(), step.Call{ID: "1", Flow: state.Clean, Args: image(address), Power: "power off", Log: slog.New(slog.NewTextHandler(told, nil)),
+			Report: func(p step.Progress) { fmt.Fprintln(told, p.Item) },
+			Note: func(_ context.Context, v any) error {
+				raw, err := json.Marshal(v)
+				fmt.Fprintf(told, "%s\n", raw)
+				return err
+			}})
+		if !fault.Has(err, fault.BMCError) || !strings.Contains(err.Error(), "no image at") {
+			t.Fatal(err)
+		}
+		if all := err.Error() + told.String() + l.logged.String(); strings.Contains(all, canary) {
+			t.Errorf("told is %s", all)
+		}
+	})
+}
+
+// What an answer says decides whether the image may have arrived.
+func TestI08_WhichAnswersSayThatNothingWasDone(t *testing.T) {
+	for status, refused := range map[int]bool{400: true, 403: true, 404: true, 405: true, 408: false, 409: true, 412: true, 429: true, 500: false, 501: true, 502: false, 503: true, 504: false} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			l.before = failing(-1, "POST /redfish/v1/UpdateService/Actions/UpdateService.SimpleUpdate", status)
+			_, err := runStep(t, t.Context(), l.bmc(t), state.Clean, firmwareStep, image("http://192.0.2.9/bios"))
+			if err == nil || fault.Has(err, fault.FirmwareUnknown) == refused {
+				t.Errorf("%d gives %v", status, err)
+			}
+			if posts := l.count("POST /redfish/v1/UpdateService"); !refused && posts != 1 {
+				t.Errorf("%d: sent %d times", status, posts)
+			}
+		})
+	}
+}
+
+func TestHowLongABMCMayBeAway(t *testing.T) {
+	d := New(Config{})
+	for value, want := range map[any]time.Duration{nil: 15 * time.Minute, 30: 30 * time.Second, 1800.0: 30 * time.Minute, "300": 5 * time.Minute, 3600: time.Hour,
+		0: 0, 1.5: 0, -1: 0, 3601: 0, "x": 0, "": 0, "1e3": 0, true: 0} {
+		all := map[string]any{keyAddress: "http://bmc.test", keyUsername: user, keyPassword: conductor.Masked, keyAway: value}
+		got, err := parse(all, nil)
+		if want == 0 && (!fault.Has(err, fault.RequestInvalid) || !strings.Contains(err.Error(), keyAway)) || want != 0 && (err != nil || got.away != want) {
+			t.Errorf("%v gives %s, %v", value, got.away, err)
+		}
+		if (d.Validate(all) == nil) != (want != 0) {
+			t.Errorf("%v: validate says %v", value, d.Validate(all))
+		}
+	}
+}

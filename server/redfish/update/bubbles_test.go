@@ -1,0 +1,12 @@
+package update
+
+import (
+	"testing"
+
+	"github.com/bessemer-metal/bessemer/integration/bubbles"
+)
+
+func TestMain(m *testing.M) {
+	bubbles.Calm()
+	m.Run()
+}

@@ -1,0 +1,217 @@
+package update
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/redfish/parts"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/failpoint"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// service is what is needed of the update service.
+type service struct {
+	ServiceEnabled *bool
+	Status         struct{ State string }
+	Actions        struct {
+		Simple struct {
+			Target    string   `json:"target"`
+			Protocols []string `json:"TransferProtocol@Redfish.AllowableValues"`
+		} `json:"#UpdateService.SimpleUpdate"`
+	}
+}
+
+// order is one image, ready to be sent.
+type order struct {
+	target string
+	body   map[string]any
+}
+
+// send sends the image that is worked on, once: again only when the BMC has answered that it is busy. Stage is taken
+// afterwards, or there is an error.
+func (u *updater) send(ctx context.Context) error {
+	for end := time.Now().Add(askTime); ; {
+		o, err := u.prepare(ctx)
+		if err != nil {
+			return err
+		}
+		if err := u.at(ctx, sending); err != nil {
+			return err
+		}
+		u.tell(5, "sending the image for %s", u.want().Component)
+		var task string
+		err = u.ask(ctx, false, func(b BMC) error {
+			failpoint.Here("firmware.update.before")
+			raw, location, err := b.Post(o.target, o.body)
+			failpoint.Here("firmware.update.after")
+			task = taskOf(raw, location)
+			return err
+		})
+		switch {
+		case err == nil:
+			u.n.Task = task
+			return u.at(ctx, taken)
+		case ctx.Err() != nil, fault.Has(err, fault.StorageUnavailable):
+			return err
+		case !u.m.Refused(err):
+			return u.trace(ctx, fault.From(err).Message)
+		case !fault.Has(err, fault.BMCBusy) || time.Now().After(end):
+			return err
+		}
+		u.tell(5, "the BMC is busy: %s", fault.From(err).Message)
+		if err := sleep(ctx, longestPause); err != nil {
+			return err
+		}
+	}
+}
+
+// prepare reads what has to be known before the image is sent, and checks that it can be.
+func (u *updater) prepare(ctx context.Context) (order, error) {
+	want := u.want()
+	u.tell(0, "reading the versions")
+	var o order
+	for end := time.Now().Add(askTime); ; {
+		err := u.ask(ctx, false, func(b BMC) error {
+			f, err := b.Find()
+			if err != nil {
+				return err
+			}
+			s, err := updates(b, f)
+			if err != nil {
+				return err
+			}
+			if err := b.Own(s.Actions.Simple.Target); err != nil {
+				return err
+			}
+			scheme := strings.ToUpper(scheme(want.URL))
+			if allowed := s.Actions.Simple.Protocols; len(allowed) > 0 && !slices.Contains(allowed, scheme) {
+				return fault.New(fault.BMCUnsupported, "the BMC fetches no image by %s; it offers %s", scheme, parts.Words(strings.Join(allowed, ", "), 200)).
+					WithHint("serve the image by one of these")
+			}
+			o = order{s.Actions.Simple.Target, map[string]any{"ImageURI": want.URL, "TransferProtocol": scheme}}
+			if f.Several {
+				o.body["Targets"] = []string{f.System}
+			}
+			u.n = notes{Done: u.n.Done, Reset: f.Reset}
+			if u.n.Before, err = version(b, f, want.Component); err != nil {
+				return err
+			}
+			if u.n.Before == "" {
+				return missing(b, f, want.Component)
+			}
+			u.n.Tasks, err = tasks(b, f)
+			return err
+		})
+		if err == nil || !u.m.Passing(ctx, err) || time.Now().After(end) {
+			return o, err
+		}
+		u.tell(0, "waiting for the BMC: %s", fault.From(err).Message)
+		if err := sleep(ctx, longestPause); err != nil {
+			return o, err
+		}
+	}
+}
+
+// updates reads the update service and tells whether it takes an image now.
+func updates(b BMC, f Found) (service, error) {
+	var s service
+	if f.Updates == "" {
+		return s, fault.New(fault.BMCUnsupported, "the BMC has no update service")
+	}
+	if err := b.Read(f.Updates, &s); err != nil {
+		return s, err
+	}
+	switch {
+	case s.Actions.Simple.Target == "":
+		return s, fault.New(fault.BMCUnsupported, "the BMC's update service fetches no images by itself: it lacks SimpleUpdate")
+	case s.ServiceEnabled != nil && !*s.ServiceEnabled:
+		return s, fault.New(fault.BMCUnsupported, "the BMC's update service is switched off")
+	case s.Status.State == updating:
+		return s, fault.New(fault.BMCBusy, "the BMC's update service is at work on another image")
+	}
+	return s, nil
+}
+
+// updating is the state of an update service that is at work.
+const updating = "Updating"
+
+// version is what a component has now; "": the BMC does not say.
+func version(b BMC, f Found, component string) (string, error) {
+	switch {
+	case component == catalog.ComponentBIOS && f.BIOSVersion != "":
+		return parts.Words(f.BIOSVersion, maxVersion), nil
+	case component == catalog.ComponentBMC && f.BMCVersion != "":
+		return parts.Words(f.BMCVersion, maxVersion), nil
+	}
+	all, err := parts.Firmware(b, f.Machine, f.Updates)
+	for _, c := range all {
+		if c.Component == component {
+			return c.Current, nil
+		}
+	}
+	return "", err
+}
+
+const maxVersion = 255
+
+// missing says which components there are, in place of one whose version the BMC does not tell.
+func missing(b BMC, f Found, component string) error {
+	all, err := parts.Firmware(b, f.Machine, f.Updates)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, c := range all {
+		names = append(names, c.Component)
+	}
+	return fault.New(fault.StepArgument, "the BMC tells no version of %s, by which its update could be seen; it tells those of %s", component, parts.Words(strings.Join(names, ", "), 400)).
+		WithHint("bessemer node firmware list NODE shows the components")
+}
+
+// tasks lists the tasks that the BMC knows, of whoever.
+func tasks(b BMC, f Found) ([]string, error) {
+	if f.Tasks == "" {
+		return nil, nil
+	}
+	var s struct {
+		Tasks struct {
+			ID string `json:"@odata.id"`
+		}
+	}
+	err := b.Read(f.Tasks, &s)
+	if err == nil && s.Tasks.ID != "" {
+		var all []string
+		if all, err = b.Members(s.Tasks.ID); err == nil {
+			return all, nil
+		}
+	}
+	if b.Missing(err) {
+		err = nil
+	}
+	return nil, err
+}
+
+// taskOf is the task of an answer: its own place rather than its monitor, which may go with the task's end.
+func taskOf(raw []byte, location string) string {
+	var t struct {
+		ID        string `json:"@odata.id"`
+		TaskState string
+	}
+	if json.Unmarshal(raw, &t) == nil && t.ID != "" && t.TaskState != "" && len(t.ID) <= 1024 {
+		return t.ID
+	}
+	return location
+}
+
+func scheme(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme
+}

@@ -1,0 +1,63 @@
+package update
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+// trace looks for what an image has left behind that was sent, or was about to be, when the answer was lost: another
+// version, a task that was not there before, an update service at work. Stage is taken afterwards, or there is an error.
+// Nothing is sent.
+func (u *updater) trace(ctx context.Context, why string) error {
+	want := u.want()
+	begun, end := time.Now(), time.Now().Add(taskTime)
+	seen, found := "", false
+	err := u.watch(ctx, func(b BMC) (bool, error) {
+		u.tell(5, "looking for what became of the image for %s, whose answer was lost", want.Component)
+		f, err := b.Find()
+		if err != nil {
+			return false, err
+		}
+		now, err := version(b, f, want.Component)
+		if err != nil {
+			return false, err
+		}
+		if now != "" && now != u.n.Before && now == seen {
+			found = true
+			return true, nil
+		}
+		seen = now
+		all, err := tasks(b, f)
+		if err != nil {
+			return false, err
+		}
+		var more []string
+		for _, t := range all {
+			if !slices.Contains(u.n.Tasks, t) {
+				more = append(more, t)
+			}
+		}
+		if len(more) == 1 {
+			u.n.Task, u.n.Guessed, found = more[0], true, true
+			return true, nil
+		}
+		if len(more) > 1 {
+			return true, nil
+		}
+		if _, err := updates(b, f); fault.Has(err, fault.BMCBusy) && time.Now().Before(end) {
+			begun = time.Now() // at work, maybe on ours: there will be a version or a task
+		}
+		return time.Since(begun) > traceTime, nil
+	})
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fault.New(fault.FirmwareUnknown, "the image for %s may have been sent, or not: the answer was lost (%s), and the BMC shows neither one new task nor another version than %s; it was not sent again",
+			want.Component, why, u.n.Before)
+	}
+	return u.at(ctx, taken)
+}

@@ -1,0 +1,323 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+func TestEachComponentIsInstalledAsItNeeds(t *testing.T) {
+	for name, c := range map[string]struct {
+		want []catalog.Firmware
+		rig  func(*rig)
+		acts []string
+	}{
+		"the BMC needs no restart of the machine": {want("bmc"), func(*rig) {}, []string{"post http://h/bmc/2"}},
+		"the BIOS does":                   {want("bios"), func(*rig) {}, []string{"post http://h/bios/2", "off", "on"}},
+		"a card, too":                     {want("nic:1"), func(*rig) {}, []string{"post http://h/nic:1/2", "off", "on"}},
+		"one after the other":             {want("bios", "bmc", "nic:1"), func(*rig) {}, []string{"post http://h/bios/2", "off", "on", "post http://h/bmc/2", "post http://h/nic:1/2", "off", "on"}},
+		"tasks that wait for the restart": {want("bios", "nic:1"), func(r *rig) { r.pending = true }, []string{"post http://h/bios/2", "off", "on", "post http://h/nic:1/2", "off", "on"}},
+		"a BMC that keeps its tasks":      {want("bmc"), func(r *rig) { r.forgets = false }, []string{"post http://h/bmc/2"}},
+		"a BMC without tasks":             {want("bmc"), func(r *rig) { r.tasked = false }, []string{"post http://h/bmc/2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				c.rig(r)
+				done, err := r.run(c.want...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var all []Done
+				for _, f := range c.want {
+					all = append(all, Done{Component: f.Component, From: "1", To: "2"})
+				}
+				if !reflect.DeepEqual(done, all) || !slices.Equal(r.acts, c.acts) {
+					t.Errorf("done %+v by %q", done, r.acts)
+				}
+				if !slices.ContainsFunc(r.told, func(s string) bool {
+					return strings.Contains(s, "task for "+c.want[0].Component+" is at") && !strings.Contains(s, "at 0 %")
+				}) && r.tasked {
+					t.Errorf("the task's percentage was not told: %q", r.told)
+				}
+			})
+		})
+	}
+}
+
+// F1, F15, I8: a server that is killed before or after any of its acts, notes and images among them, and run again until the
+// step ends, sends no image twice, and never switches a machine off that is writing its flash memory. The step ends well, or,
+// where nobody can know whether the image left, says so.
+func TestI08_F01_F15_KilledAtEachActNothingIsSentTwice(t *testing.T) {
+	for _, pending := range []bool{false, true} {
+		for _, after := range []bool{false, true} {
+			kills, unknown := 0, 0
+			for kill := 1; ; kill++ {
+				over := false
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t)
+					r.pending, r.kill, r.after = pending, kill, after
+					all := want("bios", "bmc", "nic:1")
+					done, err := r.run(all...)
+					if over = !errors.Is(err, errKilled); over {
+						if err != nil || len(done) != len(all) {
+							t.Errorf("not killed at %d: %+v, %v", kill, done, err)
+						}
+						return
+					}
+					kills++
+					<-time.After(20 * time.Second) // the server starts
+					r.dead, r.kill = false, 0
+					done, err = r.run(all...)
+					for _, f := range all {
+						if n := countOf(r.sent, f.Component); n > 1 {
+							t.Errorf("killed at %d: the image for %s was sent %d times: %q", kill, f.Component, n, r.acts)
+						}
+					}
+					switch {
+					case fault.Has(err, fault.FirmwareUnknown):
+						if unknown++; len(r.sent) > len(done) {
+							t.Errorf("killed at %d: the image that had arrived was not found: %q", kill, r.acts)
+						}
+					case err != nil:
+						t.Errorf("killed at %d: %v, after %q", kill, err, r.acts)
+					case len(done) != len(all) || r.versions["bios"] != "2" || r.versions["bmc"] != "2" || r.versions["nic:1"] != "2":
+						t.Errorf("killed at %d: %+v, %v", kill, done, r.versions)
+					}
+				})
+				if over {
+					break
+				}
+			}
+			// Nobody can know only where the note was stored and the image not sent.
+			if kills < 20 || unknown == 0 || unknown > 6 {
+				t.Errorf("%d kills, %d of them with an end that nobody knows", kills, unknown)
+			}
+		}
+	}
+}
+
+func countOf(all []string, what string) (n int) {
+	for _, s := range all {
+		if s == what {
+			n++
+		}
+	}
+	return n
+}
+
+// F13, F22: an answer that is lost, or tells nothing, is no reason to send the image again: its traces are looked for.
+func TestI08_F13_F22_ALostAnswerIsLookedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		component string
+		err       error
+		rig       func(*rig)
+		reason    fault.Reason // "": it ends well
+	}{
+		"it arrived, and left a task":                      {"bios", errLost, func(*rig) {}, ""},
+		"it arrived, and the answer is no answer":          {"bios", errBreaks, func(*rig) {}, ""},
+		"it arrived, the BMC restarts and tells a version": {"bmc", errLost, func(r *rig) { r.tasked = false }, ""},
+		"it never arrived":                                 {"bios", errGone, func(*rig) {}, fault.FirmwareUnknown},
+		"it arrived, and leaves no trace":                  {"bios", errLost, func(r *rig) { r.tasked = false }, fault.FirmwareUnknown},
+		"more tasks than one are new": {"bios", errLost, func(r *rig) {
+			r.links = func() []string {
+				if len(r.images) > 0 {
+					return []string{"/t/x"}
+				}
+				return nil
+			}
+		}, fault.FirmwareUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				c.rig(r)
+				r.post = func(int) error { return c.err }
+				done, err := r.run(want(c.component)...)
+				if c.reason == "" && (err != nil || len(done) != 1 || done[0].To != "2") || c.reason != "" && !fault.Has(err, c.reason) {
+					t.Errorf("%+v, %v; expected %q", done, err, c.reason)
+				}
+				if posts := countOf(r.acts, "post http://h/"+c.component+"/2"); posts != 1 {
+					t.Errorf("sent %d times: %q", posts, r.acts)
+				}
+			})
+		})
+	}
+}
+
+// An answer that says that nothing was done ends the step; a busy BMC is asked again, for a while.
+func TestRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		post   func(n int) error
+		reason fault.Reason
+		posts  int
+	}{
+		"refused":          {func(int) error { return errRefused }, fault.BMCError, 1},
+		"busy for a while": {func(n int) error { return map[bool]error{true: errBusy}[n < 4] }, "", 4},
+		"busy for ever":    {func(int) error { return errBusy }, fault.BMCBusy, 20},
+		"lease in doubt":   {func(int) error { return errLease }, fault.StorageUnavailable, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.post = c.post
+				_, err := r.run(want("bmc")...)
+				if c.reason == "" && err != nil || c.reason != "" && !fault.Has(err, c.reason) || len(r.acts) != c.posts {
+					t.Errorf("%v, after %q", err, r.acts)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatCanNotBeSent(t *testing.T) {
+	type object = map[string]any
+	simple := func(o object) object { return o["Actions"].(object)["#UpdateService.SimpleUpdate"].(object) }
+	for name, c := range map[string]struct {
+		want   catalog.Firmware
+		lies   func(o object)
+		reason fault.Reason
+		says   string
+	}{
+		"no such card":    {catalog.Firmware{Component: "nic:7", URL: "http://h/x/2"}, nil, fault.StepArgument, "it tells those of bios, bmc, nic:1"},
+		"no https":        {catalog.Firmware{Component: "bios", URL: "https://h/bios/2"}, nil, fault.BMCUnsupported, "by HTTPS; it offers HTTP, NFS"},
+		"no SimpleUpdate": {want("bios")[0], func(o object) { delete(o["Actions"].(object), "#UpdateService.SimpleUpdate") }, fault.BMCUnsupported, "lacks SimpleUpdate"},
+		"switched off":    {want("bios")[0], func(o object) { o["ServiceEnabled"] = false }, fault.BMCUnsupported, "switched off"},
+		"at work":         {want("bios")[0], func(o object) { o["Status"] = object{"State": "Updating"} }, fault.BMCBusy, "another image"},
+		"protocols of a kind": {want("bios")[0], func(o object) {
+			simple(o)["TransferProtocol@Redfish.AllowableValues"] = []string{"a\x00\n" + strings.Repeat("x", 5000)}
+		}, fault.BMCUnsupported, "it offers a x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				if c.lies != nil {
+					r.lies = func(o any) {
+						if o, ok := o.(object); ok && o["Actions"] != nil {
+							c.lies(o)
+						}
+					}
+				}
+				_, err := r.run(c.want)
+				if !fault.Has(err, c.reason) || !strings.Contains(err.Error(), c.says) || len(err.Error()) > 1000 || len(r.acts) != 0 || r.stored != nil {
+					t.Errorf("%v, after %q with the note %s", err, r.acts, r.stored)
+				}
+			})
+		})
+	}
+}
+
+// What the BMC's task says counts where the version stays: an image of the version that is there is no failure. Without
+// such a word it is one.
+func TestAVersionThatStaysIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		component string
+		rig       func(*rig)
+		ok        bool
+	}{
+		"the BIOS's task ended well":           {"bios", func(*rig) {}, true},
+		"it ended well after the start":        {"bios", func(r *rig) { r.pending = true }, true},
+		"no task":                              {"bios", func(r *rig) { r.tasked = false }, false},
+		"the task was guessed":                 {"bios", func(r *rig) { r.post = func(int) error { return errLost } }, false},
+		"the BMC restarted and forgot":         {"bmc", func(*rig) {}, false},
+		"the BMC restarted and knows its task": {"bmc", func(r *rig) { r.forgets = false }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.stays = true
+				c.rig(r)
+				done, err := r.run(want(c.component)...)
+				if c.ok && (err != nil || !done[0].Unchanged || done[0].To != "1") || !c.ok && !fault.Has(err, fault.FirmwareUnchanged) {
+					t.Errorf("%+v, %v", done, err)
+				}
+			})
+		})
+	}
+}
+
+func TestATaskThatFailsEndsTheList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		done, err := r.run(catalog.Firmware{Component: "bmc", URL: "http://h/bmc/2"}, catalog.Firmware{Component: "bios", URL: "http://h/bios/broken"}, want("nic:1")[0])
+		if !fault.Has(err, fault.BMCTask) || !strings.Contains(err.Error(), "broken") || len(done) != 1 || done[0].Component != "bmc" {
+			t.Errorf("%+v, %v", done, err)
+		}
+		if !slices.Equal(r.acts, []string{"post http://h/bmc/2", "post http://h/bios/broken"}) {
+			t.Errorf("the machine was restarted, or the list went on: %q", r.acts)
+		}
+	})
+}
+
+// A BMC that does not come back in the time it has is no endless wait; one that takes most of it is waited for.
+func TestF21_F24_ABMCThatStaysAway(t *testing.T) {
+	for _, c := range []struct {
+		gone time.Duration
+		ok   bool
+	}{{away - time.Minute, true}, {away + time.Minute, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			time.AfterFunc(30*time.Second, func() { r.gone = time.Now().Add(c.gone) })
+			begun := time.Now()
+			_, err := r.run(want("bios")...)
+			if c.ok && err != nil || !c.ok && (!fault.Has(err, fault.BMCUnreachable) || !strings.Contains(fault.From(err).Hint, KeyAway)) {
+				t.Errorf("away for %s: %v", c.gone, err)
+			}
+			if took := time.Since(begun); took > c.gone+startTime {
+				t.Errorf("away for %s: it took %s", c.gone, took)
+			}
+		})
+	}
+}
+
+func TestTheWaitThatIsAskedForIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		begun := time.Now()
+		all := want("bmc")
+		all[0].Wait = 40 * time.Minute
+		if _, err := r.run(all...); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took < 40*time.Minute || took > 50*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// Whatever an attempt before has noted: nothing is done on what can't be read.
+func TestNotesThatMakeNoSense(t *testing.T) {
+	for _, noted := range []string{"{", `{"done":[{},{}]}`, `7`} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.stored = []byte(noted)
+			if _, err := r.run(want("bios")...); !fault.Has(err, fault.FirmwareUnknown) || len(r.acts) != 0 {
+				t.Errorf("%s: %v, %q", noted, err, r.acts)
+			}
+		})
+	}
+}
+
+func TestAnUpdateEndsWithItsContext(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Second, 30 * time.Second, 70 * time.Second, 3 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			defer cancel()
+			begun := time.Now()
+			_, err := Run(ctx, r, want("bios"), nil, away, slog.New(slog.DiscardHandler))
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > after+time.Second {
+				t.Errorf("ended after %s: %v, after %s", after, err, time.Since(begun))
+			}
+		})
+	}
+}

@@ -1,0 +1,159 @@
+package update
+
+import (
+	"context"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+)
+
+const (
+	refusals    = 3 // log-ins refused by a BMC that is still starting
+	refusedTime = 30 * time.Second
+)
+
+// watch looks again and again until look says that it is done. A BMC that does not answer is waited for: it may be
+// installing its own firmware. One that has been away may refuse the log-in for a while.
+func (u *updater) watch(ctx context.Context, look func(BMC) (bool, error)) error {
+	var since time.Time // it has not answered since
+	refused := 0
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		done := false
+		err := u.ask(ctx, true, func(b BMC) (err error) { done, err = look(b); return err })
+		switch {
+		case err == nil && done:
+			return nil
+		case err == nil:
+			since, refused = time.Time{}, 0
+		case ctx.Err() != nil:
+			return err
+		case fault.Has(err, fault.BMCAuth) && u.lost && refused < refusals:
+			refused++
+			u.tell(0, "the BMC is starting and refuses the log-in so far")
+			pause = refusedTime
+		case !u.m.Passing(ctx, err):
+			return err
+		default:
+			if since.IsZero() {
+				since = time.Now()
+			}
+			if gone := time.Since(since); gone > u.away {
+				return fault.New(fault.BMCUnreachable, "since the image for %s was sent the BMC has been away for %s: %s", u.want().Component, gone.Round(time.Second), fault.From(err).Message).
+					WithHint("look at the BMC; one that takes longer for its own update needs a larger %s in driver_info", KeyAway).Because(err)
+			}
+			u.lost = u.lost || fault.Has(err, fault.BMCUnreachable)
+			u.tell(0, "the BMC is away: %s", fault.From(err).Message)
+			pause = longestPause
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// KeyAway is the key of driver_info that says how long, in seconds, a BMC may be away.
+const KeyAway = "firmware_update_unresponsive_bmc_wait"
+
+// waits tells whether a task in this state has not begun, or has been stopped, and may wait for the machine's restart.
+func waits(state string) bool {
+	switch state {
+	case "New", "Starting", "Pending", "Suspended":
+		return true
+	}
+	return false
+}
+
+// untilTaken waits until the BMC has done what it does by itself: until its task has ended, is gone, or waits for the
+// machine's restart.
+func (u *updater) untilTaken(ctx context.Context) error {
+	if u.n.Task == "" || u.n.Completed {
+		return nil
+	}
+	want := u.want()
+	var last Task
+	moved := time.Now()
+	return u.watch(ctx, func(b BMC) (bool, error) {
+		t, err := b.Task(u.n.Task)
+		if err != nil || t.Over {
+			u.n.Completed = err == nil && !t.Gone
+			return t.Over, err
+		}
+		if t.Percent != last.Percent || t.State != last.State {
+			last, moved = t, time.Now()
+		}
+		still := time.Since(moved)
+		if waits(t.State) && still >= stillTime && want.Component != catalog.ComponentBMC {
+			return true, nil
+		}
+		if still > taskTime {
+			return false, fault.New(fault.BMCTask, "the BMC's task for %s has stood at %.0f %% for %s", want.Component, t.Percent, taskTime)
+		}
+		u.tell(10+40*t.Percent/100, "the BMC's task for %s is at %.0f %%", want.Component, t.Percent)
+		return false, nil
+	})
+}
+
+// untilStarted waits, after the machine was switched on, for another version and the end of a task that waited for the
+// start. It gives the version that was read last.
+func (u *updater) untilStarted(ctx context.Context) (string, error) {
+	want := u.want()
+	over, seen, begun := u.n.Task == "" || u.n.Completed, "", time.Now()
+	last := u.n.Before
+	err := u.watch(ctx, func(b BMC) (bool, error) {
+		spent := time.Since(begun)
+		u.tell(min(95, 70+25*float64(spent)/float64(startTime)), "waiting until the machine has started with the new %s", want.Component)
+		if !over {
+			t, err := b.Task(u.n.Task)
+			if err != nil {
+				return false, err
+			}
+			over, u.n.Completed = t.Over, t.Over && !t.Gone
+		}
+		f, err := b.Find()
+		if err != nil {
+			return false, err
+		}
+		now, err := version(b, f, want.Component)
+		if err != nil {
+			return false, err
+		}
+		changed := now != "" && now != u.n.Before && now == seen // one reading may be stale or half a start's
+		if seen = now; now != "" {
+			last = now
+		}
+		return changed && over || spent > startTime, nil
+	})
+	if err == nil && !over {
+		err = fault.New(fault.BMCTask, "the BMC's task for %s has not ended %s after the machine was switched on; the version is %s", want.Component, startTime, last)
+	}
+	return last, err
+}
+
+// untilBack waits for a BMC that has its own new firmware to restart and to answer with another version.
+func (u *updater) untilBack(ctx context.Context) (string, error) {
+	begun, back, seen := time.Now(), time.Time{}, ""
+	last := u.n.Before
+	err := u.watch(ctx, func(b BMC) (bool, error) {
+		spent := time.Since(begun)
+		u.tell(min(95, 55+40*float64(spent)/float64(u.away)), "waiting for the BMC to restart with its new firmware")
+		f, err := b.Find()
+		if err != nil {
+			back = time.Time{}
+			return false, err
+		}
+		now, err := version(b, f, catalog.ComponentBMC)
+		if err != nil {
+			return false, err
+		}
+		changed := now != "" && now != u.n.Before && now == seen
+		if seen = now; now != "" {
+			last = now
+		}
+		if restarted := u.lost || f.Reset != u.n.Reset; restarted && back.IsZero() {
+			back = time.Now()
+		}
+		return changed || !back.IsZero() && time.Since(back) > backTime || spent > u.away, nil
+	})
+	return last, err
+}
