@@ -242,18 +242,20 @@ const (
 
 // StepRecord is one attempt of one step of a run, stored before anything runs.
 type StepRecord struct {
-	ID         step.ID      `json:"id"`
-	Node       NodeID       `json:"node"`
-	Run        string       `json:"run"`
-	Order      int          `json:"order"`
-	Attempt    int          `json:"attempt"`
-	Step       step.Step    `json:"step"`
-	Args       step.Args    `json:"args,omitempty"`
-	Priority   int          `json:"priority,omitempty"` // that it was ordered by; 0 in an operator's list
-	State      StepState    `json:"state"`
-	Generation uint64       `json:"generation,omitempty"` // the boot it was offered to; 0 out of band
-	Nonce      string       `json:"-"`
-	Command    *api.Command `json:"command,omitempty"`
+	ID      step.ID   `json:"id"`
+	Node    NodeID    `json:"node"`
+	Run     string    `json:"run"`
+	Order   int       `json:"order"`
+	Attempt int       `json:"attempt"`
+	Step    step.Step `json:"step"`
+	Args    step.Args `json:"args,omitempty"`
+	// Children is of a step that the server runs on the nodes below this one; nothing is done to this one's machine.
+	Children   *step.Children `json:"children,omitempty"`
+	Priority   int            `json:"priority,omitempty"` // that it was ordered by; 0 in an operator's list
+	State      StepState      `json:"state"`
+	Generation uint64         `json:"generation,omitempty"` // the boot it was offered to; 0 out of band
+	Nonce      string         `json:"-"`
+	Command    *api.Command   `json:"command,omitempty"`
 	// Log is the last lines that the agent of its boot had said when it failed or was interrupted, JSON as slog writes it;
 	// a long one is cut. Empty out of band.
 	Log []string `json:"log,omitempty"`

@@ -125,6 +125,10 @@ func (eng *Engine) runBound(ctx context.Context, n conductor.Node, r conductor.S
 func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.StepRecord, s *stoppable) (ran, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Step.Timeout)
 	defer cancel()
+	if r.Children != nil {
+		result, err := eng.onChildren(ctx, n, r)
+		return ran{result: result}, err
+	}
 	b, err := eng.machines.ForStep(ctx, n, s.act)
 	if err != nil {
 		return ran{}, err

@@ -142,7 +142,7 @@ func (b *backend) Nodes(_ context.Context, f conductor.NodeFilter) ([]conductor.
 	}
 	found := slices.DeleteFunc(slices.Clone(b.nodes[from:]), func(n conductor.Node) bool {
 		return f.IDs != nil && !slices.Contains(f.IDs, string(n.UUID)) && !slices.Contains(f.IDs, n.Name) || f.VisibleTo != "" && n.Owner != f.VisibleTo && n.Lessee != f.VisibleTo ||
-			f.Chassis != "" && n.Chassis != f.Chassis
+			f.Chassis != "" && n.Chassis != f.Chassis || f.Parent != "" && n.Parent != f.Parent
 	})
 	return found[:min(len(found), f.Limit)], nil
 }

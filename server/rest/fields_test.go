@@ -125,6 +125,7 @@ func TestWhatCanBeCreatedAndChanged(t *testing.T) {
 func TestEachFilterHasItsVersion(t *testing.T) {
 	s := newServer(t)
 	s.enrolled()
+	s.nodes[0].Parent = s.nodes[0].UUID // so that a list of the nodes below it has one
 	s.want(s.do("POST", "/v1/chassis", `{"uuid": "00000000-0000-4000-8000-00000000000c"}`), 201)
 	s.nodes[0].Chassis = "00000000-0000-4000-8000-00000000000c"
 	yes, no := true, false

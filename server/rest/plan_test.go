@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Reserved steps are taken under any interface from version 1.85 on; steps of child nodes never, with the reason.
-func TestReservedAndChildSteps(t *testing.T) {
+// Reserved steps are taken under any interface from version 1.85 on.
+func TestReservedSteps(t *testing.T) {
 	s := newServer(t)
 	path := s.enrolled() + "/states/provision"
 	list := `{"target": "clean", "clean_steps": [{"interface": "bios", "step": "hold"}, {"interface": "power", "step": "reboot"}]}`
@@ -16,12 +16,6 @@ func TestReservedAndChildSteps(t *testing.T) {
 	s.want(s.do("PUT", path, list, "X-OpenStack-Ironic-API-Version: 1.85"), 202)
 	if a := s.want(s.do("PUT", path, list, "X-OpenStack-Ironic-API-Version: 1.84"), 406); !strings.Contains(a.fault(), "1.85") {
 		t.Error(a.fault())
-	}
-	for _, key := range []string{"execute_on_child_nodes", "limit_child_node_execution"} {
-		a := s.want(s.do("PUT", path, `{"target": "clean", "clean_steps": [{"interface": "power", "step": "reboot", "`+key+`": true}]}`), 400)
-		if !strings.Contains(a.fault(), key+" is not served") || !strings.Contains(a.fault(), "by itself") {
-			t.Error(a.fault())
-		}
 	}
 	s.ready("unhold")
 	s.want(s.do("PUT", path, `{"target": "unhold"}`), 202)

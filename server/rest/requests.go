@@ -115,8 +115,8 @@ func (a *API) requests() map[string]schema {
 	newNode["allOf"] = nodeRules()
 	newHook["url"], newHook["secret"] = schema{"type": "string", "maxLength": watch.MaxURL}, schema{"type": "string", "minLength": watch.MinSecret, "maxLength": watch.MaxSecret}
 	provision := keyed([]string{"target"}, schema{"target": oneOf(verbs...), "configdrive": schema{"type": []string{"string", "object", "null"}},
-		"clean_steps": orNull(stepsWith(drivers.StepKinds, "order")), "deploy_steps": orNull(stepsWith(drivers.StepKinds, "priority", "args", "priority")),
-		"service_steps": orNull(stepsWith(provision.ServiceInterfaces, "order")), "rescue_password": maybeText, "disable_ramdisk": aFlag, "runbook": maybeText})
+		"clean_steps": orNull(stepsOnChildren(drivers.StepKinds)), "deploy_steps": orNull(stepsWith(drivers.StepKinds, "priority", "args", "priority")),
+		"service_steps": orNull(stepsOnChildren(provision.ServiceInterfaces)), "rescue_password": maybeText, "disable_ramdisk": aFlag, "runbook": maybeText})
 	provision["allOf"] = provisionRules()
 	defaults := keyed([]string{"scope", "flow", "step"}, schema{"scope": someText, "flow": someText, "step": someText, "priority": schema{},
 		"args": schema{"type": []string{"object", "null"}}})

@@ -109,7 +109,9 @@ func TestOpenAPIDescribesRulesBetweenKeys(t *testing.T) {
 			`{"target": "clean"}`, `{"target": "clean", "clean_steps": []}`, `{"target": "clean", "clean_steps": null}`,
 			`{"target": "clean", "clean_steps": [{"interface": "management"}]}`, `{"target": "clean", "clean_steps": [{"interface": "network", "step": "x"}]}`,
 			`{"target": "clean", "clean_steps": [{"interface": "management", "step": "reset_bmc", "order": -1}]}`,
-			`{"target": "clean", "clean_steps": [{"interface": "management", "step": "reset_bmc", "execute_on_child_nodes": true}]}`,
+			`{"target": "clean", "clean_steps": [{"interface": "management", "step": "reset_bmc", "order": "x"}]}`,
+			`{"target": "clean", "clean_steps": [{"interface": "management", "step": "reset_bmc", "execute_on_child_nodes": "yes"}]}`,
+			`{"target": "clean", "clean_steps": [{"interface": "management", "step": "reset_bmc", "limit_child_node_execution": "x"}]}`,
 			`{"target": "provide", "clean_steps": ` + reset + `}`}},
 		{verb, state.Active, `{"target": "service", "service_steps": ` + reset + `}`, "service_steps", []string{
 			`{"target": "service"}`, `{"target": "service", "service_steps": []}`, `{"target": "rescue", "rescue_password": "p", "service_steps": ` + reset + `}`}},

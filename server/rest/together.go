@@ -63,11 +63,16 @@ func stepsWith(interfaces []string, rank string, needs ...string) schema {
 	if slices.Contains(needs, "args") {
 		args = anObject
 	}
-	number := schema{"type": "integer", "minimum": 0}
-	if rank == "priority" {
-		number = aNumber(0)
-	}
-	return listed(keyed(append([]string{"interface", "step"}, needs...), schema{"interface": oneOf(interfaces...), "step": someText, "args": args, rank: number}))
+	return listed(keyed(append([]string{"interface", "step"}, needs...), schema{"interface": oneOf(interfaces...), "step": someText, "args": args, rank: aNumber(0)}))
+}
+
+// stepsOnChildren is stepsWith for lists whose steps may run on the nodes below the node.
+func stepsOnChildren(interfaces []string) schema {
+	s := stepsWith(interfaces, "order")
+	properties := s["items"].(schema)["properties"].(schema)
+	properties["execute_on_child_nodes"] = schema{"type": "boolean"}
+	properties["limit_child_node_execution"] = listed(schema{"description": "the UUID of a node below the node"})
+	return s
 }
 
 // aNumber is a whole number, also as digits.

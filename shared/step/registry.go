@@ -54,7 +54,14 @@ func (r *Registry) All() []Step {
 type Wanted struct {
 	Name     string
 	Args     Args
-	Priority int // deploy only; 0 keeps the step's own
+	Priority int       // deploy only; 0 keeps the step's own
+	Children *Children // runs it on the nodes below the node instead; nil: on the node itself
+}
+
+// Children says which of the nodes below a node a step runs on.
+type Children struct {
+	All  bool     `json:"all,omitempty"`  // those that are there when its turn comes
+	Only []string `json:"only,omitempty"` // UUIDs; one that is not below the node is passed over
 }
 
 // Names lists the steps that a flow offers, in the order they were added.

@@ -254,7 +254,7 @@ func (d *decider) again(r conductor.StepRecord) {
 	}
 	d.put(conductor.StepRecord{
 		ID: step.ID(d.s.NewID()), Node: r.Node, Run: r.Run, Order: r.Order, Attempt: r.Attempt + 1,
-		Step: r.Step, Args: r.Args, State: conductor.StepPlanned, Resume: cameTo(r), Power: r.Power, Recorded: r.Recorded, Noted: r.Noted,
+		Step: r.Step, Args: r.Args, Children: r.Children, State: conductor.StepPlanned, Resume: cameTo(r), Power: r.Power, Recorded: r.Recorded, Noted: r.Noted,
 	})
 	slices.SortStableFunc(d.s.Steps, func(a, b conductor.StepRecord) int { return a.Order - b.Order }) // behind the attempt before
 	d.next()

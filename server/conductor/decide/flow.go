@@ -39,7 +39,7 @@ func (d *decider) next() {
 		return
 	}
 	switch r := d.s.Steps[i]; {
-	case r.Step.Where == step.OutOfBand:
+	case r.Step.Where == step.OutOfBand, r.Children != nil:
 		d.runOutOfBand(r)
 	case r.Step.Where == step.Server:
 		d.runReserved(r)
@@ -445,15 +445,15 @@ func (d *decider) running() *conductor.StepRecord {
 // atBMC is the record of the step that the server runs at the BMC, or is about to; nil when there is none.
 func (d *decider) atBMC() *conductor.StepRecord {
 	r := d.running()
-	if d.open() == nil || r == nil || r.Step.Where == step.InBand || pauses(r.Step) {
+	if d.open() == nil || r == nil || r.Step.Where == step.InBand || pauses(*r) {
 		return nil
 	}
 	return r
 }
 
 // pauses tells of a hold or a wait, for which nothing runs on any machine.
-func pauses(s step.Step) bool {
-	return s.Where == step.Server && (s.Short() == "hold" || s.Short() == "wait")
+func pauses(r conductor.StepRecord) bool {
+	return r.Step.Where == step.Server && r.Children == nil && (r.Step.Short() == "hold" || r.Step.Short() == "wait")
 }
 
 // shifted moves every open deadline by time that must not count: the server was away, or a clock was set (I14, F28).

@@ -48,7 +48,7 @@ func (d *decider) service(e conductor.VerbAsked) {
 // runs refuses what would leave a step that runs without its owner (F40).
 func (d *decider) runs() error {
 	for _, r := range d.s.Steps {
-		if r.State == conductor.StepStarted && !pauses(r.Step) && d.open() != nil {
+		if r.State == conductor.StepStarted && !pauses(r) && d.open() != nil {
 			return fault.New(fault.NodeBusy, "step %s is running", r.Step.Name).
 				WithHint("wait until it ends, or abort it: bessemer node abort %s", cmp.Or(d.n.Name, string(d.n.UUID))).At(string(d.n.UUID), r.Step.Name)
 		}
@@ -59,7 +59,7 @@ func (d *decider) runs() error {
 // leaveHold ends the hold or wait step at work: nothing runs on the machine for it.
 func (d *decider) leaveHold(why *fault.Fault) {
 	for _, r := range d.s.Steps {
-		if d.open() != nil && r.State == conductor.StepStarted && pauses(r.Step) {
+		if d.open() != nil && r.State == conductor.StepStarted && pauses(r) {
 			d.move(&r, conductor.AttemptAbort)
 			r.Fault, r.Ended = why, d.now
 			d.put(r)

@@ -99,7 +99,7 @@ func (d *decider) begin(e conductor.VerbAsked, f state.Flow, via state.Event, pl
 func (d *decider) record(it plan.Item, order int) conductor.StepRecord {
 	return conductor.StepRecord{
 		ID: step.ID(d.s.NewID()), Node: d.n.UUID, Run: d.n.Flow.Run, Order: order, Attempt: 1,
-		Step: it.Step, Args: it.Args, Priority: it.Priority.Value, State: conductor.StepPlanned,
+		Step: it.Step, Args: it.Args, Children: it.Children, Priority: it.Priority.Value, State: conductor.StepPlanned,
 	}
 }
 

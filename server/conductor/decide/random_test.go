@@ -241,7 +241,7 @@ func sane(s conductor.Snapshot) error {
 
 // inLine checks of a step out of band that its own time begins with its turn, and that it succeeds only if that came (I8, I14).
 func inLine(n conductor.Node, r conductor.StepRecord) error {
-	if r.Step.Where == step.InBand || pauses(r.Step) {
+	if r.Step.Where == step.InBand || pauses(r) {
 		return nil
 	}
 	switch w := n.Flow.Wait; {

@@ -21,6 +21,9 @@ func (d *decider) unread(e conductor.Effect) {
 		}
 	case conductor.EffectRunStep:
 		r, _ := d.attempt(e.Step)
+		if r.Children != nil {
+			return // it is done to other machines
+		}
 		if r.Step.Reboot || strings.HasPrefix(r.Step.Name, "power.") {
 			n.Power = ""
 		}

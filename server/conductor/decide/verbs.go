@@ -225,7 +225,7 @@ func (d *decider) abort(e conductor.VerbAsked) {
 		return
 	}
 	for _, r := range d.s.Steps {
-		if r.State != conductor.StepStarted || pauses(r.Step) {
+		if r.State != conductor.StepStarted || pauses(r) {
 			continue // nobody has to stop a hold or a wait
 		}
 		f.Aborting = true

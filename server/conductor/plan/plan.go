@@ -62,8 +62,9 @@ type Plan struct {
 
 // Item is one step of a plan.
 type Item struct {
-	Step     step.Step // with its vector, deadline (Timeout) and Repeat
-	Args     step.Args // checked, defaults filled in
+	Step     step.Step      // with its vector, deadline (Timeout) and Repeat
+	Args     step.Args      // checked, defaults filled in
+	Children *step.Children // it runs on the nodes below the node
 	Origins  map[string]defaults.Origin
 	Priority Valued // automated flows and deployments: what it was ordered by
 	Boots    bool   // the ramdisk is booted before it
@@ -206,6 +207,9 @@ func bounded(s step.Step) *fault.Fault {
 // the item stays, so that what follows from it is told, too.
 func (b *builder) wanted(w step.Wanted) (Item, bool) {
 	s, f := b.find(w.Name)
+	if f == nil && w.Children != nil {
+		s, f = onChildren(s)
+	}
 	if f != nil {
 		b.problem(f, w.Name)
 		return Item{}, false
@@ -214,7 +218,7 @@ func (b *builder) wanted(w step.Wanted) (Item, bool) {
 	if err != nil {
 		b.problem(fault.From(err), w.Name)
 	}
-	it := Item{Step: s, Args: args, Origins: map[string]defaults.Origin{}}
+	it := Item{Step: s, Args: args, Children: w.Children, Origins: map[string]defaults.Origin{}}
 	for name := range args {
 		it.Origins[name] = defaults.FromStep
 		if v, given := w.Args[name]; given && v != nil {
@@ -247,6 +251,8 @@ func (b *builder) place() {
 		case s.Where == step.InBand && !up:
 			it.Boots, up = true, true
 			b.Boots++
+		case it.Children != nil:
+			b.placeOnChildren(*it)
 		case s.Where == step.Server:
 			b.placeReserved(*it, up)
 		}
@@ -326,5 +332,26 @@ func (b *builder) placeReserved(it Item, up bool) {
 		if b.in.Node.DisablePowerOff {
 			b.problem(fault.New(fault.NodeInUse, "power off is disabled for this node").WithHint("bessemer node set NODE --disable-power-off false first"), it.Step.Name)
 		}
+	}
+}
+
+// longestOnChildren is what a step may take on all the nodes below a node together; each act upon one has a limit of its own.
+const longestOnChildren = 2 * time.Hour
+
+// onChildren is a step as it runs on the nodes below a node: the server does its act on each. Steps that would make a
+// child wait for somebody are refused, as in Ironic; here that is every step that is not the server's own.
+func onChildren(s step.Step) (step.Step, *fault.Fault) {
+	if s.Where != step.Server || s.Short() == "hold" {
+		return s, fault.New(fault.StepArgument, "the step would wait on a child node, and none may").
+			WithHint("power_on, power_off, reboot and wait with seconds run there; ask for others on each of those nodes by itself")
+	}
+	s.Doc, s.Reboot, s.Timeout = "On each of the nodes below, in turn: "+s.Doc, false, longestOnChildren
+	return s, nil
+}
+
+// placeOnChildren finds what can't be done there.
+func (b *builder) placeOnChildren(it Item) {
+	if _, timed := it.Args["seconds"]; it.Step.Short() == "wait" && !timed {
+		b.problem(fault.New(fault.StepArgument, "it waits for an agent's next heartbeat, and on a child node none may wait").WithHint("give seconds"), it.Step.Name)
 	}
 }

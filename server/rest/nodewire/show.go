@@ -155,6 +155,12 @@ func (w *Wire) addStep(c *serve.Call, ctx context.Context, n conductor.Node, out
 		}
 		*into = map[string]any{"interface": r.Step.Interface(), "step": r.Step.Short(), "args": mask.Args(r.Step, r.Args),
 			"priority": r.Step.Priority[f.Flow], "abortable": r.Step.Abortable}
+		if on := r.Children; on != nil {
+			(*into)["execute_on_child_nodes"] = true
+			if !on.All {
+				(*into)["limit_child_node_execution"] = on.Only
+			}
+		}
 	}
 	return nil
 }

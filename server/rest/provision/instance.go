@@ -31,7 +31,7 @@ func (a *API) outOfService(c *serve.Call) error {
 }
 
 // instanceArguments reads what goes with service and rescue. only gives an argument, refused with any other verb.
-func (a *API) instanceArguments(c *serve.Call, p *conductor.Provision, only func(name string, since api.Version) (any, error)) error {
+func (a *API) instanceArguments(c *serve.Call, p *conductor.Provision, n conductor.Node, only func(name string, since api.Version) (any, error)) error {
 	password, err := only("rescue_password", 38)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (a *API) instanceArguments(c *serve.Call, p *conductor.Provision, only func
 	if err != nil || p.Verb != state.VerbService || len(p.ServiceSteps) > 0 { // of a runbook
 		return err
 	}
-	if p.ServiceSteps, err = a.wantedSteps(c, "service_steps", list); err != nil {
+	if p.ServiceSteps, err = a.wantedSteps(c, n, "service_steps", list); err != nil {
 		return err
 	}
 	if len(p.ServiceSteps) == 0 {

@@ -32,6 +32,7 @@ func New(b Backend, w *nodewire.Wire) *API { return &API{b, w} }
 // Backend is the part of the conductor behind them. Every ident is a UUID or a name; errors are faults.
 type Backend interface {
 	Node(ctx context.Context, ident string) (conductor.Node, error)
+	Nodes(ctx context.Context, f conductor.NodeFilter) ([]conductor.Node, error)
 	Heard(n conductor.Node) time.Time // when the agent of the node's current boot was heard last; zero: not since the start
 	Record(ctx context.Context, kind conductor.Kind, ident string) (conductor.Record, error)
 	Provision(ctx context.Context, who conductor.Caller, ident string, p conductor.Provision) error

@@ -160,7 +160,7 @@ func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target s
 		err = a.useRunbook(c, p, book, body, n)
 	}
 	if err == nil {
-		err = a.instanceArguments(c, p, only)
+		err = a.instanceArguments(c, p, n, only)
 	}
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target s
 		return err
 	}
 	if p.Verb == state.VerbClean && book == nil {
-		if p.CleanSteps, err = a.wantedSteps(c, "clean_steps", clean); err != nil {
+		if p.CleanSteps, err = a.wantedSteps(c, n, "clean_steps", clean); err != nil {
 			return err
 		}
 		if len(p.CleanSteps) == 0 {
@@ -184,7 +184,7 @@ func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target s
 		return err
 	}
 	if deploy != nil {
-		if p.DeploySteps, err = a.wantedSteps(c, "deploy_steps", deploy); err != nil {
+		if p.DeploySteps, err = a.wantedSteps(c, n, "deploy_steps", deploy); err != nil {
 			return err
 		}
 	}
@@ -206,11 +206,8 @@ func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target s
 // ServiceInterfaces are those of the steps of a service.
 var ServiceInterfaces = append([]string{"network"}, drivers.StepKinds...)
 
-// childSteps are the parts of a step that Ironic runs on the nodes below a node.
-var childSteps = []string{"execute_on_child_nodes", "limit_child_node_execution"}
-
 // wantedSteps checks the form of a list of steps; whether the steps exist is the conductor's question.
-func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, error) {
+func (a *API) wantedSteps(c *serve.Call, n conductor.Node, name string, v any) ([]step.Wanted, error) {
 	list, ok := v.([]any)
 	if v != nil && !ok {
 		return nil, fault.New(fault.RequestInvalid, "%s must be a list", name)
@@ -224,7 +221,7 @@ func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, err
 		interfaces = ServiceInterfaces
 		fallthrough
 	default:
-		known = append(known, "order") // a number that upstream takes and does not order by
+		known = append(known, "order", onChildNodes, limitChildNodes) // order: a number that upstream takes and does not order by
 	}
 	var out []step.Wanted
 	seen := map[string]bool{}
@@ -239,10 +236,6 @@ func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, err
 			return nil, wrong("expected an object")
 		}
 		for _, k := range slices.Sorted(maps.Keys(m)) {
-			if slices.Contains(childSteps, k) {
-				return nil, wrong("%s is not served: this server knows no nodes below a node", k).
-					WithHint("leave it out, and ask for the step on each of those nodes by itself")
-			}
 			if !slices.Contains(known, k) {
 				return nil, wrong("%q is not known; known are %s", k, strings.Join(known, ", "))
 			}
@@ -257,7 +250,7 @@ func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, err
 				WithHint("whoever may see the node would see it; set it at the BMC itself")
 		}
 		if order, given := m["order"]; given {
-			if n, ok := order.(float64); !ok || n < 0 || n != float64(int(n)) {
+			if _, ok := shape.WholeNumber(order); !ok {
 				return nil, wrong("order must be a whole number from 0 on")
 			}
 		}
@@ -273,6 +266,10 @@ func (a *API) wantedSteps(c *serve.Call, name string, v any) ([]step.Wanted, err
 			return nil, wrong("args must be an object")
 		}
 		w.Args = args
+		var err error
+		if w.Children, err = a.children(c, n, m, wrong); err != nil {
+			return nil, err
+		}
 		if name == "deploy_steps" {
 			if !isMap {
 				return nil, wrong("args is required")

@@ -1,0 +1,71 @@
+package provision
+
+import (
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// What an entry of clean_steps and service_steps says of the nodes below the node.
+const (
+	onChildNodes    = "execute_on_child_nodes"
+	limitChildNodes = "limit_child_node_execution"
+)
+
+// children reads on which nodes below n an entry's step is to run; nil is n itself. The caller needs the right of the verb on
+// each of them, too: a user of a project is kept to those that are there now. wrong makes faults that tell the entry.
+func (a *API) children(c *serve.Call, n conductor.Node, entry map[string]any, wrong func(string, ...any) *fault.Fault) (*step.Children, error) {
+	on, given := entry[onChildNodes]
+	below, isFlag := on.(bool)
+	if given && !isFlag {
+		return nil, wrong("%s must be true or false", onChildNodes)
+	}
+	listed, given := entry[limitChildNodes]
+	list, isList := listed.([]any)
+	if given && !isList {
+		return nil, wrong("%s must be a list of UUIDs", limitChildNodes)
+	}
+	if !below {
+		return nil, nil
+	}
+	out := &step.Children{All: len(list) == 0}
+	for _, v := range list {
+		id, _ := v.(string)
+		if !shape.IsUUID(id) {
+			return nil, wrong("%s: %v is not the UUID of a node", limitChildNodes, v)
+		}
+		child, err := c.FindNode(strings.ToLower(id))
+		if err == nil {
+			err = c.MayOn(access.NodeProvision, child)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Only = append(out.Only, string(child.UUID))
+	}
+	if !out.All || c.VisibleTo() == "" {
+		return out, nil
+	}
+	out.All = false
+	for f := (conductor.NodeFilter{Parent: n.UUID, Limit: serve.MaxPage}); ; {
+		some, err := a.backend.Nodes(c.R.Context(), f)
+		if err != nil {
+			return nil, err
+		}
+		for _, child := range some {
+			if err := c.MayOn(access.NodeProvision, child); err != nil {
+				return nil, err
+			}
+			out.Only = append(out.Only, string(child.UUID))
+		}
+		if len(some) < f.Limit {
+			return out, nil
+		}
+		f.After = some[len(some)-1].UUID
+	}
+}
