@@ -39,6 +39,7 @@ const (
 
 // expected is who may use which route.
 var expected = map[string]least{
+	"HEAD /": {system: open}, "OPTIONS /": {system: open}, "HEAD /v1": {system: open},
 	"GET /":   {system: open},
 	"GET /v1": {system: open},
 

@@ -11,10 +11,15 @@ import (
 // answered with 403 to everybody; TestI26_EveryRouteHasARule says what to add.
 func (a *API) routes() []serve.Route {
 	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	const head, options = http.MethodHead, http.MethodOptions
 	const node = "/v1/nodes/{node}"
 	rows := []serve.Route{
 		{Method: get, Path: "/", Need: access.Open, Handle: a.root},
 		{Method: get, Path: "/v1", Need: access.Open, Handle: a.v1},
+		// Load balancers ask so whether the server is there.
+		{Method: head, Path: "/", Need: access.Open, Handle: a.root},
+		{Method: options, Path: "/", Need: access.Open, Handle: a.root},
+		{Method: head, Path: "/v1", Need: access.Open, Handle: a.v1},
 
 		{Method: get, Path: "/v1/conductors", Need: access.ServerRead, Since: 49, Query: conductorArguments(), Handle: a.conductors},
 		{Method: get, Path: "/v1/conductors/{host}", Need: access.ServerRead, Since: 49, Query: []serve.Argument{serve.FieldsArgument}, Handle: a.showConductor},

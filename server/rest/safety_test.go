@@ -146,7 +146,7 @@ func TestI22_AMaskedSecretSentBackIsKept(t *testing.T) {
 func TestT16_WhatIsNotListedIsDenied(t *testing.T) {
 	// To other methods than GET, "detail" is a name, which no node or port can have.
 	served := map[string][]string{
-		"/": {"GET"}, "/v1": {"GET"}, "/v1/nodes": {"GET", "POST"}, "/v1/nodes/detail": {"DELETE", "GET", "PATCH"}, "/v1/nodes/n1": {"DELETE", "GET", "PATCH"},
+		"/": {"GET", "HEAD", "OPTIONS"}, "/v1": {"GET", "HEAD"}, "/v1/nodes": {"GET", "POST"}, "/v1/nodes/detail": {"DELETE", "GET", "PATCH"}, "/v1/nodes/n1": {"DELETE", "GET", "PATCH"},
 		"/v1/nodes/n1/validate": {"GET"}, "/v1/nodes/n1/states": {"GET"}, "/v1/nodes/n1/states/power": {"PUT"},
 		"/v1/nodes/n1/states/provision": {"PUT"}, "/v1/nodes/n1/maintenance": {"DELETE", "PUT"},
 		"/v1/nodes/n1/management/boot_device": {"GET", "PUT"}, "/v1/nodes/n1/management/boot_device/supported": {"GET"},

@@ -37,8 +37,9 @@ func (op PatchOp) MarshalJSON() ([]byte, error) {
 const MaxPatch = 1000
 
 var (
-	patchPath    = regexp.MustCompile(`^(/[\w-]+)+$`)
-	patchPath198 = regexp.MustCompile(`^(/([\w-]|~0|~1)+)+$`)
+	// What Ironic's pattern has as \w: letters and digits of any script.
+	patchPath    = regexp.MustCompile(`^(/[\p{L}\p{N}_-]+)+$`)
+	patchPath198 = regexp.MustCompile(`^(/([\p{L}\p{N}_-]|~0|~1)+)+$`)
 	unescape     = strings.NewReplacer("~1", "/", "~0", "~")
 )
 

@@ -186,6 +186,8 @@ func TestApplyPatch(t *testing.T) {
 		{api.PatchOp{Op: "remove", Path: "/extra/none/x"}, "", ""},
 		{api.PatchOp{Op: "add", Path: "/extra/deep/x/z", Value: 1}, "", ""},
 		{api.PatchOp{Op: "add", Path: "/extra/a~1b", Value: 1.0}, `1`, "a/b"},
+		{api.PatchOp{Op: "add", Path: "/extra/größe", Value: 1.0}, `1`, "größe"},
+		{api.PatchOp{Op: "add", Path: "/extra/a.b", Value: 1}, "", ""},
 		{api.PatchOp{Op: "add", Path: "/extra/", Value: 1}, "", ""},
 		{api.PatchOp{Op: "move", Path: "/extra/deep"}, "", ""},
 		{api.PatchOp{Op: "remove", Path: "/driver"}, "", ""},

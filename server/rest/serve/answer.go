@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/rest/shape"
@@ -93,6 +94,9 @@ func (c *Call) fail(err error) {
 	// it would try again.
 	if f.Code.Retriable() && c.rt.Need == access.Open {
 		c.W.Header().Set("Retry-After", "5")
+	}
+	if status == http.StatusMethodNotAllowed {
+		c.W.Header().Set("Allow", strings.Join(c.h.router.methods(c.R), ", "))
 	}
 	form := api.NewErrorBody
 	if c.Routing {

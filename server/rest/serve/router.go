@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/gorilla/mux"
@@ -33,4 +34,17 @@ func Compile(routes []Route) *Router {
 		}
 	}
 	return rs
+}
+
+// methods are those that are served at the path of a request which is not served itself.
+func (rs *Router) methods(r *http.Request) (out []string) {
+	for _, m := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPatch, http.MethodPost, http.MethodPut} {
+		as := r.Clone(context.Background())
+		as.Method = m
+		var found mux.RouteMatch
+		if m != r.Method && rs.all.Match(as, &found) && found.MatchErr == nil {
+			out = append(out, m)
+		}
+	}
+	return out
 }
