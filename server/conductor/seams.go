@@ -107,7 +107,7 @@ type NodeFilter struct {
 	Shards        []string // in one of them
 	Sharded       *bool    // in any
 	Fault         string
-	Description   string // substring
+	Description   *string // substring; nodes without a description have none
 	Associated    *bool
 	Maintenance   *bool
 	Retired       *bool

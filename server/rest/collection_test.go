@@ -86,7 +86,7 @@ func TestCollections(t *testing.T) {
 			if !strings.Contains(next, "marker="+id) || !strings.Contains(next, "sort_key=created_at") || !strings.Contains(next, "sort_dir=desc") {
 				t.Errorf("next is %q", next)
 			}
-			for _, q := range []string{"sort_key=extra", "sort_key=nosuch", "sort_dir=up", "limit=0", "marker=a%20b", "nosuch=1", "fields=,uuid,,nosuch"} {
+			for _, q := range []string{"sort_key=extra", "sort_key=nosuch", "sort_dir=up", "sort_dir=", "limit=0", "marker=a%20b", "nosuch=1", "fields=,uuid,,nosuch"} {
 				s.want(s.do("GET", base+"?"+q, ""), 400)
 			}
 			unnamed := 400 // a name as the marker
@@ -165,6 +165,9 @@ func TestPortFilters(t *testing.T) {
 	s := newServer(t)
 	s.enrolled()
 	g := s.want(s.do("POST", "/v1/portgroups", `{"node_uuid": "`+node1+`", "name": "bond0"}`), 201).body["uuid"].(string)
+	if mode := s.want(s.do("POST", "/v1/portgroups", `{"node_uuid": "`+node1+`", "name": "bond1", "mode": null}`), 201).body["mode"]; mode != "active-backup" {
+		t.Errorf("a port group that is made with the mode null has %v", mode)
+	}
 	s.want(s.do("POST", "/v1/ports", `{"node_uuid": "`+node1+`", "address": "52:54:00:aa:bb:cc", "portgroup_uuid": "`+g+`"}`), 201)
 	s.want(s.do("POST", "/v1/ports", `{"node_uuid": "`+node1+`", "address": "52:54:00:aa:bb:cd"}`), 201)
 	for _, path := range []string{"/v1/ports?portgroup=bond0", "/v1/portgroups/bond0/ports", "/v1/portgroups/" + g + "/ports/detail"} {
@@ -172,7 +175,7 @@ func TestPortFilters(t *testing.T) {
 			t.Errorf("%s gives %d ports", path, n)
 		}
 	}
-	if n := len(s.want(s.do("GET", "/v1/nodes/n1/portgroups", ""), 200).body["portgroups"].([]any)); n != 1 {
+	if n := len(s.want(s.do("GET", "/v1/nodes/n1/portgroups", ""), 200).body["portgroups"].([]any)); n != 2 {
 		t.Errorf("the node has %d port groups", n)
 	}
 	s.want(s.do("GET", "/v1/ports?shard=a,b&description_contains=x", ""), 200)
@@ -194,7 +197,7 @@ func TestPortFilters(t *testing.T) {
 		}
 	}
 	for query, status := range map[string]int{
-		"node=n1&portgroup=bond0": 403, "node=n1&shard=a": 403, "portgroup=bond0&shard=a": 403, "node=nobody": 404, "portgroup=nobody": 404,
+		"node=n1&portgroup=bond0": 403, "node=n1&shard=a": 403, "portgroup=bond0&shard=a": 403, "portgroup=nobody&shard=a": 403, "node=nobody": 404, "portgroup=nobody": 404,
 		"node_uuid=n1": 400, "address=zz": 400,
 	} {
 		s.want(s.do("GET", "/v1/ports?"+query, ""), status)

@@ -145,7 +145,7 @@ func TestEachFilterHasItsVersion(t *testing.T) {
 		{"conductor_group=g", 46, conductor.NodeFilter{Group: new("g")}},
 		{"conductor=lab", 49, conductor.NodeFilter{}},
 		{"owner=a", 50, conductor.NodeFilter{Owner: "a"}},
-		{"description_contains=d", 51, conductor.NodeFilter{Description: "d"}},
+		{"description_contains=d", 51, conductor.NodeFilter{Description: new("d")}},
 		{"retired=true", 61, conductor.NodeFilter{Retired: &yes}},
 		{"lessee=b", 65, conductor.NodeFilter{Lessee: "b"}},
 		{"project=p", 65, conductor.NodeFilter{Project: "p"}},
@@ -177,7 +177,7 @@ func TestEachFilterHasItsVersion(t *testing.T) {
 			t.Errorf("next of %s is %q", c.query, next)
 		}
 	}
-	for _, q := range []string{"conductor=other", "parent_node=nobody"} {
+	for _, q := range []string{"conductor=other", "parent_node=nobody", "driver=", "resource_class=", "conductor=", "owner=", "lessee=", "project=", "instance_name=", "parent_node="} {
 		if list := s.want(s.do("GET", "/v1/nodes?"+q, ""), 200).body["nodes"].([]any); len(list) != 0 {
 			t.Errorf("%s lists %v", q, list)
 		}

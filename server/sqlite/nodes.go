@@ -119,8 +119,8 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64
 	if f.Group != nil {
 		and("conductor_group = ?", text(*f.Group))
 	}
-	if f.Description != "" {
-		and(`description LIKE ? ESCAPE '\'`, "%"+likeEscaper.Replace(text(f.Description))+"%")
+	if f.Description != nil {
+		and(`description <> '' AND description LIKE ? ESCAPE '\'`, "%"+likeEscaper.Replace(text(*f.Description))+"%")
 	}
 	if f.Associated != nil {
 		and("(instance_uuid IS NOT NULL) = ?", *f.Associated)

@@ -179,7 +179,7 @@ func FuzzZ4_RoundTrip(f *testing.F) {
 			}
 			filters := []conductor.NodeFilter{{Owner: value}}
 			if !strings.Contains(value, "\x00") { // LIKE compares up to the first NUL
-				filters = append(filters, conductor.NodeFilter{Description: value, After: storetest.ID(n - 1)})
+				filters = append(filters, conductor.NodeFilter{Description: &value, After: storetest.ID(n - 1)})
 			}
 			for _, filter := range filters {
 				if n == 1 {

@@ -16,7 +16,7 @@ func testHostileStrings(t *testing.T, s suite) {
 		id := conductor.NodeID(evil)
 		for _, f := range []conductor.NodeFilter{
 			{State: evil}, {Driver: evil}, {ResourceClass: evil}, {Owner: evil}, {Lessee: evil}, {Project: evil}, {InstanceUUID: evil}, {InstanceName: evil}, {Fault: evil},
-			{Chassis: evil}, {Parent: id}, {VisibleTo: evil}, {Group: &evil}, {Description: "no such" + evil}, {IDs: []string{evil}}, {Shards: []string{evil}},
+			{Chassis: evil}, {Parent: id}, {VisibleTo: evil}, {Group: &evil}, {Description: new("no such" + evil)}, {IDs: []string{evil}}, {Shards: []string{evil}},
 		} {
 			s.view(func(tx conductor.Tx) error {
 				got, err := tx.Nodes(f)

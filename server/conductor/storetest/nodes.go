@@ -130,6 +130,7 @@ func testNodes(t *testing.T, s suite) {
 	a.Name, b.Name, c.Name, d.Name = "delta", "alpha", "", "charlie"
 	b.State, b.InstanceUUID, b.Group = state.Active, "i-1", "g1"
 	c.Driver, c.Maintenance, c.Description, c.Fault = "fake-hardware", true, "100%_sure", "power failure"
+	d.Description = ""
 	d.Retired, d.ResourceClass, d.Owner = true, "gpu", "Bobby '); DROP TABLE nodes;--"
 	a.Lessee, b.Shard, c.Shard, d.Shard, d.Parent, b.Chassis, b.InstanceName = d.Owner, "s1", "s,2", "s3", a.UUID, string(ID(77)), "web-1"
 	s.create(a, b, c, d)
@@ -148,8 +149,9 @@ func testNodes(t *testing.T, s suite) {
 		{"owner", conductor.NodeFilter{Owner: d.Owner}, []*conductor.Node{d}},
 		{"instance", conductor.NodeFilter{InstanceUUID: "i-1"}, []*conductor.Node{b}},
 		{"fault", conductor.NodeFilter{Fault: "power failure"}, []*conductor.Node{c}},
-		{"description, wild cards are letters", conductor.NodeFilter{Description: "0%_S"}, []*conductor.Node{c}},
-		{"description, no match", conductor.NodeFilter{Description: "%"}, []*conductor.Node{c}},
+		{"description, wild cards are letters", conductor.NodeFilter{Description: new("0%_S")}, []*conductor.Node{c}},
+		{"description, no match", conductor.NodeFilter{Description: new("%")}, []*conductor.Node{c}},
+		{"description, any", conductor.NodeFilter{Description: new("")}, []*conductor.Node{a, b, c}},
 		{"associated", conductor.NodeFilter{Associated: &yes}, []*conductor.Node{b}},
 		{"not associated", conductor.NodeFilter{Associated: &no}, []*conductor.Node{a, c, d}},
 		{"maintenance", conductor.NodeFilter{Maintenance: &yes}, []*conductor.Node{c}},

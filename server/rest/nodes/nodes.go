@@ -59,9 +59,13 @@ var nodeFilters = []struct {
 		return err
 	}},
 	{filter("instance_name", api.Text, 104, "only those with an instance of this name"), func(f *conductor.NodeFilter, v string) error { f.InstanceName = v; return nil }},
-	{filter("description_contains", api.Text, 51, "only those with this in their description"), func(f *conductor.NodeFilter, v string) error { f.Description = v; return nil }},
+	{filter("description_contains", api.Text, 51, "only those with this in their description"), func(f *conductor.NodeFilter, v string) error { f.Description = &v; return nil }},
 	{filter("retired", api.Flag, 61, "only those that are retired, or not"), func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Retired, v) }},
 }
+
+// emptyValues are the filters that an empty value is one of many for. No node has an empty one of the others, as what is
+// not set is null: by them it selects nothing.
+var emptyValues = []string{"conductor_group", "description_contains"}
 
 // filter is the argument of a filter.
 func filter(name string, kind api.Kind, since api.Version, doc string) serve.Argument {
@@ -97,6 +101,7 @@ func (a *API) listNodesIn(c *serve.Call, detail bool, narrow func(f *conductor.N
 		return err
 	}
 	filter := conductor.NodeFilter{Limit: p.Limit, After: conductor.NodeID(p.Marker), SortKey: p.Key, Descending: p.Down, Roots: true, VisibleTo: c.VisibleTo()}
+	none := false
 	for _, f := range nodeFilters {
 		if !c.Given(f.Name) {
 			continue
@@ -104,6 +109,7 @@ func (a *API) listNodesIn(c *serve.Call, detail bool, narrow func(f *conductor.N
 		if err := f.set(&filter, c.Arg(f.Name)); err != nil {
 			return err
 		}
+		none = none || f.Kind == api.Text && c.Arg(f.Name) == "" && !slices.Contains(emptyValues, f.Name)
 	}
 	if filter.Chassis != "" {
 		if err := a.hasChassis(c, filter.Chassis); err != nil {
@@ -120,11 +126,11 @@ func (a *API) listNodesIn(c *serve.Call, detail bool, narrow func(f *conductor.N
 		return err
 	}
 	p.Alone = filter.InstanceUUID != "" // there is one at most
-	none, err := a.narrowed(c, &filter)
+	other, err := a.narrowed(c, &filter)
 	if err != nil {
 		return err
 	}
-	if none {
+	if none || other {
 		return c.JSON(http.StatusOK, map[string]any{"nodes": []any{}})
 	}
 	return a.wire.Send(c, filter, p)

@@ -254,27 +254,30 @@ func (a *API) listRecords(c *serve.Call, k *collection, detail bool, below *narr
 }
 
 func recordFilters(c *serve.Call, k *collection, q url.Values, below *narrowed, to *conductor.RecordFilter) error {
-	given := map[string]bool{}
+	var given []recordFilter
+	named := map[string]bool{}
 	for _, f := range k.filters {
 		if !q.Has(f.Name) || f.Kind == api.List && len(shape.Items(q.Get(f.Name))) == 0 { // a list of nothing selects nothing out, as in Ironic
 			continue
 		}
-		given[f.Name] = true
+		given, named[f.Name] = append(given, f), true
+	}
+	if below != nil {
+		named[below.by] = true
+	}
+	for _, r := range k.apart {
+		both := slices.DeleteFunc(slices.Clone(r.filters), func(name string) bool { return !named[name] })
+		if len(both) > 1 {
+			return fault.New(r.reason, "%s can't be combined", strings.Join(both, " and ")).WithHint("filter by one of them")
+		}
+	}
+	for _, f := range given {
 		if err := f.set(c, to, q.Get(f.Name)); err != nil {
 			return err
 		}
 	}
 	if below != nil {
-		given[below.by] = true
-		if err := below.set(to); err != nil {
-			return err
-		}
-	}
-	for _, r := range k.apart {
-		both := slices.DeleteFunc(slices.Clone(r.filters), func(name string) bool { return !given[name] })
-		if len(both) > 1 {
-			return fault.New(r.reason, "%s can't be combined", strings.Join(both, " and ")).WithHint("filter by one of them")
-		}
+		return below.set(to)
 	}
 	return nil
 }

@@ -33,8 +33,13 @@ func portgroups() *collection {
 			out.CreatedAt, out.UpdatedAt = stamps(&g.Head)
 			return out
 		},
-		prepare: nodeByUUID,
-		fields:  portgroupSetters,
+		prepare: func(c *serve.Call, r conductor.Record, doc map[string]any) error {
+			if v, given := doc["mode"]; given && v == nil { // the default, as none given
+				delete(doc, "mode")
+			}
+			return nodeByUUID(c, r, doc)
+		},
+		fields: portgroupSetters,
 	}
 }
 

@@ -51,12 +51,12 @@ func (c *Call) Ordered() (p Page, err error) {
 	if p.Limit, err = c.Limit(); err != nil {
 		return p, err
 	}
-	switch dir := c.Arg("sort_dir"); dir {
-	case "", "asc":
-	case "desc":
-		p.Down = true
-	default:
-		return p, fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", dir)
+	if c.Given("sort_dir") {
+		dir := c.Arg("sort_dir")
+		if dir != "asc" && dir != "desc" {
+			return p, fault.New(fault.RequestInvalid, "Invalid sort direction: %s. Acceptable values are 'asc' or 'desc'", dir)
+		}
+		p.Down = dir == "desc"
 	}
 	if key := c.Arg("sort_key"); key != "id" {
 		p.Key = key

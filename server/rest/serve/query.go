@@ -21,7 +21,8 @@ type Argument struct {
 }
 
 // readQuery checks the arguments of a request against its route's: each is known, given once, of its kind, and not newer
-// than the version, in this order, which is Ironic's. UUIDs are in lower case from here on.
+// than the version, in this order, which is Ironic's. UUIDs are in lower case from here on. A list may be given in pieces,
+// as Ironic takes it.
 func (c *Call) readQuery(rt Route) error {
 	q, err := url.ParseQuery(c.R.URL.RawQuery)
 	if err != nil {
@@ -49,6 +50,10 @@ func (c *Call) readQuery(rt Route) error {
 		values := q[a.Name]
 		if len(values) == 0 {
 			continue
+		}
+		if a.Kind == api.List {
+			values = []string{strings.Join(values, ",")}
+			q[a.Name] = values
 		}
 		if len(values) > 1 {
 			return fault.New(fault.RequestInvalid, "the query argument %s is given %d times", a.Name, len(values))
