@@ -247,6 +247,7 @@ type Access struct {
 	Info    map[string]any
 	Secrets map[string]string // by driver_info key
 	Keep    []string          // URLs of media that operators attached: SetMedia leaves their drives alone
+	ISO     string            // what the instance boots, and its drive holds: no other medium goes into that; "" for an instance on a disk
 	Machine Identity          // which machine it is to be, whatever path it is found at; zero: the one named by Info
 	Again   bool              // an operator asked anew: credentials that were refused may be tried again (F27)
 	// Held is asked before each request that changes anything at the BMC, also in the middle of a step, and its error ends

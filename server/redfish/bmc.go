@@ -26,6 +26,7 @@ type bmc struct {
 	node     conductor.NodeID
 	is       conductor.Identity // which machine is meant; zero: the one at the path (identity.go)
 	keep     []string           // see conductor.Access
+	iso      string             // conductor.Access.ISO
 	mayAct   func() error       // conductor.Access.Held
 	log      *slog.Logger
 }

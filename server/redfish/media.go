@@ -101,8 +101,8 @@ func (b *bmc) SetMedia(ctx context.Context, url string) error {
 		if slices.ContainsFunc(drives, func(d *schemas.VirtualMedia) bool { return inserted(d) && d.Image == url }) {
 			return nil
 		}
-		if slices.ContainsFunc(drives, func(d *schemas.VirtualMedia) bool { return holds(d, url) }) {
-			if b.namesakes(url) == 0 {
+		if in := slices.DeleteFunc(slices.Clone(drives), func(d *schemas.VirtualMedia) bool { return !holds(d, url) }); len(in) > 0 {
+			if namesakes(in, url, b.keep) == 0 {
 				return nil
 			}
 			return fault.New(fault.BMCNoMedia, "the BMC at %s shows nothing of a medium but its name, and an operator attached another one of the same name: which of the two is in can't be told", b.target.origin).
@@ -128,7 +128,8 @@ func called(v *schemas.VirtualMedia, url string) bool {
 	return v.Image == "" && v.ImageName != "" && slices.Contains(names(url), v.ImageName)
 }
 
-// names are what BMCs make of an address: its last part, with the query or without, as it is or unescaped.
+// names are what BMCs make of an address: its last part, with the query or without, as it is or unescaped. Some take a query
+// for a part of the path, and what stands after its last slash for the name.
 func names(address string) []string {
 	if !strings.Contains(address, "/") {
 		return nil
@@ -138,9 +139,14 @@ func names(address string) []string {
 		plain = address[:i]
 	}
 	last := path.Base(plain)
-	out := []string{last, last + address[len(plain):]}
-	if name, err := url.PathUnescape(last); err == nil {
-		out = append(out, name)
+	out := []string{last, last + address[len(plain):], path.Base(address)}
+	for _, name := range out {
+		if name, err := url.PathUnescape(name); err == nil {
+			out = append(out, name)
+			if strings.Contains(name, "/") {
+				out = append(out, path.Base(name))
+			}
+		}
 	}
 	return out
 }

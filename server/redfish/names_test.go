@@ -43,11 +43,18 @@ func TestF24_OperatorsMediaThatOnlyTheirNameIsShownOf(t *testing.T) {
 		shows    string // of what is in; "" the end of its address
 		unsaid   bool   // it does not say whether something is in
 		keep     []string
+		iso      string // of the instance
 		attach   string
 		want     string // the drive holds it at the end
 		inserted int
 		refused  bool
 	}{
+		"the end of a query":              {attach: "http://192.0.2.8/get?file=/isos/tools.iso", shows: "tools.iso", want: "http://192.0.2.8/get?file=/isos/tools.iso", inserted: 1},
+		"a query, unescaped":              {attach: "http://192.0.2.8/get?file=my%20tools.iso", shows: "get?file=my tools.iso", want: "http://192.0.2.8/get?file=my%20tools.iso", inserted: 1},
+		"the end of a query, unescaped":   {attach: "http://192.0.2.8/get?file=%2Fisos%2Ftools.iso", shows: "tools.iso", want: "http://192.0.2.8/get?file=%2Fisos%2Ftools.iso", inserted: 1},
+		"an ISO that runs is called so":   {in: older, iso: older, attach: asked, want: older, refused: true},
+		"the ISO that runs":               {in: asked, iso: asked, attach: asked, want: asked},
+		"an ISO that is not in":           {iso: older, attach: asked, want: asked, inserted: 1},
 		"an older one is in":              {in: older, keep: []string{older}, attach: asked, want: older, refused: true},
 		"an older one, asked for again":   {in: older, keep: []string{older, asked}, attach: asked, want: older, refused: true},
 		"it is in":                        {in: asked, keep: []string{asked}, attach: asked, want: asked},
@@ -70,7 +77,7 @@ func TestF24_OperatorsMediaThatOnlyTheirNameIsShownOf(t *testing.T) {
 				}
 			}
 		}
-		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Keep: c.keep})
+		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Keep: c.keep, ISO: c.iso})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,12 +104,17 @@ func TestF24_AnOperatorsMediumDoesNotPassForTheISOOfAnInstance(t *testing.T) {
 	for name, c := range map[string]struct {
 		in       string
 		keep     []string
-		full     bool // the BMC shows whole addresses
+		full     bool   // the BMC shows whole addresses
+		name     string // what it shows; "" the end of the address
+		iso      string // another address of the ISO
 		inserted int
 		refused  bool
 	}{
 		"the operator's is in":                {in: attached, keep: []string{attached}, refused: true},
 		"one of the two is in":                {in: iso, keep: []string{attached}, refused: true},
+		"a name with a query":                 {in: "http://192.0.2.8/get?file=live.iso", name: "get?file=live.iso", iso: "http://192.0.2.8/get?file=live.iso"},
+		"another one of the same script":      {in: "http://192.0.2.8/get?file=live.iso", name: "get?file=live.iso", iso: "http://192.0.2.8/get?file=live.iso", keep: []string{"http://192.0.2.8/get?file=tools.iso"}},
+		"the end of a query":                  {in: "http://192.0.2.8/get?file=/a/live.iso", name: "live.iso", iso: "http://192.0.2.8/get?file=/a/live.iso"},
 		"it is the operator's":                {in: iso, keep: []string{iso}},
 		"it is in":                            {in: iso},
 		"it is in, as its whole address says": {in: iso, keep: []string{attached}, full: true},
@@ -112,11 +124,12 @@ func TestF24_AnOperatorsMediumDoesNotPassForTheISOOfAnInstance(t *testing.T) {
 		l.image, l.inserted = c.in, true
 		l.lie = func(p string, o map[string]any) {
 			if strings.HasSuffix(p, "/Cd") && o["Image"] != "" && !c.full {
-				o["ImageName"] = path.Base(o["Image"].(string))
+				o["ImageName"] = cmp.Or(c.name, path.Base(o["Image"].(string)))
 				delete(o, "Image")
 			}
 		}
-		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Keep: c.keep})
+		iso := cmp.Or(c.iso, iso)
+		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Keep: c.keep, ISO: iso})
 		if err != nil {
 			t.Fatal(err)
 		}

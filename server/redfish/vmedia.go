@@ -49,7 +49,7 @@ func (b *bmc) noDrive(what string) error {
 }
 
 // Attach puts an image into a drive of the kind and reads that back. The drive that the ramdisk would take comes last. A
-// drive that holds another medium is left alone: its operator takes it out first. Where a BMC shows nothing of a medium but its
+// drive that holds another medium is left alone, also what the instance boots: its operator takes it out first. Where a BMC shows nothing of a medium but its
 // name, one that is called like the one to be put in passes for it only if it is known to have been put in before.
 func (b *bmc) Attach(ctx context.Context, device, url string) error {
 	return b.run(ctx, false, func(o *operation) error {
@@ -69,10 +69,10 @@ func (b *bmc) Attach(ctx context.Context, device, url string) error {
 			return nil
 		}
 		switch same := slices.DeleteFunc(slices.Clone(all), func(v *schemas.VirtualMedia) bool { return !holds(v, url) }); {
-		case len(same) <= b.namesakes(url): // all of them are others
-		case slices.Contains(b.keep, url):
+		case len(same) <= namesakes(same, url, b.known()): // all of them are others
+		case slices.Contains(b.known(), url):
 			return nil // it was put in before, and is one of them
-		case b.namesakes(url) == 0: // it may be what a try that was cut off put in, or anybody's: only what goes in now is known
+		case namesakes(same, url, b.known()) == 0: // it may be what a try that was cut off put in, or anybody's: only what goes in now is known
 			if err := b.eject(o, same[0]); err != nil {
 				return err
 			}
@@ -88,10 +88,18 @@ func (b *bmc) Attach(ctx context.Context, device, url string) error {
 	})
 }
 
-// namesakes counts the other media of operators which a BMC that shows nothing but names would call like the one at url.
-func (b *bmc) namesakes(url string) (n int) {
-	for _, other := range b.keep {
-		if other != url && slices.ContainsFunc(names(other), func(name string) bool { return slices.Contains(names(url), name) }) {
+// known are the media that are in by all that is known: those of operators, and what the instance boots.
+func (b *bmc) known() []string {
+	if b.iso == "" || slices.Contains(b.keep, b.iso) {
+		return b.keep
+	}
+	return append(slices.Clone(b.keep), b.iso)
+}
+
+// namesakes counts the others that may be what is in one of the drives, of which nothing but a name is shown.
+func namesakes(drives []*schemas.VirtualMedia, url string, others []string) (n int) {
+	for _, other := range others {
+		if other != url && slices.ContainsFunc(drives, func(v *schemas.VirtualMedia) bool { return called(v, other) }) {
 			n++
 		}
 	}

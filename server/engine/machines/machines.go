@@ -107,7 +107,7 @@ func (m *Machines) open(ctx context.Context, n conductor.Node, again bool, held 
 	if !ok {
 		return nil, fault.New(fault.DriverUnknown, "hardware type %q is not known here", n.Driver)
 	}
-	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Machine: n.Machine, Secrets: map[string]string{}, Again: again, Held: held}
+	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Machine: n.Machine, ISO: n.LiveISO, Secrets: map[string]string{}, Again: again, Held: held}
 	for _, m := range n.Media {
 		a.Keep = append(a.Keep, m.URL)
 	}
