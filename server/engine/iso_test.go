@@ -283,3 +283,65 @@ func TestI23_AnAdoptionTakesNoISOThatWasNotChecked(t *testing.T) {
 		}
 	})
 }
+
+// A rescue that failed leaves the machine off, and its next boot device the firmware's. What leads back to active boots the ISO
+// again: medium, boot device for good, power.
+func TestF16_AFailedRescueLeadsBackToTheISO(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := live(t)
+		s.provision(conductor.Provision{Verb: state.VerbDeploy})
+		s.until(state.Active)
+		s.runs()
+		s.provision(conductor.Provision{Verb: state.VerbRescue, RescuePassword: "a word"})
+		if medium := <-s.board.booted; medium == iso {
+			t.Errorf("the rescue boots %s", medium)
+		}
+		if n := s.until(state.RescueFail); n.LiveISO != iso { // nobody looked itself up
+			t.Errorf("LiveISO %q", n.LiveISO)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s.board.mu.Lock()
+		if s.board.media != "" || s.board.power != conductor.PowerOff || s.board.boot.Always {
+			t.Errorf("after the failure: %q in the drive, power %q, boots %+v", s.board.media, s.board.power, s.board.boot)
+		}
+		s.board.mu.Unlock()
+		s.board.log()
+		s.provision(conductor.Provision{Verb: state.VerbUnrescue})
+		s.until(state.Active)
+		if got := s.board.log(); !slices.Equal(got, booting) {
+			t.Errorf("acts %q, expected %q", got, booting)
+		}
+		s.runs()
+	})
+}
+
+// A node whose deploy interface boots no ISO any more, changed in maintenance, boots its disk, as in Ironic: no power act puts the
+// ISO in again, and a rescue leads back to the disk.
+func TestADeployInterfaceWithoutAnISOForgetsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := live(t)
+		s.provision(conductor.Provision{Verb: state.VerbDeploy})
+		s.until(state.Active)
+		s.runs()
+		change := func(what string, keeps string, do func(n *conductor.Node)) {
+			t.Helper()
+			n, err := s.c.UpdateNode(t.Context(), conductor.Caller{Name: "op"}, "n1", func(n *conductor.Node, _ map[string]string) error {
+				do(n)
+				return nil
+			})
+			if err != nil || n.LiveISO != keeps {
+				t.Errorf("%s: LiveISO %q, expected %q (%v)", what, n.LiveISO, keeps, err)
+			}
+		}
+		change("maintenance", iso, func(n *conductor.Node) { n.Maintenance = true })
+		change("another interface", iso, func(n *conductor.Node) { n.Interfaces = map[string]string{"deploy": "ramdisk", "inspect": "agent"} })
+		change("the default", "", func(n *conductor.Node) { n.Interfaces = nil })
+		change("and back", "", func(n *conductor.Node) { n.Interfaces = map[string]string{"deploy": "ramdisk"} }) // which counts from the next deployment on
+		s.board.log()
+		s.powerTo("rebooting")
+		if got := s.board.log(); !slices.Equal(got, []string{"ForceOff", "On"}) {
+			t.Errorf("a reboot does %q", got)
+		}
+	})
+}

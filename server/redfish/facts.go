@@ -39,7 +39,7 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 			Power:       powerOf(m.PowerState),
 			Vendor:      clean(m.Manufacturer, 100),
 			Model:       clean(m.Model, 100),
-			Serial:      clean(m.SerialNumber, 100),
+			Serial:      serial(m.SerialNumber),
 			UUID:        clean(strings.ToLower(m.UUID), 64),
 			BIOSVersion: clean(m.BiosVersion, 100),
 			BootMode:    bootModes[m.Boot.BootSourceOverrideMode],

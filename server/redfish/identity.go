@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/parts"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -12,8 +13,11 @@ import (
 // the driver saw before is no witness: whoever names another path, or verifies anew, means what is there now.
 
 func (m machine) identity() conductor.Identity {
-	return conductor.IdentityOf(clean(m.UUID, 64), clean(m.SerialNumber, 100))
+	return conductor.IdentityOf(clean(m.UUID, 64), serial(m.SerialNumber))
 }
+
+// serial is a serial number as an inspection has it too, which is compared with it: of what Ironic keeps.
+func serial(s string) string { return parts.Words(s, 255) }
 
 // machine finds and reads the system: the one named, or the only one, where that is the machine that is meant; else the
 // one of the BMC's systems that is. bmc.other_machine when none is, or several; bmc.busy when the BMC does not say now

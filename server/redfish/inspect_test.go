@@ -186,3 +186,27 @@ func TestF26_I25_HostileInspections(t *testing.T) {
 		})
 	}
 }
+
+// A serial number is kept as far as Ironic keeps one, and a machine that has nothing else is known by it in every operation.
+func TestALongSerialNumberIsOne(t *testing.T) {
+	long := strings.Repeat("0123456789", 30)
+	for _, n := range []int{100, 101, 255, 300} {
+		l := newLab(t)
+		l.lie = func(_ string, o map[string]any) {
+			if _, there := o["SerialNumber"]; there && o["UUID"] != nil {
+				o["UUID"], o["SerialNumber"] = "", long[:n]
+			}
+		}
+		facts, err := l.bmc(t).Facts(t.Context())
+		if err != nil || facts.Serial != long[:min(n, 255)] {
+			t.Fatalf("%d characters: a serial number of %d, %v", n, len(facts.Serial), err)
+		}
+		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Machine: conductor.IdentityOf(facts.UUID, facts.Serial)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := inspect(t, b); err != nil || got.Inventory.SystemVendor.SerialNumber != facts.Serial {
+			t.Errorf("%d characters: %d in the inventory, %v", n, len(got.Inventory.SystemVendor.SerialNumber), err)
+		}
+	}
+}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -221,6 +223,9 @@ func (k *Keeper) UpdateNode(ctx context.Context, who conductor.Caller, ident str
 		}
 		if err := coherent(was, &n); err != nil {
 			return err
+		}
+		if n.LiveISO != "" && !fit.BootsISO(drivers.Resolve(k.cfg.Drivers[n.Driver].Interfaces(), n.Interfaces)) {
+			n.LiveISO = "" // from now on the disk is booted
 		}
 		if err := related(tx, was, &n); err != nil {
 			return err
