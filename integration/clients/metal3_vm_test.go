@@ -3,15 +3,19 @@
 package clients
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -393,6 +397,98 @@ func TestMetal3DrivesARedfishMachine(t *testing.T) {
 	m.prepare(nil)
 	m.deploy()
 	m.deprovision()
+	m.delete()
+}
+
+// live deploys an ISO, as for an image of the format live-iso, and switches the machine. reads tells how often the ISO was read.
+func (m *metal3) live(iso string, reads *atomic.Int64) {
+	m.t.Helper()
+	n := m.patch(add("/instance_uuid", "5b3c2e6a-1111-4222-8333-444455556666"), add("/instance_info/boot_iso", iso), add("/deploy_interface", "ramdisk"),
+		add("/instance_info/capabilities", map[string]string{}), add("/driver_info/force_persistent_boot_device", "Default"))
+	if n.InstanceInfo["boot_iso"] != iso || n.DeployInterface != "ramdisk" {
+		m.t.Errorf("the operator would write it again and again: %v, %s", n.InstanceInfo, n.DeployInterface)
+	}
+	m.provision(nodes.ProvisionStateOpts{Target: nodes.TargetProvide}, nodes.Available, nodes.Manageable, nodes.Cleaning, nodes.CleanWait)
+	v, err := nodes.Validate(m.ctx, m.client, m.id).Extract()
+	m.must(err, "validate")
+	if !v.Boot.Result || !v.Deploy.Result {
+		m.t.Fatalf("validation: boot %+v, deploy %+v", v.Boot, v.Deploy)
+	}
+	if n := reads.Load(); n != 0 {
+		m.t.Errorf("the ISO is read before its deployment, %d times", n)
+	}
+	n = m.provision(nodes.ProvisionStateOpts{Target: nodes.TargetActive, ConfigDrive: nodes.ConfigDrive{}}, nodes.Active, nodes.Available, nodes.Deploying, nodes.DeployWait)
+	if n.PowerState != "power on" || n.InstanceInfo["boot_iso"] != iso {
+		m.t.Errorf("an active host: power %q, %v", n.PowerState, n.InstanceInfo)
+	}
+	m.stands(true, iso)
+	m.must(nodes.ChangePowerState(m.ctx, m.client, m.id, nodes.PowerStateOpts{Target: nodes.SoftPowerOff, Timeout: 180}).ExtractErr(), "soft power off")
+	m.power("power off")
+	m.stands(false, iso)
+	m.must(nodes.ChangePowerState(m.ctx, m.client, m.id, nodes.PowerStateOpts{Target: nodes.PowerOn}).ExtractErr(), "power on")
+	m.power("power on")
+	m.stands(true, iso)
+}
+
+// stands checks what the host's BMC says: whether the machine is on, and what is in its drive. While the ISO is in, it is booted at
+// each start.
+func (m *metal3) stands(on bool, medium string) {
+	m.t.Helper()
+	read := func(path string, into any) {
+		m.t.Helper()
+		q, err := http.NewRequestWithContext(m.ctx, http.MethodGet, fmt.Sprint(m.create.DriverInfo["redfish_address"])+path, nil)
+		m.must(err, path)
+		q.SetBasicAuth(fmt.Sprint(m.create.DriverInfo["redfish_username"]), fmt.Sprint(m.create.DriverInfo["redfish_password"]))
+		a, err := http.DefaultClient.Do(q)
+		m.must(err, path)
+		defer a.Body.Close()
+		m.must(json.NewDecoder(a.Body).Decode(into), path)
+	}
+	var system struct {
+		PowerState string
+		Boot       struct{ BootSourceOverrideTarget, BootSourceOverrideEnabled string }
+		Links      struct {
+			ManagedBy []struct {
+				ID string `json:"@odata.id"`
+			}
+		}
+	}
+	read(fmt.Sprint(m.create.DriverInfo["redfish_system_id"]), &system)
+	if len(system.Links.ManagedBy) != 1 {
+		m.t.Fatalf("the machine is %+v", system)
+	}
+	var drive struct{ Image string }
+	read(system.Links.ManagedBy[0].ID+"/VirtualMedia/Cd", &drive)
+	boots := system.Boot.BootSourceOverrideTarget == "Cd" && system.Boot.BootSourceOverrideEnabled == "Continuous"
+	if (system.PowerState == "On") != on || drive.Image != medium || boots != (medium != "") {
+		m.t.Errorf("the machine is %s, boots %+v and has %q in its drive; expected on %v, %q", system.PowerState, system.Boot, drive.Image, on, medium)
+	}
+}
+
+// TestMetal3DrivesALiveISO is the sequence for a host that boots an ISO, on the emulated machine, which fetches the ISO as a BMC
+// does; it is cleaned by the real agent before and after.
+func TestMetal3DrivesALiveISO(t *testing.T) {
+	s, _ := machine(t, 20*time.Millisecond)
+	var reads atomic.Int64
+	images := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reads.Add(1)
+		http.ServeContent(w, r, "live.iso", time.Time{}, bytes.NewReader(make([]byte, 1<<20)))
+	}))
+	t.Cleanup(images.Close)
+	m := connect(t, s.URL(), 0)
+	m.id = "m001"
+	m.delete()
+	m.id, m.name, m.mac, m.erase = "", "metal3~live", "52:54:00:bc:00:02", true
+	m.create = nodes.CreateOpts{Driver: "redfish", BootInterface: "redfish-virtual-media", FirmwareInterface: "redfish", RAIDInterface: "no-raid", DriverInfo: s.BMC(0)}
+	m.register()
+	m.inspect(false)
+	m.prepare(nil)
+	m.live(images.URL+"/get?file=live.iso", &reads)
+	if reads.Load() == 0 {
+		t.Error("nobody has read the ISO")
+	}
+	m.deprovision()
+	m.stands(false, "")
 	m.delete()
 }
 
