@@ -8,6 +8,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/server/engine/nodes"
+	"github.com/bessemer-metal/bessemer/server/engine/records"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
@@ -86,7 +87,10 @@ func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, 
 		return nil
 	}
 	nodes.Describe(&n, inv)
-	return tx.PutNode(&n)
+	if err := tx.PutNode(&n); err != nil {
+		return err
+	}
+	return records.KeepCards(tx, n, inv, si.Taken)
 }
 
 // session loads the node a token speaks for and checks that node, generation, key and source still stand (I18, T2).

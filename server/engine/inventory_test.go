@@ -21,15 +21,24 @@ var disk2 = inventory.Disk{Name: "/dev/nvme1n1", Serial: "S1", Size: 8 << 30, Cl
 // looking boots a machine whose agent may look itself up several times, each time with other disks.
 func (s *site) looking() func(disks ...inventory.Disk) *agent {
 	s.t.Helper()
+	look := s.claiming()
+	return func(disks ...inventory.Disk) *agent {
+		s.t.Helper()
+		return look(inventory.Inventory{Disks: disks})
+	}
+}
+
+// claiming is looking with whole inventories.
+func (s *site) claiming() func(inv inventory.Inventory) *agent {
+	s.t.Helper()
 	token := strings.Split(strings.TrimPrefix(<-s.board.booted, "http://192.0.2.9:6387/boot/"), "/")[0]
 	cfg, err := s.c.Medium(s.t.Context(), token, netip.MustParseAddr("192.0.2.1"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	peer := conductor.Peer{Key: "thumb", Addr: netip.MustParseAddr("192.0.2.50")}
-	return func(disks ...inventory.Disk) *agent {
+	return func(inv inventory.Inventory) *agent {
 		s.t.Helper()
-		inv := inventory.Inventory{Disks: disks}
 		raw, err := json.Marshal(inv)
 		if err != nil {
 			s.t.Fatal(err)

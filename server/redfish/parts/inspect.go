@@ -402,11 +402,11 @@ func (r *reading) cards(from link) error {
 		if err := r.s.Read(l, &c); err != nil {
 			return false, err
 		}
-		mac := card(c.PermanentMACAddress.is)
-		if mac == "" {
-			mac = card(c.MACAddress.is)
+		mac, ok := api.CardMAC(c.PermanentMACAddress.is)
+		if !ok {
+			mac, ok = api.CardMAC(c.MACAddress.is)
 		}
-		if mac == "" || known[mac] || c.Status.absent() {
+		if !ok || known[mac] || c.Status.absent() {
 			return false, nil
 		}
 		known[mac] = true
@@ -420,17 +420,4 @@ func (r *reading) cards(from link) error {
 		}
 		return false, nil
 	})
-}
-
-// card is an address that a card can have of its own: not that of many, nor of none.
-func card(text string) string {
-	mac, ok := api.MAC(text)
-	if !ok || mac == "00:00:00:00:00:00" {
-		return ""
-	}
-	first, err := strconv.ParseUint(mac[:2], 16, 8)
-	if err != nil || first&1 != 0 {
-		return ""
-	}
-	return mac
 }
