@@ -22,6 +22,7 @@ import (
 	"github.com/bessemer-metal/bessemer/initramfs/media"
 	"github.com/bessemer-metal/bessemer/server/boot"
 	"github.com/bessemer-metal/bessemer/server/channel"
+	"github.com/bessemer-metal/bessemer/server/checksums"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/engine"
@@ -146,6 +147,8 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 	}
 	defer store.Close()
 	policy := &origin.Policy{Allow: cfg.AllowOrigins}
+	sums := checksums.New(policy)
+	defer sums.Close()
 	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: policy.Control}
 
 	// The addresses that go on media are those of the listeners unless the operator says what machines see.
@@ -176,7 +179,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Certificate: identity.Certificate(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(), PowerSync: cfg.PowerSync, ResourceClass: cfg.ResourceClass,
-		CanBoot: func() error { return s.canBoot(agents, bootLn) }, Held: s.store.Held, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check),
+		CanBoot: func() error { return s.canBoot(agents, bootLn) }, Held: s.store.Held, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check), Digest: sums.Digest,
 	})
 	if err != nil {
 		return err

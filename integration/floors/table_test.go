@@ -21,6 +21,7 @@ var floors = map[string]int{
 
 	"server/conductor":              4,
 	"server/client":                 4,
+	"server/checksums":              4,
 	"server/cloud":                  4,
 	"server/migrate":                4,
 	"server/register":               4,

@@ -21,6 +21,15 @@ type Provision struct {
 	NoRamdisk    bool
 	// RescuePassword is what a person will log in with; nothing keeps it but its hash.
 	RescuePassword string
+	// Image is the digest that the file of checksums has, where instance_info gives the URL of one; nil: it was not read.
+	Image *ImageDigest
+}
+
+// ImageDigest is what a file of checksums says of an image.
+type ImageDigest struct {
+	List, Source string // the URLs of the file and of the image
+	Algorithm    string // sha256 or sha512
+	Digest       string // hex
 }
 
 // ConfigDrive is what an operator gives: Files from which the server makes an ISO, or a ready Image.

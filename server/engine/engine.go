@@ -33,27 +33,29 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Config is what a conductor is made of. All fields but Certificate, AnySource, ResourceClass, CheckOrigin, CanBoot and Held are required.
+// Config is what a conductor is made of. All fields but Certificate, AnySource, ResourceClass, CheckOrigin, Digest, CanBoot and Held are required.
 type Config struct {
-	Store         conductor.Store
-	Drivers       []conductor.Driver
-	Dispatcher    conductor.Dispatcher
-	Logs          conductor.Logs
-	ConfigDrives  conductor.ConfigDriver
-	BootKey       []byte                    // 32 bytes: per-boot secrets and media tokens are derived from it
-	AgentURL      func() string             // https://address:6386 as agents reach it
-	MediumURL     func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
-	Pins          []string                  // of the agent listener's key, for the boot configuration
-	Certificate   []byte                    // the agent listener's, for it too; nil: agents ask for it
-	Now           func() time.Time
-	Log           *slog.Logger
-	Timeouts      conductor.Timeouts
-	AnySource     bool                                           // media are served to any address, not only the BMC's
-	CheckOrigin   func(ctx context.Context, rawURL string) error // T4; nil allows all
-	CanBoot       func() error                                   // why no ramdisk can be booted now; nil: it can
-	Held          func() error                                   // why the server's lease of the store does not hold; nil: it does
-	ResourceClass string                                         // of nodes that are created without one; "": none
-	PowerSync     time.Duration                                  // between two looks at an idle node's power state; 0: never
+	Store        conductor.Store
+	Drivers      []conductor.Driver
+	Dispatcher   conductor.Dispatcher
+	Logs         conductor.Logs
+	ConfigDrives conductor.ConfigDriver
+	BootKey      []byte                    // 32 bytes: per-boot secrets and media tokens are derived from it
+	AgentURL     func() string             // https://address:6386 as agents reach it
+	MediumURL    func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
+	Pins         []string                  // of the agent listener's key, for the boot configuration
+	Certificate  []byte                    // the agent listener's, for it too; nil: agents ask for it
+	Now          func() time.Time
+	Log          *slog.Logger
+	Timeouts     conductor.Timeouts
+	AnySource    bool                                           // media are served to any address, not only the BMC's
+	CheckOrigin  func(ctx context.Context, rawURL string) error // T4; nil allows all
+	// Digest reads the digest of the image at a URL from the file of checksums at another (checksums.Reader); nil: none is read.
+	Digest        func(ctx context.Context, list, image string) (algorithm, digest string, err error)
+	CanBoot       func() error  // why no ramdisk can be booted now; nil: it can
+	Held          func() error  // why the server's lease of the store does not hold; nil: it does
+	ResourceClass string        // of nodes that are created without one; "": none
+	PowerSync     time.Duration // between two looks at an idle node's power state; 0: never
 }
 
 // Engine is the running core of the server. Its methods are safe for concurrent use. Run must be

@@ -335,14 +335,15 @@ type site struct {
 	asked   atomic.Pointer[func()]    // called whenever the time is asked for: between any two of the engine's own acts
 	frozen  atomic.Pointer[time.Time] // what the clock says while the process is as if stopped; nil: it runs
 	seq     uint64
-	fault   *faulty                             // between the conductor and the store
-	check   func(context.Context, string) error // Config.CheckOrigin
-	canBoot atomic.Pointer[fault.Fault]         // Config.CanBoot
-	doubt   atomic.Pointer[fault.Fault]         // Config.Held
-	class   string                              // Config.ResourceClass
-	sync    time.Duration                       // Config.PowerSync
-	more    []conductor.Driver                  // beside the rack
-	gone    bool                                // the rack's hardware type is not enabled
+	fault   *faulty                                                                             // between the conductor and the store
+	check   func(context.Context, string) error                                                 // Config.CheckOrigin
+	digest  func(ctx context.Context, list, image string) (algorithm, digest string, err error) // Config.Digest
+	canBoot atomic.Pointer[fault.Fault]                                                         // Config.CanBoot
+	doubt   atomic.Pointer[fault.Fault]                                                         // Config.Held
+	class   string                                                                              // Config.ResourceClass
+	sync    time.Duration                                                                       // Config.PowerSync
+	more    []conductor.Driver                                                                  // beside the rack
+	gone    bool                                                                                // the rack's hardware type is not enabled
 }
 
 var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe}
@@ -391,7 +392,7 @@ func (s *site) start() {
 			}
 			return nil
 		},
-		Store: s.fault, CheckOrigin: s.check, Drivers: s.drivers(), PowerSync: s.sync, ResourceClass: s.class, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
+		Store: s.fault, CheckOrigin: s.check, Digest: s.digest, Drivers: s.drivers(), PowerSync: s.sync, ResourceClass: s.class, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
 		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token + "/bessemer.iso" }, Pins: []string{"pin"}, Now: s.now,
 		Log: slog.New(slog.NewTextHandler(testWriter{s.t}, nil)), Timeouts: conductor.DefaultTimeouts(),

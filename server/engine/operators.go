@@ -12,8 +12,10 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/engine/nodes"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // Provision asks a verb of a node. A nil error means that it was accepted and stored; the rest is seen by Watch.
@@ -31,6 +33,14 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 			return err
 		}
 	}
+	if deploys || p.Verb == state.VerbRescue { // nothing is fetched, and no hash worked out, which takes long on purpose, for what is refused anyway
+		if err := decide.Allowed(n, p.Verb); err != nil {
+			return err
+		}
+	}
+	if err := eng.readDigest(ctx, n, &p); err != nil {
+		return err
+	}
 	var drive []byte
 	if iso && deploys && p.ConfigDrive != nil && p.ConfigDrive.Image == nil && len(p.ConfigDrive.Files) == 0 {
 		p.ConfigDrive = nil // Metal3 sends {} with a live ISO, and means none
@@ -40,11 +50,6 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 			return fault.New(fault.RequestInvalid, "a config drive goes with active or rebuild only")
 		}
 		if drive, err = eng.configDrive(n, *p.ConfigDrive); err != nil {
-			return err
-		}
-	}
-	if p.Verb == state.VerbRescue { // before its hash is worked out, which takes long on purpose
-		if err := decide.Allowed(n, p.Verb); err != nil {
 			return err
 		}
 	}
@@ -69,6 +74,26 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 	})
 }
 
+// readDigest reads the digest of the image that a deployment is to write, where instance_info gives the URL of a file of
+// checksums. What is deployed is what the file says now: a later attempt has the digest, and no file.
+func (eng *Engine) readDigest(ctx context.Context, n conductor.Node, p *conductor.Provision) error {
+	list, interfaces := fit.Checksums(n.InstanceInfo), eng.machines.Interfaces(n)
+	writes := fit.WritesImage(interfaces) || slices.ContainsFunc(p.DeploySteps, func(w step.Wanted) bool { return w.Name == catalog.WriteStep })
+	if list == "" || !writes || p.Verb != state.VerbDeploy && p.Verb != state.VerbRebuild || eng.cfg.Digest == nil {
+		return nil
+	}
+	args, err := fit.ImageArgs(n.InstanceInfo, nil)
+	if err != nil {
+		return nil //nolint:nilerr // the plan tells it, with all else that is wrong
+	}
+	read := conductor.ImageDigest{List: list, Source: args.Text("url")}
+	if read.Algorithm, read.Digest, err = eng.cfg.Digest(ctx, list, read.Source); err != nil {
+		return fault.From(err).At(string(n.UUID), "")
+	}
+	p.Image = &read
+	return nil
+}
+
 // instanceURL is where a node's image or ISO comes from; "" when instance_info does not say.
 func (eng *Engine) instanceURL(n conductor.Node) string {
 	if fit.BootsISO(eng.machines.Interfaces(n)) {
@@ -78,7 +103,7 @@ func (eng *Engine) instanceURL(n conductor.Node) string {
 		}
 		return iso
 	}
-	args, err := fit.ImageArgs(n.InstanceInfo)
+	args, err := fit.ImageArgs(n.InstanceInfo, nil)
 	if err != nil {
 		return ""
 	}

@@ -14,9 +14,16 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-// Plan shows what a verb would do to a node, by the code that makes the real plan. Nothing is written and nobody is
-// asked. What is wrong with it stands in its Problems.
+// Plan shows what a verb would do to a node, by the code that makes the real plan. Nothing is written, and neither
+// machine nor BMC is asked; a file of checksums is read. What is wrong with it stands in its Problems.
 func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision) (out plan.Plan, err error) {
+	n, err := eng.Node(ctx, ident)
+	if err != nil {
+		return out, err
+	}
+	if err := eng.readDigest(ctx, n, &p); err != nil {
+		return out, err
+	}
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := nodes.Find(tx, ident)
 		if err != nil {

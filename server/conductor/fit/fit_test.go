@@ -110,14 +110,54 @@ func TestImageFields(t *testing.T) {
 	for key, v := range map[string]any{"image_type": "odd", "kernel": "http://images/vmlinuz", "ramdisk": "x", "boot_iso": "http://images/x.iso", "image_os_hash_value": nil} {
 		info := maps.Clone(base)
 		info[key] = v
-		if _, err := ImageArgs(info); !fault.Has(err, fault.RequestInvalid) && !fault.Has(err, fault.ImageFormat) {
+		if _, err := ImageArgs(info, nil); !fault.Has(err, fault.RequestInvalid) && !fault.Has(err, fault.ImageFormat) {
 			t.Errorf("%s = %v gives %v", key, v, err)
 		}
 	}
 	info := maps.Clone(base)
 	info["image_type"] = "whole-disk"
-	if _, err := ImageArgs(info); err != nil {
+	if _, err := ImageArgs(info, nil); err != nil {
 		t.Error(err)
+	}
+	for _, url := range []string{"ftp://images/os.raw", "file:///os.raw", "oci://images/os", "an-image-id", "HTTP"} { // seen now, and not by a machine that has booted for it
+		info := maps.Clone(base)
+		info["image_source"] = url
+		if _, err := ImageArgs(info, nil); !fault.Has(err, fault.RequestInvalid) || !strings.Contains(err.Error(), "no http or https URL") {
+			t.Errorf("%s gives %v", url, err)
+		}
+	}
+}
+
+// A URL in the place of the digest is that of a file of checksums; what was read of it is of that file and that image only.
+func TestChecksums(t *testing.T) {
+	const list, image = "https://images/SHA256SUMS", "http://images/os.raw"
+	sha := strings.Repeat("b", 64)
+	read := &conductor.ImageDigest{List: list, Source: image, Algorithm: "sha256", Digest: sha}
+	for name, c := range map[string]struct {
+		info   map[string]any
+		read   *conductor.ImageDigest
+		list   string
+		digest string
+		reason fault.Reason
+	}{
+		"a digest":             {map[string]any{"image_checksum": sha}, nil, "", sha, ""},
+		"a digest wins":        {map[string]any{"image_checksum": list, "image_os_hash_algo": "sha256", "image_os_hash_value": sha}, nil, "", sha, ""},
+		"not read":             {map[string]any{"image_checksum": list}, nil, list, "", ""},
+		"read":                 {map[string]any{"image_checksum": list}, read, list, sha, ""},
+		"read as hash":         {map[string]any{"image_os_hash_algo": "SHA256", "image_os_hash_value": list}, read, list, sha, ""},
+		"of another algorithm": {map[string]any{"image_os_hash_algo": "sha512", "image_os_hash_value": list}, read, list, "", fault.RequestInvalid},
+		"of MD5":               {map[string]any{"image_os_hash_algo": "md5", "image_os_hash_value": list}, nil, list, "", fault.RequestInvalid},
+		"without algorithm":    {map[string]any{"image_os_hash_value": list}, nil, list, "", fault.RequestInvalid},
+		"of another file":      {map[string]any{"image_checksum": list + "2"}, read, list + "2", "", fault.StateConflict},
+		"of another image":     {map[string]any{"image_checksum": list, "image_source": image + "2"}, read, list, "", fault.StateConflict},
+		"by ftp":               {map[string]any{"image_checksum": "ftp://images/SHA256SUMS"}, nil, "", "", fault.RequestInvalid},
+	} {
+		info := map[string]any{"image_source": image}
+		maps.Copy(info, c.info)
+		args, err := ImageArgs(info, c.read)
+		if Checksums(info) != c.list || args.Text("digest") != c.digest || (err != nil) != (c.reason != "") || err != nil && !fault.Has(err, c.reason) {
+			t.Errorf("%s: list %q, %v, %v", name, Checksums(info), args, err)
+		}
 	}
 }
 

@@ -100,18 +100,53 @@ func lacksTraits(n conductor.Node) *fault.Fault {
 	return nil
 }
 
-// ImageArgs makes the arguments of deploy.write_image from instance_info.
-func ImageArgs(info map[string]any) (step.Args, error) {
+// Checksums is the URL of the file of checksums that instance_info gives in the place of a digest; "" where it gives none.
+func Checksums(info map[string]any) string {
+	given, _ := info["image_os_hash_value"].(string)
+	if given == "" {
+		given, _ = info["image_checksum"].(string)
+	}
+	if fetched(given) {
+		return given
+	}
+	return ""
+}
+
+// fetched tells a URL that is fetched.
+func fetched(text string) bool {
+	return strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
+}
+
+// ImageArgs makes the arguments of deploy.write_image from instance_info. Where that gives the URL of a file of checksums, the
+// digest is that of read; with read nil it is left out.
+func ImageArgs(info map[string]any, read *conductor.ImageDigest) (step.Args, error) {
 	text := func(k string) string { s, _ := info[k].(string); return s }
 	url := text("image_source")
 	if url == "" {
 		return nil, fault.New(fault.RequestInvalid, "instance_info.image_source is not set").
 			WithHint("set it to the image's http or https URL, or use bessemer node deploy NODE --image NAME; an ISO is booted by the deploy interface ramdisk")
 	}
+	if !fetched(url) {
+		return nil, fault.New(fault.RequestInvalid, "instance_info.image_source is no http or https URL").WithHint("machines fetch images by http and https only")
+	}
 	if err := wholeDisk(info); err != nil {
 		return nil, err
 	}
 	algo, digest := strings.ToLower(text("image_os_hash_algo")), strings.ToLower(text("image_os_hash_value"))
+	list := Checksums(info)
+	switch {
+	case list != "" && text("image_os_hash_value") != "" && algo != "sha256" && algo != "sha512":
+		return nil, fault.New(fault.RequestInvalid, "image_os_hash_algo is %.40q, expected sha256 or sha512", algo)
+	case list == "":
+	case read == nil:
+		return imageFormat(step.Args{"url": url}, text("image_disk_format"))
+	case read.List != list || read.Source != url:
+		return nil, fault.New(fault.StateConflict, "the image was changed while its file of checksums was read")
+	case text("image_os_hash_value") != "" && read.Algorithm != algo:
+		return nil, fault.New(fault.RequestInvalid, "the file of checksums has a %s digest of the image, and image_os_hash_algo is %s", read.Algorithm, algo)
+	default:
+		return imageFormat(step.Args{"url": url, "digest_algorithm": read.Algorithm, "digest": read.Digest}, text("image_disk_format"))
+	}
 	if sum := strings.ToLower(text("image_checksum")); digest == "" && sum != "" {
 		digest = sum
 		algo = map[int]string{64: "sha256", 128: "sha512"}[len(sum)]
@@ -124,9 +159,13 @@ func ImageArgs(info map[string]any) (step.Args, error) {
 		return nil, fault.New(fault.RequestInvalid, "image digest: %q is not a %s digest in hex", digest, cmp.Or(algo, "known")).
 			WithHint("image_os_hash_algo is sha256 (64 hex digits) or sha512 (128)")
 	}
-	args := step.Args{"url": url, "digest_algorithm": algo, "digest": digest}
-	name := path.Base(strings.SplitN(url, "?", 2)[0])
-	switch format := text("image_disk_format"); {
+	return imageFormat(step.Args{"url": url, "digest_algorithm": algo, "digest": digest}, text("image_disk_format"))
+}
+
+// imageFormat adds the image's format to the arguments, where it is known.
+func imageFormat(args step.Args, format string) (step.Args, error) {
+	name := path.Base(strings.SplitN(args.Text("url"), "?", 2)[0])
+	switch {
 	case strings.HasSuffix(name, ".zst") || strings.HasSuffix(name, ".zstd") || format == "raw.zst":
 		args["format"] = "raw.zst"
 	case format == "": // the agent goes by the name

@@ -47,7 +47,7 @@ func validDeploy(n conductor.Node, interfaces map[string]string, boot *fault.Fau
 	if !WritesImage(interfaces) {
 		return nil
 	}
-	if _, err := ImageArgs(n.InstanceInfo); err != nil {
+	if _, err := ImageArgs(n.InstanceInfo, nil); err != nil {
 		return fault.From(err)
 	}
 	return nil

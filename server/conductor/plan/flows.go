@@ -214,7 +214,7 @@ func (b *builder) override(w step.Wanted) {
 // image makes the item that writes the image, and checks what can be checked before it.
 func (b *builder) image(write step.Step, priority Valued) Item {
 	it := Item{Step: write, Priority: priority, Origins: map[string]defaults.Origin{}}
-	args, err := fit.ImageArgs(b.in.Node.InstanceInfo)
+	args, err := fit.ImageArgs(b.in.Node.InstanceInfo, b.in.Ask.Image)
 	if err == nil {
 		_, args["configdrive"] = b.in.Node.InstanceInfo["configdrive"]
 		for name := range args {
