@@ -76,6 +76,18 @@ func TestALifeOnFakeHardware(t *testing.T) {
 		if n := s.node(); n.Power != conductor.PowerOn {
 			t.Errorf("power is %q after it was asked for", n.Power)
 		}
+		for _, act := range []conductor.Act{{Kind: conductor.ActBootMode, Mode: "bios"}, {Kind: conductor.ActSecureBoot, On: true}} {
+			if err := s.c.Manage(t.Context(), conductor.Caller{}, "n1", act); err != nil {
+				t.Fatal(err)
+			}
+			for s.node().Act != nil {
+				synctest.Wait()
+				time.Sleep(time.Second)
+			}
+		}
+		if n := s.node(); n.BootMode != "bios" || n.SecureBoot == nil || !*n.SecureBoot || n.Power != conductor.PowerOn || n.LastError != "" {
+			t.Errorf("boot mode %q, secure boot %v, power %q, %s: not what was asked for", n.BootMode, n.SecureBoot, n.Power, n.LastError)
+		}
 		err := s.c.Provision(t.Context(), conductor.Caller{}, "n1", conductor.Provision{Verb: state.VerbDeploy, DeploySteps: []step.Wanted{{Name: "deploy.write_image", Priority: 80}}})
 		if !fault.Has(err, fault.StepUnknown) {
 			t.Errorf("a step of a ramdisk that nobody boots: %v", err)

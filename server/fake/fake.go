@@ -114,7 +114,7 @@ func (m *machine) Facts(ctx context.Context) (conductor.Facts, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return conductor.Facts{
-		Power: m.power, Vendor: "Bessemer", Model: "fake",
+		Power: m.power, BootMode: m.mode, SecureBoot: m.secure, Vendor: "Bessemer", Model: "fake",
 		BootDevices: []string{"cdrom", "disk", "pxe", "uefihttp"}, VirtualMedia: true, BIOS: maps.Clone(m.bios),
 	}, ctx.Err()
 }

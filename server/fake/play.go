@@ -115,6 +115,16 @@ func (m *played) Power(ctx context.Context) (conductor.Power, error) {
 	return s.Power, err
 }
 
+// Status tells what the player says of the power.
+func (m *played) Status(ctx context.Context) (conductor.Status, error) {
+	s, err := m.machine.Status(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Power, err = m.Power(ctx)
+	return s, err
+}
+
 // SetPower asks the player for the act.
 func (m *played) SetPower(ctx context.Context, a conductor.PowerAction) error {
 	if err := m.machine.SetPower(ctx, a); err != nil {

@@ -13,6 +13,7 @@ import (
 var (
 	_ conductor.BootDeviceLister = (*machine)(nil)
 	_ conductor.ModeSetter       = (*machine)(nil)
+	_ conductor.StatusReader     = (*machine)(nil)
 	_ conductor.Interrupter      = (*machine)(nil)
 	_ conductor.Lamps            = (*machine)(nil)
 	_ conductor.MediaHolder      = (*machine)(nil)
@@ -23,19 +24,40 @@ var (
 type extras struct {
 	lit    string // the indicator led@system
 	images map[string]string
+	mode   string // uefi or bios; "" until one is set
+	secure *bool  // nil until it is set
 }
 
 // BootDevices is upstream's list.
 func (m *machine) BootDevices(context.Context) ([]string, error) { return []string{"pxe"}, nil }
 
-// SetBootMode succeeds.
-func (m *machine) SetBootMode(ctx context.Context, _ string) error {
-	return m.take(ctx, drivers.Management)
+// SetBootMode remembers the mode.
+func (m *machine) SetBootMode(ctx context.Context, mode string) error {
+	if err := m.take(ctx, drivers.Management); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mode = mode
+	return nil
 }
 
-// SetSecureBoot succeeds.
-func (m *machine) SetSecureBoot(ctx context.Context, _ bool) error {
-	return m.take(ctx, drivers.Management)
+// SetSecureBoot remembers it.
+func (m *machine) SetSecureBoot(ctx context.Context, on bool) error {
+	if err := m.take(ctx, drivers.Management); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.secure = &on
+	return nil
+}
+
+// Status tells what was set.
+func (m *machine) Status(ctx context.Context) (conductor.Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return conductor.Status{Power: m.power, BootMode: m.mode, SecureBoot: m.secure}, ctx.Err()
 }
 
 // InjectNMI succeeds.
