@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
 // direct calls a handler without a connection: no goroutines, so each input takes the same way each time.
@@ -88,5 +89,44 @@ func FuzzZ8_Links(f *testing.F) {
 		if req.URL.Host != "bmc.test:80" || req.URL.Scheme != "http" || req.URL.User != nil {
 			t.Errorf("%q is resolved to %q of %s", link, path, req.URL.Host)
 		}
+	})
+}
+
+// FuzzZ8_FirmwareUpdate puts any bytes in the place of one object while firmware is updated. Nothing may crash or hang, no
+// other host be called, every error must be a fault that names a cause, and the image is sent once at most (I8).
+func FuzzZ8_FirmwareUpdate(f *testing.F) {
+	for path, o := range newStandIn().objects() {
+		raw, err := json.Marshal(o)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(path, raw)
+	}
+	f.Add("/redfish/v1/UpdateService", []byte(`{"Actions":{"#UpdateService.SimpleUpdate":{"target":"http://evil.test/x","TransferProtocol@Redfish.AllowableValues":[7]}}}`))
+	f.Add("/redfish/v1/UpdateService", []byte(`{"Status":{"State":"Updating"},"ServiceEnabled":"no","Actions":{"#UpdateService.SimpleUpdate":{"target":""}}}`))
+	f.Add("/redfish/v1/TaskService/Tasks/FW", []byte(`{"TaskState":"Pending","PercentComplete":-1e300}`))
+	f.Add("/redfish/v1/TaskService/Tasks/FW", []byte(`{"TaskState":"Exception","Messages":[{"Message":"\u0000http://192.0.2.9/bios"}]}`))
+	f.Add("/redfish/v1/TaskService/Tasks", []byte(`{"Members":[{"@odata.id":"/redfish/v1/TaskService/Tasks/1"},{"@odata.id":"//evil.test"}]}`))
+	f.Add("/redfish/v1/Managers/bmc", []byte(`{"FirmwareVersion":"\u202e\n","LastResetTime":7}`))
+	f.Fuzz(func(t *testing.T, path string, body []byte) {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			l.before = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodGet || strings.TrimSuffix(r.URL.Path, "/") != path {
+					return false
+				}
+				_, _ = w.Write(body)
+				return true
+			}
+			b := l.bmc(t)
+			b.(*bmc).account.transport.RegisterProtocol("http", direct{t, l.standIn})
+			_, err := runStep(t, t.Context(), b, state.Service, firmwareStep, image("http://192.0.2.9/bios"))
+			if f := fault.From(err); err != nil && (f.Reason == fault.InternalError || f.Message == "") {
+				t.Errorf("the step gives %v", err)
+			}
+			if sent := l.count("POST /redfish/v1/UpdateService"); sent > 1 {
+				t.Errorf("the image was sent %d times", sent)
+			}
+		})
 	})
 }

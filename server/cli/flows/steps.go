@@ -25,6 +25,7 @@ refused before anything is begun. bessemer node steps --available NODE lists the
 bessemer node plan NODE --clean --steps FILE shows what the list would do.`
 	cmd.Example = `  bessemer node clean n1 --step deploy.erase_devices:method=overwrite,verify=full --watch
   bessemer node clean n1 --step management.reset_bmc --step bios.factory_reset
+  bessemer node clean n1 --step firmware.update:settings='[{"component": "bios", "url": "http://192.0.2.20/bios.bin"}]' --watch
   bessemer node clean --where state=manageable,resource_class=big --steps steps.yaml`
 	if v.Name == work.Service.Name {
 		cmd.Long = `Runs the steps in the order given on a machine that is active, which it is again at the end. Its instance stays; the

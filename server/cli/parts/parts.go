@@ -214,8 +214,8 @@ func biosCommand(c *command.Run) *cobra.Command {
 }
 
 func firmwareCommand(c *command.Run) *cobra.Command {
-	cmd := command.Group(&cobra.Command{Use: "firmware", Short: "The firmware of a machine's parts"})
-	cmd.AddCommand(look(c, "list", "List a machine's firmware", []string{"firmware"}, "firmware", "component", "current_version", "initial_version", "last_version_flashed"))
+	cmd := command.Group(&cobra.Command{Use: "firmware", Short: "The firmware of a machine's parts; the step firmware.update changes it"})
+	cmd.AddCommand(look(c, "list", "List a machine's firmware, as it was read last", []string{"firmware"}, "firmware", "component", "current_version", "initial_version", "last_version_flashed"))
 	return cmd
 }
 

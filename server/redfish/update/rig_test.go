@@ -33,11 +33,12 @@ type rig struct {
 	versions map[string]string
 	on       bool
 	images   []*image
-	forgets  bool // the BMC forgets its tasks when it restarts
-	tasked   bool // it makes tasks
-	pending  bool // a task that needs the restart of the machine waits for it
-	stays    bool // the images bring the versions that are there
-	gone     time.Time
+	forgets  bool      // the BMC forgets its tasks when it restarts
+	tasked   bool      // it makes tasks
+	pending  bool      // a task that needs the restart of the machine waits for it
+	stays    bool      // the images bring the versions that are there
+	leaves   time.Time // the BMC is gone from then on,
+	gone     time.Time // until then
 	reset    int
 	made     int
 	stored   []byte // the last note
@@ -52,6 +53,7 @@ type rig struct {
 	asked int
 	dead  bool
 	state string           // of the update service
+	slow  time.Duration    // that an image takes longer, while the update service says that it is at work
 	links func() []string  // tasks of somebody else's
 	lies  func(object any) // changes what was read
 }
@@ -101,7 +103,7 @@ func (r *rig) Ask(_ context.Context, _ bool, do func(BMC) error) error {
 	if r.dead {
 		return errKilled
 	}
-	if time.Now().Before(r.gone) {
+	if now := time.Now(); now.Before(r.gone) && !now.Before(r.leaves) {
 		return fault.New(fault.BMCUnreachable, "no route to it")
 	}
 	r.work()
@@ -112,11 +114,11 @@ func (r *rig) Ask(_ context.Context, _ bool, do func(BMC) error) error {
 func (r *rig) work() {
 	for _, i := range r.images {
 		switch {
-		case i.installed || i.failed != "" || time.Since(i.at) < downloads:
+		case i.installed || i.failed != "" || time.Since(i.at) < downloads+r.slow:
 		case i.component == "bmc":
 			i.installed = true
 			r.install(i)
-			r.gone = i.at.Add(downloads + restarts)
+			r.leaves, r.gone = i.at.Add(downloads+r.slow), i.at.Add(downloads+r.slow+restarts)
 			r.reset++
 			if r.forgets {
 				i.task = ""
@@ -159,7 +161,7 @@ func (r *rig) On(context.Context) error {
 		if !r.on {
 			r.on = true
 			for _, i := range r.images {
-				if i.component != "bmc" && i.failed == "" && time.Since(i.at) >= downloads && i.start.IsZero() {
+				if i.component != "bmc" && i.failed == "" && time.Since(i.at) >= downloads+r.slow && i.start.IsZero() {
 					i.start = time.Now()
 				}
 			}
@@ -198,7 +200,7 @@ func (r *rig) Task(link string) (Task, error) {
 		case i.task != link:
 		case i.failed != "":
 			return Task{}, fault.New(fault.BMCTask, "%s", i.failed)
-		case time.Since(i.at) < downloads:
+		case time.Since(i.at) < downloads+r.slow:
 			return Task{State: "Running", Percent: float64(time.Since(i.at)) / float64(downloads) * 100}, nil
 		case r.pending && i.component != "bmc" && !i.installed:
 			return Task{State: "Pending", Percent: 100}, nil
@@ -233,7 +235,7 @@ func (r *rig) Read(link string, into any) error {
 		"/c":   map[string]any{"NetworkAdapters": map[string]any{"@odata.id": "/c/cards"}},
 		"/c/1": map[string]any{"Id": "1", "Controllers": []any{map[string]any{"FirmwarePackageVersion": r.versions["nic:1"]}}},
 		"/t":   map[string]any{"Tasks": map[string]any{"@odata.id": "/t/all"}},
-		"/u": map[string]any{"ServiceEnabled": true, "Status": map[string]any{"State": r.state},
+		"/u": map[string]any{"ServiceEnabled": true, "Status": map[string]any{"State": r.service()},
 			"Actions": map[string]any{"#UpdateService.SimpleUpdate": map[string]any{"target": "/u/simple", "TransferProtocol@Redfish.AllowableValues": []string{"HTTP", "NFS"}}}},
 	}[link]
 	if o != nil && r.lies != nil {
@@ -244,6 +246,13 @@ func (r *rig) Read(link string, into any) error {
 		return err
 	}
 	return json.Unmarshal(raw, into)
+}
+
+func (r *rig) service() string {
+	if r.slow > 0 && slices.ContainsFunc(r.images, func(i *image) bool { return time.Since(i.at) < downloads+r.slow }) {
+		return updating
+	}
+	return r.state
 }
 
 func (r *rig) Post(_ string, body any) (raw []byte, location string, err error) {

@@ -13,7 +13,8 @@ import (
 // Nothing is sent.
 func (u *updater) trace(ctx context.Context, why string) error {
 	want := u.want()
-	begun, end := time.Now(), time.Now().Add(taskTime)
+	var begun time.Time // since when the BMC answers, and shows no update at work
+	end := time.Now().Add(taskTime)
 	seen, found := "", false
 	err := u.watch(ctx, func(b BMC) (bool, error) {
 		u.tell(5, "looking for what became of the image for %s, whose answer was lost", want.Component)
@@ -47,7 +48,8 @@ func (u *updater) trace(ctx context.Context, why string) error {
 		if len(more) > 1 {
 			return true, nil
 		}
-		if _, err := updates(b, f); fault.Has(err, fault.BMCBusy) && time.Now().Before(end) {
+		_, err = updates(b, f)
+		if atWork := fault.Has(err, fault.BMCBusy) && time.Now().Before(end); atWork || begun.IsZero() {
 			begun = time.Now() // at work, maybe on ours: there will be a version or a task
 		}
 		return time.Since(begun) > traceTime, nil

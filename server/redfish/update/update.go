@@ -98,7 +98,7 @@ const (
 	firstPause   = 2 * time.Second
 	longestPause = 10 * time.Second
 	askTime      = 3 * time.Minute  // a busy BMC is asked again
-	traceTime    = 5 * time.Minute  // until an image whose answer was lost must have left a trace
+	traceTime    = 2 * time.Minute  // of answers, until an image whose own answer was lost must have left a trace
 	taskTime     = time.Hour        // a task that does not move
 	stillTime    = 30 * time.Second // a task that waits, and does not move, waits for the restart
 	startTime    = 20 * time.Minute // from power on until the new version shows

@@ -126,8 +126,14 @@ func TestI08_F13_F22_ALostAnswerIsLookedFor(t *testing.T) {
 		"it arrived, and left a task":                      {"bios", errLost, func(*rig) {}, ""},
 		"it arrived, and the answer is no answer":          {"bios", errBreaks, func(*rig) {}, ""},
 		"it arrived, the BMC restarts and tells a version": {"bmc", errLost, func(r *rig) { r.tasked = false }, ""},
-		"it never arrived":                                 {"bios", errGone, func(*rig) {}, fault.FirmwareUnknown},
-		"it arrived, and leaves no trace":                  {"bios", errLost, func(r *rig) { r.tasked = false }, fault.FirmwareUnknown},
+		"it arrived, and the BMC is away for long": {"bios", errLost, func(r *rig) {
+			r.leaves, r.gone = time.Now().Add(time.Second), time.Now().Add(10*time.Minute)
+		}, ""},
+		"it arrived, and the BMC is at work for long": {"bmc", errLost, func(r *rig) {
+			r.tasked, r.state, r.slow = false, "", 30*time.Minute
+		}, ""},
+		"it never arrived":                {"bios", errGone, func(*rig) {}, fault.FirmwareUnknown},
+		"it arrived, and leaves no trace": {"bios", errLost, func(r *rig) { r.tasked = false }, fault.FirmwareUnknown},
 		"more tasks than one are new": {"bios", errLost, func(r *rig) {
 			r.links = func() []string {
 				if len(r.images) > 0 {
@@ -266,8 +272,8 @@ func TestF21_F24_ABMCThatStaysAway(t *testing.T) {
 	}{{away - time.Minute, true}, {away + time.Minute, false}} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t)
-			time.AfterFunc(30*time.Second, func() { r.gone = time.Now().Add(c.gone) })
 			begun := time.Now()
+			r.leaves, r.gone = begun.Add(30*time.Second), begun.Add(30*time.Second+c.gone)
 			_, err := r.run(want("bios")...)
 			if c.ok && err != nil || !c.ok && (!fault.Has(err, fault.BMCUnreachable) || !strings.Contains(fault.From(err).Hint, KeyAway)) {
 				t.Errorf("away for %s: %v", c.gone, err)
