@@ -3,6 +3,7 @@ package crash
 import (
 	"cmp"
 	"encoding/json"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -22,11 +23,16 @@ import (
 // once more. Within one attempt nothing is done twice, as no BMC here loses an answer. Power on and off are absolute
 // and may be asked for any number of times (F25); boot source and medium likewise. They are not judged, but for the
 // ramdisk's power, which ends all that is done out of band.
+//
+// A firmware image is another matter: it is sent once, over all lives.
 
 // actOf is the act by which a BMC sees that a step was run.
 var actOf = map[string]string{
 	"bios.apply_configuration": bmc.ActWriteBIOS, "bios.factory_reset": bmc.ActResetBIOS, "management.reset_bmc": bmc.ActResetBMC,
+	updateStep: bmc.ActUpdate,
 }
+
+const updateStep = "firmware.update"
 
 // deed is what ties attempts to acts. Lives count the servers from 1.
 type deed struct {
@@ -124,11 +130,36 @@ func (c *checker) outOfBand() {
 			c.broken("I10", "the BMC of %s did %s for server %d: %d; attempts that say they did it: %d", d.machine, strings.TrimSpace(d.act+" "+d.value), d.life, done[d], n)
 		}
 	}
+	c.sentOnce()
 	c.beforeTheRamdisk()
+}
+
+// sentOnce: no firmware image is sent twice, whatever was killed (I8).
+func (c *checker) sentOnce() {
+	sent := map[[2]string]int{}
+	for _, line := range c.After {
+		if line.Kind == ledger.Act && line.Name == bmc.ActUpdate {
+			sent[[2]string{line.Machine, line.Value}]++
+		}
+	}
+	for what, n := range sent {
+		if n > 1 {
+			c.broken("I8", "the BMC of %s was sent the image %s %d times", what[0], what[1], n)
+		}
+	}
 }
 
 // applied: settings are recorded as set only if a boot let them take effect (I10), whichever attempt wrote them.
 func (c *checker) applied(d deed, r conductor.StepRecord) {
+	if d.act == bmc.ActUpdate {
+		install := "bios " + path.Base(d.value)
+		if !slices.ContainsFunc(c.After, func(line ledger.Line) bool {
+			return line.Kind == ledger.Act && line.Machine == d.machine && line.Name == bmc.ActInstall && line.Value == install
+		}) {
+			c.broken("I10", "step %s (%s) of %s succeeded, but no boot installed %s", r.ID, r.Step.Name, d.machine, install)
+		}
+		return
+	}
 	if d.act != bmc.ActWriteBIOS {
 		return
 	}
@@ -172,6 +203,14 @@ func (c *checker) beforeTheRamdisk() {
 
 // settings is the value by which the BMC sees the step.
 func settings(r conductor.StepRecord) string {
+	if r.Step.Name == updateStep { // of one image
+		list, _ := r.Args["settings"].([]any)
+		for _, e := range list {
+			entry, _ := e.(map[string]any)
+			address, _ := entry["url"].(string)
+			return address
+		}
+	}
 	if r.Step.Name != "bios.apply_configuration" {
 		return ""
 	}
@@ -186,8 +225,11 @@ func settings(r conductor.StepRecord) string {
 }
 
 // wrote tells whether a step that succeeded did its act itself: settings that an attempt before it has brought about
-// are left as they are.
+// are left as they are, and an image that one before it has sent is not sent again.
 func wrote(r conductor.StepRecord) bool {
+	if r.Step.Name == updateStep {
+		return false
+	}
 	if !strings.HasPrefix(r.Step.Name, "bios.apply") {
 		return true
 	}

@@ -12,7 +12,10 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-const label = `{"ServerLabel":"m-1"}`
+const (
+	label       = `{"ServerLabel":"m-1"}`
+	firmwareURL = "http://127.0.0.1/firmware/bios/m-1"
+)
 
 // bySession is a line of the BMC's.
 func bySession(name, value, session string) ledger.Line {
@@ -47,6 +50,12 @@ func soundBMC(name string) Evidence {
 		b[1].Result = &step.Result{Data: map[string]any{"changed": []any{"ServerLabel"}}}
 		lines = append(append(lines, bySession(actOf[name], value, "s0")), life(10)...)
 		lines = append(lines, bySession(actOf[name], value, "s10"), bySession(bmc.ActApplyBIOS, value, ""))
+	} else if name == updateStep { // the second attempt finds what the first has sent
+		for i := range b {
+			b[i].Args = step.Args{"settings": []any{map[string]any{"component": "bios", "url": firmwareURL}}}
+		}
+		lines = append(append(lines, bySession(actOf[name], firmwareURL, "s0")), life(10)...)
+		lines = append(lines, bySession(bmc.ActInstall, "bios m-1", ""))
 	} else {
 		lines = append(append(lines, bySession(actOf[name], "", "s0")), life(10)...)
 		lines = append(lines, bySession(actOf[name], "", "s10"))
@@ -74,6 +83,11 @@ func TestI08_I10_I14_EachBrokenPromiseOutOfBandIsFound(t *testing.T) {
 	}{
 		"a retry writes again":          {apply, "", func(*Evidence) {}},
 		"a retry resets again":          {reset, "", func(*Evidence) {}},
+		"an image sent by the first":    {updateStep, "", func(*Evidence) {}},
+		"an image sent again":           {updateStep, "I8", func(e *Evidence) { add(e, off, bySession(bmc.ActUpdate, firmwareURL, "s10")) }},
+		"an image sent twice at once":   {updateStep, "I8", func(e *Evidence) { add(e, off, bySession(bmc.ActUpdate, firmwareURL, "s0")) }},
+		"an image nobody asked for":     {updateStep, "I8", func(e *Evidence) { add(e, off, bySession(bmc.ActUpdate, firmwareURL+"2", "s10")) }},
+		"success without installation":  {updateStep, "I10", func(e *Evidence) { without(e, bmc.ActInstall) }},
 		"settings reset, and again":     {"bios.factory_reset", "", func(*Evidence) {}},
 		"an attempt writes twice":       {apply, "I8", func(e *Evidence) { add(e, off, bySession(bmc.ActWriteBIOS, label, "s10")) }},
 		"an attempt resets twice":       {reset, "I8", func(e *Evidence) { add(e, off, bySession(bmc.ActResetBMC, "", "s10")) }},

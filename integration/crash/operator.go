@@ -267,7 +267,7 @@ func (p *operator) cleaning() []map[string]any {
 		return []map[string]any{management, erase, {"interface": "deploy", "step": "erase_devices"}}
 	}
 	p.cleans++
-	switch p.cleans % 3 {
+	switch p.cleans % 4 {
 	case 1:
 		// The value is given to no other step: by it the BMC's line is this step's.
 		return []map[string]any{management, {"interface": "bios", "step": "apply_configuration", "args": map[string]any{
@@ -275,6 +275,10 @@ func (p *operator) cleaning() []map[string]any {
 		}}, erase}
 	case 2:
 		return []map[string]any{{"interface": "bios", "step": "factory_reset"}, erase}
+	case 3:
+		return []map[string]any{{"interface": "firmware", "step": "update", "args": map[string]any{
+			"settings": []map[string]any{{"component": "bios", "url": fmt.Sprintf("%s/bios/%s-%d", p.site.Images(), p.node, p.cleans)}},
+		}}, erase}
 	}
 	return []map[string]any{{"interface": "management", "step": "reset_bmc"}, erase}
 }

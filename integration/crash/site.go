@@ -46,6 +46,7 @@ type Site struct {
 	emulator *emulator.Emulator
 	machines []*machine
 	network  *network
+	images   *images
 	server   *process
 	http     *http.Client
 	log      *os.File // of server and agents
@@ -87,6 +88,9 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 			return err
 		}
 		if s.network, err = openNetwork(s.addr); err != nil {
+			return err
+		}
+		if s.images, err = openImages(s.addr); err != nil {
 			return err
 		}
 		for i := range cfg.Nodes {
@@ -194,6 +198,9 @@ func (s *Site) Close() error {
 	}
 	if s.network != nil {
 		errs = append(errs, s.network.close())
+	}
+	if s.images != nil {
+		errs = append(errs, s.images.close())
 	}
 	if s.ledger != nil {
 		errs = append(errs, s.ledger.Close())
