@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -114,12 +115,21 @@ func loadModules(ctx context.Context, root string, console *system.Console, log 
 	return m, changed
 }
 
-// bootConfig waits for the boot medium and reads it; a later process of the same boot takes what the first one kept.
+// bootConfig is what the ramdisk carries itself, or else waits for the boot medium and reads it; a later process of the same boot
+// takes what the first one kept.
 func bootConfig(ctx context.Context, root string, console *system.Console, changed <-chan struct{}) (system.Medium, error) {
 	if m, err := system.KeptMedium(root); err == nil {
 		return m, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		console.Say("medium", "%v; reading the boot medium again", err)
+	}
+	m, err := system.Carried(root)
+	if err == nil {
+		console.Say("medium", "loaded over the network: %s", m.Config)
+		return m, system.KeepMedium(root, m)
+	}
+	if !errors.Is(err, system.ErrNoMedium) {
+		return m, fmt.Errorf("%w; boot the machine anew through the server", err)
 	}
 	const patience = 5 * time.Second
 	begin := time.Now()
@@ -138,7 +148,7 @@ func bootConfig(ctx context.Context, root string, console *system.Console, chang
 		case !errors.Is(err, system.ErrNoMedium):
 			console.Say("medium", "%v; still looking", err)
 		case time.Since(begin) > patience:
-			console.Say("medium", "no boot medium found: attach the server's boot ISO by the BMC's virtual media; still looking")
+			console.Say("medium", "no boot medium found: attach the server's boot ISO by the BMC's virtual media, or boot from the address that the server gives the BMC; still looking")
 		}
 		select {
 		case <-ctx.Done():

@@ -54,7 +54,7 @@ type Layer struct {
 type Result struct {
 	Kernel        string // bzImage, for booting with kernel and initramfs apart
 	Initramfs     string
-	UKI           string // EFI program: kernel, initramfs and command line in one
+	UKI           string // EFI program: kernel, initramfs with an empty boot region, and command line in one
 	ISO           string // boot medium with an empty boot region
 	SBOM          string // what is inside: names, versions, licences, digests
 	KernelRelease string // "6.1.0-56-amd64"
@@ -195,6 +195,9 @@ func (o Options) uki(ctx context.Context, r Result, k kernel, stubDeb pkg) error
 	}
 	initrd, err := os.ReadFile(r.Initramfs)
 	if err != nil {
+		return fmt.Errorf("make unified kernel image: %w", err)
+	}
+	if initrd, err = withRegion(initrd); err != nil {
 		return fmt.Errorf("make unified kernel image: %w", err)
 	}
 	osrel := fmt.Sprintf("ID=bessemer\nNAME=Bessemer\nVERSION_ID=%s\nPRETTY_NAME=\"Bessemer ramdisk %s\"\n", o.Version, o.Version)

@@ -3,6 +3,8 @@ package initramfs
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/u-root/mkuimage/cpio"
+
+	"github.com/bessemer-metal/bessemer/initramfs/media"
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 func TestArchiveIsTheSameWhateverTheOrder(t *testing.T) {
@@ -51,6 +56,64 @@ func TestArchiveIsTheSameWhateverTheOrder(t *testing.T) {
 	}
 	if len(inodes) != len(want) {
 		t.Error("two files share an inode: the kernel may take them for hard links")
+	}
+}
+
+// What firmware loads over the network carries its boot's configuration in the ramdisk: the region is found in the finished program,
+// whatever the initramfs before it is like, and is a file that only root reads.
+func TestTheRamdiskCarriesARegion(t *testing.T) {
+	stub := make([]byte, 0x600)
+	copy(stub, "MZ")
+	stub[0x3c] = 0x40
+	copy(stub[0x40:], "PE\x00\x00\x64\x86\x01\x00") // x86-64, one section
+	stub[0x40+4+16] = 240
+	opt := 0x40 + 4 + 20
+	copy(stub[opt:], "\x0b\x02")
+	stub[opt+33], stub[opt+37], stub[opt+61], stub[opt+108] = 0x10, 0x02, 0x04, 16 // alignments, size of the headers, directories
+	text := opt + 240
+	copy(stub[text:], ".text")
+	stub[text+8], stub[text+13], stub[text+17], stub[text+21] = 0x10, 0x10, 0x02, 0x04
+	for _, n := range []int{0, 1, 2, 3, 4, 5000, 3 << 20} {
+		initrd := bytes.Repeat([]byte(api.RegionFile+"\x00"), n/13+1)[:n] // it may hold the name without being the region
+		got, err := withRegion(bytes.Clone(initrd))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var uki bytes.Buffer
+		if err := media.UKI(&uki, stub, []media.Section{{Name: ".linux", Data: []byte("kernel")}, {Name: ".initrd", Data: got}}); err != nil {
+			t.Fatal(err)
+		}
+		off, length, err := media.FindRegion(bytes.NewReader(uki.Bytes()))
+		if err != nil {
+			t.Fatalf("behind %d bytes: %v", n, err)
+		}
+		program := uki.Bytes()
+		if length != api.RegionSize || len(bytes.TrimRight(program[off:off+length], "\x00")) != 0 {
+			t.Errorf("behind %d bytes: a region of %d at %d, expected %d zeros", n, length, off, api.RegionSize)
+		}
+		copy(program[off:], "configuration")
+		at := bytes.Index(program, got[:n+110]) // up to the archive's first header
+		files, err := cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(program[at+(n+3)/4*4 : at+len(got)])))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("behind %d bytes: %d files, %v", n, len(files), err)
+		}
+		data := make([]byte, files[0].FileSize)
+		if _, err := files[0].ReadAt(data, 0); err != nil && err != io.EOF {
+			t.Fatal(err)
+		}
+		if files[0].Name != api.RegionFile || files[0].Mode&0o777 != 0o600 || !bytes.HasPrefix(data, []byte("configuration")) {
+			t.Errorf("behind %d bytes: %s, mode %o, %.20q", n, files[0].Name, files[0].Mode, data)
+		}
+	}
+	var none *api.NoRegionError
+	var bare bytes.Buffer
+	if err := media.UKI(&bare, stub, []media.Section{{Name: ".initrd", Data: bytes.Repeat([]byte("x"), 200_000)}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"no region": bare.Bytes(), "no program": []byte("hello"), "nothing": nil} {
+		if _, _, err := media.FindRegion(bytes.NewReader(b)); !errors.As(err, &none) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -20,11 +20,11 @@ const MediumMax = 4 << 30
 
 // Medium is the boot medium and what it carries.
 type Medium struct {
-	Name   string // "sr0"
+	Name   string // "sr0"; "" for the ramdisk itself (Carried)
 	Config api.BootConfig
 }
 
-// ErrNoMedium says that no device that may be the boot medium is one.
+// ErrNoMedium says that no device that may be the boot medium is one, and that the ramdisk carries no configuration.
 var ErrNoMedium = errors.New("no boot medium found")
 
 // AmbiguousError says that several devices look like the boot medium; none of them is believed.
@@ -73,6 +73,24 @@ func FindMedium(root string) (Medium, error) {
 		return Medium{}, ErrNoMedium
 	}
 	return found[0], nil
+}
+
+// Carried is the boot configuration in the ramdisk itself, which brings one when firmware loaded it over the network: then
+// there is no medium, and whatever lies in a drive is somebody else's (safety.md T13). Its Name is "". ErrNoMedium when the
+// ramdisk brings none; any other error is about what was loaded, and goes away with another boot only.
+func Carried(root string) (Medium, error) {
+	region, err := os.ReadFile(filepath.Join(root, api.RegionFile))
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(bytes.TrimRight(region, "\x00")) == 0 {
+		return Medium{}, ErrNoMedium
+	}
+	if err != nil {
+		return Medium{}, fmt.Errorf("the ramdisk's own boot configuration: %w", err)
+	}
+	c, err := api.DecodeBootConfig(region)
+	if err != nil {
+		return Medium{}, fmt.Errorf("the ramdisk's own boot configuration: %w", err)
+	}
+	return Medium{Config: c}, nil
 }
 
 // maybeMedium tells a CD drive or small removable USB disk from everything else.

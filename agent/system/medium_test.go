@@ -171,3 +171,44 @@ func FuzzZ11_KeptMedium(f *testing.F) {
 		}
 	})
 }
+
+func TestT13_WhatTheRamdiskCarriesIsItsOwn(t *testing.T) {
+	whole, err := api.EncodeBootConfig(bootConfig("n"), api.RegionSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilt := bytes.Clone(whole)
+	spoilt[60] ^= 1
+	for name, c := range map[string]struct {
+		file   string
+		there  bool
+		none   bool
+		damage string
+	}{
+		"no file":                 {none: true},
+		"zeros":                   {file: string(make([]byte, api.RegionSize)), there: true, none: true},
+		"a configuration":         {file: string(whole), there: true},
+		"a damaged configuration": {file: string(spoilt), there: true, damage: "damaged"},
+		"something else":          {file: "hello", there: true, damage: "unknown format"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{"x": ""}
+			if c.there {
+				files[api.RegionFile] = c.file
+			}
+			got, err := Carried(systemtest.Tree(t, files))
+			switch {
+			case c.none:
+				if !errors.Is(err, ErrNoMedium) {
+					t.Errorf("got %v, expected %v", err, ErrNoMedium)
+				}
+			case c.damage != "":
+				if err == nil || errors.Is(err, ErrNoMedium) || !strings.Contains(err.Error(), c.damage) {
+					t.Errorf("got %v, expected that it is %s", err, c.damage)
+				}
+			case err != nil || got.Name != "" || got.Config.Node != "n" || got.Config.Secret != bootConfig("n").Secret:
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}

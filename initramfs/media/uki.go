@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strconv"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // Section is a part that UKI adds to the stub: its name (".linux") and bytes.
@@ -87,5 +90,45 @@ func align(n, to uint32) uint32 { return (n + to - 1) / to * to }
 func pad(b *bytes.Buffer, to int) {
 	if n := b.Len() % to; n != 0 {
 		b.Write(make([]byte, to-n))
+	}
+}
+
+// FindRegion finds where the boot region lies in a unified kernel image, in bytes: the file api.RegionFile of the last archive of
+// its initramfs, which is not compressed. A program that carries none gives an *api.NoRegionError.
+func FindRegion(program io.ReaderAt) (offset, length int64, err error) {
+	f, err := pe.NewFile(program)
+	if err != nil {
+		return 0, 0, &api.NoRegionError{Why: "no EFI program"}
+	}
+	s := f.Section(".initrd")
+	if s == nil {
+		return 0, 0, &api.NoRegionError{Why: "no initramfs in the program"}
+	}
+	const (
+		head   = 110 // of a newc archive's file: a magic and thirteen numbers of eight hex digits
+		sizeAt = 6 + 6*8
+		around = 4096 // what an archive has beside its one file
+	)
+	size := int64(min(s.VirtualSize, s.Size))
+	from := max(0, size-api.RegionMax-around) &^ 3
+	tail := make([]byte, size-from)
+	if _, err := s.ReadAt(tail, from); err != nil && err != io.EOF {
+		return 0, 0, fmt.Errorf("read the initramfs: %w", err)
+	}
+	name := []byte(api.RegionFile + "\x00")
+	for at := len(tail); ; {
+		if at = bytes.LastIndex(tail[:at], name); at < 0 {
+			return 0, 0, &api.NoRegionError{Why: "no boot region in the initramfs"}
+		}
+		begin := at - head
+		if begin < 0 || begin%4 != 0 || string(tail[begin:begin+6]) != "070701" {
+			continue
+		}
+		n, err := strconv.ParseUint(string(tail[begin+sizeAt:begin+sizeAt+8]), 16, 32)
+		data := (at + len(name) + 3) &^ 3
+		if err != nil || n == 0 || n > api.RegionMax || int64(data)+int64(n) > int64(len(tail)) {
+			return 0, 0, &api.NoRegionError{Why: "the boot region of the initramfs makes no sense"}
+		}
+		return int64(s.Offset) + from + int64(data), int64(n), nil
 	}
 }
