@@ -16,8 +16,15 @@ import (
 // machine is off and its drive empty.
 func everyRequest(t *testing.T, f emulator.Fault) {
 	t.Helper()
+	everyRequestBy(t, f, "")
+}
+
+// everyRequestBy is everyRequest with a boot interface; "" is that of virtual media.
+func everyRequestBy(t *testing.T, f emulator.Fault, boot string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newBMCSite(t, nil, "password")
+		s.by(boot)
 		s.do(state.VerbManage, state.Manageable)
 		for n := 0; ; n++ {
 			if n > 400 {
@@ -45,6 +52,8 @@ func everyRequest(t *testing.T, f emulator.Fault) {
 			s.rest()
 			if unmet := len(s.machine.Faults()) > 0; s.machine.On() || s.machine.Medium() != "" {
 				t.Errorf("request %d: the machine is on: %v, the drive holds %q", n, s.machine.On(), s.machine.Medium())
+			} else if o := s.machine.State().Override; boot != "" && o != "Disabled" {
+				t.Errorf("request %d: the machine is left to boot %s", n, o)
 			} else if unmet {
 				t.Logf("%d requests were disturbed", n)
 				break
@@ -80,6 +89,12 @@ func (s *bmcSite) booted(n int) {
 		s.t.Fatalf("request %d: the ramdisk is waited for on a machine that is off", n)
 	}
 	last := s.boots[len(s.boots)-1]
+	if s.boot != "" {
+		if last.Source.Target != "UefiHttp" || !strings.HasPrefix(last.Source.URI, "https://192.0.2.1:6388/") || last.Medium != "" {
+			s.t.Errorf("request %d: the machine booted from %+v, medium %q", n, last.Source, last.Medium)
+		}
+		return
+	}
 	if last.Source.Target != "Cd" || !strings.HasPrefix(last.Medium, "http://192.0.2.1:6387/") {
 		s.t.Errorf("request %d: the machine booted from %+v, medium %q", n, last.Source, last.Medium)
 	}

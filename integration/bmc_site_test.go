@@ -32,6 +32,7 @@ type bmcSite struct {
 	c       *engine.Engine
 	machine *emulator.Machine
 	dir     string // of the server's files
+	boot    string // the node's boot interface; "" is that of virtual media
 
 	mu    sync.Mutex
 	boots []emulator.FakeBoot
@@ -71,6 +72,7 @@ func newBMCSite(t *testing.T, info map[string]any, password string) *bmcSite {
 	s.c, err = engine.New(engine.Config{
 		Store: store, Drivers: []conductor.Driver{d}, Dispatcher: noAgents{}, Logs: kept, ConfigDrives: oneFile{}, BootKey: bytes.Repeat([]byte{1}, 32),
 		AgentURL: func() string { return "https://192.0.2.1:6386" }, MediumURL: func(token string) string { return "http://192.0.2.1:6387/" + token },
+		ProgramURL: func(token string) string { return "https://192.0.2.1:6388/" + token }, BootChain: [][]byte{bootCertificate()},
 		Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
 	})
 	if err != nil {

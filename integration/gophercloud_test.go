@@ -71,6 +71,7 @@ func ironicClient(t *testing.T, microversion string, types ...conductor.Driver) 
 	c, err := engine.New(engine.Config{
 		Store: store, Drivers: types, Dispatcher: noAgents{}, Logs: kept, ConfigDrives: oneFile{}, BootKey: bytes.Repeat([]byte{1}, 32),
 		AgentURL: func() string { return "https://192.0.2.1:6386" }, MediumURL: func(token string) string { return "http://192.0.2.1:6387/" + token },
+		ProgramURL: func(token string) string { return "https://192.0.2.1:6388/" + token }, BootChain: [][]byte{bootCertificate()},
 		Now: time.Now, Log: log, Timeouts: conductor.DefaultTimeouts(),
 	})
 	if err != nil {

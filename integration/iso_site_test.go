@@ -19,6 +19,9 @@ func (s *bmcSite) names() {
 	off := false
 	_, err := s.c.UpdateNode(s.t.Context(), conductor.Caller{}, "n1", func(n *conductor.Node, _ map[string]string) error {
 		n.Interfaces, n.InstanceInfo, n.AutomatedClean = map[string]string{"deploy": "ramdisk"}, map[string]any{"boot_iso": liveISO}, &off
+		if s.boot != "" {
+			n.Interfaces["boot"] = s.boot
+		}
 		return nil
 	})
 	if err != nil {
@@ -33,6 +36,15 @@ func (s *bmcSite) runs(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.machine.State()
+	if s.boot != "" {
+		if !now.On || now.Medium != "" || now.Override != "Continuous UefiHttp" || len(s.boots) == 0 {
+			s.t.Fatalf("%s: the machine is %+v after %d boots", what, now, len(s.boots))
+		}
+		if last := s.boots[len(s.boots)-1]; last.Source.Target != "UefiHttp" || last.Source.URI != liveISO {
+			s.t.Errorf("%s: it booted from %+v", what, last.Source)
+		}
+		return
+	}
 	if !now.On || now.Medium != liveISO || now.Override != "Continuous Cd" || len(s.boots) == 0 {
 		s.t.Fatalf("%s: the machine is %+v after %d boots", what, now, len(s.boots))
 	}
@@ -45,8 +57,15 @@ func (s *bmcSite) runs(what string) {
 // active has a machine that was started from the ISO.
 func everyRequestOfAnISO(t *testing.T, f emulator.Fault) {
 	t.Helper()
+	everyRequestOfAnISOBy(t, f, "")
+}
+
+// everyRequestOfAnISOBy is everyRequestOfAnISO with a boot interface; "" is that of virtual media.
+func everyRequestOfAnISOBy(t *testing.T, f emulator.Fault, boot string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newBMCSite(t, nil, "password")
+		s.by(boot)
 		s.do(state.VerbManage, state.Manageable)
 		s.names()
 		s.do(state.VerbProvide, state.Available)

@@ -33,6 +33,7 @@ type checker struct {
 	started  time.Time // with its monotonic reading
 	agentURL string
 	bootURL  string
+	programs programs
 	apiCert  bool // the API has TLS
 }
 
@@ -45,6 +46,9 @@ func (c checker) checks(ctx context.Context) []api.Check {
 		out = append(out, certificate("API's certificate", cert, key, c.now()))
 	}
 	out = append(out, c.reach(ctx, "agents' address", c.agentURL, "advertise-agent"), c.reach(ctx, "boot address", c.bootURL, "advertise-boot"))
+	if p := c.programs; p.base != "" {
+		out = append(out, c.bootCertificate(), c.reach(ctx, "HTTPS boot address", p.base, "advertise-boot-tls"))
+	}
 	k := api.Check{Name: "database", OK: true, Found: "sound, and the audit's chain fits"}
 	if err := c.store.Sound(ctx); err != nil {
 		f := fault.From(err)
@@ -106,6 +110,17 @@ func (c checker) reach(ctx context.Context, name, base, flag string) api.Check {
 	}
 	defer conn.Close()
 	return api.Check{Name: name, OK: true, Found: base + " answers"}
+}
+
+// bootCertificate looks at the certificate that machines' firmware is shown: it must be of the address that they are given.
+func (c checker) bootCertificate() api.Check {
+	cert, key := programFiles(c.cfg)
+	k := certificate("HTTPS boot's certificate", cert, key, c.now())
+	if err := names(c.programs.chain, hostOf(c.programs.base)); k.OK && err != nil {
+		k = api.Check{Name: k.Name, Found: cert + ": " + err.Error(),
+			Hint: "put one there that names this host, or set advertise_boot_tls to a name that it has; the machines' firmware must trust it"}
+	}
+	return k
 }
 
 // apiFiles are the files of the API's certificate and key.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -43,6 +45,11 @@ func selfSigned(certFile, keyFile, public string, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	return selfSignedBy(key, certFile, keyFile, public, now)
+}
+
+// selfSignedBy is selfSigned with a key of the caller's.
+func selfSignedBy(key crypto.Signer, certFile, keyFile, public string, now time.Time) error {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
 		return err
@@ -55,6 +62,9 @@ func selfSigned(certFile, keyFile, public string, now time.Time) error {
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "bessemer " + host}, DNSNames: []string{host, "localhost"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
+	}
+	if _, isRSA := key.(*rsa.PrivateKey); isRSA {
+		tmpl.KeyUsage |= x509.KeyUsageKeyEncipherment // for clients that know no other key exchange
 	}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {

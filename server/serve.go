@@ -158,6 +158,10 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 	}
 	agents, agentURL := s.listen("agent channel", "--agent-listen", cfg.AgentListen, "https", cfg.AdvertiseAgent)
 	bootLn, bootURL := s.listen("boot files and images", "--boot-listen", cfg.BootListen, "http", cfg.AdvertiseBoot)
+	programs, err := s.listenPrograms()
+	if err != nil {
+		return err
+	}
 	imagesURL := bootURL
 	if cfg.AdvertiseImages != "" && bootLn != nil {
 		imagesURL = "http://" + withPort(cfg.AdvertiseImages, bootLn.Addr())
@@ -179,7 +183,13 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Certificate: identity.Certificate(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(), PowerSync: cfg.PowerSync, ResourceClass: cfg.ResourceClass,
-		CanBoot: func() error { return s.canBoot(agents, bootLn) }, Held: s.store.Held, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check), Digest: sums.Digest,
+		ProgramURL: programs.url(), BootChain: programs.chain,
+		CanBoot: func(http bool) error {
+			if http {
+				return s.canBoot(agents, bootLn, &programs)
+			}
+			return s.canBoot(agents, bootLn, nil)
+		}, Held: s.store.Held, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check), Digest: sums.Digest,
 	})
 	if err != nil {
 		return err
@@ -191,7 +201,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 	if err != nil {
 		return fmt.Errorf("find the host's name: %w", err)
 	}
-	look := checker{cfg: cfg, store: s.store, now: s.now, started: s.now(), agentURL: agentURL, bootURL: bootURL, apiCert: !loopback(apiLn.Addr())}
+	look := checker{cfg: cfg, store: s.store, now: s.now, started: s.now(), agentURL: agentURL, bootURL: bootURL, programs: programs, apiCert: !loopback(apiLn.Addr())}
 	restAPI := rest.New(rest.Config{
 		Backend: c, Form: rows.Form(), Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, WebhookOrigins: cfg.WebhookOrigins, Now: s.now, Started: s.now(), Log: log, Checks: look.checks,
 	})
@@ -224,7 +234,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 			stop(errors.New("the disk did not keep what was written to the database; start the server again when it is sound"))
 		}
 	})
-	s.welcome(first, apiLn.Addr(), agentURL, bootURL) // it is listened on already, and whoever hears an answer has been told
+	s.welcome(first, apiLn.Addr(), agentURL, bootURL, programs.base) // it is listened on already, and whoever hears an answer has been told
 	s.serveHTTP(ctx, stop, "API", rest.Server(restAPI, log), apiLn)
 	if agents != nil {
 		ch := channel.New(channel.Config{Conductor: c, Dispatcher: dispatcher, Tokens: tokens, Networks: cfg.AgentNetworks, Now: s.now, Log: log})
@@ -239,6 +249,11 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 		mux.Handle(boot.Path, boot.Handler(cfg.BaseISO, c, log))
 		mux.Handle(images.Prefix, store.Handler())
 		s.serveHTTP(ctx, stop, "boot files and images", rest.Server(mux, log), bootLn)
+	}
+	if programs.ln != nil {
+		mux := http.NewServeMux()
+		mux.Handle(boot.Path, boot.ProgramHandler(cfg.BaseProgram, c, log))
+		s.serveHTTP(ctx, stop, "ramdisks over HTTPS", rest.Server(mux, log), programs.ln)
 	}
 	<-ctx.Done()
 	s.wg.Wait()
@@ -287,7 +302,7 @@ func (s *server) listen(what, flag, addr, scheme, advertised string) (net.Listen
 }
 
 // canBoot tells which listener a ramdisk would miss.
-func (s *server) canBoot(agents, media net.Listener) error {
+func (s *server) canBoot(agents, media net.Listener, programs *programs) error {
 	for _, l := range []struct {
 		ln         net.Listener
 		what, addr string
@@ -295,6 +310,15 @@ func (s *server) canBoot(agents, media net.Listener) error {
 		if l.ln == nil {
 			return fault.New(fault.FlowListener, "%s is missing: %s could not be listened on when the server started", l.what, l.addr)
 		}
+	}
+	if programs == nil {
+		return nil
+	}
+	if programs.ln == nil {
+		return fault.New(fault.FlowListener, "the listener for HTTPS boot is missing: %s could not be listened on when the server started", s.cfg.BootTLSListen)
+	}
+	if f := servable(s.cfg.BaseProgram); f != nil {
+		return f
 	}
 	return nil
 }
@@ -352,12 +376,16 @@ func (s *server) serveHTTP(ctx context.Context, stop context.CancelCauseFunc, wh
 }
 
 // welcome says where the server is, and on the first start what to type next.
-func (s *server) welcome(first bool, addr net.Addr, agents, boot string) {
+func (s *server) welcome(first bool, addr net.Addr, agents, boot, programs string) {
 	url := "http://" + addr.String()
 	if !loopback(addr) {
 		url = "https://" + addr.String()
 	}
-	s.log.Info("serving", "api", url, "agents", agents, "boot", boot, "data", s.cfg.DataDir)
+	told := []any{"api", url, "agents", agents, "boot", boot}
+	if programs != "" {
+		told = append(told, "boot_tls", programs)
+	}
+	s.log.Info("serving", append(told, "data", s.cfg.DataDir)...)
 	if !exists(s.cfg.BaseISO) {
 		s.log.Warn("there is no ramdisk yet; machines can't be booted", "expected", s.cfg.BaseISO, "hint", "bessemer ramdisk build --output "+filepath.Dir(s.cfg.BaseISO))
 	}

@@ -3,6 +3,7 @@ package bmc
 import (
 	"maps"
 	"slices"
+	"strconv"
 )
 
 // What a fake machine's BMC has beside power, boot and settings: nothing in the machine depends on it.
@@ -17,6 +18,13 @@ type Subscription struct {
 	Headers     []any
 }
 
+// Certificate is one that the machine's firmware trusts for HTTPS boot.
+type Certificate struct {
+	ID  string
+	PEM string
+	DER []byte
+}
+
 // extras are kept under the machine's lock.
 type extras struct {
 	legacy     bool              // it boots the old way
@@ -24,6 +32,8 @@ type extras struct {
 	drives     map[string]string // the image in each further virtual drive
 	events     []Subscription
 	eventsMade int
+	trust      []Certificate
+	trustMade  int
 	nmis       int
 }
 
@@ -42,6 +52,32 @@ func (m *Machine) Extras() Extras {
 	defer m.mu.Unlock()
 	x := m.extras
 	return Extras{x.legacy, x.chassisLED, maps.Clone(x.drives), slices.Clone(x.events), x.nmis}
+}
+
+// Trust makes the machine's firmware trust another certificate for HTTPS boot, from its next boot on.
+func (m *Machine) Trust(pem string, der []byte) Certificate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.extras.trustMade++
+	c := Certificate{strconv.Itoa(m.extras.trustMade), pem, der}
+	m.extras.trust = append(m.extras.trust, c)
+	return c
+}
+
+// Trusted lists what the firmware trusts.
+func (m *Machine) Trusted() []Certificate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.extras.trust)
+}
+
+// Distrust takes a certificate back; false if there is none of this id.
+func (m *Machine) Distrust(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.extras.trust)
+	m.extras.trust = slices.DeleteFunc(m.extras.trust, func(c Certificate) bool { return c.ID == id })
+	return len(m.extras.trust) < before
 }
 
 // SetLegacy says whether the machine boots the old way.

@@ -82,6 +82,9 @@ func (m *Machine) nextBoot() qemu.Boot {
 		m.installs()
 		s.secureBoot = s.secureNext
 	}
+	for _, c := range m.extras.trust {
+		b.Trust = append(b.Trust, c.DER)
+	}
 	b.Due = s.due()
 	return b
 }

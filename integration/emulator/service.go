@@ -54,6 +54,8 @@ func routes() []route {
 		{path: "/redfish/v1/Systems", get: (*request).systems},
 		{path: "/redfish/v1/Systems/{m}", get: (*request).system, patch: (*request).patchSystem},
 		{path: "/redfish/v1/Systems/{m}/Actions/ComputerSystem.Reset", post: (*request).resetSystem},
+		{path: "/redfish/v1/Systems/{m}/Boot/Certificates", get: (*request).bootTrust, post: (*request).trustBoot},
+		{path: "/redfish/v1/Systems/{m}/Boot/Certificates/{id}", get: (*request).bootCertificate, delete: (*request).distrustBoot},
 		{path: "/redfish/v1/Systems/{m}/EthernetInterfaces", get: (*request).cards},
 		{path: "/redfish/v1/Systems/{m}/EthernetInterfaces/{id}", get: (*request).card},
 		{path: "/redfish/v1/Systems/{m}/Processors", get: (*request).processors},

@@ -114,7 +114,7 @@ func (q *request) system() reply {
 	boot := object{
 		"BootSourceOverrideEnabled": v.Boot.Enabled, "BootSourceOverrideTarget": v.Boot.Target, "BootSourceOverrideMode": q.bootMode(),
 		"BootSourceOverrideTarget@Redfish.AllowableValues": targets(), "BootSourceOverrideEnabled@Redfish.AllowableValues": enabling(),
-		"BootSourceOverrideMode@Redfish.AllowableValues": q.bootModes(), "HttpBootUri": nil,
+		"BootSourceOverrideMode@Redfish.AllowableValues": q.bootModes(), "HttpBootUri": nil, "Certificates": link(path + "/Boot/Certificates"),
 	}
 	if v.Boot.URI != "" {
 		boot["HttpBootUri"] = v.Boot.URI

@@ -41,6 +41,7 @@ var floors = map[string]int{
 	"agent/system/systemtest":       4,
 	"hardware-managers/managertest": 4,
 	"initramfs/media":               4,
+	"initramfs/media/mediatest":     4, // of tests alone
 	"integration/evidence":          4,
 
 	"server/webhook":             5,

@@ -79,6 +79,23 @@ func TestOverrideLeavesTheGuestsEntriesAlone(t *testing.T) {
 	}
 }
 
+func TestTrustIsReplaced(t *testing.T) {
+	s := parse(t, blank(4096))
+	s.SetTrust([][]byte{[]byte("one"), []byte("three")})
+	got, _ := s.Get(tlsCA, tlsCAName)
+	if want := 2*(28+16) + len("one") + len("three"); len(got) != want || !bytes.HasSuffix(got, []byte("three")) || got[16] != 28+16+3 || got[24] != 16+3 {
+		t.Errorf("two certificates: %d bytes, expected %d: %x", len(got), want, got)
+	}
+	s.SetTrust([][]byte{[]byte("other")})
+	if got, _ := s.Get(tlsCA, tlsCAName); len(got) != 28+16+len("other") {
+		t.Errorf("another one: %x", got)
+	}
+	s.SetTrust(nil)
+	if got, there := s.Get(tlsCA, tlsCAName); there {
+		t.Errorf("none: %x", got)
+	}
+}
+
 func TestReplacedVariable(t *testing.T) {
 	s := parse(t, blank(4096))
 	s.Set(Global, "Both", []byte("old"))

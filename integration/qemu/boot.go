@@ -22,13 +22,15 @@ const (
 // Boot is one boot's source.
 type Boot struct {
 	Target Target
-	URI    string // for UEFIHTTP: what to load; "" leaves it to DHCP
-	Due    bool   // the boot after this one is to be asked for too: see Machine.Arm
+	URI    string   // for UEFIHTTP: what to load; "" leaves it to DHCP
+	Trust  [][]byte // the certificates, DER, that the firmware trusts for HTTPS boot
+	Due    bool     // the boot after this one is to be asked for too: see Machine.Arm
 }
 
 // prepare writes the source of the next boot into the NVRAM.
 func (c *Config) prepare(s *ovmf.Store, b Boot) error {
 	s.ClearOverride()
+	s.SetTrust(b.Trust)
 	switch b.Target {
 	case Default, "":
 	case CD:

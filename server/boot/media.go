@@ -1,6 +1,6 @@
-// Package boot serves what nodes boot from: one base ISO on disk, with the boot region of the boot at hand laid over
-// it while it is read. It keeps no copy per node and decides nothing about who may boot what: that is Media's.
-// Start at Handler.
+// Package boot serves what nodes boot from: one base ISO on disk for BMCs, and one EFI program for firmware that boots over
+// HTTPS, with the boot region of the boot at hand laid over it while it is read. It keeps no copy per node and decides nothing
+// about who may boot what: that is Media's and Programs'. Start at Handler.
 package boot
 
 import (
@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/initramfs/media"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -28,15 +29,27 @@ type Media interface {
 	Medium(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error)
 }
 
-// Path is where the handler is mounted; URL makes a medium's address below a server's base URL.
+// Programs says what the ramdisk of a boot carries that machines' firmware loads. Its faults are Media's.
+type Programs interface {
+	Program(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error)
+}
+
+// Path is where the handlers are mounted; URL and ProgramURL make an address below a server's base URL.
 const Path = "/boot/"
 
 // URL is the address of a boot's medium. It ends in .iso because some BMCs look at nothing else.
 func URL(base, token string) string {
-	return strings.TrimSuffix(base, "/") + Path + token + "/" + fileName(token)
+	return strings.TrimSuffix(base, "/") + Path + token + "/" + fileName(token) + isoName
+}
+
+// ProgramURL is the address of a boot's ramdisk as one EFI program. Firmware goes by the type that the server tells, some by .efi.
+func ProgramURL(base, token string) string {
+	return strings.TrimSuffix(base, "/") + Path + token + "/" + fileName(token) + efiName
 }
 
 const (
+	isoName  = ".iso"
+	efiName  = ".efi"
 	oldName  = "bessemer.iso" // what earlier servers gave every medium: one that is in still has to be read to its end (F39)
 	maxToken = 256
 )
@@ -45,19 +58,28 @@ const (
 // boot before must not pass for this one's. The digest gives nothing of the token away.
 func fileName(token string) string {
 	sum := sha256.Sum256([]byte(token))
-	return fmt.Sprintf("bessemer-%x.iso", sum[:8])
+	return fmt.Sprintf("bessemer-%x", sum[:8])
 }
 
 // Handler serves GET and HEAD of what URL gives, with ranges. iso is the file of the base medium; it is
 // opened for each request, so that a newly built one is served from the next request on.
 func Handler(iso string, media Media, log *slog.Logger) http.Handler {
-	return &handler{iso: iso, media: media, log: log}
+	return &handler{file: iso, kind: isoName, mime: "application/x-iso9660-image", find: api.FindRegion, config: media.Medium, log: log}
+}
+
+// ProgramHandler serves GET and HEAD of what ProgramURL gives. program is the file of the base program, opened for each request
+// too. It must be mounted behind TLS alone: what it serves carries the boot's secret, and who reads it is not known by an address.
+func ProgramHandler(program string, programs Programs, log *slog.Logger) http.Handler {
+	return &handler{file: program, kind: efiName, mime: "application/efi", find: media.FindRegion, config: programs.Program, log: log}
 }
 
 type handler struct {
-	iso   string
-	media Media
-	log   *slog.Logger
+	file   string // the base
+	kind   string // how its name ends
+	mime   string
+	find   func(base io.ReaderAt) (offset, length int64, err error) // where its region lies
+	config func(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error)
+	log    *slog.Logger
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +98,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w)
 		return
 	}
-	config, err := h.media.Medium(r.Context(), token, from.Addr().Unmap())
+	config, err := h.config(r.Context(), token, from.Addr().Unmap())
 	if err != nil {
 		f := fault.From(err)
 		if f.Code == fault.NotFound || f.Code == fault.Forbidden {
@@ -87,20 +109,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, err)
 		return
 	}
-	base, err := os.Open(h.iso)
+	base, err := os.Open(h.file)
 	if err != nil {
 		h.fail(w, fmt.Errorf("open the base medium: %w", err))
 		return
 	}
 	defer base.Close()
-	m, err := splice(base, config)
+	m, err := h.splice(base, config)
 	if err != nil {
 		h.fail(w, err)
 		return
 	}
 	// Nothing of it may be kept by a proxy: it carries the boot's secret.
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "application/x-iso9660-image")
+	w.Header().Set("Content-Type", h.mime)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	// A BMC that goes on with another range must notice when the base was replaced meanwhile.
 	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x-%x"`, m.size, m.modified.UnixNano(), config.Generation))
@@ -116,7 +138,7 @@ func (h *handler) token(path string) (string, bool) {
 		return "", false
 	}
 	token, file, ok := strings.Cut(rest, "/")
-	return token, ok && (named(file, fileName(token)) || named(file, oldName)) && token != "" && len(token) <= maxToken
+	return token, ok && (named(file, fileName(token)+h.kind) || h.kind == isoName && named(file, oldName)) && token != "" && len(token) <= maxToken
 }
 
 func named(file, name string) bool {
@@ -142,12 +164,12 @@ type medium struct {
 	at       int64
 }
 
-func splice(base *os.File, c api.BootConfig) (*medium, error) {
+func (h *handler) splice(base *os.File, c api.BootConfig) (*medium, error) {
 	fi, err := base.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("base medium: %w", err)
 	}
-	at, n, err := api.FindRegion(base)
+	at, n, err := h.find(base)
 	if err != nil {
 		return nil, fmt.Errorf("base medium %s: %w; build it with bessemer ramdisk build", base.Name(), err)
 	}

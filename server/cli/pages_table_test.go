@@ -103,6 +103,16 @@ var pages = map[string]page{
 			"node steps n1 --output json": {`firmware.update`},
 		},
 	},
+	"boot-by-https.md": {
+		world:  world{redfish: true},
+		before: []string{"node create --name web1 --driver redfish --driver-info redfish_address=https://192.0.2.5 --driver-info redfish_username=u --driver-info redfish_password=@secret.txt"},
+		files:  map[string]string{"secret.txt": "x"},
+		answers: map[string][]string{
+			"node set web1 --interface boot=redfish-https": {`^node web1 is changed$`},
+			"node validate web1":                           {`^boot .*--boot-tls-listen`},
+			"doctor web1":                                  {`web1`},
+		},
+	},
 	"instances.md": {
 		world:  world{pretend: true},
 		before: []string{"node create --name web1 --driver fake-hardware"},

@@ -123,8 +123,12 @@ type (
 		Effect Effect
 		Text   string
 	}
-	// MediumFetched is the BMC's first read of the boot medium.
-	MediumFetched struct{ Generation uint64 }
+	// MediumFetched is the first read of the boot medium by the BMC, or of the ramdisk by the machine's firmware. From is the reader's
+	// address.
+	MediumFetched struct {
+		Generation uint64
+		From       string
+	}
 	// LookedUp is an agent's claim; Proven says that its secret is that of the current boot.
 	LookedUp struct {
 		Peer   Peer

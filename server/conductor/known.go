@@ -12,7 +12,8 @@ type Known struct {
 	PowerActs    []PowerAction `json:"power_acts,omitempty"`
 	SecureBoot   *bool         `json:"secure_boot,omitempty"` // on or off now; nil: the BMC does not show it
 	VirtualMedia bool          `json:"virtual_media"`
-	Unread       []string      `json:"unread,omitempty"` // parts that could not be read: nothing follows from them
+	BootURI      *bool         `json:"boot_uri,omitempty"` // it can be given the address of an HTTP boot; nil: it does not say
+	Unread       []string      `json:"unread,omitempty"`   // parts that could not be read: nothing follows from them
 	BIOSVersion  string        `json:"bios_version,omitempty"`
 	BMCModel     string        `json:"bmc_model,omitempty"`
 	BMCFirmware  string        `json:"bmc_firmware,omitempty"`
@@ -32,4 +33,5 @@ const (
 	PartCards      = "network cards"
 	PartSecureBoot = "secure boot"
 	PartBIOS       = "BIOS"
+	PartBootTrust  = "certificates of HTTPS boot"
 )

@@ -77,6 +77,8 @@ type Node struct {
 	Media []Medium `json:"media,omitempty"` // virtual media that operators attached
 	// LiveISO is what the instance boots instead of a disk, as it was checked when the instance was made; "" is the disk.
 	LiveISO string `json:"live_iso,omitempty"`
+	// LiveHTTP says that the machine's firmware loads it over HTTP by itself, instead of from a virtual CD.
+	LiveHTTP bool `json:"live_http,omitempty"`
 
 	Flow    *Flow    `json:"flow,omitempty"`    // the work in progress, or the last one's end
 	Boot    *Boot    `json:"boot,omitempty"`    // the current boot generation
@@ -213,7 +215,9 @@ type Boot struct {
 	Opened       time.Time   `json:"opened"`
 	Closes       time.Time   `json:"closes"`               // end of the lookup window
 	Redeemed     time.Time   `json:"redeemed,omitzero"`    // when the first valid lookup closed it
-	MediumRead   time.Time   `json:"medium_read,omitzero"` // when the BMC first fetched the medium
+	HTTP         bool        `json:"http,omitempty"`       // the machine's firmware loads the ramdisk over HTTPS; else it is on a medium
+	MediumRead   time.Time   `json:"medium_read,omitzero"` // when the BMC, or the firmware, first fetched it
+	Reader       string      `json:"reader,omitempty"`     // the address that the firmware did so from: nobody else gets it any more
 	Key          string      `json:"key,omitempty"`        // thumbprint of the client certificate it is bound to
 	BootID       string      `json:"boot_id,omitempty"`
 	Source       string      `json:"source,omitempty"` // address fixed at lookup

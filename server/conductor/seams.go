@@ -161,7 +161,7 @@ const (
 	GracefulShutdown PowerAction = "GracefulShutdown"
 )
 
-// BootTarget is what a machine boots from next.
+// BootTarget is what a machine boots from next; the zero BootTarget leaves it to the machine's own order.
 type BootTarget struct {
 	Device string // "cdrom", "disk", "pxe", "uefihttp"
 	Always bool   // else the next boot only
@@ -199,6 +199,8 @@ type Facts struct {
 	PowerActs    []PowerAction // empty: it does not say
 	MACs         []string
 	VirtualMedia bool
+	BootURI      *bool          // it can be given the address of an HTTP boot; nil: it does not say
+	BootTrust    *bool          // the machine's firmware is shown to trust Access.BootChain; nil: it does not say, or was not asked
 	BIOS         map[string]any // attributes; nil when the BMC has none
 	ClockAhead   *time.Duration // the BMC's clock against the server's; nil: it shows no clock
 	NoSession    string         // why the BMC gave no session though it takes the log-in; "" when it gave one, or none was asked for
@@ -249,7 +251,10 @@ type Access struct {
 	Keep    []string          // URLs of media that operators attached: SetMedia leaves their drives alone
 	ISO     string            // what the instance boots, and its drive holds: no other medium goes into that; "" for an instance on a disk
 	Machine Identity          // which machine it is to be, whatever path it is found at; zero: the one named by Info
-	Again   bool              // an operator asked anew: credentials that were refused may be tried again (F27)
+	// BootChain is the certificate that machines are shown which boot over HTTPS, with those that signed it, DER: Facts tells whether
+	// the machine's firmware trusts it. nil: it does not matter.
+	BootChain [][]byte
+	Again     bool // an operator asked anew: credentials that were refused may be tried again (F27)
 	// Held is asked before each request that changes anything at the BMC, also in the middle of a step, and its error ends
 	// what was to be done, as it is: the server's lease of the store may have run out since (I16, F30). A step that can be
 	// aborted is stopped only as long as it was not asked (F40). nil: all is allowed.

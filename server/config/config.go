@@ -46,12 +46,18 @@ type Server struct {
 	AdvertiseBoot  string         // the same of BootListen, for BMCs
 	// AdvertiseImages is the same of BootListen, for agents; "" is AdvertiseBoot.
 	AdvertiseImages string
-	PublicURL       string // base of links in answers; "" takes each request's own
-	BaseISO         string // the ramdisk's boot ISO
-	AnyBootSource   bool   // serve media to any address, not only the BMC's
-	TLSCert         string // certificate of the API off loopback; "" makes one
-	TLSKey          string
-	FakeMachines    string // Unix socket of the program that plays fake-hardware's machines; "": they are in memory
+	// BootTLSListen is where machines' firmware loads the ramdisk over HTTPS; "": nowhere. AdvertiseBootTLS is how it reaches it.
+	BootTLSListen    string
+	AdvertiseBootTLS string
+	BootTLSCert      string // certificate there; "" makes one
+	BootTLSKey       string
+	BaseProgram      string // the ramdisk's EFI program
+	PublicURL        string // base of links in answers; "" takes each request's own
+	BaseISO          string // the ramdisk's boot ISO
+	AnyBootSource    bool   // serve media to any address, not only the BMC's
+	TLSCert          string // certificate of the API off loopback; "" makes one
+	TLSKey           string
+	FakeMachines     string // Unix socket of the program that plays fake-hardware's machines; "": they are in memory
 	// Interfaces is what is offered: by hardware type and interface the implementations, the default first.
 	Interfaces    map[string]map[string][]string
 	ResourceClass string                   // of nodes that are created without one; "": none
@@ -93,6 +99,7 @@ func Settings(e Environment) []Setting {
 		{"listen", Text, "127.0.0.1:6385", "address of the API; TLS unless it is loopback"},
 		{"agent_listen", Text, ":6386", "address of the agent channel, TLS 1.3"},
 		{"boot_listen", Text, ":6387", "address of boot media and images"},
+		{"boot_tls_listen", Text, "", "address, as :6388, where machines with the boot interface redfish-https load the ramdisk over TLS (default: none, and no machine boots so)"},
 		{"auth", Text, "none", "none or basic; none is for loopback only"},
 		{"users", Text, "", "user file of basic: lines of name:bcrypt-hash (default: users in the data directory)"},
 		{"roles", Text, "", "roles file of basic: lines of name:role or name:role:project with admin, operator or observer (default: roles in the data directory)"},
@@ -103,11 +110,15 @@ func Settings(e Environment) []Setting {
 		{"advertise_agent", Text, "", "host[:port] by which agents reach the agent channel (default: the address of the default route)"},
 		{"advertise_boot", Text, "", "host[:port] by which BMCs reach the boot listener (default: the address of the default route)"},
 		{"advertise_images", Text, "", "host[:port] by which agents reach the boot listener for images (default: as advertise_boot)"},
+		{"advertise_boot_tls", Text, "", "host[:port] by which machines' firmware reaches boot_tls_listen (default: the address of the default route)"},
 		{"public_url", Text, "", "base URL of links in answers (default: that of each request)"},
 		{"base_iso", Text, "", "the ramdisk's boot ISO (default: ramdisk/bessemer.iso in the data directory)"},
+		{"base_program", Text, "", "the ramdisk's EFI program, for boot_tls_listen (default: bessemer.efi beside the boot ISO)"},
 		{"any_boot_source", Flag, "false", "serve a boot medium to any address, not only to the BMC's"},
 		{"tls_cert", Text, "", "certificate file of the API (default: made on the first start)"},
 		{"tls_key", Text, "", "key file of tls_cert"},
+		{"boot_tls_cert", Text, "", "certificate file of boot_tls_listen, RSA, which machines' firmware is to trust (default: boot.crt in the data directory, made on the first start)"},
+		{"boot_tls_key", Text, "", "key file of boot_tls_cert"},
 		{"fake_machines", Text, "", "Unix socket of a program that plays the machines of fake-hardware nodes: bessemer simulate"},
 		{"enabled_hardware_types", List, "", "hardware type that nodes may have (default: all)"},
 		{"enabled_interfaces", List, "", "INTERFACE=IMPLEMENTATION that nodes may have, as deploy=direct; an interface that is not named keeps all"},
@@ -343,7 +354,8 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 		AllowOrigins: prefixes("allow_origin"), AgentNetworks: prefixes("agent_network"),
 		AdvertiseAgent: k.String("advertise_agent"), AdvertiseBoot: k.String("advertise_boot"),
 		AdvertiseImages: k.String("advertise_images"), PublicURL: k.String("public_url"),
-		BaseISO: k.String("base_iso"), AnyBootSource: k.Bool("any_boot_source"),
+		AdvertiseBootTLS: k.String("advertise_boot_tls"), BootTLSCert: k.String("boot_tls_cert"), BootTLSKey: k.String("boot_tls_key"),
+		BaseProgram: k.String("base_program"), BaseISO: k.String("base_iso"), AnyBootSource: k.Bool("any_boot_source"),
 		TLSCert: k.String("tls_cert"), TLSKey: k.String("tls_key"), FakeMachines: k.String("fake_machines"), LogLevel: k.String("log_level"),
 	}
 	if s.ResourceClass = k.String("default_resource_class"); utf8.RuneCountInString(s.ResourceClass) > 80 {
@@ -398,6 +410,15 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	if s.BaseISO == "" {
 		s.BaseISO = filepath.Join(s.DataDir, "ramdisk", "bessemer.iso")
 	}
+	if s.BaseProgram == "" {
+		s.BaseProgram = filepath.Join(filepath.Dir(s.BaseISO), "bessemer.efi")
+	}
+	if k.String("boot_tls_listen") != "" {
+		s.BootTLSListen = address("boot_tls_listen")
+	}
+	if (s.BootTLSCert == "") != (s.BootTLSKey == "") {
+		wrong("boot_tls_cert", "it goes together with boot_tls_key")
+	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		wrong("tls_cert", "it goes together with tls_key")
 	}
@@ -407,7 +428,7 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 	if u, err := url.Parse(s.PublicURL); s.PublicURL != "" && (err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
 		wrong("public_url", "expected http or https, a host and perhaps a path, and nothing else")
 	}
-	for key, text := range map[string]string{"advertise_agent": s.AdvertiseAgent, "advertise_boot": s.AdvertiseBoot, "advertise_images": s.AdvertiseImages} {
+	for key, text := range map[string]string{"advertise_agent": s.AdvertiseAgent, "advertise_boot": s.AdvertiseBoot, "advertise_boot_tls": s.AdvertiseBootTLS, "advertise_images": s.AdvertiseImages} {
 		if strings.ContainsAny(text, "/@ ") {
 			wrong(key, "%q, expected HOST or HOST:PORT", text)
 		}

@@ -110,7 +110,7 @@ func TestEverySettingChangesTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := map[string]any{"auth": "basic", "allow_origin": []string{"192.0.2.0/24"}, "webhook_origin": []string{"https://hooks.example"}, "agent_network": []string{"192.0.2.0/24"},
-		"public_url": "https://b.example", "power_sync": "7m", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9",
+		"public_url": "https://b.example", "power_sync": "7m", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9", "boot_tls_listen": ":9",
 		"enabled_hardware_types": []string{"redfish"}, "enabled_interfaces": []string{"deploy=direct"}, "default_interfaces": []string{"deploy=custom-agent"},
 		"fake_delays": []string{"deploy=1"}}
 	rows := config.Settings(e)
@@ -126,8 +126,10 @@ func TestEverySettingChangesTheServer(t *testing.T) {
 		if v, ok := other[s.Key]; ok {
 			flags[s.Key] = v
 		}
-		if strings.HasPrefix(s.Key, "tls_") {
-			flags = map[string]any{"tls_cert": "c", "tls_key": "k"}
+		for _, pair := range []string{"tls_", "boot_tls_"} {
+			if s.Key == pair+"cert" || s.Key == pair+"key" {
+				flags = map[string]any{pair + "cert": "c", pair + "key": "k"}
+			}
 		}
 		changed, _, err := config.Load("", e, flags)
 		if err != nil {

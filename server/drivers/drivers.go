@@ -35,6 +35,9 @@ var Kinds = []string{BIOS, Boot, Console, Deploy, Firmware, Inspect, Management,
 // StepKinds lists the interfaces of which steps may be asked for in cleaning and deployment.
 var StepKinds = []string{BIOS, Deploy, Firmware, Management, Power, RAID, Vendor}
 
+// HTTPBoot is the boot interface that has the machine's firmware load the ramdisk over HTTPS, from an address that its BMC is given.
+const HTTPBoot = "redfish-https"
+
 // Fake is the implementation that only pretends. fake-hardware alone has it: there is no machine behind it that could be
 // harmed, or whose data could be left.
 const Fake = "fake"
@@ -67,7 +70,7 @@ func All() []Type {
 			Supported: map[string][]string{
 				Power:      {"redfish"},
 				Management: {"redfish", "noop"},
-				Boot:       append(slices.Clone(netBoot), "redfish-virtual-media", "redfish-https"),
+				Boot:       append(slices.Clone(netBoot), "redfish-virtual-media", HTTPBoot),
 				Deploy:     deploys,
 				Inspect:    {"redfish", "agent", "no-inspect"},
 				BIOS:       {"redfish", "no-bios"},

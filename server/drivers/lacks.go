@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	noNetBoot = "this server boots machines from a virtual CD only"
+	noNetBoot = "this server boots machines from a virtual CD, or by redfish-https, and serves no DHCP or TFTP"
 	noImaging = "this server writes an image by the deploy interface direct, boots an ISO by ramdisk, or runs an operator's steps by custom-agent"
 	noIPMI    = "this server does not speak IPMI yet"
 	noConsole = "this server serves no consoles"
@@ -20,7 +20,7 @@ const (
 // implementation, why not. Who builds one takes its row away.
 var lacks = map[string]map[string]string{
 	Boot: {
-		"ipxe": noNetBoot, "pxe": noNetBoot, "http-ipxe": noNetBoot, "http": noNetBoot, "redfish-https": noNetBoot,
+		"ipxe": noNetBoot, "pxe": noNetBoot, "http-ipxe": noNetBoot, "http": noNetBoot,
 	},
 	Deploy: {
 		"anaconda": noImaging, "autodetect": noImaging, "bootc": noImaging, "ansible": noImaging,

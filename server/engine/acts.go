@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/server/engine/machines"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -33,7 +34,7 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 	switch e.Kind {
 	case conductor.EffectVerify, conductor.EffectPrepare:
 		if f := n.Flow; e.Kind == conductor.EffectPrepare && !f.Pretend && (f.Flow != state.Deploy || n.LiveISO == "") { // an ISO of the operator's comes from elsewhere
-			if err := eng.canBoot(); err != nil {
+			if err := eng.canBoot(eng.machines.Interfaces(n)[drivers.Boot] == drivers.HTTPBoot); err != nil {
 				return out, err
 			}
 		}
@@ -44,9 +45,9 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 		}
 		return out, err
 	case conductor.EffectEject:
-		return out, b.SetMedia(ctx, "")
+		return out, machines.Unload(ctx, b, n)
 	case conductor.EffectBoot:
-		if err := eng.canBoot(); err != nil {
+		if err := eng.canBoot(n.Boot.HTTP); err != nil {
 			return out, err
 		}
 		out.Power, err = eng.bootRamdisk(ctx, b, n, e)
@@ -64,14 +65,19 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 	return out, err
 }
 
-func (eng *Engine) canBoot() error {
+// canBoot says why no ramdisk can be booted now, from a medium or over HTTPS.
+func (eng *Engine) canBoot(http bool) error {
+	if http && eng.cfg.ProgramURL == nil {
+		return fault.New(fault.FlowListener, "the boot interface %s loads the ramdisk over HTTPS, and this server does not serve it so", drivers.HTTPBoot).
+			WithHint("start the server with --boot-tls-listen :6388, and let the machines' firmware trust its certificate; or boot by virtual media: boot_interface redfish-virtual-media")
+	}
 	if eng.cfg.CanBoot == nil {
 		return nil
 	}
-	return eng.cfg.CanBoot()
+	return eng.cfg.CanBoot(http)
 }
 
-// bootRamdisk: off, confirmed; medium in; boot device for one boot; on, confirmed. A repeat starts from off again.
+// bootRamdisk: off, confirmed; medium in, unless the firmware loads the ramdisk by itself; boot device for one boot; on, confirmed. A repeat starts from off again.
 func (eng *Engine) bootRamdisk(ctx context.Context, b conductor.BMC, n conductor.Node, e conductor.Effect) (conductor.Power, error) {
 	free, err := eng.fence(ctx, e)
 	if err != nil {
@@ -81,7 +87,7 @@ func (eng *Engine) bootRamdisk(ctx context.Context, b conductor.BMC, n conductor
 	if err := eng.machines.Bring(ctx, b, conductor.ForceOff, eng.cfg.Timeouts.Power, false); err != nil {
 		return "", err
 	}
-	if err := machines.Load(ctx, b, eng.media.URL(n), false); err != nil {
+	if err := machines.Load(ctx, b, eng.media.URL(n), n.Boot.HTTP, false); err != nil {
 		return conductor.PowerOff, err
 	}
 	free()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/server/engine/allocations"
 	"github.com/bessemer-metal/bessemer/server/engine/machines"
 	"github.com/bessemer-metal/bessemer/server/engine/management"
@@ -33,7 +34,8 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Config is what a conductor is made of. All fields but Certificate, AnySource, ResourceClass, CheckOrigin, Digest, CanBoot and Held are required.
+// Config is what a conductor is made of. All fields but ProgramURL, BootChain, Certificate, AnySource, ResourceClass, CheckOrigin,
+// Digest, CanBoot and Held are required.
 type Config struct {
 	Store        conductor.Store
 	Drivers      []conductor.Driver
@@ -43,6 +45,8 @@ type Config struct {
 	BootKey      []byte                    // 32 bytes: per-boot secrets and media tokens are derived from it
 	AgentURL     func() string             // https://address:6386 as agents reach it
 	MediumURL    func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
+	ProgramURL   func(token string) string // where machines' firmware finds the ramdisk of a token, with TLS; nil: it is not served so
+	BootChain    [][]byte                  // the certificate there, with those that signed it, DER
 	Pins         []string                  // of the agent listener's key, for the boot configuration
 	Certificate  []byte                    // the agent listener's, for it too; nil: agents ask for it
 	Now          func() time.Time
@@ -52,10 +56,10 @@ type Config struct {
 	CheckOrigin  func(ctx context.Context, rawURL string) error // T4; nil allows all
 	// Digest reads the digest of the image at a URL from the file of checksums at another (checksums.Reader); nil: none is read.
 	Digest        func(ctx context.Context, list, image string) (algorithm, digest string, err error)
-	CanBoot       func() error  // why no ramdisk can be booted now; nil: it can
-	Held          func() error  // why the server's lease of the store does not hold; nil: it does
-	ResourceClass string        // of nodes that are created without one; "": none
-	PowerSync     time.Duration // between two looks at an idle node's power state; 0: never
+	CanBoot       func(http bool) error // why no ramdisk can be booted now, from a medium or over HTTPS; nil: it can
+	Held          func() error          // why the server's lease of the store does not hold; nil: it does
+	ResourceClass string                // of nodes that are created without one; "": none
+	PowerSync     time.Duration         // between two looks at an idle node's power state; 0: never
 }
 
 // Engine is the running core of the server. Its methods are safe for concurrent use. Run must be
@@ -118,14 +122,14 @@ func New(cfg Config) (*Engine, error) {
 		return eng.apply(ctx, id, e, nil)
 	}
 	var err error
-	if eng.machines, err = machines.New(machines.Config{Store: cfg.Store, Drivers: cfg.Drivers, Clock: eng.clock, Log: cfg.Log, Timeouts: cfg.Timeouts, Held: cfg.Held}); err != nil {
+	if eng.machines, err = machines.New(machines.Config{Store: cfg.Store, Drivers: cfg.Drivers, Clock: eng.clock, Log: cfg.Log, Timeouts: cfg.Timeouts, BootChain: cfg.BootChain, Held: cfg.Held}); err != nil {
 		return nil, err
 	}
 	eng.Keeper = nodes.New(nodes.Config{Store: cfg.Store, Now: cfg.Now, Drivers: eng.machines.ByName(), ResourceClass: cfg.ResourceClass, Notify: eng.notify, Created: eng.created, Deleted: eng.deleted})
 	eng.allocator = allocations.New(allocations.Config{Store: cfg.Store, Now: cfg.Now, Log: cfg.Log, Notify: eng.notify})
 	eng.Shelf = records.New(records.Config{Store: cfg.Store, Now: cfg.Now, Notify: eng.notify, Allocations: eng.allocator, Machines: eng.machines})
 	if eng.media, err = medium.New(medium.Config{
-		Key: cfg.BootKey, AgentURL: cfg.AgentURL, URL: cfg.MediumURL, Pins: cfg.Pins, Certificate: cfg.Certificate, AnySource: cfg.AnySource,
+		Key: cfg.BootKey, AgentURL: cfg.AgentURL, URL: cfg.MediumURL, ProgramURL: cfg.ProgramURL, Pins: cfg.Pins, Certificate: cfg.Certificate, AnySource: cfg.AnySource,
 		Now: cfg.Now, Log: cfg.Log, Machines: eng.machines, Node: eng.Node, Apply: applied,
 	}); err != nil {
 		return nil, err
@@ -167,12 +171,26 @@ func (eng *Engine) Validate(ctx context.Context, ident string) (map[string]strin
 	if err != nil {
 		return nil, err
 	}
-	return eng.machines.Validate(n)
+	out, err := eng.machines.Validate(n)
+	if err == nil && out[drivers.Boot] == "" && eng.machines.Interfaces(n)[drivers.Boot] == drivers.HTTPBoot {
+		if err := eng.canBoot(true); err != nil {
+			out[drivers.Boot] = fault.From(err).Error()
+			if out[drivers.Deploy] == "" {
+				out[drivers.Deploy] = out[drivers.Boot]
+			}
+		}
+	}
+	return out, err
 }
 
 // Medium gives the boot configuration behind a medium's token (medium.Media.Medium).
 func (eng *Engine) Medium(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
 	return eng.media.Medium(ctx, token, from)
+}
+
+// Program gives the boot configuration of a ramdisk that firmware loads over HTTPS (medium.Media.Program).
+func (eng *Engine) Program(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
+	return eng.media.Program(ctx, token, from)
 }
 
 func newSalt() []byte {

@@ -52,6 +52,7 @@ type board struct {
 	look   func(context.Context)                                           // what comes before each look at the power
 	health conductor.Health                                                // what its driver knows of it
 	before []string                                                        // the power that steps which restart it were told it had
+	keeps  bool                                                            // an override for one boot stays when that has begun
 	stuck  bool                                                            // power acts are taken and change nothing
 }
 
@@ -112,7 +113,10 @@ func (b *board) SetPower(_ context.Context, a conductor.PowerAction) error {
 		if b.boot.Device == "cdrom" && b.media != "" {
 			b.booted <- b.media
 		}
-		if !b.boot.Always {
+		if b.boot.Device == "uefihttp" {
+			b.booted <- b.boot.URL
+		}
+		if !b.boot.Always && !b.keeps {
 			b.boot = conductor.BootTarget{}
 		}
 	}
@@ -121,6 +125,12 @@ func (b *board) SetPower(_ context.Context, a conductor.PowerAction) error {
 func (b *board) SetBoot(_ context.Context, t conductor.BootTarget) error {
 	if err := b.call("boot " + t.Device); err != nil {
 		return err
+	}
+	if b.refuse && t.URL != "" {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.asked = t.URL
+		return fault.New(fault.BMCBusy, "can't boot from %s", t.URL)
 	}
 	if b.slow != nil && t.Device == "disk" {
 		<-b.slow
@@ -180,7 +190,7 @@ type rack struct{ board *board }
 
 func (rack) Name() string { return "rack" }
 func (rack) Interfaces() map[string][]string {
-	return map[string][]string{"boot": {"redfish-virtual-media"}, "deploy": {"direct", "ramdisk"}, "power": {"redfish"}, "inspect": {"agent", "redfish"}}
+	return map[string][]string{"boot": {"redfish-virtual-media", "redfish-https"}, "deploy": {"direct", "ramdisk"}, "power": {"redfish"}, "inspect": {"agent", "redfish"}}
 }
 func (rack) Properties() map[string]string { return nil }
 func (rack) SecretKeys() []string          { return []string{"password"} }
@@ -344,6 +354,8 @@ type site struct {
 	sync    time.Duration                                                                       // Config.PowerSync
 	more    []conductor.Driver                                                                  // beside the rack
 	gone    bool                                                                                // the rack's hardware type is not enabled
+	// programs is Config.ProgramURL.
+	programs func(token string) string
 }
 
 var disk = inventory.Disk{Name: "/dev/nvme0n1", Serial: "S0", Size: 8 << 30, Class: inventory.NVMePCIe}
@@ -386,7 +398,7 @@ func (s *site) start() {
 			}
 			return nil
 		},
-		CanBoot: func() error {
+		CanBoot: func(bool) error {
 			if f := s.canBoot.Load(); f != nil {
 				return f
 			}
@@ -394,7 +406,7 @@ func (s *site) start() {
 		},
 		Store: s.fault, CheckOrigin: s.check, Digest: s.digest, Drivers: s.drivers(), PowerSync: s.sync, ResourceClass: s.class, Dispatcher: s.mail, Logs: noLogs{}, ConfigDrives: drives{},
 		BootKey: bytes.Repeat([]byte{7}, 32), AgentURL: func() string { return "https://192.0.2.9:6386" },
-		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token + "/bessemer.iso" }, Pins: []string{"pin"}, Now: s.now,
+		MediumURL: func(token string) string { return "http://192.0.2.9:6387/boot/" + token + "/bessemer.iso" }, Pins: []string{"pin"}, Now: s.now, ProgramURL: s.programs,
 		Log: slog.New(slog.NewTextHandler(testWriter{s.t}, nil)), Timeouts: conductor.DefaultTimeouts(),
 	})
 	if err != nil {

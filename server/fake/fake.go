@@ -151,6 +151,8 @@ func (m *machine) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 	}
 	switch t.Device {
 	case "cdrom", "disk", "pxe", "uefihttp":
+	case "":
+		t = conductor.BootTarget{Device: "pxe"} // its own order
 	default:
 		return fault.New(fault.BMCUnsupported, "boot device %q is not known; cdrom, disk, pxe and uefihttp are", t.Device)
 	}

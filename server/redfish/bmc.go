@@ -2,6 +2,7 @@ package redfish
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ type bmc struct {
 	iso      string             // conductor.Access.ISO
 	mayAct   func() error       // conductor.Access.Held
 	log      *slog.Logger
+	chain    [][]byte // conductor.Access.BootChain
 }
 
 var _ conductor.BMC = (*bmc)(nil)
@@ -88,7 +90,9 @@ type machineLinks struct {
 	Links              struct{ ManagedBy, Chassis []schemas.Link }
 	Settings           struct{ SettingsObject schemas.Link } `json:"@Redfish.Settings"`
 	Boot               struct {
-		Modes []schemas.BootSourceOverrideMode `json:"BootSourceOverrideMode@Redfish.AllowableValues"`
+		URI          json.RawMessage                  `json:"HttpBootUri"` // empty where there is no such property
+		Certificates schemas.Link                     // that the firmware trusts
+		Modes        []schemas.BootSourceOverrideMode `json:"BootSourceOverrideMode@Redfish.AllowableValues"`
 	}
 }
 

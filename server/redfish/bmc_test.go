@@ -31,7 +31,7 @@ func TestFacts(t *testing.T) {
 				BMCModel: "B1", BMCFirmware: "7.0", BIOSVersion: "2.1", BootMode: "uefi", SecureBoot: &off, Health: "OK", BootModes: []string{"uefi", "bios"},
 				PowerActs:   []conductor.PowerAction{conductor.On, conductor.ForceOff, conductor.GracefulShutdown},
 				BootDevices: []string{"cdrom", "disk", "pxe", "uefihttp"}, MACs: []string{"52:54:00:aa:00:01", "52:54:00:aa:00:02"},
-				VirtualMedia: true, BIOS: map[string]any{"BootMode": "Uefi", "ProcHyperthreading": "Enabled", "NumCores": float64(8)},
+				VirtualMedia: true, BootURI: &off, BIOS: map[string]any{"BootMode": "Uefi", "ProcHyperthreading": "Enabled", "NumCores": float64(8)},
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("facts are\n%+v, expected\n%+v", got, want)

@@ -2,6 +2,8 @@ package redfish
 
 import (
 	"context"
+	"crypto/x509"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -44,9 +46,69 @@ func bootOf(s schemas.Boot) conductor.BootTarget {
 	return t
 }
 
+// trusts tells whether one of the certificates that the BMC lists as trusted by the machine's firmware for HTTPS boot vouches for
+// the server's; nil where that was not asked, or the BMC lists none at all.
+func (b *bmc) trusts(o *operation, m machine) (*bool, error) {
+	list := m.links.Boot.Certificates.String()
+	if len(b.chain) == 0 || list == "" {
+		return nil, nil
+	}
+	links, err := o.members(list)
+	if err != nil {
+		return nil, err
+	}
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	for _, l := range links {
+		c, err := read[schemas.Certificate](o, l)
+		if err != nil {
+			return nil, err
+		}
+		roots.AppendCertsFromPEM([]byte(c.CertificateString)) // one of another form vouches for nobody here
+	}
+	leaf, err := x509.ParseCertificate(b.chain[0])
+	if err != nil {
+		return nil, fmt.Errorf("the server's certificate for HTTPS boot: %w", err)
+	}
+	for _, der := range b.chain[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			between.AddCert(c)
+		}
+	}
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: b.endpoint.cfg.Now()})
+	return new(err == nil), nil
+}
+
+// noBoot takes an override away, and reads that back. The address of an HTTP boot may stay: it is used with its override only.
+func (b *bmc) noBoot(ctx context.Context) error {
+	return b.run(ctx, false, func(o *operation) error {
+		m, err := b.machine(o)
+		if err != nil || bootOf(m.Boot).Device == "" {
+			return err
+		}
+		reached := func() (bool, error) {
+			now, err := b.machine(o)
+			if err != nil {
+				return false, err
+			}
+			m = now
+			return bootOf(now.Boot).Device == "", nil
+		}
+		off := map[string]any{"BootSourceOverrideEnabled": schemas.DisabledBootSourceOverrideEnabled}
+		ok, err := ensure(o, func() error { return patchBoot(o, m, off) }, reached)
+		if err != nil || ok {
+			return err
+		}
+		return fault.New(fault.BMCError, "the BMC at %s accepted to take its boot override away, but still says %s, %s", b.target.origin,
+			orNone(m.Boot.BootSourceOverrideTarget), orNone(m.Boot.BootSourceOverrideEnabled))
+	})
+}
+
 // SetBoot overrides the boot device and reads it back: some BMCs accept it and do nothing. UEFI asks for that boot
 // mode; without it the mode stays as it is.
 func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
+	if t == (conductor.BootTarget{}) {
+		return b.noBoot(ctx)
+	}
 	var sources []schemas.BootSource
 	for _, d := range devices {
 		if d.device == t.Device {

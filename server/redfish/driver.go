@@ -126,7 +126,7 @@ func (d *Driver) Open(ctx context.Context, a conductor.Access) (conductor.BMC, e
 			return nil, err
 		}
 	}
-	return &bmc{target: t, endpoint: e, account: acct, node: a.Node, is: a.Machine, keep: a.Keep, iso: a.ISO, mayAct: a.Held, log: d.cfg.Log.With("node", a.Node)}, nil
+	return &bmc{target: t, endpoint: e, account: acct, node: a.Node, is: a.Machine, keep: a.Keep, iso: a.ISO, chain: a.BootChain, mayAct: a.Held, log: d.cfg.Log.With("node", a.Node)}, nil
 }
 
 // Health tells how the BMC that driver_info names has answered lately; the zero Health when driver_info names none.

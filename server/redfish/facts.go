@@ -46,6 +46,7 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 			BootModes:   m.links.modes(),
 			Health:      healthOf(m.Status),
 			BootDevices: bootDevices(m.Boot.AllowableBootSourceOverrideTargetValues),
+			BootURI:     new(len(m.links.Boot.URI) > 0),
 		}
 		parts := []struct {
 			name string
@@ -65,6 +66,7 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 				return err
 			}},
 			{conductor.PartCards, func() (err error) { f.MACs, err = macs(o, m); return err }},
+			{conductor.PartBootTrust, func() (err error) { f.BootTrust, err = b.trusts(o, m); return err }},
 			{conductor.PartSecureBoot, func() (err error) { f.SecureBoot, err = readSecureBoot(o, m); return err }},
 			{conductor.PartBIOS, func() error {
 				bios, err := readBIOS(o, m)

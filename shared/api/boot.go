@@ -2,8 +2,9 @@ package api
 
 import "time"
 
-// BootConfig is what a ramdisk of one boot needs to find and prove itself to its server. It travels on the boot
-// medium only, never on a kernel command line (safety.md I22, T11), in the region that media splice in.
+// BootConfig is what a ramdisk of one boot needs to find and prove itself to its server. It travels on the boot medium,
+// or in a ramdisk that firmware loads over HTTPS, never on a kernel command line (safety.md I22, T11), in the region that
+// is spliced in.
 type BootConfig struct {
 	Version int      `json:"version"` // 1
 	Server  string   `json:"server"`  // https://address:port of the agent listener

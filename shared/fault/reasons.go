@@ -93,6 +93,7 @@ const (
 	FlowAborted      Reason = "flow.aborted"
 	FlowMediaTimeout Reason = "boot.medium_not_read"
 	FlowLookup       Reason = "boot.no_lookup"
+	BootNotTrusted   Reason = "boot.not_trusted"
 	FlowSilent       Reason = "agent.silent"
 	FlowListener     Reason = "boot.no_listener"
 	FlowHeld         Reason = "flow.held_too_long"
@@ -239,9 +240,10 @@ var Reasons = []Row{
 	{StepVersion, Unsupported, "The booted ramdisk does not offer a step of the plan.", "build the ramdisk with the manager that offers it"},
 	{FlowAborted, Conflict, "The work was aborted by request.", "repeat the verb when ready"},
 	{FlowHeld, Timeout, "A hold step was not released in time.", "repeat the verb when ready; bessemer node unhold NODE releases a hold"},
-	{FlowMediaTimeout, Timeout, "The BMC did not read the boot medium.", "check that the BMC reaches the server's boot address"},
+	{FlowMediaTimeout, Timeout, "The BMC did not read the boot medium, or the machine's firmware did not load the ramdisk.", "check that the BMC reaches the server's boot address"},
 	{FlowLookup, Timeout, "The ramdisk was booted but did not report in time.", "look at the machine's console: the ramdisk says there what it lacks"},
 	{FlowListener, Unavailable, "One of the server's listeners that machines use is missing, so no ramdisk can be booted.", "the server's log names the port and what to do; free it and start the server again"},
+	{BootNotTrusted, Invalid, "The machine's firmware does not trust the certificate under which this server serves the ramdisk.", "enrol the server's boot certificate in the machine's firmware, for HTTPS boot"},
 	{FlowSilent, Timeout, "The agent stopped reporting.", "look at the machine's console and at the network"},
 
 	{BMCUnreachable, Unavailable, "The BMC does not answer.", "check the address, the cable and that the BMC is up"},

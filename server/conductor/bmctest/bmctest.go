@@ -136,6 +136,14 @@ func boot(t *testing.T, b conductor.BMC) {
 			t.Errorf("boot reads %+v after setting %+v", got, want)
 		}
 	}
+	for range 2 {
+		must(t, "take the override away", b.SetBoot(t.Context(), conductor.BootTarget{}))
+		got, err := b.Boot(t.Context())
+		must(t, "read boot", err)
+		if got.Device == "uefihttp" || got.URL != "" {
+			t.Errorf("boot reads %+v after the override was taken away", got)
+		}
+	}
 }
 
 func media(t *testing.T, b conductor.BMC) {

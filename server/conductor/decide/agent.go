@@ -18,7 +18,12 @@ const attempts = 3
 func (d *decider) mediumFetched(e conductor.MediumFetched) {
 	if b := d.n.Boot; b != nil && b.Generation == e.Generation && b.MediumRead.IsZero() {
 		b.MediumRead = d.now
-		d.seen("the BMC reads the boot medium")
+		if b.HTTP {
+			b.Reader = e.From
+			d.seen("the machine's firmware loads the ramdisk, from %s", e.From)
+		} else {
+			d.seen("the BMC reads the boot medium")
+		}
 		d.Changed = true
 	}
 }

@@ -28,8 +28,9 @@ type life struct {
 	history []conductor.Entry
 	audit   []conductor.Audit
 	ids     int
-	inLine  bool // taking an out-of-band step's act off does not begin it
-	byHand  bool // EffectPrepare is the test's business; else a BMC that can do everything answers it at once
+	inLine  bool                   // taking an out-of-band step's act off does not begin it
+	byHand  bool                   // EffectPrepare is the test's business; else a BMC that can do everything answers it at once
+	facts   func(*conductor.Facts) // changes what that BMC can do; nil: nothing
 }
 
 var (
@@ -85,12 +86,20 @@ func (l *life) do(e conductor.Event) error {
 		l.t.Fatalf("TestI14: %T leaves the node %s in phase %s waiting for nobody: %+v", e, l.s.Node.State, f.Phase, f.Wait)
 	}
 	if i := slices.IndexFunc(l.effects, func(e conductor.Effect) bool { return e.Kind == conductor.EffectPrepare }); i >= 0 && !l.byHand {
-		l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectPrepare), Facts: capable()})
+		l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectPrepare), Facts: l.capable()})
 	}
 	return d.Refuse
 }
 
 // capable is what a BMC says that can do everything.
+func (l *life) capable() *conductor.Facts {
+	f := capable()
+	if l.facts != nil {
+		l.facts(f)
+	}
+	return f
+}
+
 func capable() *conductor.Facts {
 	off := false
 	return &conductor.Facts{
@@ -214,7 +223,7 @@ func (l *life) manageable() {
 	l.t.Helper()
 	l.verb(state.VerbManage)
 	l.want(state.Verifying)
-	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectVerify), Facts: capable()})
+	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectVerify), Facts: l.capable()})
 	l.want(state.Manageable)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -122,6 +123,7 @@ func (d *decider) boot() {
 	d.n.Generation++
 	d.n.Boot = &conductor.Boot{
 		Generation: d.n.Generation, Salt: d.s.NewSalt(), Opened: d.now, Closes: d.now.Add(t.BMC + t.Lookup), Level: api.A1,
+		HTTP: d.s.Interfaces[drivers.Boot] == drivers.HTTPBoot,
 	}
 	d.n.Flow.Phase, d.n.Flow.Booted = conductor.PhaseBoot, true
 	d.wait("bmc", "the BMC to start the machine from the ramdisk's medium", t.BMC+3*t.Power, fault.BMCUnreachable)
@@ -351,11 +353,19 @@ func (d *decider) effectDone(e conductor.EffectDone) {
 			return
 		}
 		if f.Flow == state.Deploy && d.n.LiveISO != "" {
-			d.note("INFO", "provisioning", 0, "the machine was started from the ISO of its instance: its BMC shows the ISO in the drive, the boot device and the power")
+			where := "the ISO in the drive, the boot device"
+			if d.n.LiveHTTP {
+				where = "the ISO's address, the boot device"
+			}
+			d.note("INFO", "provisioning", 0, "the machine was started from the ISO of its instance: its BMC shows %s and the power", where)
 		}
 		d.complete()
 	case k == conductor.EffectEject && e.Fault != nil:
-		d.note("ERROR", "boot", 0, "the medium could not be taken out: %s", e.Fault.Error())
+		what := "the medium could not be taken out"
+		if d.n.Boot != nil && d.n.Boot.HTTP {
+			what = "the BMC's boot override could not be taken away"
+		}
+		d.note("ERROR", "boot", 0, "%s: %s", what, e.Fault.Error())
 		d.Changed = true
 	}
 }
@@ -413,6 +423,9 @@ func (d *decider) deadline() {
 		reason = fault.FlowMediaTimeout
 	}
 	ft := fault.New(reason, "waited %s for %s%s", d.now.Sub(w.Since).Round(time.Second), w.For, d.lastSeen(w))
+	if reason == fault.FlowMediaTimeout && d.n.Boot.HTTP {
+		ft.WithHint("the machine's firmware needs an address by DHCP, a way to the server's TLS boot address, and trust in the certificate there")
+	}
 	if r := d.running(); r != nil {
 		ft.Step = r.Step.Name
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -170,9 +171,14 @@ func (d *decider) adopted(e conductor.EffectDone) {
 			return
 		}
 	}
-	d.n.LiveISO = iso
+	d.lives(iso)
 	d.note("INFO", "provisioning", 0, "the machine was adopted as it is: it was not booted, and nothing was written to it")
 	d.complete()
+}
+
+// lives keeps what the instance boots from now on: an ISO, by the node's boot interface, or with "" the disk.
+func (d *decider) lives(iso string) {
+	d.n.LiveISO, d.n.LiveHTTP = iso, iso != "" && d.s.Interfaces[drivers.Boot] == drivers.HTTPBoot
 }
 
 // lease gives a deployment's node to the project that its instance belongs to, as Ironic does by default. A lessee that
@@ -197,7 +203,8 @@ func (d *decider) forgetInstance() {
 		}
 	}
 	d.n.InstanceInfo, d.n.InstanceUUID, d.n.InstanceName = map[string]any{}, "", ""
-	d.n.Media, d.n.LiveISO = leftMedia(d.n.Media), ""
+	d.n.Media = leftMedia(d.n.Media)
+	d.lives("")
 	if d.n.AutomaticLessee {
 		d.n.Lessee, d.n.AutomaticLessee = "", false
 	}

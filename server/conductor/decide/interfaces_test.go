@@ -119,7 +119,7 @@ func TestWhatCantBeCarriedOutIsRefused(t *testing.T) {
 		says   string
 	}{
 		{map[string]string{"boot": "ipxe"}, state.Available, state.VerbDeploy, "virtual CD"},
-		{map[string]string{"boot": "redfish-https"}, state.Manageable, state.VerbInspect, "virtual CD"},
+		{map[string]string{"boot": "http-ipxe"}, state.Manageable, state.VerbInspect, "virtual CD"},
 		{map[string]string{"deploy": "anaconda"}, state.Available, state.VerbDeploy, "boots an ISO by ramdisk"},
 		{map[string]string{"network": "flat"}, state.Available, state.VerbDeploy, "noop"},
 		{map[string]string{"storage": "cinder"}, state.Available, state.VerbDeploy, "volumes"},

@@ -194,9 +194,10 @@ func (d *decider) deploy(e conductor.VerbAsked) {
 		d.lease()
 	}
 	if d.begin(e, state.Deploy, e.Ask.Verb, plan) {
-		d.n.LiveISO = ""
+		d.lives("")
 		if iso {
-			d.n.LiveISO, _ = fit.BootISO(d.n.InstanceInfo) // the plan found it well
+			url, _ := fit.BootISO(d.n.InstanceInfo) // the plan found it well
+			d.lives(url)
 		}
 		d.run(plan)
 	}

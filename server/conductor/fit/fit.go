@@ -64,12 +64,13 @@ func For(n conductor.Node, interfaces map[string]string, f state.Flow) *fault.Fa
 	if Pretends(interfaces, f) || Reads(interfaces, f) {
 		return nil
 	}
-	return unfit(n, f, f == state.Deploy && BootsISO(interfaces))
+	return unfit(n, f, interfaces[drivers.Boot] == drivers.HTTPBoot, f == state.Deploy && BootsISO(interfaces))
 }
 
 // unfit says why a flow that boots the machine can't succeed, by what the BMC is known to be able to do; nil when nothing
-// speaks against it. iso says that what is booted last is an ISO of the operator's.
-func unfit(n conductor.Node, flow state.Flow, iso bool) *fault.Fault {
+// speaks against it. http says that the machine's firmware loads what is booted; iso that what is booted last is an ISO of the
+// operator's.
+func unfit(n conductor.Node, flow state.Flow, http, iso bool) *fault.Fault {
 	mode, secure, from, err := wantedBoot(n)
 	if err != nil {
 		return fault.From(err)
@@ -97,9 +98,11 @@ func unfit(n conductor.Node, flow state.Flow, iso bool) *fault.Fault {
 		return fault.New(fault.BMCSecureBoot, "secure boot is asked for (%s), but the BMC shows none", from)
 	case secure && k.SecureBoot != nil && !*k.SecureBoot:
 		return fault.New(fault.BMCSecureBoot, "secure boot is asked for (%s), but it is off, and this server does not switch it on", from)
-	case !k.VirtualMedia && !slices.Contains(k.Unread, conductor.PartMedia):
+	case http && unfitHTTP(k) != nil:
+		return unfitHTTP(k)
+	case !http && !k.VirtualMedia && !slices.Contains(k.Unread, conductor.PartMedia):
 		return fault.New(fault.BMCNoMedia, "%s boots from a virtual CD, but the BMC has no virtual CD drive", medium)
-	case lacks(k.BootDevices, "cdrom"):
+	case !http && lacks(k.BootDevices, "cdrom"):
 		return fault.New(fault.BMCBootDevice, "%s boots from a virtual CD, but the BMC can only boot the machine from %s", medium, strings.Join(k.BootDevices, ", "))
 	case flow == state.Deploy && !iso && lacks(k.BootDevices, "disk"):
 		return fault.New(fault.BMCBootDevice, "a deployment ends with a boot from disk, but the BMC can only boot the machine from %s", strings.Join(k.BootDevices, ", "))
@@ -108,6 +111,19 @@ func unfit(n conductor.Node, flow state.Flow, iso bool) *fault.Fault {
 		if lacks(acts, string(a)) {
 			return fault.New(fault.BMCPowerActs, "the power act %s is needed, but the BMC offers %s only", a, strings.Join(acts, ", "))
 		}
+	}
+	return nil
+}
+
+// unfitHTTP says why a BMC can't have its machine boot over HTTP; nil when nothing speaks against it.
+func unfitHTTP(k *conductor.Known) *fault.Fault {
+	hint := "newer firmware of the BMC may help; or boot by virtual media: boot_interface redfish-virtual-media"
+	switch {
+	case len(k.BootDevices) > 0 && !slices.Contains(k.BootDevices, "uefihttp"):
+		return fault.New(fault.BMCBootDevice, "the boot interface %s needs the boot source UefiHttp, but the BMC can only boot the machine from %s", drivers.HTTPBoot, strings.Join(k.BootDevices, ", ")).
+			WithHint("%s", hint)
+	case k.BootURI != nil && !*k.BootURI:
+		return fault.New(fault.BMCBootDevice, "the boot interface %s gives the BMC an address to boot from, but the BMC has no HttpBootUri", drivers.HTTPBoot).WithHint("%s", hint)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func TestCapabilitiesAreReadAsIronicWritesThem(t *testing.T) {
 		}
 	}
 	n := conductor.Node{InstanceInfo: map[string]any{"deploy_boot_mode": "sideways"}}
-	if err := unfit(n, state.Inspect, false); !fault.Has(err, fault.RequestInvalid) {
+	if err := unfit(n, state.Inspect, false, false); !fault.Has(err, fault.RequestInvalid) {
 		t.Errorf("an unknown boot mode gives %v", err)
 	}
 }
@@ -62,6 +62,14 @@ func TestValidateSaysWhy(t *testing.T) {
 			n.InstanceInfo["traits"] = "CUSTOM_A"
 		}, bad: map[string]string{"deploy": "traits"}},
 		{name: "network boot", chosen: map[string]string{"boot": "pxe"}, bad: map[string]string{"boot": "virtual CD", "deploy": "virtual CD"}},
+		{name: "by HTTPS", chosen: map[string]string{"boot": drivers.HTTPBoot}, change: func(n *conductor.Node) {
+			n.BMC = &conductor.Known{BootURI: new(true), BootDevices: []string{"uefihttp", "disk"}}
+		}},
+		{name: "by HTTPS, of which the BMC says nothing", chosen: map[string]string{"boot": drivers.HTTPBoot}, change: func(n *conductor.Node) { n.BMC = &conductor.Known{} }},
+		{name: "by HTTPS without the source", chosen: map[string]string{"boot": drivers.HTTPBoot}, change: func(n *conductor.Node) { n.BMC = &conductor.Known{BootDevices: []string{"cdrom", "disk"}} },
+			bad: map[string]string{"boot": "UefiHttp", "deploy": "UefiHttp"}},
+		{name: "by HTTPS without an address", chosen: map[string]string{"boot": drivers.HTTPBoot}, change: func(n *conductor.Node) { n.BMC = &conductor.Known{BootURI: new(false)} },
+			bad: map[string]string{"boot": "HttpBootUri", "deploy": "HttpBootUri"}},
 		{name: "without BIOS", chosen: map[string]string{"bios": "no-bios"}, bad: map[string]string{"bios": "does not support"}},
 		{name: "a part of an image", change: func(n *conductor.Node) {
 			n.InstanceInfo = maps.Clone(n.InstanceInfo)

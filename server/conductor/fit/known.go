@@ -36,6 +36,9 @@ func doubts(f conductor.Facts) (out []conductor.Doubt) {
 	if f.NoSession != "" {
 		add(fault.BMCSessions, "the BMC gives no session, so each request logs in by itself: %s", f.NoSession)
 	}
+	if t := f.BootTrust; t != nil && !*t {
+		add(fault.BootNotTrusted, "none of the certificates that the machine's firmware trusts for HTTPS boot fits the one that this server shows")
+	}
 	if len(f.Unread) > 0 {
 		add(fault.BMCUnread, "the BMC lists parts that can't be read: %s", strings.Join(f.Unread, ", "))
 	}
@@ -48,7 +51,7 @@ func doubts(f conductor.Facts) (out []conductor.Doubt) {
 // Known keeps of facts what later decisions need.
 func Known(f conductor.Facts) *conductor.Known {
 	return &conductor.Known{
-		BootModes: f.BootModes, BootDevices: f.BootDevices, PowerActs: f.PowerActs, SecureBoot: f.SecureBoot, VirtualMedia: f.VirtualMedia,
+		BootModes: f.BootModes, BootDevices: f.BootDevices, PowerActs: f.PowerActs, SecureBoot: f.SecureBoot, VirtualMedia: f.VirtualMedia, BootURI: f.BootURI,
 		Unread: f.Unread, BIOSVersion: f.BIOSVersion, BMCModel: f.BMCModel, BMCFirmware: f.BMCFirmware, Doubts: doubts(f),
 	}
 }

@@ -25,6 +25,8 @@ func Validate(n conductor.Node, interfaces map[string]string, info error) map[st
 	if out[drivers.Boot] == nil && !Pretends(interfaces, state.Deploy) {
 		if _, _, _, err := wantedBoot(n); err != nil {
 			out[drivers.Boot] = fault.From(err)
+		} else if k := n.BMC; k != nil && interfaces[drivers.Boot] == drivers.HTTPBoot && unfitHTTP(k) != nil {
+			out[drivers.Boot] = unfitHTTP(k)
 		} else if BootsISO(interfaces) { // as Ironic has it: what is booted is the boot interface's business
 			_, err := BootISO(n.InstanceInfo)
 			out[drivers.Boot] = fault.From(err)

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
@@ -21,14 +22,16 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Config is what machines are reached with. All fields but Held are required.
+// Config is what machines are reached with. All fields but BootChain and Held are required.
 type Config struct {
 	Store    conductor.Store // keeps the BMCs' credentials
 	Drivers  []conductor.Driver
 	Clock    *retry.Clock
 	Log      *slog.Logger
 	Timeouts conductor.Timeouts
-	Held     func() error // why the server's lease of the store does not hold; nil: it does
+	// BootChain is what machines are shown that boot over HTTPS; nil: none do.
+	BootChain [][]byte
+	Held      func() error // why the server's lease of the store does not hold; nil: it does
 }
 
 // Machines knows the hardware types. Its methods are safe for concurrent use.
@@ -110,6 +113,9 @@ func (m *Machines) open(ctx context.Context, n conductor.Node, again bool, held 
 	a := conductor.Access{Node: n.UUID, Info: n.DriverInfo, Machine: n.Machine, ISO: n.LiveISO, Secrets: map[string]string{}, Again: again, Held: held}
 	for _, m := range n.Media {
 		a.Keep = append(a.Keep, m.URL)
+	}
+	if m.Interfaces(n)[drivers.Boot] == drivers.HTTPBoot {
+		a.BootChain = m.cfg.BootChain
 	}
 	err := m.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		for _, k := range d.SecretKeys() {

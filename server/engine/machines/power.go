@@ -17,17 +17,25 @@ func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, n conductor.Nod
 	if err := m.Bring(ctx, b, conductor.ForceOff, m.cfg.Timeouts.Power, false); err != nil {
 		return "", err
 	}
-	if err := b.SetMedia(ctx, ""); err != nil {
-		return conductor.PowerOff, err
+	http := n.Boot != nil && n.Boot.HTTP
+	// Also after a boot over HTTP, as an operator may have put a CD in for the instance; but nothing hangs on drives that such a node
+	// needs not have.
+	if !http || n.BMC == nil || n.BMC.VirtualMedia {
+		if err := b.SetMedia(ctx, ""); err != nil {
+			return conductor.PowerOff, err
+		}
 	}
-	if e.Disk && n.LiveISO != "" {
-		if err := Load(ctx, b, n.LiveISO, !conductor.BootsOnce(n)); err != nil {
-			return conductor.PowerOff, err
-		}
-	} else if e.Disk {
-		if err := b.SetBoot(ctx, conductor.BootTarget{Device: "disk", Always: true, UEFI: true}); err != nil {
-			return conductor.PowerOff, err
-		}
+	var err error
+	switch {
+	case e.Disk && n.LiveISO != "":
+		err = Load(ctx, b, n.LiveISO, n.LiveHTTP, !conductor.BootsOnce(n))
+	case e.Disk:
+		err = b.SetBoot(ctx, conductor.BootTarget{Device: "disk", Always: true, UEFI: true})
+	case http:
+		err = Unload(ctx, b, n)
+	}
+	if err != nil {
+		return conductor.PowerOff, err
 	}
 	if e.Power != conductor.On {
 		return conductor.PowerOff, nil
@@ -41,14 +49,18 @@ func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, n conductor.Nod
 
 // holdISO sees to it that an instance that is an ISO has it in its drive: a BMC may have restarted since (F24).
 func holdISO(ctx context.Context, b conductor.BMC, n conductor.Node) error {
-	if n.LiveISO == "" {
+	if n.LiveISO == "" || n.LiveHTTP {
 		return nil
 	}
 	return b.SetMedia(ctx, n.LiveISO)
 }
 
-// Load makes a machine that is off ready to start from a medium, once or always: medium in, boot device, each read back.
-func Load(ctx context.Context, b conductor.BMC, url string, always bool) error {
+// Load makes a machine that is off ready to start from a medium, once or always: medium in, boot device, each read back. With http
+// the machine's firmware is to load what is at url by itself: the address and the boot device are one setting.
+func Load(ctx context.Context, b conductor.BMC, url string, http, always bool) error {
+	if http {
+		return b.SetBoot(ctx, conductor.BootTarget{Device: "uefihttp", Always: always, UEFI: true, URL: url})
+	}
 	if err := b.SetMedia(ctx, url); err != nil {
 		return err
 	}
@@ -57,6 +69,19 @@ func Load(ctx context.Context, b conductor.BMC, url string, always bool) error {
 	}
 	// A BMC that restarts forgets the medium (F24): it is confirmed once more.
 	return b.SetMedia(ctx, url)
+}
+
+// Unload takes back what the machine was given to boot the ramdisk from. Of a boot over HTTP that is an override which no boot has
+// used up, or which the BMC keeps all the same; another one is left alone.
+func Unload(ctx context.Context, b conductor.BMC, n conductor.Node) error {
+	if n.Boot == nil || !n.Boot.HTTP {
+		return b.SetMedia(ctx, "")
+	}
+	t, err := b.Boot(ctx)
+	if err != nil || t.Device != "uefihttp" {
+		return err
+	}
+	return b.SetBoot(ctx, conductor.BootTarget{})
 }
 
 // Power carries out an operator's act; a reboot is off, confirmed, on (F25). An instance that is an ISO finds it in the drive

@@ -25,11 +25,13 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-// Config is what media are made with. All fields but Certificate and AnySource are required.
+// Config is what media are made with. All fields but ProgramURL, Certificate and
+// AnySource are required.
 type Config struct {
 	Key         []byte                    // 32 bytes: per-boot secrets and media tokens are derived from it
 	AgentURL    func() string             // https://address:6386 as agents reach it
 	URL         func(token string) string // where the boot listener serves the medium of a token, as BMCs reach it
+	ProgramURL  func(token string) string // where the firmware of a machine loads the ramdisk of a token, with TLS; nil: nowhere
 	Pins        []string                  // of the agent listener's key
 	Certificate []byte                    // the agent listener's; nil: agents ask for it
 	AnySource   bool                      // media are served to any address, not only the BMC's
@@ -75,8 +77,12 @@ func (m *Media) Proves(n conductor.Node, secret string) bool {
 	return n.Boot != nil && subtle.ConstantTimeCompare([]byte(secret), []byte(m.secret(n))) == 1
 }
 
-// URL is where the BMC fetches this generation's medium: node id and an unguessable value of this generation.
+// URL is where the BMC fetches this generation's medium, or the machine's firmware its ramdisk: node id and an unguessable value
+// of this generation.
 func (m *Media) URL(n conductor.Node) string {
+	if n.Boot != nil && n.Boot.HTTP {
+		return m.cfg.ProgramURL(m.Token(n))
+	}
 	return m.cfg.URL(m.Token(n))
 }
 
@@ -92,36 +98,73 @@ func (m *Media) Token(n conductor.Node) string {
 // Medium gives the boot configuration behind a medium's token. It is there from the intent to boot until the lookup,
 // for the BMC's address only (unless AnySource); everything else is one not_found, so that nothing can be probed.
 func (m *Media) Medium(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
-	gone := fault.New(fault.NodeNotFound, "no such medium")
+	n, err := m.open(ctx, token, false)
+	if err != nil {
+		return api.BootConfig{}, err
+	}
+	if !m.cfg.AnySource && !m.cfg.Machines.IsBMC(ctx, n, from) {
+		m.cfg.Log.Warn("a boot medium was asked for by an address that is not the BMC's", "node", n.Name, "from", from)
+		return api.BootConfig{}, gone()
+	}
+	if n.Boot.MediumRead.IsZero() {
+		if err := m.cfg.Apply(ctx, n.UUID, conductor.MediumFetched{Generation: n.Boot.Generation, From: from.String()}); err != nil {
+			m.cfg.Log.Warn("note the first read of a medium", "node", n.Name, "err", err)
+		}
+	}
+	return m.config(n), nil
+}
+
+// Program gives the boot configuration of a ramdisk that a machine's firmware loads. It is there from the intent to boot until the
+// lookup, for the address alone that asked first: nobody knows before which one the firmware gets. That one is stored before
+// anything is given away, so that of two who ask at once one gets nothing (I17, T11).
+func (m *Media) Program(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
+	n, err := m.open(ctx, token, true)
+	if err != nil {
+		return api.BootConfig{}, err
+	}
+	if n.Boot.Reader == "" {
+		if err := m.cfg.Apply(ctx, n.UUID, conductor.MediumFetched{Generation: n.Boot.Generation, From: from.String()}); err != nil {
+			return api.BootConfig{}, err
+		}
+		if n, err = m.open(ctx, token, true); err != nil {
+			return api.BootConfig{}, err
+		}
+	}
+	if n.Boot.Reader != from.String() {
+		m.cfg.Log.Warn("a second address asks for the ramdisk of one boot; it was given to the first one only", "node", n.Name, "from", from, "first", n.Boot.Reader)
+		return api.BootConfig{}, gone()
+	}
+	return m.config(n), nil
+}
+
+func gone() *fault.Fault { return fault.New(fault.NodeNotFound, "no such medium") }
+
+// open is the node whose boot a token is of, while that boot may be read the way it is booted.
+func (m *Media) open(ctx context.Context, token string, http bool) (conductor.Node, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(raw) != 16+sha256.Size {
-		return api.BootConfig{}, gone
+		return conductor.Node{}, gone()
 	}
 	n, err := m.cfg.Node(ctx, string(nodes.Unpacked([16]byte(raw))))
 	if err != nil {
 		if fault.Is(err, fault.NotFound) {
-			return api.BootConfig{}, gone
+			return conductor.Node{}, gone()
 		}
-		return api.BootConfig{}, err
+		return conductor.Node{}, err
 	}
 	b := n.Boot
-	if b == nil || b.Ended || !b.Redeemed.IsZero() || m.cfg.Now().After(b.Closes) ||
+	if b == nil || b.HTTP != http || b.Ended || !b.Redeemed.IsZero() || m.cfg.Now().After(b.Closes) ||
 		subtle.ConstantTimeCompare([]byte(token), []byte(m.Token(n))) != 1 {
-		return api.BootConfig{}, gone
+		return conductor.Node{}, gone()
 	}
-	if !m.cfg.AnySource && !m.cfg.Machines.IsBMC(ctx, n, from) {
-		m.cfg.Log.Warn("a boot medium was asked for by an address that is not the BMC's", "node", n.Name, "from", from)
-		return api.BootConfig{}, gone
-	}
-	if b.MediumRead.IsZero() {
-		if err := m.cfg.Apply(ctx, n.UUID, conductor.MediumFetched{Generation: b.Generation}); err != nil {
-			m.cfg.Log.Warn("note the first read of a medium", "node", n.Name, "err", err)
-		}
-	}
+	return n, nil
+}
+
+func (m *Media) config(n conductor.Node) api.BootConfig {
 	return api.BootConfig{
-		Version: 1, Server: m.cfg.AgentURL(), Pins: m.cfg.Pins, Certificate: m.cfg.Certificate, Node: n.UUID, Generation: b.Generation,
-		Secret: m.secret(n), NotBefore: b.Opened, Network: network(n),
-	}, nil
+		Version: 1, Server: m.cfg.AgentURL(), Pins: m.cfg.Pins, Certificate: m.cfg.Certificate, Node: n.UUID, Generation: n.Boot.Generation,
+		Secret: m.secret(n), NotBefore: n.Boot.Opened, Network: network(n),
+	}
 }
 
 // Own tells whether what a BMC has in a drive is a medium of this server's: the node's, or whichever boot's.

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/initramfs/media/mediatest"
+	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/shared/api"
+)
+
+func programServer(t *testing.T, change func(*config.Server)) *server {
+	t.Helper()
+	s := &server{cfg: config.Server{DataDir: t.TempDir(), BootTLSListen: "127.0.0.1:0", AdvertiseBootTLS: "boot.example"}, now: time.Now, log: slog.New(slog.DiscardHandler)}
+	change(&s.cfg)
+	return s
+}
+
+// What firmware of today can do: TLS 1.2 without elliptic curves, a certificate that it was given, the name in the address.
+func TestFirmwareTrustsTheCertificateThatWasMade(t *testing.T) {
+	s := programServer(t, func(*config.Server) {})
+	p, err := s.listenPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.ln.Close()
+	go func() {
+		for {
+			c, err := p.ln.Accept()
+			if err != nil {
+				return
+			}
+			c.(*tls.Conn).Handshake() //nolint:errcheck // the client tells
+			c.Close()
+		}
+	}()
+	file := filepath.Join(s.cfg.DataDir, "boot.crt")
+	made, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(made)
+	for name, c := range map[string]struct {
+		suite   uint16
+		version uint16
+		host    string
+		works   bool
+	}{
+		"old firmware":      {tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.VersionTLS12, "boot.example", true},
+		"newer firmware":    {tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.VersionTLS12, "boot.example", true},
+		"TLS 1.3":           {0, tls.VersionTLS13, "boot.example", true},
+		"TLS 1.1":           {tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.VersionTLS11, "boot.example", false},
+		"no authentication": {tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.VersionTLS12, "boot.example", false},
+		"another name":      {tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.VersionTLS12, "elsewhere.example", false},
+	} {
+		conf := &tls.Config{RootCAs: roots, ServerName: c.host, MinVersion: tls.VersionTLS10, MaxVersion: c.version}
+		if c.suite != 0 {
+			conf.CipherSuites = []uint16{c.suite}
+		}
+		conn, err := tls.Dial("tcp", p.ln.Addr().String(), conf)
+		if (err == nil) != c.works {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
+	if got := p.url()("token"); !strings.HasPrefix(got, "https://boot.example:") || len(p.chain) != 1 {
+		t.Errorf("the address is %s, the chain has %d certificates", got, len(p.chain))
+	}
+	again, err := s.listenPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.ln.Close()
+	if kept, err := os.ReadFile(file); err != nil || string(kept) != string(made) {
+		t.Errorf("another start makes another certificate: %v", err)
+	}
+	if fi, err := os.Stat(filepath.Join(s.cfg.DataDir, "boot.key")); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("key: %v, %v", fi, err)
+	}
+}
+
+// caller is a connection from somewhere else.
+type caller struct {
+	net.Conn
+	from netip.AddrPort
+}
+
+func (c caller) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.from) }
+
+// A flood from one address is turned away before it costs the key's work, and leaves others alone.
+func TestT6_HandshakesOfOneAddressAreLimited(t *testing.T) {
+	now := time.Now()
+	s := programServer(t, func(*config.Server) {})
+	s.now = func() time.Time { return now }
+	p, err := s.listenPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ln.Close()
+	cert, err := tls.LoadX509KeyPair(programFiles(s.cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, roots := s.firmwareTLS(cert), x509.NewCertPool()
+	roots.AddCert(cert.Leaf)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	dial := func(from string) error {
+		client, server := net.Pipe()
+		defer client.Close()
+		wg.Go(func() {
+			defer server.Close()
+			tls.Server(caller{server, netip.MustParseAddrPort(from)}, conf).Handshake() //nolint:errcheck // the client tells
+		})
+		return tls.Client(client, &tls.Config{RootCAs: roots, ServerName: "boot.example", CipherSuites: firmwareSuites, MaxVersion: tls.VersionTLS12}).Handshake()
+	}
+	for i := range firmwareBurst {
+		if err := dial("192.0.2.7:999"); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+	if err := dial("192.0.2.7:1000"); err == nil {
+		t.Error("an address may connect without end")
+	}
+	if err := dial("192.0.2.8:999"); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	now = now.Add(time.Second)
+	if err := dial("192.0.2.7:1001"); err != nil {
+		t.Errorf("a second later: %v", err)
+	}
+}
+
+func TestHTTPSBootsCertificateIsChecked(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "c"), filepath.Join(dir, "k")
+	if err := selfSigned(cert, key, "", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s := programServer(t, func(c *config.Server) { c.BootTLSCert, c.BootTLSKey = cert, key })
+	if _, err := s.listenPrograms(); err == nil || !strings.Contains(err.Error(), "RSA") {
+		t.Errorf("a certificate that firmware can't use: %v", err)
+	}
+	s.cfg.BootTLSKey = filepath.Join(dir, "absent")
+	if _, err := s.listenPrograms(); err == nil {
+		t.Error("a key that is not there is no error")
+	}
+
+	s = programServer(t, func(*config.Server) {})
+	p, err := s.listenPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.ln.Close()
+	c := checker{cfg: s.cfg, now: time.Now, programs: p}
+	right(t, c.bootCertificate(), true, "its key fits")
+	c.programs.base = "https://moved.example:6388"
+	right(t, c.bootCertificate(), false, "moved.example")
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := selfSignedBy(other, filepath.Join(s.cfg.DataDir, "x"), filepath.Join(s.cfg.DataDir, "boot.key"), "", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	right(t, c.bootCertificate(), false, "private key")
+}
+
+// Without the setting there is nothing; with a port that is taken, and without a program to serve, it is told what is missing.
+func TestHTTPSBootThatIsNotThere(t *testing.T) {
+	s := programServer(t, func(c *config.Server) { c.BootTLSListen = "" })
+	p, err := s.listenPrograms()
+	if err != nil || p.ln != nil || p.url() != nil || p.chain != nil {
+		t.Errorf("%+v, %v", p, err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	s = programServer(t, func(c *config.Server) {
+		c.BootTLSListen, c.BaseProgram = taken.Addr().String(), filepath.Join(c.DataDir, "bessemer.efi")
+	})
+	if p, err = s.listenPrograms(); err != nil || p.ln != nil || p.url() == nil {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if err := s.canBoot(taken, taken, &p); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
+		t.Errorf("a port that is taken: %v", err)
+	}
+	p.ln = taken
+	if err := s.canBoot(taken, taken, &p); err == nil || !strings.Contains(err.Error(), "bessemer.efi") {
+		t.Errorf("no program: %v", err)
+	}
+	// One that an older release has built, and one that is well.
+	none, well := string(mediatest.Program([]byte("an initramfs"), 0)), string(mediatest.Program([]byte("an initramfs"), api.RegionSize))
+	for text, works := range map[string]bool{none: false, well: true} {
+		if err := os.WriteFile(s.cfg.BaseProgram, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.canBoot(taken, taken, &p); (err == nil) != works || err != nil && !strings.Contains(err.Error(), "no boot region") {
+			t.Errorf("a program of %d bytes: %v", len(text), err)
+		}
+	}
+	if err := s.canBoot(nil, taken, &p); err == nil {
+		t.Error("no agent channel, and all is well")
+	}
+}
