@@ -383,21 +383,26 @@ func TestMetal3DrivesFakeHardware(t *testing.T) {
 }
 
 // TestMetal3DrivesARedfishMachine is the same on an emulated Redfish machine, in which the real agent runs when it boots
-// the ramdisk.
+// the ramdisk: from virtual media, and as its firmware loads it over HTTPS.
 func TestMetal3DrivesARedfishMachine(t *testing.T) {
 	s, _ := machine(t, 20*time.Millisecond)
 	m := connect(t, s.URL(), 0)
 	m.id = "m001" // the site has enrolled it already; here the operator does
 	m.delete()
-	m.id, m.name, m.mac, m.erase = "", "metal3~host", "52:54:00:bc:00:01", true
-	m.create = nodes.CreateOpts{Driver: "redfish", BootInterface: "redfish-virtual-media", FirmwareInterface: "redfish", RAIDInterface: "no-raid", DriverInfo: s.BMC(0)}
-	m.register()
-	m.inspect(false)
-	m.patch(add("/properties/root_device", map[string]any{"serial": "m001-A"}))
-	m.prepare(nil)
-	m.deploy()
-	m.deprovision()
-	m.delete()
+	for _, boot := range []string{"redfish-virtual-media", "redfish-https"} {
+		t.Run(boot, func(t *testing.T) {
+			m := connect(t, s.URL(), 0)
+			m.name, m.mac, m.erase = "metal3~host", "52:54:00:bc:00:01", true
+			m.create = nodes.CreateOpts{Driver: "redfish", BootInterface: boot, FirmwareInterface: "redfish", RAIDInterface: "no-raid", DriverInfo: s.BMC(0)}
+			m.register()
+			m.inspect(false)
+			m.patch(add("/properties/root_device", map[string]any{"serial": "m001-A"}))
+			m.prepare(nil)
+			m.deploy()
+			m.deprovision()
+			m.delete()
+		})
+	}
 }
 
 // live deploys an ISO, as for an image of the format live-iso, and switches the machine. reads tells how often the ISO was read.

@@ -1,22 +1,31 @@
 package crash
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/initramfs/media"
+
 	"github.com/bessemer-metal/bessemer/integration/bmc"
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/integration/ledger"
-	"github.com/bessemer-metal/bessemer/integration/medium"
 	"github.com/bessemer-metal/bessemer/integration/qemu"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
-// machine is one fake machine: when it boots from the virtual CD it runs an agent process until it has no power.
+// machine is one fake machine: when it boots from the virtual CD, or what its firmware loads over HTTPS, it runs an agent process
+// until it has no power.
 type machine struct {
 	site  *Site
 	name  string
@@ -34,10 +43,14 @@ type machine struct {
 func (m *machine) boot(ctx context.Context, b bmc.FakeBoot) {
 	m.power.Lock()
 	defer m.power.Unlock()
-	if b.Source.Target != qemu.CD || b.Image == nil {
+	read := func() (api.BootConfig, error) { return api.ReadBootConfig(b.Image) }
+	switch {
+	case b.Source.Target == qemu.UEFIHTTP:
+		read = func() (api.BootConfig, error) { return m.load(ctx, b.Source) }
+	case b.Source.Target != qemu.CD || b.Image == nil:
 		return // the disk: nothing of interest runs
 	}
-	if err := m.ramdisk(ctx, b.Image); err != nil && ctx.Err() == nil {
+	if err := m.ramdisk(ctx, read); err != nil && ctx.Err() == nil {
 		fmt.Fprintf(m.site.log, "machine %s: %v\n", m.name, err)
 	}
 }
@@ -53,8 +66,47 @@ func (m *machine) act(a bmc.Act) {
 	m.site.lost = err
 }
 
-func (m *machine) ramdisk(ctx context.Context, image medium.Image) error {
-	config, err := readMedium(ctx, image)
+// load is what firmware does: it asks for the length and then for the whole, of who shows a certificate that it trusts. What it
+// got is the ramdisk, which carries its configuration.
+func (m *machine) load(ctx context.Context, b qemu.Boot) (c api.BootConfig, err error) {
+	roots := x509.NewCertPool()
+	for _, der := range b.Trust {
+		if cert, err := x509.ParseCertificate(der); err == nil {
+			roots.AddCert(cert)
+		}
+	}
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(m.addr)}}
+	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{RootCAs: roots}}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	var body []byte
+	for _, method := range []string{http.MethodHead, http.MethodGet} {
+		r, err := http.NewRequestWithContext(ctx, method, b.URI, nil)
+		if err != nil {
+			return c, err
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			return c, err
+		}
+		body, err = io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+		if err := errors.Join(err, answer.Body.Close()); err != nil {
+			return c, err
+		}
+		if answer.StatusCode != http.StatusOK {
+			return c, fmt.Errorf("the server answers %s", answer.Status)
+		}
+	}
+	at, n, err := media.FindRegion(bytes.NewReader(body))
+	if err != nil {
+		return c, err
+	}
+	return api.DecodeBootConfig(body[at : at+n])
+}
+
+// ramdisk is one boot; read gives its configuration.
+func (m *machine) ramdisk(ctx context.Context, read func() (api.BootConfig, error)) error {
+	config, err := persist(ctx, read)
 	if err != nil {
 		return err
 	}
@@ -135,10 +187,10 @@ func (m *machine) killAgent() bool {
 	return true
 }
 
-// readMedium reads the boot configuration as a firmware reads a medium: while its server is away it tries again.
-func readMedium(ctx context.Context, image medium.Image) (api.BootConfig, error) {
+// persist reads the boot configuration as a firmware reads: while its server is away it tries again.
+func persist(ctx context.Context, read func() (api.BootConfig, error)) (api.BootConfig, error) {
 	for {
-		c, err := api.ReadBootConfig(image)
+		c, err := read()
 		if err == nil {
 			return c, nil
 		}

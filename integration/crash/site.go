@@ -9,6 +9,7 @@ package crash
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/initramfs/media/mediatest"
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/integration/ledger"
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -84,6 +86,9 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 		if err = os.WriteFile(filepath.Join(cfg.Dir, "base.iso"), baseISO(), 0o600); err != nil {
 			return err
 		}
+		if err = os.WriteFile(filepath.Join(cfg.Dir, "bessemer.efi"), mediatest.Program(nil, api.RegionSize), 0o600); err != nil {
+			return err
+		}
 		if s.emulator, err = emulator.New(emulator.Config{Dir: cfg.Dir, Username: "admin", Password: password}); err != nil {
 			return err
 		}
@@ -106,7 +111,13 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 		if err := s.Start(ctx, ""); err != nil {
 			return err
 		}
+		trusted, err := os.ReadFile(filepath.Join(cfg.Dir, "data", "boot.crt"))
+		if err != nil {
+			return err
+		}
+		block, _ := pem.Decode(trusted)
 		for _, m := range s.machines {
+			m.board.Trust(string(trusted), block.Bytes)
 			if err := s.enroll(ctx, m); err != nil {
 				return err
 			}
@@ -147,6 +158,7 @@ func (s *Site) Start(ctx context.Context, mark string) error {
 	args := []string{
 		"serve", "--data-dir", filepath.Join(s.cfg.Dir, "data"), "--listen", s.addr + ":6385", "--agent-listen", s.addr + ":6386",
 		"--boot-listen", s.addr + ":6387", "--advertise-agent", s.network.address(), "--base-iso", filepath.Join(s.cfg.Dir, "base.iso"),
+		"--boot-tls-listen", s.addr + ":6388",
 		"--allow-origin", "127.0.0.0/8", "--any-boot-source", "--log-level", "debug",
 	}
 	p, err := start(s.cfg.Server, args, []string{"HOME=" + s.cfg.Dir, "FAILPOINT=" + mark, "FAILPOINT_LOG=" + s.passedFile()}, s.log)
@@ -258,9 +270,14 @@ func (s *Site) Passed() (map[string]bool, error) {
 }
 
 func (s *Site) enroll(ctx context.Context, m *machine) error {
+	i := slices.Index(s.machines, m)
+	boot := "redfish-virtual-media"
+	if i%3 == 2 {
+		boot = "redfish-https"
+	}
 	_, err := s.ask(ctx, http.MethodPost, "/v1/nodes", map[string]any{
-		"name": m.name, "driver": "redfish", "properties": map[string]any{"root_device": map[string]any{"serial": m.name + "-A"}},
-		"driver_info": s.BMC(slices.Index(s.machines, m)),
+		"name": m.name, "driver": "redfish", "boot_interface": boot, "properties": map[string]any{"root_device": map[string]any{"serial": m.name + "-A"}},
+		"driver_info": s.BMC(i),
 	}, nil)
 	return err
 }
