@@ -95,6 +95,8 @@ func everyRequestOfAnISOBy(t *testing.T, f emulator.Fault, boot string) {
 			s.rest()
 			if unmet := len(s.machine.Faults()) > 0; s.machine.On() || s.machine.Medium() != "" {
 				t.Errorf("request %d: the machine is on: %v, the drive holds %q", n, s.machine.On(), s.machine.Medium())
+			} else if o := s.machine.State().Override; boot != "" && o != "Disabled" {
+				t.Errorf("request %d: the machine is left to boot %s", n, o)
 			} else if unmet {
 				t.Logf("%d requests were disturbed", n)
 				break

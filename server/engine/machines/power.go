@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/server/engine/retry"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -17,7 +18,8 @@ func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, n conductor.Nod
 	if err := m.Bring(ctx, b, conductor.ForceOff, m.cfg.Timeouts.Power, false); err != nil {
 		return "", err
 	}
-	http := n.Boot != nil && n.Boot.HTTP
+	// What is taken back may be an instance's ISO, too, which had no boot of a ramdisk.
+	http := n.Boot != nil && n.Boot.HTTP || m.Interfaces(n)[drivers.Boot] == drivers.HTTPBoot
 	// Also after a boot over HTTP, as an operator may have put a CD in for the instance; but nothing hangs on drives that such a node
 	// needs not have.
 	if !http || n.BMC == nil || n.BMC.VirtualMedia {
@@ -32,7 +34,7 @@ func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, n conductor.Nod
 	case e.Disk:
 		err = b.SetBoot(ctx, conductor.BootTarget{Device: "disk", Always: true, UEFI: true})
 	case http:
-		err = Unload(ctx, b, n)
+		err = withdraw(ctx, b)
 	}
 	if err != nil {
 		return conductor.PowerOff, err
@@ -77,6 +79,10 @@ func Unload(ctx context.Context, b conductor.BMC, n conductor.Node) error {
 	if n.Boot == nil || !n.Boot.HTTP {
 		return b.SetMedia(ctx, "")
 	}
+	return withdraw(ctx, b)
+}
+
+func withdraw(ctx context.Context, b conductor.BMC) error {
 	t, err := b.Boot(ctx)
 	if err != nil || t.Device != "uefihttp" {
 		return err

@@ -225,7 +225,7 @@ func (k *Keeper) UpdateNode(ctx context.Context, who conductor.Caller, ident str
 			return err
 		}
 		if n.LiveISO != "" && !fit.BootsISO(drivers.Resolve(k.cfg.Drivers[n.Driver].Interfaces(), n.Interfaces)) {
-			n.LiveISO = "" // from now on the disk is booted
+			n.LiveISO, n.LiveHTTP = "", false // from now on the disk is booted
 		}
 		if err := related(tx, was, &n); err != nil {
 			return err
