@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -159,6 +160,21 @@ func before(v string) string {
 		out = string(rune('0'+n%10)) + out
 	}
 	return out
+}
+
+// A port is one to boot from unless it is said that it is not; null says nothing.
+func TestPortsAreToBootFrom(t *testing.T) {
+	s := newServer(t)
+	s.enrolled()
+	for i, c := range []struct {
+		given string
+		want  any
+	}{{``, true}, {`, "pxe_enabled": null`, true}, {`, "pxe_enabled": "no"`, false}, {`, "pxe_enabled": true`, true}} {
+		p := s.want(s.do("POST", "/v1/ports", fmt.Sprintf(`{"node_uuid": %q, "address": "52:54:00:aa:bb:%02x"%s}`, node1, i, c.given)), 201)
+		if p.body["pxe_enabled"] != c.want {
+			t.Errorf("%q: %v", c.given, p.body["pxe_enabled"])
+		}
+	}
 }
 
 func TestPortFilters(t *testing.T) {

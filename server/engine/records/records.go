@@ -7,6 +7,7 @@
 package records
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
@@ -116,12 +117,19 @@ func (s *Shelf) UpdateRecord(ctx context.Context, who conductor.Caller, kind con
 			return err
 		}
 		h := now.Top()
-		h.UUID, h.Created, h.Updated = was.Top().UUID, was.Top().Created, s.cfg.Now()
+		h.UUID, h.Created, h.Updated = was.Top().UUID, was.Top().Created, was.Top().Updated
 		if err := s.soundRecord(tx, who, was, now); err != nil {
 			return err
 		}
-		if err := tx.PutRecord(now); err != nil {
+		same, err := alike(was, now)
+		if err != nil {
 			return err
+		}
+		if !same { // what is as it was is not younger
+			h.Updated = s.cfg.Now()
+			if err := tx.PutRecord(now); err != nil {
+				return err
+			}
 		}
 		out = now
 		return tx.AppendAudit(s.auditRecord(who, "update", now))
@@ -189,6 +197,16 @@ func (s *Shelf) told(r conductor.Record) {
 	if changed := kinds[r.Keys().Kind].changed; changed != nil {
 		changed(s, r)
 	}
+}
+
+// alike tells whether two records are stored alike.
+func alike(a, b conductor.Record) (bool, error) {
+	x, err := json.Marshal(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := json.Marshal(b)
+	return bytes.Equal(x, y), err
 }
 
 func copyRecord(r conductor.Record) (conductor.Record, error) {

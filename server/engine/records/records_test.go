@@ -22,6 +22,14 @@ func TestPortRules(t *testing.T) {
 		if p.Address != "52:54:00:aa:00:01" || p.Created.IsZero() {
 			t.Errorf("port %+v", p)
 		}
+		time.Sleep(time.Minute)
+		same, err := s.UpdateRecord(t.Context(), recordtest.Op, conductor.KindPort, p.UUID, func(r conductor.Record) error {
+			r.(*conductor.Port).Extra = map[string]any{} // as none
+			return nil
+		})
+		if err != nil || !same.Top().Updated.IsZero() {
+			t.Errorf("changed to what it is: %+v, %v", same, err)
+		}
 		wire := func(r conductor.Record) { r.(*conductor.Port).Link = map[string]any{"port_id": "1"} }
 		move := func(r conductor.Record) { r.(*conductor.Port).Address = "52:54:00:aa:00:02" }
 		tell := func(r conductor.Record) {

@@ -78,10 +78,12 @@ func showPort(c *serve.Call, r conductor.Record) any {
 	return out
 }
 
-// preparePort takes node_ident for node_uuid. No connection (null) is as none given.
+// preparePort takes node_ident for node_uuid. Null for what is no null by default is as none given.
 func preparePort(c *serve.Call, _ conductor.Record, doc map[string]any) error {
-	if v, given := doc["local_link_connection"]; given && v == nil {
-		delete(doc, "local_link_connection")
+	for _, name := range []string{"local_link_connection", "pxe_enabled"} {
+		if v, given := doc[name]; given && v == nil {
+			delete(doc, name)
+		}
 	}
 	if of, given := doc["node_ident"]; given {
 		if _, both := doc["node_uuid"]; both {
