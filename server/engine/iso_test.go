@@ -345,3 +345,43 @@ func TestADeployInterfaceWithoutAnISOForgetsIt(t *testing.T) {
 		}
 	})
 }
+
+// A node that is undeployed in maintenance is torn down as any other: off, and the ISO out. Only the deletion of the record leaves
+// a machine as it runs, and its ISO with it.
+func TestAnISOThatIsUndeployedInMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := live(t)
+		s.provision(conductor.Provision{Verb: state.VerbDeploy})
+		s.until(state.Active)
+		if err := s.Change("n1", func(n *conductor.Node) { n.Maintenance = true }); err != nil {
+			t.Fatal(err)
+		}
+		s.board.log()
+		s.provision(conductor.Provision{Verb: state.VerbDelete})
+		if n := s.until(state.Available); n.LiveISO != "" || !n.Maintenance {
+			t.Errorf("LiveISO %q, maintenance %v", n.LiveISO, n.Maintenance)
+		}
+		if got := s.board.log(); !slices.Equal(got, []string{"ForceOff", "eject"}) {
+			t.Errorf("the deletion does %q", got)
+		}
+		if err := s.Change("n1", func(n *conductor.Node) { n.Maintenance = false }); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Change("n1", func(n *conductor.Node) { n.InstanceInfo = map[string]any{"boot_iso": iso} }); err != nil {
+			t.Fatal(err)
+		}
+		s.provision(conductor.Provision{Verb: state.VerbDeploy})
+		s.until(state.Active)
+		s.board.log()
+		if err := s.Change("n1", func(n *conductor.Node) { n.Maintenance = true }); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.c.DeleteNode(t.Context(), conductor.Caller{Name: "op"}, "n1"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if got := s.board.log(); len(got) != 0 || s.board.state() != conductor.PowerOn {
+			t.Errorf("the deletion of the record does %q, power %q", got, s.board.state())
+		}
+	})
+}
