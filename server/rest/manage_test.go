@@ -60,6 +60,8 @@ func TestManagementRequests(t *testing.T) {
 		{"POST", "/vmedia", `{"device_type": "cdrom", "image_url": "https://192.0.2.1/a.iso", "x": 1}`, 89, 400},
 		{"DELETE", "/vmedia", "", 89, 204},
 		{"DELETE", "/vmedia?device_types=cdrom,disk", "", 89, 204},
+		{"DELETE", "/vmedia?device_types=CDROM,,%20disk,cdrom", "", 89, 204},
+		{"DELETE", "/vmedia?device_types=,", "", 89, 400}, // it would empty every drive
 		{"GET", "/vifs", "", 28, 200},
 		{"POST", "/vifs", `{"id": "v-1", "anything": 1}`, 28, 204},
 		{"POST", "/vifs", `{"id": ""}`, 28, 400},
@@ -139,6 +141,10 @@ func TestWhatManagementAnswers(t *testing.T) {
 		t.Errorf("switched %s", s.switched)
 	}
 	s.want(s.do("POST", node+"/vendor_passthru?method=create_subscription", `{"echo": {"Id": "7"}}`), 200)
+	s.want(s.do("DELETE", node+"/vmedia?device_types=CDROM,,%20disk,cdrom", ""), 204)
+	if a := fmt.Sprint(s.acts[len(s.acts)-1].Devices); a != "[cdrom disk]" {
+		t.Errorf("in another form: %s", a)
+	}
 	s.want(s.do("DELETE", node+"/vmedia?device_types=floppy", ""), 204)
 	if a := fmt.Sprint(s.acts[len(s.acts)-1].Devices); a != "[floppy]" {
 		t.Errorf("detached %s", a)

@@ -10,6 +10,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
+	"github.com/bessemer-metal/bessemer/server/rest/shape"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -297,8 +298,10 @@ func (a *API) attach(c *serve.Call) error {
 
 func (a *API) detach(c *serve.Call) error {
 	act := conductor.Act{Kind: conductor.ActDetach}
-	if list := c.Arg("device_types"); list != "" {
-		act.Devices = strings.Split(list, ",")
+	list := c.Arg("device_types")
+	if act.Devices = shape.Items(list); list != "" && len(act.Devices) == 0 {
+		return fault.New(fault.RequestInvalid, "device_types is %q, expected %s, with commas between them", list, strings.Join(conductor.MediaDevices, ", ")).
+			WithHint("leave it out to empty every virtual drive")
 	}
 	if _, err := a.manage(c, act); err != nil {
 		return err
