@@ -153,8 +153,8 @@ func queryOf(rt serve.Route) (out []any) {
 			s = schema{"type": "string"}
 		}
 		p := map[string]any{"name": a.Name, "in": "query", "description": a.Doc, "schema": s}
-		if a.Since > 0 {
-			p["x-since"] = a.Since.String()
+		if since := max(a.Since, a.Early); since > 0 {
+			p["x-since"] = since.String()
 		}
 		out = append(out, p)
 	}

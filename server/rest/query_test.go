@@ -122,3 +122,20 @@ func TestAListOfTheQueryMayComeInPieces(t *testing.T) {
 		t.Errorf("shards %q, expected %q", s.filter.Shards, want)
 	}
 }
+
+// Lists have taken detail since 1.43; those of volume things as long as they are there, and openstacksdk asks for it in 1.32.
+func TestDetailHasItsVersion(t *testing.T) {
+	s := newServer(t)
+	s.enrolled()
+	s.want(s.do("POST", "/v1/volume/connectors", `{"node_uuid": "`+node1+`", "type": "ip", "connector_id": "192.0.2.7"}`), 201)
+	for path, since := range map[string]int{"nodes": 43, "ports": 43, "portgroups": 43, "chassis": 43, "volume/connectors": 32, "volume/targets": 32} {
+		s.want(s.do("GET", "/v1/"+path+"?detail=True", "", in(since)), 200)
+		if since == 43 {
+			s.want(s.do("GET", "/v1/"+path+"?detail=True", "", in(42)), 400)
+		}
+	}
+	shown := s.want(s.do("GET", "/v1/volume/connectors?detail=True", "", in(32)), 200).body["connectors"].([]any)
+	if n := shown[0].(map[string]any); n["created_at"] == nil {
+		t.Errorf("detail shows %v", n)
+	}
+}

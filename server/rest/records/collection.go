@@ -27,6 +27,7 @@ type collection struct {
 	changes api.Version // PATCH is there from; 0: as since
 	absent  bool        // before since, methods that change answer 405, not 404
 	full    bool        // lists show every field, and know no detail
+	details bool        // lists know detail in each version
 	named   bool        // a marker may look like a name: no record is found by it, but it is not refused as no UUID
 	shape   *shape.Shape
 	// What list, show, create, and patch and delete need of the caller. On create, the nodes that the body names need
@@ -200,8 +201,12 @@ func (k *collection) arguments(detail bool) []serve.Argument {
 			}
 		}
 	}
-	if k.full {
-		all = slices.DeleteFunc(all, func(a serve.Argument) bool { return a.Name == "detail" })
+	at := slices.IndexFunc(all, func(a serve.Argument) bool { return a.Name == "detail" })
+	switch {
+	case at >= 0 && k.full:
+		all = slices.Delete(all, at, at+1)
+	case at >= 0 && k.details:
+		all[at].Early = 0
 	}
 	for _, f := range k.filters {
 		all = append(all, f.Argument)

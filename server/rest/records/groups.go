@@ -113,7 +113,7 @@ func chassis() *collection {
 // connectors is the collection of volume connectors.
 func connectors() *collection {
 	return &collection{
-		Records: serve.Records{Kind: conductor.KindConnector}, path: "volume/connectors", list: "connectors", since: 32,
+		Records: serve.Records{Kind: conductor.KindConnector}, path: "volume/connectors", list: "connectors", since: 32, details: true,
 		listing: access.VolumeList, reading: access.VolumeRead, creating: access.VolumeCreate, changing: access.VolumeChange, shape: shape.New(api.Connector{}, api.ConnectorFields()),
 		filters: []recordFilter{ofNode("node")},
 		show: func(c *serve.Call, r conductor.Record) any {
@@ -136,7 +136,7 @@ func connectors() *collection {
 // targets is the collection of volume targets.
 func targets() *collection {
 	return &collection{
-		Records: serve.Records{Kind: conductor.KindTarget}, path: "volume/targets", list: "targets", since: 32,
+		Records: serve.Records{Kind: conductor.KindTarget}, path: "volume/targets", list: "targets", since: 32, details: true,
 		listing: access.VolumeList, reading: access.VolumeRead, creating: access.VolumeCreate, changing: access.VolumeChange, shape: shape.New(api.Target{}, api.TargetFields()),
 		filters: []recordFilter{ofNode("node")},
 		show: func(c *serve.Call, r conductor.Record) any {

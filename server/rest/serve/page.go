@@ -39,7 +39,7 @@ func PageArguments(detail bool) []Argument {
 	if detail {
 		return OrderArguments()
 	}
-	return append(OrderArguments(), FieldsArgument, Argument{Name: "detail", Kind: api.Flag, Doc: "show every field"})
+	return append(OrderArguments(), FieldsArgument, Argument{Name: "detail", Kind: api.Flag, Early: 43, Doc: "show every field"})
 }
 
 // Ordered reads the arguments of every list but those that say what is shown.
@@ -80,9 +80,6 @@ func (c *Call) PageOf(s *shape.Shape, detail bool) (Page, error) {
 		return p, nil
 	}
 	if _, ok := c.rt.takes("detail"); ok && c.Given("detail") {
-		if c.Version < 43 {
-			return p, fault.New(fault.RequestInvalid, "detail is there from version 1.43 on, %s was asked for", c.Version)
-		}
 		detail = c.Flag("detail")
 	}
 	if detail && c.Given("fields") {

@@ -17,6 +17,7 @@ type Argument struct {
 	Name  string
 	Kind  api.Kind    // Text ("" too), UUID, Flag, Integer, List
 	Since api.Version // before it the argument is refused with 406; 0: never
+	Early api.Version // before it the argument is refused with 400; 0: never
 	Doc   string
 }
 
@@ -63,6 +64,9 @@ func (c *Call) readQuery(rt Route) error {
 		}
 	}
 	for _, a := range rt.Query {
+		if q.Has(a.Name) && a.Early > c.Version {
+			return fault.New(fault.RequestInvalid, "the query argument %s is there from version %s on, %s was asked for", a.Name, a.Early, c.Version)
+		}
 		if q.Has(a.Name) && a.Since > c.Version {
 			return fault.New(fault.RequestVersion, "the query argument %s is there from version %s on, %s was asked for", a.Name, a.Since, c.Version)
 		}
