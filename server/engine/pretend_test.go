@@ -137,6 +137,22 @@ func TestInterfacesAreChecked(t *testing.T) {
 		if f := fault.From(err); f == nil || f.Reason != fault.DriverInterface || f.Code.Status() != 400 {
 			t.Errorf("a power act: %v", err)
 		}
+		// Of virtual media it is told on the node, as Ironic does it: gophercloud's own tests rely on the 204.
+		for _, a := range []conductor.Act{{Kind: conductor.ActAttach, Device: "cdrom", URL: "http://192.0.2.1/a.iso"}, {Kind: conductor.ActDetach}} {
+			if err := s.c.Manage(t.Context(), conductor.Caller{}, "n1", a); err != nil {
+				t.Errorf("%s: %v", a, err)
+			}
+			synctest.Wait()
+			if n := s.node(); n.Act != nil || !strings.HasPrefix(n.LastError, string(fault.DriverInterface)) || len(n.Media) != 0 {
+				t.Errorf("%s ends with %q, media %+v", a, n.LastError, n.Media)
+			}
+		}
+		if err := s.c.Manage(t.Context(), conductor.Caller{}, "n1", conductor.Act{Kind: conductor.ActBootMode, Mode: "uefi"}); !fault.Has(err, fault.DriverInterface) {
+			t.Errorf("a boot mode: %v", err)
+		}
+		if _, err := s.c.Drives(t.Context(), "n1"); !fault.Has(err, fault.DriverInterface) {
+			t.Errorf("the drives: %v", err)
+		}
 		_, err = s.c.CreateNode(t.Context(), conductor.Caller{}, conductor.Node{Name: "n2", Driver: "fake-hardware", Interfaces: map[string]string{"boot": "redfish-https"}}, nil)
 		if !fault.Has(err, fault.RequestInvalid) || !strings.Contains(err.Error(), "fake, ipxe, pxe, http-ipxe, http") {
 			t.Errorf("an interface that does not fit: %v", err)

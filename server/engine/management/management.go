@@ -211,7 +211,10 @@ func (d *Desk) Manage(ctx context.Context, who conductor.Caller, ident string, a
 		}
 	}
 	if a.Kind == conductor.ActAttach || a.Kind == conductor.ActDetach {
-		_, err = machines.As[conductor.MediaHolder](ctx, d.cfg.Machines, n, "management", "virtual media")
+		// That the node has no drives is told by the act's end, as Ironic does it: clients count on the answer.
+		if _, err = machines.As[conductor.MediaHolder](ctx, d.cfg.Machines, n, "management", "virtual media"); fault.Is(err, fault.Unsupported) {
+			err = nil
+		}
 	} else {
 		_, err = machines.As[conductor.ModeSetter](ctx, d.cfg.Machines, n, "management", string(a.Kind))
 	}
