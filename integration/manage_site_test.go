@@ -132,7 +132,7 @@ func TestF26_AHostilePartStopsNothing(t *testing.T) {
 func TestBootModeAndSecureBoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newManager(t)
-		m.inject(emulator.Fault{Kind: emulator.Delay, Match: "PATCH", Delay: emulator.Duration(2 * time.Second), Count: 1})
+		m.inject(emulator.Fault{Kind: emulator.Delay, Match: "PATCH", Delay: emulator.Duration(10 * time.Second), Count: 1}) // longer than the second waits
 		m.call("PUT", "/states/boot_mode", `{"target": "bios"}`, 202)
 		if got := m.call("PUT", "/states/secure_boot", `{"target": true}`, 409); !strings.Contains(got, "boot mode bios") {
 			t.Errorf("a second act while one is under way: %s", got)

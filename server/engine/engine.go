@@ -135,7 +135,10 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	eng.Desk = management.New(management.Config{
-		Store: cfg.Store, Now: cfg.Now, Nodes: eng.Keeper, Machines: eng.machines, Media: eng.media, CheckOrigin: cfg.CheckOrigin, Hand: eng.hand, Apply: applied,
+		Store: cfg.Store, Now: cfg.Now, Nodes: eng.Keeper, Machines: eng.machines, Media: eng.media, CheckOrigin: cfg.CheckOrigin, Hand: eng.hand,
+		Apply: func(ctx context.Context, id conductor.NodeID, e conductor.Event) error {
+			return eng.patiently(ctx, id, func() error { return applied(ctx, id, e) })
+		},
 	})
 	eng.Ramdisks = ramdisks.New(ramdisks.Config{Store: cfg.Store, Now: cfg.Now, Notify: eng.notify, Machines: eng.machines, Apply: eng.apply})
 	eng.looks = powersync.New(powersync.Config{

@@ -57,13 +57,14 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 	if err != nil {
 		return err
 	}
-	return eng.applyWith(ctx, n.UUID, func(now conductor.Node) (conductor.Event, error) {
+	ask := func(now conductor.Node) (conductor.Event, error) {
 		adoptsISO := p.Verb == state.VerbAdopt && fit.BootsISO(eng.machines.Interfaces(now))
 		if adoptsISO && !fetches || fetches && eng.instanceURL(now) != checked { // what is deployed is what was checked (T4)
 			return nil, fault.New(fault.StateConflict, "the image was changed meanwhile").At(string(n.UUID), "")
 		}
 		return conductor.VerbAsked{Caller: who, Ask: p, ConfigDrive: drive != nil}, nil
-	}, func(tx conductor.Tx, _ conductor.Node) error {
+	}
+	keep := func(tx conductor.Tx, _ conductor.Node) error {
 		if hash != nil {
 			return tx.PutSecret(n.UUID, conductor.SecretRescue, hash)
 		}
@@ -71,7 +72,8 @@ func (eng *Engine) Provision(ctx context.Context, who conductor.Caller, ident st
 			return nil
 		}
 		return tx.PutSecret(n.UUID, "configdrive", drive)
-	})
+	}
+	return eng.patiently(ctx, n.UUID, func() error { return eng.applyWith(ctx, n.UUID, ask, keep) })
 }
 
 // readDigest reads the digest of the image that a deployment is to write, where instance_info gives the URL of a file of
@@ -156,7 +158,7 @@ func (eng *Engine) SetPower(ctx context.Context, who conductor.Caller, ident str
 	if err != nil {
 		return err
 	}
-	return eng.apply(ctx, n.UUID, conductor.PowerAsked{Caller: who, Ask: p}, nil)
+	return eng.patiently(ctx, n.UUID, func() error { return eng.apply(ctx, n.UUID, conductor.PowerAsked{Caller: who, Ask: p}, nil) })
 }
 
 // Steps lists the attempts of a run, "" meaning the current or last one, with progress as fresh as it is known.
