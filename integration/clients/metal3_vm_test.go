@@ -389,7 +389,7 @@ func TestMetal3DrivesARedfishMachine(t *testing.T) {
 	m := connect(t, s.URL(), 0)
 	m.id = "m001" // the site has enrolled it already; here the operator does
 	m.delete()
-	for _, boot := range []string{"redfish-virtual-media", "redfish-https"} {
+	for i, boot := range []string{"redfish-virtual-media", "redfish-https"} {
 		t.Run(boot, func(t *testing.T) {
 			m := connect(t, s.URL(), 0)
 			m.name, m.mac, m.erase = "metal3~host", "52:54:00:bc:00:01", true
@@ -397,8 +397,14 @@ func TestMetal3DrivesARedfishMachine(t *testing.T) {
 			m.register()
 			m.inspect(false)
 			m.patch(add("/properties/root_device", map[string]any{"serial": "m001-A"}))
-			m.prepare(nil)
+			// The emulated machine keeps what the host before it was given: each gets versions of its own.
+			bios, bmc, nic, next := fmt.Sprint("2.", i), fmt.Sprint("3.", i), fmt.Sprint("23.", i), fmt.Sprint("2.1", i)
+			m.prepare([]nodes.CleanStep{setting("NumLock", "Off"), {Interface: "firmware", Step: "update", Args: firmware(s, "bmc", bmc, "bios", bios, "nic:1", nic)}})
+			m.firmware("bios "+bios+" "+bios, "bmc "+bmc+" "+bmc, "nic:1 "+nic+" "+nic)
 			m.deploy()
+			m.service([]nodes.ServiceStep{nodes.ServiceStep(setting("PowerProfile", "Performance")), {Interface: "firmware", Step: "update", Args: firmware(s, "bios", next)}})
+			m.firmware("bios "+next+" "+next, "bmc "+bmc+" "+bmc, "nic:1 "+nic+" "+nic)
+			m.power("power on")
 			m.deprovision()
 			m.delete()
 		})
@@ -495,6 +501,40 @@ func TestMetal3DrivesALiveISO(t *testing.T) {
 	m.deprovision()
 	m.stands(false, "")
 	m.delete()
+}
+
+// setting is the step by which the operator sets BIOS settings, and firmware the argument of the one by which it updates
+// firmware, with images for components and versions in turn.
+func setting(name, value string) nodes.CleanStep {
+	return nodes.CleanStep{Interface: nodes.InterfaceBIOS, Step: "apply_configuration", Args: map[string]any{"settings": []map[string]any{{"name": name, "value": value}}}}
+}
+
+func firmware(s *crash.Site, of ...string) map[string]any {
+	var all []map[string]any
+	for i := 0; i < len(of); i += 2 {
+		all = append(all, map[string]any{"component": of[i], "url": s.Images() + "/" + of[i] + "/" + of[i+1]})
+	}
+	return map[string]any{"settings": all}
+}
+
+// firmware compares the components with what was installed: component, current version, and the one flashed last.
+func (m *metal3) firmware(want ...string) {
+	m.t.Helper()
+	all, err := nodes.ListFirmware(m.ctx, m.client, m.id).Extract()
+	m.must(err, "list the firmware")
+	var got []string
+	for _, f := range all {
+		got = append(got, strings.TrimSpace(f.Component+" "+f.CurrentVersion+" "+f.LastVersionFlashed))
+	}
+	if !slices.Equal(got, want) {
+		m.t.Errorf("the firmware is %q, expected %q", got, want)
+	}
+}
+
+// service changes what serves, as the operator does for a host with an image.
+func (m *metal3) service(steps []nodes.ServiceStep) {
+	m.t.Helper()
+	m.provision(nodes.ProvisionStateOpts{Target: nodes.TargetService, ServiceSteps: steps}, nodes.Active, nodes.Active, nodes.Servicing, nodes.ServiceWait)
 }
 
 // machine is a server of ours with one emulated Redfish machine, m001, whose steps take work on each of its disks; program
