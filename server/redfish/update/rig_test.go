@@ -52,10 +52,18 @@ type rig struct {
 	after bool              // after it is done, not before
 	asked int
 	dead  bool
-	state string           // of the update service
-	slow  time.Duration    // that an image takes longer, while the update service says that it is at work
-	links func() []string  // tasks of somebody else's
-	lies  func(object any) // changes what was read
+
+	fail    int   // this act, note or image does not come about,
+	with    error // for this reason
+	failed  int   // how many acts there were then; 0: it has not come to that
+	reads   int
+	badRead int           // this question gets the error, once
+	state   string        // of the update service
+	slow    time.Duration // that an image takes longer, while the update service says that it is at work
+	several bool
+	bodies  []map[string]any // of the orders
+	links   func() []string  // tasks of somebody else's
+	lies    func(object any) // changes what was read
 }
 
 var (
@@ -86,6 +94,10 @@ func (r *rig) turn(what string, do func() error) error {
 		return errKilled
 	}
 	r.asked++
+	if r.asked == r.fail {
+		r.failed = len(r.acts) + 1
+		return r.with
+	}
 	now := r.asked == r.kill
 	if now && !r.after {
 		r.dead = true
@@ -187,14 +199,28 @@ func (r *rig) Refused(err error) bool { return errors.Is(err, errRefused) || err
 
 func (r *rig) Hide(string) {}
 
-func (r *rig) Own(string) error { return nil }
+func (r *rig) Own(string) error { return r.read() }
+
+// read is one question.
+func (r *rig) read() error {
+	if r.reads++; r.reads == r.badRead {
+		return r.with
+	}
+	return nil
+}
 
 func (r *rig) Find() (Found, error) {
+	if err := r.read(); err != nil {
+		return Found{}, err
+	}
 	return Found{Machine: parts.Machine{System: "/s", BIOSVersion: r.versions["bios"], BMCVersion: r.versions["bmc"], Chassis: []string{"/c"}},
-		Updates: "/u", Tasks: "/t", Reset: fmt.Sprint(r.reset)}, nil
+		Updates: "/u", Tasks: "/t", Reset: fmt.Sprint(r.reset), Several: r.several}, nil
 }
 
 func (r *rig) Task(link string) (Task, error) {
+	if err := r.read(); err != nil {
+		return Task{}, err
+	}
 	for _, i := range r.images {
 		switch {
 		case i.task != link:
@@ -212,6 +238,9 @@ func (r *rig) Task(link string) (Task, error) {
 }
 
 func (r *rig) Members(link string) ([]string, error) {
+	if err := r.read(); err != nil {
+		return nil, err
+	}
 	switch link {
 	case "/c/cards":
 		return []string{"/c/1"}, nil
@@ -231,6 +260,9 @@ func (r *rig) Members(link string) ([]string, error) {
 }
 
 func (r *rig) Read(link string, into any) error {
+	if err := r.read(); err != nil {
+		return err
+	}
 	o := map[string]any{
 		"/c":   map[string]any{"NetworkAdapters": map[string]any{"@odata.id": "/c/cards"}},
 		"/c/1": map[string]any{"Id": "1", "Controllers": []any{map[string]any{"FirmwarePackageVersion": r.versions["nic:1"]}}},
@@ -259,7 +291,7 @@ func (r *rig) Post(_ string, body any) (raw []byte, location string, err error) 
 	err = r.turn("post", func() error {
 		order := body.(map[string]any)
 		address := order["ImageURI"].(string)
-		r.acts = append(r.acts, "post "+address)
+		r.acts, r.bodies = append(r.acts, "post "+address), append(r.bodies, order)
 		if r.post != nil {
 			err = r.post(len(r.acts))
 		}

@@ -33,7 +33,7 @@ type order struct {
 }
 
 // send sends the image that is worked on, once: again only when the BMC has answered that it is busy. Stage is taken
-// afterwards, or there is an error.
+// afterwards; or it is sending, and why the answer is missing is in cause; or there is an error.
 func (u *updater) send(ctx context.Context) error {
 	for end := time.Now().Add(askTime); ; {
 		o, err := u.prepare(ctx)
@@ -59,7 +59,8 @@ func (u *updater) send(ctx context.Context) error {
 		case ctx.Err() != nil, fault.Has(err, fault.StorageUnavailable):
 			return err
 		case !u.m.Refused(err):
-			return u.trace(ctx, fault.From(err).Message)
+			u.cause = fault.From(err).Message
+			return nil
 		case !fault.Has(err, fault.BMCBusy) || time.Now().After(end):
 			return err
 		}
@@ -148,13 +149,18 @@ func version(b BMC, f Found, component string) (string, error) {
 	case component == catalog.ComponentBMC && f.BMCVersion != "":
 		return parts.Words(f.BMCVersion, maxVersion), nil
 	}
-	all, err := parts.Firmware(b, f.Machine, f.Updates)
-	for _, c := range all {
-		if c.Component == component {
-			return c.Current, nil
+	for _, from := range []string{"", f.Updates} { // the update service's list is long, and asked where the cards say nothing
+		all, err := parts.Firmware(b, f.Machine, from)
+		if err != nil {
+			return "", err
+		}
+		for _, c := range all {
+			if c.Component == component {
+				return c.Current, nil
+			}
 		}
 	}
-	return "", err
+	return "", nil
 }
 
 const maxVersion = 255

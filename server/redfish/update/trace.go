@@ -13,7 +13,8 @@ import (
 // Nothing is sent.
 func (u *updater) trace(ctx context.Context, why string) error {
 	want := u.want()
-	var begun time.Time // since when the BMC answers, and shows no update at work
+	var looked time.Time
+	var quiet time.Duration // that the BMC has answered, without an update at work
 	end := time.Now().Add(taskTime)
 	seen, found := "", false
 	err := u.watch(ctx, func(b BMC) (bool, error) {
@@ -45,14 +46,15 @@ func (u *updater) trace(ctx context.Context, why string) error {
 			u.n.Task, u.n.Guessed, found = more[0], true, true
 			return true, nil
 		}
-		if len(more) > 1 {
-			return true, nil
-		}
 		_, err = updates(b, f)
-		if atWork := fault.Has(err, fault.BMCBusy) && time.Now().Before(end); atWork || begun.IsZero() {
-			begun = time.Now() // at work, maybe on ours: there will be a version or a task
+		if err != nil && !fault.Has(err, fault.BMCBusy) && !fault.Has(err, fault.BMCUnsupported) {
+			return false, err
 		}
-		return time.Since(begun) > traceTime, nil
+		quiet += min(time.Since(looked), longestPause)
+		if looked = time.Now(); fault.Has(err, fault.BMCBusy) && looked.Before(end) {
+			quiet = 0 // at work, maybe on ours: there will be a version or a task
+		}
+		return quiet > traceTime && (now == "" || now == u.n.Before), nil
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@
 package update
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -107,12 +108,13 @@ const (
 
 // updater is one run.
 type updater struct {
-	m    Machine
-	all  []catalog.Firmware
-	away time.Duration
-	log  *slog.Logger
-	n    notes
-	lost bool // the BMC did not answer for a while since the image that is worked on was sent
+	m     Machine
+	all   []catalog.Firmware
+	away  time.Duration
+	log   *slog.Logger
+	n     notes
+	cause string // why the answer to the image that is worked on is missing
+	lost  bool   // the BMC did not answer for a while since the image that is worked on was sent
 }
 
 // Run installs the images in their order. Noted is what an attempt before in the same run noted last; away is how long
@@ -128,7 +130,7 @@ func Run(ctx context.Context, m Machine, all []catalog.Firmware, noted []byte, a
 			return u.n.Done, err
 		}
 		u.n = notes{Done: append(u.n.Done, done)}
-		u.lost = false
+		u.lost, u.cause = false, ""
 		if err := u.m.Note(ctx, u.n); err != nil {
 			return u.n.Done, err
 		}
@@ -158,7 +160,7 @@ func (u *updater) one(ctx context.Context) (Done, error) {
 		}
 	}
 	if u.n.Stage == sending {
-		if err := u.trace(ctx, "a server that was stopped"); err != nil {
+		if err := u.trace(ctx, cmp.Or(u.cause, "the server was stopped")); err != nil {
 			return Done{}, err
 		}
 	}

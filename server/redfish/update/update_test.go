@@ -291,8 +291,8 @@ func TestTheWaitThatIsAskedForIsKept(t *testing.T) {
 		begun := time.Now()
 		all := want("bmc")
 		all[0].Wait = 40 * time.Minute
-		if _, err := r.run(all...); err != nil {
-			t.Fatal(err)
+		if done, err := r.run(all...); err != nil || len(done) != 1 || done[0].To != "2" {
+			t.Fatal(done, err)
 		}
 		if took := time.Since(begun); took < 40*time.Minute || took > 50*time.Minute {
 			t.Errorf("it took %s", took)
