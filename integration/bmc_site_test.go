@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/bmc"
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/integration/simnet"
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -40,9 +41,15 @@ type bmcSite struct {
 
 func newBMCSite(t *testing.T, info map[string]any, password string) *bmcSite {
 	t.Helper()
+	return newBMCSiteOf(t, nil, info, password)
+}
+
+// newBMCSiteOf is newBMCSite with what the machine is made of; nil is the usual.
+func newBMCSiteOf(t *testing.T, parts *bmc.Parts, info map[string]any, password string) *bmcSite {
+	t.Helper()
 	s := &bmcSite{t: t}
 	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Transport: mediaTransport{}, Machines: []emulator.MachineConfig{{
-		Name: "m1", OnBoot: func(_ context.Context, b emulator.FakeBoot) {
+		Name: "m1", Fake: parts, OnBoot: func(_ context.Context, b emulator.FakeBoot) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.boots = append(s.boots, b)

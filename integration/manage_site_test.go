@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/integration/bmc"
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest"
@@ -27,7 +28,13 @@ type manager struct {
 
 func newManager(t *testing.T) *manager {
 	t.Helper()
-	s := newBMCSite(t, nil, "password")
+	return newManagerOf(t, nil)
+}
+
+// newManagerOf is newManager with what the machine is made of; nil is the usual.
+func newManagerOf(t *testing.T, parts *bmc.Parts) *manager {
+	t.Helper()
+	s := newBMCSiteOf(t, parts, nil, "password")
 	s.do(state.VerbManage, state.Manageable)
 	return &manager{s, rest.New(rest.Config{Backend: s.c, Auth: login.None{}, Hostname: "lab", Now: time.Now, Started: time.Now(), Log: slog.New(slog.DiscardHandler)})}
 }

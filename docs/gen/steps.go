@@ -76,7 +76,8 @@ func describe(b *strings.Builder, s step.Step) error {
 			offered = append(offered, when)
 		}
 	}
-	touches := map[step.Touch]string{step.Nothing: "no disk", step.AllDisks: "every disk that is not skipped", step.RootDisk: "the root disk"}[s.Touches]
+	touches := map[step.Touch]string{step.Nothing: "no disk", step.AllDisks: "every disk that is not skipped", step.RootDisk: "the root disk",
+		step.Volumes: "RAID volumes that are not skipped, and the drives of new ones"}[s.Touches]
 	repeat := map[step.Repeat]string{step.Again: "a new attempt is made", step.Never: "the flow fails and asks the operator"}[s.Repeat]
 	for _, row := range [][2]string{{"offered for", strings.Join(offered, ", ")}, {"writes to", touches}, {"can be aborted", yes(s.Abortable)},
 		{"after an interruption", repeat}, {"deadline", short(s.Timeout.String())}} {

@@ -14,8 +14,12 @@ const (
 	ActUpdate    = "update"     // an image is to be fetched and installed; Value is its address, without keys
 	ActInstall   = "install"    // firmware takes effect; Value is component and version
 	ActResetBMC  = "bmc_reset"  // the BMC restarts
-	ActPowerOn   = "power_on"   // the machine starts, from what Value names; a reset does so too
-	ActPowerOff  = "power_off"
+	// Volumes are told of by RAID type, drives and name.
+	ActCreateVolume = "volume_create" // a RAID volume is to be made
+	ActDeleteVolume = "volume_delete" // one is to go
+	ActVolumeThere  = "volume_there"  // one has come to be
+	ActPowerOn      = "power_on"      // the machine starts, from what Value names; a reset does so too
+	ActPowerOff     = "power_off"
 )
 
 // Act is what a client had a BMC do, or what a boot made of it.

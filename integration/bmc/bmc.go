@@ -71,6 +71,11 @@ func (c *Config) complete() {
 	if c.Fake == nil {
 		c.Fake = made()
 	}
+	if c.Fake.RAID != nil {
+		f, r := *c.Fake, *c.Fake.RAID
+		r.complete()
+		c.Fake, f.RAID = &f, &r
+	}
 	if c.ManagerReset == 0 {
 		c.ManagerReset = faults.Duration(defaultManagerReset)
 	}
@@ -143,6 +148,7 @@ type Machine struct {
 	restarts  int           // of the BMC
 	clock     time.Duration // the BMC's clock against the true one
 	extras    extras
+	arrays    arrays
 }
 
 // New makes a machine that is off. Close must be called.
@@ -156,6 +162,14 @@ func New(env Env, cfg Config) (*Machine, error) {
 			return nil, err
 		}
 		m.macs = append(m.macs, mac)
+	}
+	if r := m.cfg.Fake.RAID; r != nil {
+		for _, v := range r.Volumes {
+			if err := m.check(&v); err != nil {
+				return nil, err
+			}
+			m.put(&v)
+		}
 	}
 	hooks := qemu.Hooks{NextBoot: m.nextBoot, Power: m.powered, Progress: m.progressed}
 	if cfg.QEMU == nil {

@@ -10,14 +10,17 @@ type Parts struct {
 	CPUs     int     `json:"cpus"`
 	MemoryMB int     `json:"memory_mb"`
 	Drives   []Drive `json:"drives,omitempty"`
+	RAID     *RAID   `json:"raid,omitempty"` // nil: no RAID controller
 }
 
 // Drive is a disk in the machine.
 type Drive struct {
 	Serial string `json:"serial"`
 	WWN    string `json:"wwn,omitempty"` // 16 hex digits
-	Bus    string `json:"bus,omitempty"` // nvme (default), scsi or virtio
+	Bus    string `json:"bus,omitempty"` // nvme (default), scsi, sata or virtio
 	Bytes  int64  `json:"bytes"`
+	// Rotational is told of fake drives alone.
+	Rotational bool `json:"rotational,omitempty"`
 }
 
 // made is what a fake machine is made of unless its configuration says so.

@@ -81,6 +81,7 @@ func (m *Machine) nextBoot() qemu.Boot {
 		}
 		m.installs()
 		s.secureBoot = s.secureNext
+		m.applyVolumes()
 	}
 	for _, c := range m.extras.trust {
 		b.Trust = append(b.Trust, c.DER)

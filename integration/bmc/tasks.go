@@ -144,6 +144,7 @@ func (m *Machine) DeleteTask(id string) bool {
 	if t.name == updateTask && t.state == "Pending" {
 		m.state.firmwareNext = nil
 	}
+	m.arrays.due = slices.DeleteFunc(m.arrays.due, func(d dueVolume) bool { return d.task == t })
 	m.tasks = slices.Delete(m.tasks, i, i+1)
 	return true
 }

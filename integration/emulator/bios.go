@@ -63,7 +63,7 @@ func (q *request) resetBios() reply { return q.changeBios(q.m.ResetBIOS) }
 // changeBios queues a job for the next reset, if the queue takes any.
 func (q *request) changeBios(do func(context.Context) error) reply {
 	if q.m.Jammed() {
-		return failure(http.StatusConflict, "ResourceInUse", "The job queue is stuck: it holds tasks that do not end. Delete them below /redfish/v1/TaskService/Tasks.")
+		return jammed()
 	}
 	return q.change("BIOS settings", do)
 }

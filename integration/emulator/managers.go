@@ -151,7 +151,7 @@ func (q *request) change(name string, order func(context.Context) error) reply {
 
 func (q *request) enqueue(name string, f *faults.Fault, order func(context.Context) error) reply {
 	t := q.m.Enqueue(name, time.Duration(f.Delay), order)
-	return reply{status: http.StatusAccepted, body: taskBody(t), header: http.Header{"Location": {monitorPath + t.ID}, "Retry-After": {retryAfter}}}
+	return accepted(t)
 }
 
 func orderFailed(name string, err error) reply {

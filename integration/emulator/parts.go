@@ -3,6 +3,8 @@ package emulator
 import (
 	"fmt"
 	"strings"
+
+	"github.com/bessemer-metal/bessemer/integration/bmc"
 )
 
 // What a machine is made of: one processor package, one memory module, one storage controller with its drives.
@@ -31,7 +33,11 @@ func (q *request) module() reply {
 
 func (q *request) stores() reply {
 	p := q.m.SystemPath() + "/Storage"
-	return collection(p, "StorageCollection", "Storage", []string{p + "/1"})
+	all := []string{p + "/1"}
+	if q.m.RAID() != nil {
+		all = append(all, p+"/RAID")
+	}
+	return collection(p, "StorageCollection", "Storage", all)
 }
 
 func (q *request) drivePath(i int) string {
@@ -48,21 +54,29 @@ func (q *request) store() reply {
 }
 
 func (q *request) disk() reply {
-	protocol := map[string]string{"": "NVMe", "nvme": "NVMe", "scsi": "SAS"} // virtio is none that Redfish knows
 	for i, d := range q.m.Parts().Drives {
 		p := q.drivePath(i)
 		if !strings.HasSuffix(p, "/"+q.PathValue("id")) {
 			continue
 		}
-		body := object{"@odata.id": p, "@odata.type": "#Drive.v1_16_0.Drive", "Id": q.PathValue("id"), "Name": "Drive " + q.PathValue("id"), "Manufacturer": "Bessemer",
-			"Model": "Emulated drive", "SerialNumber": d.Serial, "CapacityBytes": d.Bytes, "MediaType": "SSD", "Status": healthy()}
-		if protocol[d.Bus] != "" {
-			body["Protocol"] = protocol[d.Bus]
-		}
-		if d.WWN != "" {
-			body["Identifiers"] = []object{{"DurableName": d.WWN, "DurableNameFormat": map[bool]string{true: "NAA", false: "EUI"}[d.Bus == "scsi"]}}
-		}
-		return ok(body)
+		return ok(driveBody(p, q.PathValue("id"), d))
 	}
 	return notFound(q.URL.Path)
+}
+
+func driveBody(p, id string, d bmc.Drive) object {
+	protocol := map[string]string{"": "NVMe", "nvme": "NVMe", "scsi": "SAS", "sata": "SATA"} // virtio is none that Redfish knows
+	media := "SSD"
+	if d.Rotational {
+		media = "HDD"
+	}
+	body := object{"@odata.id": p, "@odata.type": "#Drive.v1_16_0.Drive", "Id": id, "Name": "Drive " + id, "Manufacturer": "Bessemer",
+		"Model": "Emulated drive", "SerialNumber": d.Serial, "CapacityBytes": d.Bytes, "MediaType": media, "Status": healthy()}
+	if protocol[d.Bus] != "" {
+		body["Protocol"] = protocol[d.Bus]
+	}
+	if d.WWN != "" {
+		body["Identifiers"] = []object{{"DurableName": d.WWN, "DurableNameFormat": map[bool]string{true: "NAA", false: "EUI"}[d.Bus == "scsi"]}}
+	}
+	return body
 }

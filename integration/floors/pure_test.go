@@ -24,7 +24,7 @@ var core = []string{
 }
 
 // words are the packages of the server that the core speaks with: data and no act.
-var words = []string{"server/access", "server/drivers"}
+var words = []string{"server/access", "server/drivers", "server/raid"}
 
 // pure are the standard library's packages that the core may import: none does I/O by itself, waits or draws by chance. Of
 // package time the lint rule wall-time keeps the clock away; context and io are for the seams' signatures.

@@ -57,6 +57,7 @@ var floors = map[string]int{
 	"server/redfish":             7,
 	"server/redfish/parts":       5,
 	"server/redfish/update":      6,
+	"server/redfish/volumes":     6,
 	"server/fake":                5,
 	"server/ipmi":                5,
 	"server/channel":             5,

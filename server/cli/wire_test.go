@@ -84,6 +84,8 @@ func TestRequestsOfCommands(t *testing.T) {
 			fmt.Fprint(w, `{"traits": ["CUSTOM_A"]}`)
 		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/bios/Boot"):
 			fmt.Fprint(w, `{"Boot": {"name": "Boot", "value": "Uefi"}}`)
+		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/states"):
+			fmt.Fprint(w, `{"raid_config": {"logical_disks": [{"name": "vd0", "raid_level": "5", "size_gb": 9, "controller": "c"}], "last_updated": "x"}, "target_raid_config": {"logical_disks": [{"volume_name": "root", "raid_level": "1", "size_gb": "MAX"}]}}`)
 		case r.Method == http.MethodGet:
 			fmt.Fprint(w, `{"uuid": "u1", "name": "x", "links": [], "allocations": [{"uuid": "u1", "state": "active", "links": []}], "shards": [{"name": "s", "count": 2}], "usage": [{"project": "blue", "resource_class": "big", "nodes": 3, "used": 1, "available": 2, "lent": 0}],
 				"connectors": [{"uuid": "u2"}], "methods": {}, "bios": [{"name": "Boot", "value": "Uefi"}], "firmware": [{"component": "bios", "current_version": "2"}], "vifs": [{"id": "v"}], "children": ["c1"],
@@ -124,6 +126,8 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"node vif detach n1 v1", "DELETE /v1/nodes/n1/vifs/v1", "detached v1"},
 		{"node bios setting list n1", "GET /v1/nodes/n1/bios", "Boot  Uefi"},
 		{"node bios setting show n1 Boot", "GET /v1/nodes/n1/bios/Boot", "value  Uefi"},
+		{"node raid n1", "GET /v1/nodes/n1/states", "built   vd0   5           9        c"},
+		{"node raid n1", "GET /v1/nodes/n1/states", "wanted  root  1           MAX"},
 		{"node firmware list n1", "GET /v1/nodes/n1/firmware", "bios       2"},
 		{"node vmedia attach n1 cdrom http://192.0.2.1/i.iso", `POST /v1/nodes/n1/vmedia {"device_type":"cdrom","image_url":"http://192.0.2.1/i.iso"}`, "is to see cdrom"},
 		{"node vmedia detach n1 cdrom", "DELETE /v1/nodes/n1/vmedia?device_types=cdrom", "no longer sees cdrom"},

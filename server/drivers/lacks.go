@@ -26,7 +26,7 @@ var lacks = map[string]map[string]string{
 		"anaconda": noImaging, "autodetect": noImaging, "bootc": noImaging, "ansible": noImaging,
 	},
 	RAID: {
-		"redfish": "this server builds no RAID volumes through the BMC yet", "agent": "this server builds no software RAID yet",
+		"agent": "this server builds no software RAID yet",
 	},
 	Vendor:     {"ipmitool": noIPMI},
 	Console:    {"redfish-graphical": noConsole, "ipmitool-socat": noConsole},

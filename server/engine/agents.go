@@ -68,13 +68,21 @@ func (eng *Engine) Lookup(ctx context.Context, p conductor.Peer, r api.LookupReq
 }
 
 // keepInventory stores what a boot brought. That of an inspection that goes on and booted the ramdisk is the accepted one, and
-// so is the first ever seen; any other leaves the accepted one as it is, so that a disk which is gone since is missed (I5).
+// so is the first ever seen, and the first after RAID volumes were made or deleted; any other leaves the accepted one as it is, so
+// that a disk which is gone since is missed (I5).
 func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, inv inventory.Inventory) error {
 	si := conductor.StoredInventory{Node: n.UUID, Generation: n.Boot.Generation, Taken: eng.cfg.Now(), Inventory: raw, Disks: inv.Disks, Plugin: map[string]any{}}
 	inspects := n.Flow != nil && n.Flow.Flow == state.Inspect && n.Flow.Booted && n.Flow.Phase != conductor.PhaseEnded
 	known, err := tx.HasInventory(n.UUID)
 	if err != nil {
 		return err
+	}
+	if known && n.DisksAfter > 0 {
+		_, of, err := tx.AcceptedDisks(n.UUID)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		known = of > n.DisksAfter // what was accepted before is of disks that are no more
 	}
 	si.Accepted = inspects || !known
 	if root, err := disks.Root(n, inv); err == nil {

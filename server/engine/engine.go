@@ -219,6 +219,9 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 	if s.Accepted, err = onlyDisks(accepted, err); err != nil {
 		return s, err
 	}
+	if of <= n.DisksAfter { // there are others since
+		s.Accepted = nil
+	}
 	switch {
 	case n.Boot == nil || n.Boot.Redeemed.IsZero():
 	case s.Accepted != nil && of == n.Boot.Generation:

@@ -63,7 +63,10 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 	case fault.Has(err, fault.StepAborted):
 		end.Outcome, end.Result, end.Fault = api.Aborted, nil, fault.From(err)
 	case err != nil:
-		end.Outcome, end.Result, end.Fault = api.Failed, nil, fault.From(err)
+		end.Outcome, end.Fault = api.Failed, fault.From(err)
+		if len(end.Result.Data) == 0 { // what a failed step tells is how far it came
+			end.Result = nil
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			end.Fault = fault.New(fault.StepTimeout, "the step did not end within %s", r.Step.Timeout)
 		}
@@ -150,7 +153,7 @@ func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.St
 		return ran{}, err
 	}
 	result, err := bound[i].Run(ctx, step.Call{
-		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties, Power: string(before), Noted: r.Noted,
+		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties, Attempt: r.Attempt, Power: string(before), Noted: r.Noted,
 		Note:   func(ctx context.Context, v any) error { return eng.noted(ctx, r.ID, v) },
 		Report: s.report,
 		Log:    eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),

@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -19,6 +20,9 @@ func (m *machine) Steps(context.Context) ([]step.Bound, error) {
 		"bios.apply_configuration":    m.applyBIOS,
 		"bios.factory_reset":          m.resetBIOS,
 		"bios.cache_bios_settings":    well, // they are read after each step of the BIOS
+		catalog.DeleteRAID:            noRAID,
+		catalog.CreateRAID:            pretendRAID,
+		catalog.ApplyRAID:             pretendRAID,
 		"firmware.update":             well,
 		"vendor.log_passthrough":      logPassthrough,
 		"deploy.deploy":               well,
@@ -71,6 +75,30 @@ func (m *machine) resetBIOS(step.Call) (map[string]any, error) {
 	defer m.mu.Unlock()
 	clear(m.bios)
 	return nil, nil
+}
+
+func noRAID(step.Call) (map[string]any, error) {
+	return pretended([]any{}), nil
+}
+
+// pretendRAID says that what is wanted was built.
+func pretendRAID(c step.Call) (map[string]any, error) {
+	config, _ := c.Args[catalog.ArgRAID].(map[string]any)
+	wanted, _ := config["logical_disks"].([]any)
+	built := []any{}
+	for i, w := range wanted {
+		disk, _ := w.(map[string]any)
+		disk = maps.Clone(disk)
+		disk["id"], disk["name"] = fmt.Sprint(i+1), disk["volume_name"]
+		delete(disk, "volume_name")
+		built = append(built, disk)
+	}
+	return pretended(built), nil
+}
+
+// pretended is a result that changed no disk.
+func pretended(disks []any) map[string]any {
+	return map[string]any{catalog.BuiltRAID: map[string]any{"logical_disks": disks}, "created": 0.0, "deleted": 0.0}
 }
 
 // logPassthrough writes a line to the log.

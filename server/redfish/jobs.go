@@ -3,12 +3,14 @@ package redfish
 import (
 	"context"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/stmcginnis/gofish/schemas"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/parts"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -54,7 +56,7 @@ const (
 )
 
 // job is a task or job that has not ended.
-type job struct{ link, id, state string }
+type job struct{ link, id, state, target string }
 
 // clearJobs removes every task and job that has not ended, by the make's own action where it has one, and reads the
 // queue again. bmc.task_failed names what stays.
@@ -130,10 +132,9 @@ func (b *bmc) clearByQuirk(o *operation) error {
 	return nil
 }
 
-// openJobs looks at the queue, asks for the removal of what has not ended, and tells what is left.
-func (b *bmc) openJobs(ctx context.Context, w *work, removed map[string]bool) ([]job, error) {
-	var links []string
-	err := b.run(ctx, false, func(o *operation) error {
+// listJobs lists the tasks and jobs of the queue, those that have ended too.
+func (b *bmc) listJobs(ctx context.Context) (links []string, err error) {
+	err = b.run(ctx, false, func(o *operation) error {
 		root, err := o.root()
 		if err != nil {
 			return err
@@ -160,6 +161,55 @@ func (b *bmc) openJobs(ctx context.Context, w *work, removed map[string]bool) ([
 		}
 		return nil
 	})
+	return links, err
+}
+
+// unended lists what has not ended. What is told to be another machine's is left out.
+func (b *bmc) unended(ctx context.Context) ([]job, error) {
+	links, err := b.listJobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []job
+	for chunk := range slices.Chunk(links, jobsAtATime) {
+		err := b.run(ctx, false, func(o *operation) error {
+			place, err := b.place(o)
+			if err != nil {
+				return err
+			}
+			for _, l := range chunk {
+				j, open, err := readJob(o, l)
+				if err != nil {
+					return err
+				}
+				if open && !j.elsewhere(parts.Place(place)) {
+					out = append(out, j)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// elsewhere tells whether a job works on another system than the one at a path.
+func (j job) elsewhere(system string) bool {
+	all, _ := path.Split(system)
+	at := parts.Place(j.target)
+	return strings.HasPrefix(at, all) && at != system && !strings.HasPrefix(at, system+"/")
+}
+
+// waits tells whether a job has yet to begin: at a restart, it may be.
+func (j job) waits() bool {
+	return slices.Contains([]string{"New", "Pending", "Scheduled", "Suspended", "UserIntervention"}, j.state)
+}
+
+// openJobs looks at the queue, asks for the removal of what has not ended, and tells what is left.
+func (b *bmc) openJobs(ctx context.Context, w *work, removed map[string]bool) ([]job, error) {
+	links, err := b.listJobs(ctx)
 	var left []job
 	for chunk := range slices.Chunk(links, jobsAtATime) {
 		if err != nil {
@@ -204,11 +254,14 @@ func readJob(o *operation, link string) (j job, open bool, err error) {
 		ID        string `json:"Id"`
 		TaskState string
 		JobState  string
+		Payload   struct {
+			TargetURI string `json:"TargetUri"`
+		}
 	}
 	if err := decode(bodyOf(resp), &found); err != nil {
 		return job{}, false, o.notRedfish(link, err)
 	}
-	j = job{link: link, id: found.ID, state: found.TaskState + found.JobState}
+	j = job{link: link, id: found.ID, state: found.TaskState + found.JobState, target: found.Payload.TargetURI}
 	switch j.state {
 	case "Completed", "Exception", "Killed", "Cancelled", "CompletedWithErrors", "Failed":
 		return j, false, nil

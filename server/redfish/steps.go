@@ -23,6 +23,9 @@ func (b *bmc) Steps(context.Context) ([]step.Bound, error) {
 		"bios.apply_configuration":    b.applyBIOS,
 		"bios.factory_reset":          b.resetBIOS,
 		"firmware.update":             b.updateFirmware,
+		"raid.delete_configuration":   b.deleteRAID,
+		"raid.create_configuration":   b.createRAID,
+		"raid.apply_configuration":    b.createRAID,
 	}
 	out := make([]step.Bound, 0, len(catalog.Redfish))
 	for _, s := range catalog.Redfish {

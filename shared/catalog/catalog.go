@@ -112,7 +112,7 @@ func (w Written) Lacks(args step.Args, disk inventory.DeviceID) string {
 }
 
 // Redfish is what the redfish hardware type offers out of band. Each can be stopped until it tells the BMC to change anything.
-var Redfish = []step.Step{
+var Redfish = append([]step.Step{
 	{
 		Name: "management.reset_bmc", Where: step.OutOfBand,
 		Doc:      "Restarts the BMC and waits until it answers again.",
@@ -154,7 +154,7 @@ var Redfish = []step.Step{
 			Check: func(v any) error { _, err := FirmwareSettings(v); return err }}},
 		Repeat: step.Again, Abortable: true, Reboot: true, Timeout: 6 * time.Hour,
 	},
-}
+}, raidSteps...)
 
 // Fake is what the fake-hardware type offers: the steps of Ironic's fake interfaces, and beside them redfish's on a BMC in
 // memory.

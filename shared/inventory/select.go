@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -65,6 +66,24 @@ func Skipped(disks []Disk, skip []any) (kept, skipped []Disk, warnings []string,
 		}
 	}
 	return kept, skipped, warnings, nil
+}
+
+// CheckSkip checks the form of properties.skip_block_devices. Beside what Skipped reads, an entry may name a RAID volume by
+// volume_name: the steps that make and delete volumes through a BMC keep it. Whoever sees disks alone can't, and Skipped refuses.
+func CheckSkip(skip []any) error {
+	plain := slices.Clone(skip)
+	for i, e := range plain {
+		m, _ := e.(map[string]any)
+		if name, ok := m["volume_name"].(string); ok && name != "" && len(name) <= maxHintText {
+			rest := maps.Clone(m)
+			delete(rest, "volume_name")
+			if plain[i] = rest; len(rest) == 0 {
+				plain[i] = map[string]any{"serial": "any"} // it is well formed
+			}
+		}
+	}
+	_, _, _, err := Skipped(nil, plain)
+	return err
 }
 
 // Allowed reads properties.allow_device_classes: the classes that an operator vouches for though they are not

@@ -137,3 +137,20 @@ func TestI05_TargetsAgainstReference(t *testing.T) {
 		}
 	})
 }
+
+// A RAID volume may be named in the record, for the steps that know volumes; whoever sees disks alone takes it for a disk that it
+// can't tell, and touches none (safety.md I2).
+func TestI02_AVolumeIsNamedForThoseWhoKnowIt(t *testing.T) {
+	volume := []any{map[string]any{"volume_name": "data"}, map[string]any{"volume_name": "data", "size": "> 5"}, map[string]any{"serial": "S"}}
+	if err := CheckSkip(volume); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []map[string]any{{"volume_name": ""}, {"volume_name": 7.0}, {"volume_name": "a", "colour": "red"}, {}, {"colour": "red"}} {
+		if err := CheckSkip([]any{bad}); !fault.Has(err, fault.RequestInvalid) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	if _, _, _, err := Skipped(nil, volume); !fault.Has(err, fault.RequestInvalid) {
+		t.Errorf("disks are told from volumes by name: %v", err)
+	}
+}

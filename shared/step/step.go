@@ -37,11 +37,13 @@ const (
 type Touch string
 
 // Nothing: no disk is written. AllDisks: every disk of the inventory but the skipped ones. RootDisk: the one that
-// the root device hints select.
+// the root device hints select. Volumes: RAID volumes are made and deleted through the BMC, so that there are other disks
+// afterwards than those of the inventory.
 const (
 	Nothing  Touch = ""
 	AllDisks Touch = "all-disks"
 	RootDisk Touch = "root-disk"
+	Volumes  Touch = "volumes"
 )
 
 // Step is one piece of work. Name is interface, dot, step ("deploy.erase_devices"); an attempt has its own ID.
@@ -92,6 +94,7 @@ type Call struct {
 	Devices []inventory.DeviceID                          // the disks the started step may touch, and no others (safety.md I1)
 	Node    map[string]any                                // the node's properties, as far as steps need them: skip list, allowed classes
 	Resume  []Checkpoint                                  // where an earlier attempt of the same run came to; hints, never proof
+	Attempt int                                           // out of band: which of the step's it is, from 1
 	Power   string                                        // out of band: "power on" or "power off", as before the first attempt in this run; "" unknown
 	Noted   []byte                                        // out of band: JSON, what an attempt before in the run noted last; nil: nothing
 	Note    func(context.Context, any) error              // out of band: keeps what a later attempt is to know, and returns when it is stored; nil: it is not kept

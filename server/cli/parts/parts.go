@@ -72,7 +72,7 @@ func change(c *command.Run, use, short, done string, least int, request func(res
 
 // Commands are those below bessemer node.
 func Commands(c *command.Run) []*cobra.Command {
-	return []*cobra.Command{bootCommand(c), secureBootCommand(c), traitCommand(c), vifCommand(c), biosCommand(c), firmwareCommand(c), mediaCommand(c), passthruCommand(c),
+	return []*cobra.Command{bootCommand(c), secureBootCommand(c), traitCommand(c), vifCommand(c), biosCommand(c), raidCommand(c), firmwareCommand(c), mediaCommand(c), passthruCommand(c),
 		consoleCommand(c), injectCommand(c), indicatorCommand(c), childrenCommand(c), outOfServiceCommand(c), powerCommand(c)}
 }
 

@@ -218,6 +218,7 @@ func (d *decider) stepEnded(e conductor.StepEnded) {
 		d.n.Power = e.Power
 	}
 	d.status(e.Status)
+	d.raided(r)
 	severity := "INFO"
 	if r.State != conductor.StepSucceeded {
 		severity = "ERROR"

@@ -71,6 +71,9 @@ func (d *decider) waiting() {
 // wait has a deadline of its own; the step's begins when its turn has come. It is the BMC that acts, so the node waits, and the
 // work can be aborted.
 func (d *decider) runOutOfBand(r conductor.StepRecord) {
+	if !d.mayDestroy(r) {
+		return
+	}
 	d.waiting()
 	d.n.Flow.Phase = conductor.PhaseSteps
 	if r.Step.Reboot {
@@ -239,6 +242,9 @@ func (d *decider) fail(f *fault.Fault) {
 			d.move(&r, cut)
 			r.Fault, r.Ended = f, d.now
 			d.put(r)
+			if r.Step.Touches == step.Volumes {
+				d.redrawn(r)
+			}
 			if r.Step.Where == step.InBand { // what runs at the BMC is called off as not wanted any more
 				d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
 			}

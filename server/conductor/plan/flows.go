@@ -197,7 +197,11 @@ func (b *builder) isoDeployment() {
 	if _, err := fit.BootISO(b.in.Node.InstanceInfo); err != nil {
 		b.Problems = append(b.Problems, fault.From(err))
 	}
-	b.note("the machine is switched off, started from the ISO of instance_info.boot_iso, and active when its BMC has confirmed that: no disk is written")
+	what := "no disk is written"
+	if b.redraws() {
+		what = "no disk is written but by the RAID steps"
+	}
+	b.note("the machine is switched off, started from the ISO of instance_info.boot_iso, and active when its BMC has confirmed that: %s", what)
 	b.orderDeployment()
 }
 
@@ -225,7 +229,7 @@ func (b *builder) image(write step.Step, priority Valued) Item {
 	if err != nil {
 		b.Problems = append(b.Problems, fault.From(err))
 	}
-	if b.in.Accepted != nil {
+	if b.in.Accepted != nil && !b.redraws() {
 		if _, err := disks.Root(b.in.Node, *b.in.Accepted); err != nil {
 			b.Problems = append(b.Problems, fault.From(err))
 		}

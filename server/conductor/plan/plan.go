@@ -147,6 +147,7 @@ func Build(in Input) Plan {
 			b.problem(fault.New(fault.StepUnknown, "no ramdisk known here offers the step"), rescueStep)
 		}
 	}
+	b.volumes()
 	b.place()
 	b.fits()
 	b.disks()
@@ -267,6 +268,10 @@ func (b *builder) place() {
 func (b *builder) disks() {
 	touches := slices.ContainsFunc(b.Items, func(it Item) bool { return it.Step.Touches != step.Nothing })
 	if !touches {
+		return
+	}
+	if b.redraws() {
+		b.note("RAID volumes are made or deleted through the BMC: which disks are touched is known only when that is done")
 		return
 	}
 	if b.in.Accepted == nil {

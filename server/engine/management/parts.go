@@ -23,6 +23,11 @@ func (d *Desk) SetTargetRAID(ctx context.Context, who conductor.Caller, ident st
 		if err := raid.Check(target); err != nil {
 			return err
 		}
+		if d.cfg.Machines.Interfaces(*n)["raid"] == "redfish" {
+			if _, err := raid.ThroughBMC(target); err != nil {
+				return err
+			}
+		}
 		n.TargetRAID = target
 		return nil
 	})

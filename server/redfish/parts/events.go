@@ -98,7 +98,7 @@ func find(s Service, events, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	i := slices.IndexFunc(all, func(l string) bool { return path.Base(place(l)) == id })
+	i := slices.IndexFunc(all, func(l string) bool { return path.Base(Place(l)) == id })
 	if id == "" || i < 0 {
 		return "", fault.New(fault.SubscriptionLost, "the BMC has no subscription %.100q", id)
 	}

@@ -102,11 +102,11 @@ func listed(s Service, m Machine, updates string, add func(name, version string)
 		}
 		version, _ := f.Version.(string)
 		for _, item := range f.RelatedItem {
-			switch to := place(string(item)); {
+			switch to := Place(string(item)); {
 			case to == "":
-			case to == place(m.BIOS):
+			case to == Place(m.BIOS):
 				add("bios", version)
-			case to == place(m.Manager):
+			case to == Place(m.Manager):
 				add("bmc", version)
 			case strings.HasSuffix(path.Dir(to), "/NetworkAdapters") && ofMachine(m, to):
 				add("nic:"+path.Base(to), version)
@@ -119,13 +119,13 @@ func listed(s Service, m Machine, updates string, add func(name, version string)
 // ofMachine tells whether an item is below one of the machine's own objects: a BMC may serve several machines.
 func ofMachine(m Machine, item string) bool {
 	return slices.ContainsFunc(append([]string{m.System}, m.Chassis...), func(l string) bool {
-		p := place(l)
+		p := Place(l)
 		return p != "" && strings.HasPrefix(item, p+"/")
 	})
 }
 
-// place is the path of a link, without what differs between two ways of writing one.
-func place(l string) string {
+// Place is the path of a link, without what differs between two ways of writing one.
+func Place(l string) string {
 	u, err := url.Parse(l)
 	if err != nil {
 		return ""

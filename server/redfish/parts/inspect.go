@@ -255,7 +255,7 @@ func (r *reading) storage(from link) error {
 			return false, err
 		}
 		for _, d := range st.Drives {
-			p := place(string(d))
+			p := Place(string(d))
 			if p == "" || known[p] {
 				continue
 			}
@@ -283,10 +283,10 @@ func (r *reading) volumes(from link, known map[string]bool) error {
 			Links                      told[struct{ Drives links }]
 			Status                     status
 		}
-		if known[place(l)] {
+		if known[Place(l)] {
 			return false, nil
 		}
-		known[place(l)] = true
+		known[Place(l)] = true
 		if err := r.s.Read(l, &v); err != nil {
 			return false, err
 		}
@@ -299,7 +299,7 @@ func (r *reading) volumes(from link, known map[string]bool) error {
 			return true, nil
 		}
 		for _, d := range v.Links.is.Drives {
-			known[place(string(d))] = true
+			known[Place(string(d))] = true
 		}
 		r.disk(inventory.Disk{Name: named(v.Name, v.ID, l), Model: words(v.RAIDType), Size: size, WWN: wwn(v.Identifiers.is)})
 		return false, nil
@@ -370,22 +370,29 @@ func named(name, id told[string], l string) string {
 			return n
 		}
 	}
-	return Words(place(l), maxText)
+	return Words(Place(l), maxText)
 }
 
 type identifier struct{ DurableName, DurableNameFormat told[string] }
 
 // wwn is a disk's worldwide name as Linux writes it; "" when none is told.
 func wwn(all []identifier) string {
-	prefix := map[string]string{"NAA": "0x", "EUI": "eui."}
 	for _, i := range all {
-		before, known := prefix[i.DurableNameFormat.is]
-		hex := strings.TrimPrefix(strings.NewReplacer("-", "", ":", "").Replace(strings.ToLower(i.DurableName.is)), "0x")
-		if known && hex != "" && len(hex) <= 32 && strings.Trim(hex, "0123456789abcdef") == "" {
-			return before + hex
+		if w := WWN(i.DurableNameFormat.is, i.DurableName.is); w != "" {
+			return w
 		}
 	}
 	return ""
+}
+
+// WWN is a durable name of a format as Linux writes it; "" for one that is no worldwide name.
+func WWN(format, name string) string {
+	before, known := map[string]string{"NAA": "0x", "EUI": "eui."}[format]
+	hex := strings.TrimPrefix(strings.NewReplacer("-", "", ":", "").Replace(strings.ToLower(name)), "0x")
+	if !known || hex == "" || len(hex) > 32 || strings.Trim(hex, "0123456789abcdef") != "" {
+		return ""
+	}
+	return before + hex
 }
 
 // cards lists the network cards by address, each once. Those that are enabled get ports.

@@ -1,0 +1,132 @@
+package redfish
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/raid"
+	"github.com/bessemer-metal/bessemer/server/redfish/volumes"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// deleteRAID deletes the RAID volumes.
+func (b *bmc) deleteRAID(ctx context.Context, w *work) (step.Result, error) {
+	return b.volumes(ctx, w, volumes.Want{Delete: true})
+}
+
+// createRAID builds what the argument raid_config wants and is not there.
+func (b *bmc) createRAID(ctx context.Context, w *work) (step.Result, error) {
+	config, _ := w.Args[catalog.ArgRAID].(map[string]any)
+	disks, err := raid.ThroughBMC(config)
+	if err == nil && len(disks) == 0 {
+		err = fault.New(fault.StepArgument, "no RAID configuration is there to build").WithHint("bessemer node set NODE --target-raid-config FILE")
+	}
+	if err != nil {
+		return step.Result{}, err
+	}
+	return b.volumes(ctx, w, volumes.Want{Disks: disks, Root: w.Args.Bool("create_root_volume"), NonRoot: w.Args.Bool("create_nonroot_volumes"), Delete: w.Args.Bool("delete_existing")})
+}
+
+func (b *bmc) volumes(ctx context.Context, w *work, want volumes.Want) (step.Result, error) {
+	want.Properties, want.Attempt = w.Node, w.Attempt
+	data, err := volumes.Run(ctx, raidMachine{b, w}, want)
+	if err == nil {
+		w.at(100, "the volumes are as wanted")
+	}
+	return step.Result{Data: data}, err
+}
+
+// raidMachine is the machine as package volumes sees it: all bounds and rules of operation hold.
+type raidMachine struct {
+	b *bmc
+	w *work
+}
+
+var _ volumes.Machine = raidMachine{}
+
+func (m raidMachine) Do(ctx context.Context, do func(volumes.Service, string) error) error {
+	return m.b.run(ctx, false, func(o *operation) error {
+		is, err := m.b.machine(o)
+		if err != nil {
+			return err
+		}
+		return do(service{o}, is.ODataID)
+	})
+}
+
+// Refusal goes by the status: without one, and where the BMC itself is in trouble, nobody knows what came of an order.
+func (m raidMachine) Refusal(err error) volumes.Refusal {
+	switch status := statusOf(err); status {
+	case 0, http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return volumes.Unknown
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusConflict, http.StatusLocked:
+		return volumes.Busy
+	}
+	return volumes.Refused
+}
+
+func (m raidMachine) Passing(ctx context.Context, err error) bool { return passing(ctx, err) }
+
+func (m raidMachine) Task(ctx context.Context, link string) (done bool, percent float64, err error) {
+	err = m.b.run(ctx, false, func(o *operation) error { done, percent, err = m.b.taskDone(o, link); return err })
+	return done, percent, err
+}
+
+func (m raidMachine) Open(ctx context.Context) (names []string, waits bool, err error) {
+	all, err := m.b.unended(ctx)
+	waits = true
+	for _, j := range all {
+		names = append(names, named([]job{j}))
+		waits = waits && j.waits()
+	}
+	return names, waits, err
+}
+
+func (m raidMachine) On(ctx context.Context) (bool, error) {
+	p, err := m.b.Power(ctx)
+	return p == conductor.PowerOn, err
+}
+
+func (m raidMachine) SwitchOn(ctx context.Context) error {
+	return m.b.reach(ctx, conductor.On, powerTime)
+}
+
+func (m raidMachine) Restart(ctx context.Context) error { return m.b.cycle(ctx, m.w) }
+
+func (m raidMachine) Restore(ctx context.Context) error {
+	p, err := m.b.Power(ctx)
+	if err != nil {
+		return err
+	}
+	return m.b.restore(ctx, m.w, p)
+}
+
+func (m raidMachine) At(percent float64, format string, args ...any) {
+	m.w.at(percent, format, args...)
+}
+
+// Order sends something once, with the task that goes on with it: where the answer says 202, at its Location or in its body.
+func (s service) Order(method, link string, body any) (string, error) {
+	resp, err := s.o.call(method, link, body, nil)
+	if err != nil || resp.StatusCode != http.StatusAccepted {
+		return "", err
+	}
+	if monitor := resp.Header.Get("Location"); monitor != "" {
+		return monitor, nil
+	}
+	var t struct {
+		ID          string `json:"@odata.id"`
+		TaskMonitor string
+		TaskState   string
+	}
+	if decode(bodyOf(resp), &t) != nil || t.TaskState == "" {
+		return "", nil // it shows by what it brings about
+	}
+	if t.TaskMonitor != "" {
+		return t.TaskMonitor, nil
+	}
+	return t.ID, nil
+}
