@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/initramfs/media/mediatest"
+	"github.com/bessemer-metal/bessemer/integration/bmc"
 	"github.com/bessemer-metal/bessemer/integration/emulator"
 	"github.com/bessemer-metal/bessemer/integration/ledger"
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -38,6 +39,8 @@ type Config struct {
 	Work   time.Duration // of a step on one disk
 	Rand   *rand.Rand
 	Mutant string // a mistake that the agents have
+	// Fake is what machine i is made of for its BMC; nil, or one that gives nil, is the usual.
+	Fake func(i int) *bmc.Parts
 }
 
 // Site is a server with its machines. Its methods are for one goroutine, unless they say otherwise.
@@ -100,8 +103,11 @@ func Open(ctx context.Context, cfg Config) (*Site, error) {
 		}
 		for i := range cfg.Nodes {
 			m := &machine{site: s, name: fmt.Sprintf("m%03d", i+1), addr: address(1 + i)}
-			board, err := s.emulator.Add(emulator.MachineConfig{Name: m.name, Listen: m.addr + ":8000", OnBoot: m.boot, OnAct: m.act,
-				ManagerReset: emulator.Duration(away)})
+			made := emulator.MachineConfig{Name: m.name, Listen: m.addr + ":8000", OnBoot: m.boot, OnAct: m.act, ManagerReset: emulator.Duration(away)}
+			if cfg.Fake != nil {
+				made.Fake = cfg.Fake(i)
+			}
+			board, err := s.emulator.Add(made)
 			if err != nil {
 				return err
 			}
@@ -144,6 +150,20 @@ func (s *Site) URL() string { return s.api() }
 func (s *Site) BMC(i int) map[string]any {
 	board := s.machines[i].board
 	return map[string]any{"redfish_address": board.URL(), "redfish_system_id": board.SystemPath(), "redfish_username": "admin", "redfish_password": password}
+}
+
+// Volumes are the RAID volumes of machine i.
+func (s *Site) Volumes(i int) []bmc.Volume { return s.machines[i].board.Volumes() }
+
+// Acts are the values of all acts of a name that the BMC of machine i did.
+func (s *Site) Acts(i int, name string) (out []string, err error) {
+	lines, err := ledger.Read(s.ledgerFile())
+	for _, l := range lines {
+		if l.Kind == ledger.Act && l.Machine == s.machines[i].name && l.Name == name {
+			out = append(out, l.Value)
+		}
+	}
+	return out, err
 }
 
 // Start starts the server, which dies by itself at a mark ("store.commit.before:3") unless that is empty. It returns

@@ -90,8 +90,9 @@ type Node struct {
 	Unverified *Unverified `json:"unverified,omitempty"`
 	// Generation only grows; the current Boot has this number.
 	Generation uint64 `json:"generation"`
-	// DisksAfter is the last boot whose inventory tells of disks that a step out of band has done away with since; 0: of none.
-	DisksAfter uint64 `json:"disks_after,omitempty"`
+	// DisksChanged says that a step out of band has made or deleted RAID volumes since an inventory was accepted: that one is of
+	// disks that are no more. The next boot of the ramdisk brings those that are.
+	DisksChanged bool `json:"disks_changed,omitempty"`
 
 	InspectionStarted  time.Time `json:"inspection_started_at"`
 	InspectionFinished time.Time `json:"inspection_finished_at"`

@@ -77,25 +77,21 @@ func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, 
 	if err != nil {
 		return err
 	}
-	if known && n.DisksAfter > 0 {
-		_, of, err := tx.AcceptedDisks(n.UUID)
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-		known = of > n.DisksAfter // what was accepted before is of disks that are no more
-	}
-	si.Accepted = inspects || !known
+	si.Accepted = inspects || !known || n.DisksChanged
 	if root, err := disks.Root(n, inv); err == nil {
 		si.Plugin["root_disk"] = root
 	}
 	if err := tx.PutInventory(si); err != nil {
 		return err
 	}
-	if !inspects {
+	if !inspects && !n.DisksChanged {
 		return nil
 	}
-	nodes.Describe(&n, inv)
-	if err := tx.PutNode(&n); err != nil {
+	n.DisksChanged = false
+	if inspects {
+		nodes.Describe(&n, inv)
+	}
+	if err := tx.PutNode(&n); err != nil || !inspects {
 		return err
 	}
 	return records.KeepCards(tx, n, inv, si.Taken)

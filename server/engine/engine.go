@@ -219,7 +219,7 @@ func (eng *Engine) snapshot(tx conductor.Tx, n conductor.Node, disks bool) (cond
 	if s.Accepted, err = onlyDisks(accepted, err); err != nil {
 		return s, err
 	}
-	if of <= n.DisksAfter { // there are others since
+	if n.DisksChanged { // there are others since
 		s.Accepted = nil
 	}
 	switch {

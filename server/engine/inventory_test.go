@@ -134,3 +134,33 @@ func TestI05_OnlyAnInspectionAccepts(t *testing.T) {
 		}
 	})
 }
+
+// TestI05_DisksThatAStepMadeOrDeletedAreNotMissed: after RAID volumes were made the next boot's disks are the accepted ones, and
+// from then on each of them is missed again.
+func TestI05_DisksThatAStepMadeOrDeletedAreNotMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		s.looking()(disk).beat(api.HeartbeatRequest{Steps: catalog.InBand})
+		s.until(state.Manageable)
+		s.accepts(disk)
+		s.damage(func(n *conductor.Node) { n.DisksChanged = true })
+		if p, err := s.c.Plan(t.Context(), "n1", conductor.Provision{Verb: state.VerbProvide}); err != nil || len(p.Items[0].Disks) > 0 {
+			t.Errorf("a plan names %v, %v", p.Items[0].Disks, err)
+		}
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		look := s.looking()
+		look(disk2)
+		s.accepts(disk2)
+		a := look(disk)
+		s.accepts(disk2)
+		if s.node().DisksChanged {
+			t.Error("the disks that there are were accepted, and are taken for others still")
+		}
+		a.beat(api.HeartbeatRequest{Steps: catalog.InBand})
+		if n := s.until(state.CleanFail); n.LastReason != fault.DiskMissing {
+			t.Errorf("%s: %s", n.LastReason, n.LastError)
+		}
+	})
+}

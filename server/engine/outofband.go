@@ -153,7 +153,7 @@ func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.St
 		return ran{}, err
 	}
 	result, err := bound[i].Run(ctx, step.Call{
-		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties, Attempt: r.Attempt, Power: string(before), Noted: r.Noted,
+		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties, Power: string(before), Noted: r.Noted,
 		Note:   func(ctx context.Context, v any) error { return eng.noted(ctx, r.ID, v) },
 		Report: s.report,
 		Log:    eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),

@@ -31,7 +31,7 @@ func (b *bmc) createRAID(ctx context.Context, w *work) (step.Result, error) {
 }
 
 func (b *bmc) volumes(ctx context.Context, w *work, want volumes.Want) (step.Result, error) {
-	want.Properties, want.Attempt = w.Node, w.Attempt
+	want.Properties, want.Noted = w.Node, w.Noted
 	data, err := volumes.Run(ctx, raidMachine{b, w}, want)
 	if err == nil {
 		w.at(100, "the volumes are as wanted")
@@ -102,6 +102,13 @@ func (m raidMachine) Restore(ctx context.Context) error {
 		return err
 	}
 	return m.b.restore(ctx, m.w, p)
+}
+
+func (m raidMachine) Note(ctx context.Context, v any) error {
+	if m.w.Call.Note == nil {
+		return nil
+	}
+	return m.w.Call.Note(ctx, v)
 }
 
 func (m raidMachine) At(percent float64, format string, args ...any) {

@@ -94,7 +94,6 @@ type Call struct {
 	Devices []inventory.DeviceID                          // the disks the started step may touch, and no others (safety.md I1)
 	Node    map[string]any                                // the node's properties, as far as steps need them: skip list, allowed classes
 	Resume  []Checkpoint                                  // where an earlier attempt of the same run came to; hints, never proof
-	Attempt int                                           // out of band: which of the step's it is, from 1
 	Power   string                                        // out of band: "power on" or "power off", as before the first attempt in this run; "" unknown
 	Noted   []byte                                        // out of band: JSON, what an attempt before in the run noted last; nil: nothing
 	Note    func(context.Context, any) error              // out of band: keeps what a later attempt is to know, and returns when it is stored; nil: it is not kept

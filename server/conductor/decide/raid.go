@@ -53,10 +53,10 @@ func (d *decider) raided(r conductor.StepRecord) {
 // redrawn says that the machine has other disks now, or may have: those of the inventories before are not missed, and none of
 // them is written to (docs/adr/0287-other-disks-after-a-volume.md).
 func (d *decider) redrawn(r conductor.StepRecord) {
-	if d.n.DisksAfter == d.n.Generation {
+	if d.n.DisksChanged {
 		return
 	}
-	d.n.DisksAfter = d.n.Generation
+	d.n.DisksChanged = true
 	d.note("WARNING", "step", 0, "step %s changed which disks there are: the disks that were accepted before are not compared with any more; the next boot of the ramdisk brings those that are", r.Step.Name)
-	d.audit("disks.changed", map[string]any{"step": r.Step.Name, "id": r.ID, "generation": d.n.Generation})
+	d.audit("disks.changed", map[string]any{"step": r.Step.Name, "id": r.ID})
 }

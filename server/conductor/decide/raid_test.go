@@ -49,7 +49,7 @@ func TestI05_AfterRAIDThereAreOtherDisks(t *testing.T) {
 		if len(list) != len(c.kept) || (l.s.Node.RAID != nil) != (c.end.Result != nil) || c.end.Result != nil && l.s.Node.RAID["last_updated"] == "" {
 			t.Errorf("%s: raid_config is %v", name, l.s.Node.RAID)
 		}
-		if got := l.s.Node.DisksAfter == 3; got != c.other {
+		if got := l.s.Node.DisksChanged; got != c.other {
 			t.Errorf("%s: other disks: %t, expected %t", name, got, c.other)
 		}
 		if slices.ContainsFunc(l.audit, func(a conductor.Audit) bool { return a.Act == "disks.changed" }) != c.other {
@@ -63,8 +63,8 @@ func TestI05_ARAIDStepWithoutAnEndChangesTheDisks(t *testing.T) {
 	l, r := deleting(t)
 	l.now = r.Deadline.Add(l.s.Timeouts.Abort * 2)
 	l.ok(conductor.DeadlinePassed{})
-	if l.s.Node.State != state.CleanFail || l.s.Node.DisksAfter != 3 {
-		t.Errorf("%s: %+v", l.s.Node.State, l.s.Node.DisksAfter)
+	if l.s.Node.State != state.CleanFail || !l.s.Node.DisksChanged {
+		t.Errorf("%s: %+v", l.s.Node.State, l.s.Node.DisksChanged)
 	}
 }
 

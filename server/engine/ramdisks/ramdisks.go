@@ -250,6 +250,7 @@ func (r *Ramdisks) keepTold(tx conductor.Tx, n conductor.Node, raw []byte, inv i
 	if err := tx.PutInventory(si); err != nil {
 		return err
 	}
+	n.DisksChanged = false
 	nodes.Describe(&n, inv)
 	return tx.PutNode(&n)
 }

@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -20,12 +21,19 @@ type Want struct {
 	Root, NonRoot bool           // which of them may be made
 	Delete        bool           // whether volumes that are none of them are deleted
 	Properties    map[string]any // the node's, for what is to be kept
-	Attempt       int            // of the step, from 1
+	Noted         []byte         // what the attempt before noted last; nil: it came to no order
+}
+
+// note is what a later attempt is to know: it is kept before an order leaves.
+type note struct {
+	Made   made     `json:"made"`   // before this order
+	Of     int      `json:"of"`     // which of what is wanted is to be made; -1: a volume is to be deleted
+	Before []string `json:"before"` // the keys of the volumes that were there
 }
 
 const (
 	pause    = 5 * time.Second
-	calm     = 90 * time.Second // an order of an attempt that was cut off may be on its way for so long: as one act takes at most
+	calm     = 90 * time.Second // the order of an attempt that was cut off may be on its way for so long: as one act takes at most
 	busyTime = 5 * time.Minute  // while the BMC is busy, or does not answer a question
 	showTime = 10 * time.Minute // until the controllers show after the machine was switched on
 	openTime = 15 * time.Minute // until tasks of before have ended
@@ -73,11 +81,8 @@ type run struct {
 
 // all gives one order after the other, until none is left to give.
 func (r *run) all(ctx context.Context) error {
-	if r.w.Attempt > 1 {
-		r.m.At(0, "waiting for what the attempt that was cut off may have on its way")
-		if err := sleep(ctx, calm); err != nil {
-			return err
-		}
+	if err := r.recall(ctx); err != nil {
+		return err
 	}
 	r.m.At(1, "reading the RAID controllers")
 	next, err := r.first(ctx)
@@ -120,6 +125,46 @@ func (r *run) all(ctx context.Context) error {
 			busy = time.Now().Add(busyTime)
 			continue
 		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// recall finds out what came of the order that an attempt which was cut off gave last. What it had to make is looked for until
+// it shows, or until the order can't be on its way any more.
+func (r *run) recall(ctx context.Context) error {
+	if len(r.w.Noted) == 0 {
+		return nil
+	}
+	var n note
+	if err := json.Unmarshal(r.w.Noted, &n); err != nil || n.Of >= len(r.w.Disks) {
+		return fault.New(fault.StepInterrupted, "what the attempt that was cut off noted can't be read, so nothing is asked of the BMC").Because(err).
+			WithHint("look at the controller by the BMC's own pages, then repeat the verb")
+	}
+	if n.Made != nil {
+		r.made = n.Made
+	}
+	if n.Of < 0 {
+		return nil
+	}
+	for end := time.Now().Add(calm); ; {
+		l, err := r.read(ctx)
+		if err != nil && !r.m.Passing(ctx, err) {
+			return err
+		}
+		for _, c := range l.Controllers {
+			for _, v := range c.Volumes {
+				if !slices.Contains(n.Before, v.key()) && c.is(r.w.Disks[n.Of], v) {
+					r.made[n.Of] = v.key()
+					return nil
+				}
+			}
+		}
+		if time.Now().After(end) {
+			return nil
+		}
+		r.m.At(0, "looking for what the attempt that was cut off had asked for")
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -236,6 +281,9 @@ func (r *run) give(ctx context.Context) (o *order, err error) {
 		}
 		r.acted = true
 		r.m.At(10, "%s", o.words())
+		if err := r.m.Note(ctx, r.note(o)); err != nil {
+			return err
+		}
 		if o.create != nil {
 			failpoint.Here("raid.create.before")
 			o.task, o.err = s.Order(http.MethodPost, o.create.Controller.Collection, o.payload())
@@ -317,9 +365,20 @@ func (r *run) decide(l Layout) (*order, error) {
 
 func (r *run) makes(d raid.Disk) bool { return d.Root && r.w.Root || !d.Root && r.w.NonRoot }
 
-// doubt refuses to make a volume that the attempt which was cut off may have made under a name of the BMC's own.
+func (r *run) note(o *order) note {
+	n := note{Made: r.made, Of: -1, Before: []string{}}
+	for _, v := range o.before.volumes() {
+		n.Before = append(n.Before, v.key())
+	}
+	if o.create != nil {
+		n.Of = o.create.Of
+	}
+	return n
+}
+
+// doubt refuses to make a volume that the attempt which was cut off may have made, and which can't be told by its note.
 func (r *run) doubt(l Layout, wanted []Build, gone []Volume, is func(Volume) bool) error {
-	if r.w.Attempt <= 1 {
+	if len(r.w.Noted) == 0 {
 		return nil
 	}
 	for _, b := range wanted {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -26,6 +27,9 @@ type board struct {
 	open    []string
 	waits   bool
 	task    func() (bool, float64, error)
+	noted   []byte
+	later   string // the name of a volume that comes by itself
+	at      time.Time
 }
 
 func newBoard() *board {
@@ -60,6 +64,9 @@ func (b *board) Read(link string, into any) error {
 }
 
 func (b *board) Members(link string) (out []string, err error) {
+	if b.later != "" && time.Now().After(b.at) {
+		b.volume("1", b.later)
+	}
 	raw, ok := b.objects[link]
 	if !ok {
 		return nil, errGone
@@ -105,11 +112,16 @@ func (b *board) Restart(context.Context) error {
 
 func (b *board) Restore(context.Context) error { return nil }
 
+func (b *board) Note(_ context.Context, v any) (err error) {
+	b.noted, err = json.Marshal(v)
+	return err
+}
+
 func (b *board) At(float64, string, ...any) {}
 
 func mirror(t *testing.T, name string) Want {
 	t.Helper()
-	return Want{Disks: wanted(t, fmt.Sprintf(`{"raid_level": "1", "size_gb": 50, "volume_name": %q}`, name)), Root: true, NonRoot: true, Attempt: 1}
+	return Want{Disks: wanted(t, fmt.Sprintf(`{"raid_level": "1", "size_gb": 50, "volume_name": %q}`, name)), Root: true, NonRoot: true}
 }
 
 func made1(b *board, _, _ string) (string, error) {
@@ -117,27 +129,45 @@ func made1(b *board, _, _ string) (string, error) {
 	return "", nil
 }
 
-// An attempt that follows one that was cut off waits for what may be on its way, looks, and makes nothing a second time: not what
-// is there under its name, nor what may be it under another.
+// An attempt that follows one that was cut off looks for what that had asked for, as long as it may be on its way, and makes
+// nothing a second time: not what the note tells, and not what may be it where the note does not.
 func TestI08_F15_AnAttemptAfterACutLooksFirst(t *testing.T) {
 	for name, c := range map[string]struct {
-		named  string // what is there
-		orders int
-		reason fault.Reason
+		there, later string // the name of a volume that is there, and of one that comes after a minute
+		before       bool   // it was there before the order
+		orders       int
+		reason       fault.Reason
 	}{
-		"it was made":               {"a", 0, ""},
-		"it was made and not named": {"Virtual Disk 1", 0, fault.StepInterrupted},
-		"it was not":                {"", 1, ""},
+		"it was made":                        {there: "a"},
+		"it was made under another name":     {there: "Virtual Disk 1"},
+		"it is on its way":                   {later: "Virtual Disk 1"},
+		"it was not":                         {orders: 1},
+		"what is there was there before":     {there: "a", before: true},
+		"what is there may be it or may not": {there: "Virtual Disk 1", before: true, reason: fault.StepInterrupted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBoard()
 				b.order = made1
-				if c.named != "" {
-					b.volume("1", c.named)
+				if c.there != "" {
+					b.volume("1", c.there)
+				}
+				n := note{Made: made{}, Of: 0, Before: []string{}}
+				if c.before {
+					l, err := Read(b, "/sys")
+					if err != nil {
+						t.Fatal(err)
+					}
+					n.Before = []string{l.volumes()[0].key()}
 				}
 				w := mirror(t, "a")
-				w.Attempt = 2
+				var err error
+				if w.Noted, err = json.Marshal(n); err != nil {
+					t.Fatal(err)
+				}
+				if c.later != "" {
+					b.later, b.at = c.later, time.Now().Add(time.Minute)
+				}
 				data, err := Run(t.Context(), b, w)
 				if len(b.did) != c.orders || c.reason == "" && err != nil || c.reason != "" && !fault.Has(err, c.reason) {
 					t.Errorf("%v, %v", b.did, err)
@@ -148,6 +178,34 @@ func TestI08_F15_AnAttemptAfterACutLooksFirst(t *testing.T) {
 			})
 		})
 	}
+	if _, err := Run(t.Context(), newBoard(), Want{Delete: true, Noted: []byte("{")}); !fault.Has(err, fault.StepInterrupted) {
+		t.Errorf("a note that can't be read: %v", err)
+	}
+}
+
+// What is noted before an order tells the next attempt what was there, and what this one has made before.
+func TestI08_AnOrderIsNotedBeforeItLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBoard()
+		b.volume("7", "old")
+		b.order = func(b *board, method, link string) (string, error) {
+			var n note
+			if err := json.Unmarshal(b.noted, &n); err != nil || (n.Of == 0) != (method == "POST") || len(n.Before) != map[bool]int{true: 0, false: 1}[method == "POST"] {
+				t.Errorf("%s %s was noted as %s", method, link, b.noted)
+			}
+			if method == "POST" {
+				return made1(b, method, link)
+			}
+			delete(b.objects, link)
+			b.objects["/v"] = `[]`
+			return "", nil
+		}
+		w := mirror(t, "a")
+		w.Delete = true
+		if _, err := Run(t.Context(), b, w); err != nil || strings.Join(b.did, ", ") != "DELETE /v/7, POST /v" {
+			t.Errorf("%v, %v", b.did, err)
+		}
+	})
 }
 
 // What waits in the queue for a restart gets one before anything else is asked for; what is at work is waited for.
@@ -176,11 +234,11 @@ func TestControllersNeedPower(t *testing.T) {
 		}
 		b = newBoard()
 		b.on, b.objects["/stores"] = false, `[]`
-		if _, err := Run(t.Context(), b, Want{Delete: true, Attempt: 1}); !fault.Has(err, fault.BMCUnsupported) || strings.Join(b.did, ", ") != "on" {
+		if _, err := Run(t.Context(), b, Want{Delete: true}); !fault.Has(err, fault.BMCUnsupported) || strings.Join(b.did, ", ") != "on" {
 			t.Errorf("%v, %v", b.did, err)
 		}
 		b.did = nil
-		if _, err := Run(t.Context(), b, Want{Delete: true, Attempt: 1}); !fault.Has(err, fault.BMCUnsupported) || len(b.did) > 0 {
+		if _, err := Run(t.Context(), b, Want{Delete: true}); !fault.Has(err, fault.BMCUnsupported) || len(b.did) > 0 {
 			t.Errorf("one that is on: %v, %v", b.did, err)
 		}
 	})
@@ -193,7 +251,7 @@ func TestI02_NothingIsDoneWhileSomethingCantBeRead(t *testing.T) {
 			b := newBoard()
 			b.volume("1", "a")
 			delete(b.objects, missing)
-			if _, err := Run(t.Context(), b, Want{Delete: true, Attempt: 1}); err == nil || len(b.did) > 0 {
+			if _, err := Run(t.Context(), b, Want{Delete: true}); err == nil || len(b.did) > 0 {
 				t.Errorf("without %s: %v, %v", missing, b.did, err)
 			}
 		})

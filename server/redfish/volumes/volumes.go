@@ -45,9 +45,10 @@ type Machine interface {
 	// Open names the tasks that have not ended; waits tells of those that are yet to begin.
 	Open(ctx context.Context) (names []string, waits bool, err error)
 	On(ctx context.Context) (bool, error)
-	SwitchOn(ctx context.Context) error // confirmed
-	Restart(ctx context.Context) error  // off, confirmed, on, confirmed
-	Restore(ctx context.Context) error  // the power that was before the step
+	SwitchOn(ctx context.Context) error    // confirmed
+	Restart(ctx context.Context) error     // off, confirmed, on, confirmed
+	Restore(ctx context.Context) error     // the power that was before the step
+	Note(ctx context.Context, v any) error // keeps what a later attempt is to know, and returns when it is stored
 	At(percent float64, format string, args ...any)
 }
 
