@@ -370,7 +370,7 @@ func TestBaremetalNegotiates(t *testing.T) {
 
 // TestBaremetalTriesAgain: a node that is busy is no error to the client as long as it has tries left.
 func TestBaremetalTriesAgain(t *testing.T) {
-	b := newBaremetal(t, server(t, "--fake-delays", "power=3").URL)
+	b := newBaremetal(t, server(t, "--fake-delays", "power=8").URL) // longer than the server lets a request wait
 	b.do("node create --driver fake-hardware --name n1")
 	b.do("node manage n1 --wait 60")
 	b.do("node power on n1")
