@@ -27,7 +27,14 @@ func TestI08_I14_F01_ServerKilledAtEachActOutOfBand(t *testing.T) {
 		if err := s.Start(t.Context(), mark+":1"); err != nil {
 			t.Fatal(err)
 		}
-		byItself, err := s.Died(5 * time.Minute)
+		looks := 0
+		until(t, "a server dead at "+mark, func() bool {
+			if looks++; looks%100 == 0 { // the nodes go on until one comes by the mark, and of a node's runs the last are kept
+				s.check(t, false)
+			}
+			return !s.server.alive()
+		})
+		byItself, err := s.Died(time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +49,6 @@ func TestI08_I14_F01_ServerKilledAtEachActOutOfBand(t *testing.T) {
 		if err := s.Start(t.Context(), ""); err != nil {
 			t.Fatal(err)
 		}
-		looks := 0
 		for _, cut := range open {
 			until(t, "a second attempt of "+cut.Step.Name+" that succeeded, nor an abort of its flow", func() bool {
 				if looks++; looks%100 == 0 { // the other nodes go on meanwhile, and of a node's runs the last are kept
