@@ -36,7 +36,17 @@ func work(ctx context.Context, s session) error {
 	if err != nil {
 		return err
 	}
+	parts := all.Parts{
+		Root: os.DirFS(s.root), BootMedium: s.medium.Name, Exec: system.NewRunner(s.root), Notes: filepath.Join(dir, "raid"),
+		Firmware: firmware(s.root), Rescue: system.RescueLogin{Root: s.root}, Now: time.Now, Log: s.log,
+	}
+	arrays := all.Arrays(parts)
+	if err := arrays.Release(ctx); err != nil { // one that an earlier process of this boot left running
+		s.console.Say("raid", "%v", err)
+	}
 	inv := inventory.Read(ctx, inventory.Live(s.medium.Name), s.log)
+	disks, problems := arrays.Inventory(ctx)
+	inv.Disks, inv.Problems = append(inv.Disks, disks...), append(inv.Problems, problems...)
 	s.console.Say("inventory", "%d processors, %d MiB of memory, %d disks, %d network cards", inv.CPU.Count, inv.Memory.PhysicalMB, len(inv.Disks), len(inv.Interfaces))
 	client, err := channel.New(channel.Config{
 		Boot: s.medium.Config, Key: key, Inventory: inv, BootID: bootID, Version: version, Seq: journal.Seq, Now: time.Now, Log: s.log,
@@ -52,10 +62,8 @@ func work(ctx context.Context, s session) error {
 	}
 	defer client.Close()
 	set, err := managers.Load(ctx, &hardware.Machine{
-		Root: os.DirFS(s.root), Exec: system.NewRunner(s.root), Inventory: inv, Log: s.log,
-	}, all.Managers(all.Parts{
-		Root: os.DirFS(s.root), BootMedium: s.medium.Name, Firmware: firmware(s.root), Rescue: system.RescueLogin{Root: s.root}, Now: time.Now, Log: s.log,
-	}))
+		Root: parts.Root, Exec: parts.Exec, Inventory: inv, Log: s.log,
+	}, all.Managers(parts))
 	if err != nil {
 		return err
 	}

@@ -90,12 +90,16 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	raidDebs, err := o.raid(ctx)
+	if err != nil {
+		return Result{}, err
+	}
 	k, err := o.kernel(ctx, kernelDebs)
 	if err != nil {
 		return Result{}, err
 	}
 	r := Result{KernelRelease: k.release, Cmdline: strings.Join(append(slices.Clone(cmdline), o.Cmdline...), " ")}
-	layers, err := o.layers(ctx, k)
+	layers, err := o.layers(ctx, k, raidDebs)
 	if err != nil {
 		return Result{}, err
 	}
@@ -121,7 +125,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	r.SBOM = filepath.Join(o.Out, "sbom.json")
-	return r, o.sbom(r, kernelDebs, stubDeb)
+	return r, o.sbom(r, kernelDebs, stubDeb, raidDebs)
 }
 
 func (o Options) defaults() (Options, error) {
@@ -164,8 +168,12 @@ func (o Options) defaults() (Options, error) {
 }
 
 // layers makes or finds every layer, in the order the kernel unpacks them.
-func (o Options) layers(ctx context.Context, k kernel) ([]layer, error) {
-	makers := []func(context.Context) (layer, error){o.base, k.modules, o.agent}
+func (o Options) layers(ctx context.Context, k kernel, raidDebs []pkg) ([]layer, error) {
+	makers := []func(context.Context) (layer, error){o.base, k.modules}
+	if len(raidDebs) > 0 {
+		makers = append(makers, func(ctx context.Context) (layer, error) { return o.mdadm(ctx, raidDebs) })
+	}
+	makers = append(makers, o.agent)
 	out := make([]layer, 0, len(makers)+len(o.Extra))
 	for _, m := range makers {
 		l, err := m(ctx)

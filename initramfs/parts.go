@@ -155,13 +155,16 @@ type Component struct {
 }
 
 // sbom writes what the ramdisk holds. The agent's own Go modules stand in its build information (go version -m).
-func (o Options) sbom(r Result, kernel []pkg, stub pkg) error {
+func (o Options) sbom(r Result, kernel []pkg, stub pkg, raid []pkg) error {
 	list := []Component{
 		{"bessemer-agent", o.Version, "Apache-2.0", "", ""},
 		{stub.name, stub.version, "LGPL-2.1-or-later", "source package systemd of the distribution", stub.digest},
 	}
 	for _, k := range kernel {
 		list = append(list, Component{k.name, k.version, "GPL-2.0-only WITH Linux-syscall-note", "source package linux of the distribution", k.digest})
+	}
+	for _, p := range raid {
+		list = append(list, Component{p.name, p.version, raidLicences[p.name], "source package of the distribution", p.digest})
 	}
 	if o.Rescue {
 		list = append(list, Component{"u-root commands " + strings.Join(rescue, " "), moduleVersion(o.Source, "github.com/u-root/u-root"),

@@ -302,7 +302,7 @@ func TestGuardStopsAtOnce(t *testing.T) {
 func TestI05_EraseMustSeeTheMachine(t *testing.T) {
 	m, _ := disktest.World(t)
 	remove(t, m, "sys/block")
-	if err := m.Guard().Covers(nil, nil); !fault.Has(err, fault.DiskProtected) {
+	if err := m.Guard().Covers(t.Context(), nil, nil); !fault.Has(err, fault.DiskProtected) {
 		t.Errorf("got %v", err)
 	}
 }

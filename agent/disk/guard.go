@@ -51,7 +51,7 @@ func (g *Guard) Check(ctx context.Context, ids []inventory.DeviceID, node map[st
 	if err != nil {
 		return nil, err
 	}
-	r, err := readRules(all, node)
+	r, err := g.readRules(ctx, all, node)
 	if err != nil {
 		return nil, err
 	}
@@ -119,21 +119,21 @@ func (g *Guard) Disks() ([]block.Disk, error) {
 
 // Covers compares the disks a step was started for with those that an erase of this machine must cover now. A disk
 // more or less is a fault: an erase that leaves one out is none (safety.md I5).
-func (g *Guard) Covers(ids []inventory.DeviceID, node map[string]any) error {
+func (g *Guard) Covers(ctx context.Context, ids []inventory.DeviceID, node map[string]any) error {
 	all, err := g.Disks()
 	if err != nil {
 		return err
 	}
-	var inv inventory.Inventory
-	for _, d := range all {
-		inv.Disks = append(inv.Disks, d.Disk)
+	known, err := g.known(ctx, all, node)
+	if err != nil {
+		return err
 	}
 	for _, id := range ids {
 		if _, err := resolve(id, all); err != nil {
 			return err
 		}
 	}
-	want, err := inventory.Targets(inv, node)
+	want, err := inventory.Targets(inventory.Inventory{Disks: known}, node)
 	if err != nil {
 		return err
 	}
@@ -144,6 +144,26 @@ func (g *Guard) Covers(ids []inventory.DeviceID, node map[string]any) error {
 		}
 	}
 	return nil
+}
+
+// known are all disks and, where the operator skips some, the arrays on them: who skips an array skips its disks.
+func (g *Guard) known(ctx context.Context, all []block.Disk, node map[string]any) ([]inventory.Disk, error) {
+	out := make([]inventory.Disk, len(all))
+	for i, d := range all {
+		out[i] = d.Disk
+	}
+	skip, err := inventory.List(node, "skip_block_devices")
+	if err != nil || len(skip) == 0 {
+		return out, err
+	}
+	arrays, problems := g.Arrays(ctx, all)
+	for _, a := range arrays {
+		out = append(out, a.Disk)
+	}
+	for _, p := range problems {
+		g.Log.Info("array", "problem", p)
+	}
+	return out, nil
 }
 
 // resolve finds the one disk that has the identity.
@@ -180,7 +200,7 @@ type rules struct {
 	raid, shared bool
 }
 
-func readRules(all []block.Disk, node map[string]any) (rules, error) {
+func (g *Guard) readRules(ctx context.Context, all []block.Disk, node map[string]any) (rules, error) {
 	var r rules
 	skip, err := inventory.List(node, "skip_block_devices")
 	if err != nil {
@@ -189,11 +209,11 @@ func readRules(all []block.Disk, node map[string]any) (rules, error) {
 	if r.allow, err = inventory.Allowed(node); err != nil {
 		return r, err
 	}
-	plain := make([]inventory.Disk, len(all))
-	for i, d := range all {
-		plain[i] = d.Disk
+	known, err := g.known(ctx, all, node)
+	if err != nil {
+		return r, err
 	}
-	_, skipped, _, err := inventory.Skipped(plain, skip)
+	_, skipped, _, err := inventory.Skipped(known, skip)
 	if err != nil {
 		return r, err
 	}

@@ -369,7 +369,7 @@ func TestI05_EraseMustCoverTheMachine(t *testing.T) {
 		"none":               {nil, nil, fault.DiskChanged},
 		"everything skipped": {nil, map[string]any{"skip_block_devices": []any{map[string]any{"size": "< 100"}, map[string]any{"serial": "<in> 1"}}}, fault.DiskNone},
 	} {
-		err := m.Guard().Covers(c.ids, c.node)
+		err := m.Guard().Covers(t.Context(), c.ids, c.node)
 		if c.want == "" && err != nil || c.want != "" && !fault.Has(err, c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}

@@ -8,6 +8,12 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
+// BootPlace is where firmware finds a boot loader.
+type BootPlace struct {
+	Partition system.Partition
+	Loader    string // "/EFI/BOOT/BOOTX64.EFI"
+}
+
 // FindLoader looks for the boot loader of an architecture (as runtime.GOARCH has it) on the disk's EFI system
 // partition; "" when there is none. A distribution's own shim comes before the loader for removable media, which may
 // only be its fallback. Faults: boot.entry, disk.io.

@@ -34,6 +34,8 @@ type Spec struct {
 	Digest    string // hex, of the file as the URL serves it
 	// ConfigDrive gives the config drive's file system image; nil when the node has none.
 	ConfigDrive func(context.Context) ([]byte, error)
+	// Boot puts the image's boot loader where firmware finds it, and tells where; nil: firmware can read the disk itself.
+	Boot func(context.Context) ([]disk.BootPlace, error)
 }
 
 // Written is what became of it; it is kept with the step (safety.md I6).
@@ -122,7 +124,7 @@ func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(s
 		track.Restart()
 	}
 	track.Stage("partitions")
-	if err := w.finish(to, drive, firmware, &out); err != nil {
+	if err := w.finish(ctx, s, to, drive, firmware, &out); err != nil {
 		return out, err
 	}
 	out.Seconds = w.Now().Sub(began).Seconds()

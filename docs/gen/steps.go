@@ -24,8 +24,7 @@ A flow runs by itself the steps with a priority above 0: all out-of-band steps f
 the in-band ones; within each, the highest priority first. A step with priority 0 runs only on request.
 
 `)
-	all := append(append([]step.Step{}, catalog.InBand...), catalog.Redfish...)
-	registry, err := step.NewRegistry(all...)
+	registry, err := step.NewRegistry(catalog.With(catalog.Redfish)...)
 	if err != nil {
 		return "", err
 	}

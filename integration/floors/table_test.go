@@ -9,7 +9,8 @@ var floors = map[string]int{
 	"shared/state":     1,
 	"shared/inventory": 1,
 
-	"shared/step": 2,
+	"shared/step":     2,
+	"shared/softraid": 2,
 
 	"shared/api":      3,
 	"server/origin":   3,
@@ -88,6 +89,7 @@ var floors = map[string]int{
 	"agent/disk/erase":      6,
 	"agent/network":         6,
 	"agent/image":           6,
+	"agent/raid":            6,
 
 	"server/conductor/decide":   7,
 	"server/rest/login":         4,

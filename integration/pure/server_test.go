@@ -83,7 +83,7 @@ type presence struct{ generation, seq uint64 }
 var timeouts = conductor.DefaultTimeouts()
 
 func registry() *step.Registry {
-	reg, err := step.NewRegistry(append(slices.Clone(catalog.Redfish), catalog.InBand...)...)
+	reg, err := step.NewRegistry(catalog.With(catalog.Redfish)...)
 	if err != nil {
 		panic(err)
 	}

@@ -67,6 +67,36 @@ var pages = map[string]page{
 			"configure n1,n2 --root-device serial=S1 --property cpus=4 --yes":                            {`^2 nodes: n1, n2$`, `"path":"/properties/cpus","value":4\}$`, `^configure: 2 done`},
 		},
 	},
+	"software-raid.md": {
+		before: []string{"node create --name web1 --driver fake-hardware", "node manage web1 --watch", "image add debian.raw.zst", "node create --name web2 --driver fake-hardware",
+			"node set web2 --interface raid=agent --automated-clean false", "node manage web2 --watch", "node provide web2 --watch --yes", "configure web2 --image debian.raw.zst --yes"},
+		files: map[string]string{"debian.raw.zst": "image", "steps.yaml": `- interface: raid
+  step: apply_configuration
+  priority: 90
+  args:
+    raid_config:
+      logical_disks:
+        - {controller: software, raid_level: "1", size_gb: MAX, is_root_volume: true}
+`, "raid.yaml": `logical_disks:
+  - {controller: software, raid_level: "1", size_gb: 100, volume_name: os, is_root_volume: true}
+  - {controller: software, raid_level: "0", size_gb: MAX, volume_name: data}
+`, "wrong.yaml": `logical_disks: [{controller: software, raid_level: "0", size_gb: 100}]`},
+		between: map[string][]string{
+			"node set web1 --target-raid-config raid.yaml": {
+				"node set web1 --target-raid-config wrong.yaml", "node plan web1 --clean --step raid.create_configuration --step deploy.hold"},
+			"node plan web1 --clean --step raid.create_configuration:delete_existing=true": {"until web1 clean wait", "node abort web1 --watch", "node manage web1 --watch"},
+		},
+		answers: map[string][]string{
+			"node plan web2 --deploy --steps steps.yaml":                                               {`raid.apply_configuration`, `deploy.write_image`},
+			"node set web1 --interface raid=agent":                                                     {`^node web1 is changed$`},
+			"node set web1 --target-raid-config wrong.yaml":                                            {`^node web1: the target RAID configuration is set`},
+			"node plan web1 --clean --step raid.create_configuration --step deploy.hold":               {`the first logical disk must have raid_level 1`, `exit 1`},
+			"node set web1 --target-raid-config raid.yaml":                                             {`^node web1: the target RAID configuration is set`},
+			"node plan web1 --clean --step raid.delete_configuration --step raid.create_configuration": {`^boots +1$`, `raid.delete_configuration`, `raid.create_configuration`},
+			"node clean web1 --step raid.delete_configuration --step raid.create_configuration --yes":  {`web1`},
+			"node plan web1 --clean --step raid.create_configuration:delete_existing=true":             {`^boots +1$`, `delete_existing`},
+		},
+	},
 	"live-iso.md": {
 		before: []string{"node create --name web1 --driver fake-hardware", "node set web1 --automated-clean false", "node manage web1 --watch", "node provide web1 --watch --yes",
 			"node create --name web2 --driver fake-hardware", "node manage web2 --watch"},

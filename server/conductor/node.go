@@ -229,7 +229,8 @@ type Boot struct {
 	Ended        bool        `json:"ended,omitempty"` // token withdrawn; nothing of this generation is accepted any more
 	Ready        time.Time   `json:"ready,omitzero"`  // when the agent told its steps
 	SeqSeen      uint64      `json:"seq_seen"`
-	Steps        []step.Step `json:"steps,omitempty"` // what the ramdisk offers, from its first heartbeat
+	Rebuilt      bool        `json:"rebuilt,omitempty"` // a step of this boot changed the machine's arrays: what its lookup brought is out of date
+	Steps        []step.Step `json:"steps,omitempty"`   // what the ramdisk offers, from its first heartbeat
 	AgentVersion string      `json:"agent_version,omitempty"`
 }
 

@@ -42,6 +42,9 @@ const HTTPBoot = "redfish-https"
 // harmed, or whose data could be left.
 const Fake = "fake"
 
+// Agent is the implementation that has the ramdisk do the work.
+const Agent = "agent"
+
 // Type is a hardware type.
 type Type struct {
 	Name      string

@@ -24,7 +24,7 @@ func TestI05_OnlyFakeHardwarePretends(t *testing.T) {
 	}
 	for _, s := range catalog.InBand {
 		redfish, _ := drivers.Named("redfish")
-		if chosen := drivers.Resolve(drivers.Offered("redfish"), nil); !redfish.Offers(chosen, s) {
+		if chosen := drivers.Resolve(drivers.Offered("redfish"), map[string]string{"raid": "agent"}); !redfish.Offers(chosen, s) {
 			t.Errorf("a machine with Redfish lacks %s", s.Name)
 		}
 	}
@@ -140,7 +140,7 @@ func TestOffers(t *testing.T) {
 		}
 		return out
 	}
-	pretending, direct := names(nil), names(map[string]string{"deploy": "direct", "bios": "no-bios"})
+	pretending, direct := names(nil), names(map[string]string{"deploy": "direct", "bios": "no-bios", "raid": "agent"})
 	for _, c := range []struct {
 		name               string
 		pretending, direct bool
@@ -150,6 +150,12 @@ func TestOffers(t *testing.T) {
 	} {
 		if slices.Contains(pretending, c.name) != c.pretending || slices.Contains(direct, c.name) != c.direct {
 			t.Errorf("%s: offered with the deploy interface fake: %v, with direct: %v", c.name, !c.pretending, !c.direct)
+		}
+	}
+	inBand := step.Step{Name: "raid.create_configuration", Where: step.InBand}
+	for raid, want := range map[string]bool{"no-raid": false, "fake": false, "agent": true} {
+		if fake.Offers(map[string]string{"deploy": "direct", "raid": raid}, inBand) != want {
+			t.Errorf("software RAID with the RAID interface %s is offered: %v", raid, !want)
 		}
 	}
 	if !fake.Offers(nil, step.Step{Name: "power.reboot", Where: step.Server}) {

@@ -25,9 +25,6 @@ var lacks = map[string]map[string]string{
 	Deploy: {
 		"anaconda": noImaging, "autodetect": noImaging, "bootc": noImaging, "ansible": noImaging,
 	},
-	RAID: {
-		"agent": "this server builds no software RAID yet",
-	},
 	Vendor:     {"ipmitool": noIPMI},
 	Console:    {"redfish-graphical": noConsole, "ipmitool-socat": noConsole},
 	Storage:    {"cinder": noVolumes, "external": noVolumes},
@@ -61,11 +58,11 @@ func Why(kind, name string) string {
 }
 
 // Offers tells whether a node of the type with these implementations has the step. Out of band a step is the type's own
-// implementation's; in band it needs a deploy interface that boots the ramdisk.
+// implementation's; in band it needs a deploy interface that boots the ramdisk, and one of RAID the RAID interface agent.
 func (t Type) Offers(chosen map[string]string, s step.Step) bool {
 	switch s.Where {
 	case step.InBand:
-		return chosen[Deploy] != Fake
+		return chosen[Deploy] != Fake && (s.Interface() != RAID || chosen[RAID] == Agent)
 	case step.OutOfBand:
 		return chosen[s.Interface()] == t.Own
 	}

@@ -63,7 +63,7 @@ func (s *site) accepts(want ...inventory.Disk) {
 	if err := json.Unmarshal(stored.Inventory, &inv); err != nil {
 		s.t.Fatal(err)
 	}
-	if !stored.Accepted || !slices.Equal(inv.Disks, want) {
+	if !stored.Accepted || !slices.EqualFunc(inv.Disks, want, inventory.Disk.Equal) {
 		s.t.Errorf("accepted %v: %v, want %v", stored.Accepted, inv.Disks, want)
 	}
 }

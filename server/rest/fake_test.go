@@ -263,7 +263,7 @@ func (b *backend) OpenLog(_ context.Context, _ string, generation uint64, offset
 func (b *backend) Drivers() []conductor.Driver { return []conductor.Driver{redfish{}} }
 
 func (b *backend) Catalog(string) *step.Registry {
-	r, _ := step.NewRegistry(append(slices.Clone(catalog.InBand), catalog.Redfish...)...)
+	r, _ := step.NewRegistry(catalog.With(catalog.Redfish)...)
 	return r
 }
 

@@ -34,7 +34,7 @@ func TestInventoriesOfOlderProgramsAreRead(t *testing.T) {
 			t.Errorf("%s, %+v", i.Inventory, i)
 		}
 		d, of, err := tx.AcceptedDisks(node)
-		if want := []inventory.Disk{{Name: "/dev/sda", Serial: "S0", Size: 7}}; !slices.Equal(d, want) || of != 3 {
+		if want := []inventory.Disk{{Name: "/dev/sda", Serial: "S0", Size: 7}}; !slices.EqualFunc(d, want, inventory.Disk.Equal) || of != 3 {
 			t.Errorf("%v of %d", d, of)
 		}
 		return err

@@ -22,6 +22,18 @@ const (
 	WriteStep = "deploy.write_image"
 )
 
+// TargetRAID is the key of Call.Node under which the server gives a step of RAID in band what to build: an object with
+// logical_disks. RunOf is the key of Call.Node that is the same for every attempt of one step of a run.
+const (
+	TargetRAID = "target_raid_config"
+	RunOf      = "step_run"
+)
+
+var (
+	rootVolume   = step.Arg{Name: "create_root_volume", Type: step.Boolean, Default: true, Doc: "whether the root volume is built"}
+	otherVolumes = step.Arg{Name: "create_nonroot_volumes", Type: step.Boolean, Default: true, Doc: "whether the other volumes are built"}
+)
+
 // InBand is what the stock ramdisk's generic manager offers.
 var InBand = []step.Step{
 	{
@@ -54,6 +66,30 @@ var InBand = []step.Step{
 			{Name: "configdrive", Type: step.Boolean, Default: false, Doc: "whether a config drive is stored for the node"},
 		},
 		Secrets: []string{"configdrive"}, Touches: step.RootDisk, Abortable: true, Repeat: step.Again, Timeout: 4 * time.Hour,
+	},
+	{
+		Name: DeleteRAID, Where: step.InBand,
+		Doc:      "Removes every array of software RAID from the disks that are not skipped, with the partition tables of their members.",
+		Priority: map[state.Flow]int{state.Clean: 0},
+		Touches:  step.AllDisks, Abortable: true, Repeat: step.Again, Timeout: 30 * time.Minute,
+	},
+	{
+		Name: CreateRAID, Where: step.InBand,
+		Doc:      "Builds the arrays of the node's target RAID configuration of its disks, by software, and reads back what was built.",
+		Priority: map[state.Flow]int{state.Clean: 0},
+		Args: []step.Arg{rootVolume, otherVolumes,
+			{Name: "delete_existing", Type: step.Boolean, Default: false, Doc: "remove the arrays that are there before"}},
+		Touches: step.AllDisks, Abortable: true, Repeat: step.Again, Timeout: 30 * time.Minute,
+	},
+	{
+		Name: ApplyRAID, Where: step.InBand,
+		Doc:      "Builds the arrays of the RAID configuration that it is given, by software, before the image is written.",
+		Priority: map[state.Flow]int{state.Deploy: 0},
+		Args: []step.Arg{
+			{Name: ArgRAID, Type: step.Object, Required: true, Doc: "the configuration: an object with logical_disks"},
+			rootVolume, otherVolumes,
+			{Name: "delete_existing", Type: step.Boolean, Default: true, Doc: "remove the arrays that are there before"}},
+		Touches: step.AllDisks, Abortable: true, Repeat: step.Again, Timeout: 30 * time.Minute,
 	},
 	{
 		Name: "rescue.finalize_rescue", Where: step.InBand,
@@ -212,6 +248,18 @@ var Reserved = []step.Step{
 		Doc:      "Switches the machine off and on again; a ramdisk that runs ends with it.",
 		Priority: onRequest, Repeat: step.Again, Reboot: true, Timeout: 10 * time.Minute,
 	},
+}
+
+// With are the steps of a hardware type that has steps of its own: these, and the stock ramdisk's. Of a name that both have
+// its own stands; which of them a node has is for its interfaces to say.
+func With(own []step.Step) []step.Step {
+	out := slices.Clone(own)
+	for _, s := range InBand {
+		if !slices.ContainsFunc(own, func(o step.Step) bool { return o.Name == s.Name }) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 var onRequest = map[state.Flow]int{state.Clean: 0, state.Deploy: 0, state.Service: 0}

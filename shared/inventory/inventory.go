@@ -4,7 +4,11 @@
 // Start at Inventory; DeviceID is how a disk is named; Root and Targets choose the disks that a step may touch.
 package inventory
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+	"slices"
+)
 
 // Inventory is a machine at one moment.
 type Inventory struct {
@@ -59,6 +63,9 @@ type Disk struct {
 	Class              Class  `json:"class"`
 	ReadOnly           bool   `json:"read_only"`
 	BootMedium         bool   `json:"boot_medium,omitempty"` // the ramdisk came from it: never a target
+	// Members are the disks that an array of software RAID is built of, each once. Only an array that is whole, not
+	// running, and made of disks that can be told apart has them: it is written by assembling it.
+	Members []DeviceID `json:"members,omitempty"`
 }
 
 // CPU is the processors.
@@ -134,6 +141,16 @@ func (c Class) Local() bool {
 	}
 	return false
 }
+
+// Equal compares all that is known of two disks.
+func (d Disk) Equal(o Disk) bool {
+	same := slices.Equal(d.Members, o.Members)
+	d.Members, o.Members = nil, nil
+	return same && reflect.DeepEqual(d, o)
+}
+
+// Array tells whether the disk is an array of software RAID that its members bring with them.
+func (d Disk) Array() bool { return d.Class == MDRAID && len(d.Members) > 0 }
 
 // DeviceID is the stable identity of a disk: WWN (or EUI-64, NGUID) or serial, plus size and class. Two of the same
 // identity are an error, never a choice (safety.md I4).

@@ -58,6 +58,7 @@ func Skipped(disks []Disk, skip []any) (kept, skipped []Disk, warnings []string,
 			warnings = append(warnings, fmt.Sprintf("skip_block_devices entry %d (%s) fits no disk of this machine", i+1, hs))
 		}
 	}
+	spread(disks, out)
 	for i, d := range disks {
 		if out[i] {
 			skipped = append(skipped, d)
@@ -84,6 +85,20 @@ func CheckSkip(skip []any) error {
 	}
 	_, _, _, err := Skipped(nil, plain)
 	return err
+}
+
+// spread marks the members of every array that is marked, and every array that has a marked member (safety.md I2).
+func spread(disks []Disk, marked []bool) {
+	for changed := true; changed; {
+		changed = false
+		for a, array := range disks {
+			for i, d := range disks {
+				if id, _ := d.ID(); array.Array() && marked[a] != marked[i] && slices.Contains(array.Members, id) {
+					marked[a], marked[i], changed = true, true, true
+				}
+			}
+		}
+	}
 }
 
 // Allowed reads properties.allow_device_classes: the classes that an operator vouches for though they are not
@@ -142,7 +157,8 @@ func List(node map[string]any, key string) ([]any, error) {
 // Root names the one disk that an image goes to. Skipped, read-only, boot and not provably local disks (but those of
 // the allowed classes) are no candidates. Exactly one candidate must meet the hints; without hints there must be
 // exactly one candidate (safety.md I4). Faults: request.invalid, disk.none, disk.hint_no_match, disk.hint_ambiguous;
-// the last two list the candidates with a hint that fits only that one.
+// the last two list the candidates with a hint that fits only that one. An array of software RAID is a candidate, its members
+// are none; the array that mirrors the EFI system partition is none either.
 func Root(disks []Disk, hints map[string]any, skip []any, allow ...Class) (Disk, error) {
 	hs, err := ParseHints(hints)
 	if err != nil {
@@ -155,7 +171,14 @@ func Root(disks []Disk, hints map[string]any, skip []any, allow ...Class) (Disk,
 	var candidates []Disk
 	var out []string
 	for _, d := range kept {
-		if why := unfit(d, allow); why != "" {
+		why := unfit(d, allow)
+		switch array := arrayOf(d, disks); {
+		case array != "":
+			why = "is a member of " + array
+		case d.Array():
+			why = unfitArray(d, disks, allow)
+		}
+		if why != "" {
 			out = append(out, d.Name+" "+why)
 			continue
 		}
@@ -184,7 +207,8 @@ func Root(disks []Disk, hints map[string]any, skip []any, allow ...Class) (Disk,
 	return fit[0], nil
 }
 
-// Targets lists every disk that an erase must cover: all but the skipped ones and the boot medium. A disk that can't
+// Targets lists every disk that an erase must cover: all but the skipped ones and the boot medium. An array of software
+// RAID is erased with its members. A disk that can't
 // be erased though it is not skipped is a fault, never left out in silence (safety.md I5): disk.hint_ambiguous without
 // an identity of its own, disk.not_local, disk.protected when read-only. An empty set is disk.none.
 func Targets(inv Inventory, node map[string]any) ([]Disk, error) {
@@ -202,7 +226,7 @@ func Targets(inv Inventory, node map[string]any) ([]Disk, error) {
 	}
 	var out []Disk
 	for _, d := range kept {
-		if d.BootMedium {
+		if d.BootMedium || d.Array() {
 			continue
 		}
 		if err := nameable(d, inv.Disks); err != nil {
@@ -239,6 +263,37 @@ func unfit(d Disk, allow []Class) string {
 	}
 	return ""
 }
+
+// arrayOf is the name of the array that a disk is a member of, or "".
+func arrayOf(d Disk, all []Disk) string {
+	id, _ := d.ID()
+	for _, a := range all {
+		if a.Array() && slices.Contains(a.Members, id) {
+			return a.Name
+		}
+	}
+	return ""
+}
+
+// unfitArray says why an array can't be written, or "": what is true of one of its members is true of it.
+func unfitArray(a Disk, all []Disk, allow []Class) string {
+	if strings.HasSuffix(a.Name, "/"+espName) {
+		return "mirrors the EFI system partition"
+	}
+	for _, id := range a.Members {
+		i := slices.IndexFunc(all, func(d Disk) bool { got, _ := d.ID(); return got == id })
+		if i < 0 {
+			return fmt.Sprintf("has the member %s, which is not there", id)
+		}
+		if why := unfit(all[i], allow); why != "" {
+			return "has the member " + all[i].Name + ", which " + why
+		}
+	}
+	return unfit(a, append([]Class{MDRAID}, allow...))
+}
+
+// espName is the name of the array that mirrors the EFI system partition (softraid.ESP).
+const espName = "esp"
 
 // nameable refuses a disk that can't be told from another one by what survives a reboot.
 func nameable(d Disk, all []Disk) error {

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -102,7 +103,7 @@ func TestI04_RootAgainstReference(t *testing.T) {
 		for _, d := range disks {
 			certain = certain && (d.Name == fit[0].Name || !same(d, fit[0]))
 		}
-		if certain != (err == nil) || err == nil && got != fit[0] {
+		if certain != (err == nil) || err == nil && !reflect.DeepEqual(got, fit[0]) {
 			t.Fatalf("got %+v, %v; the reference finds %+v", got, err, fit)
 		}
 		if err != nil && !fault.Is(err, fault.Invalid) {
@@ -132,7 +133,7 @@ func TestI05_TargetsAgainstReference(t *testing.T) {
 			node["allow_device_classes"] = []any{"usb"}
 		}
 		got, err := Targets(Inventory{Disks: disks}, node)
-		if (ok && len(want) > 0) != (err == nil) || err == nil && !slices.Equal(got, want) {
+		if (ok && len(want) > 0) != (err == nil) || err == nil && !reflect.DeepEqual(got, want) {
 			t.Fatalf("got %+v, %v; want %+v, %v", got, err, want, ok)
 		}
 	})

@@ -99,3 +99,22 @@ func TestFATChainThatBitesItsTail(t *testing.T) {
 		t.Error("an endless directory was listed")
 	}
 }
+
+// FuzzZ9_Superblocks: no superblock crashes the reader, or makes an array larger than its members could be.
+func FuzzZ9_Superblocks(f *testing.F) {
+	for _, level := range []int{0, 1, 5, 6, 10} {
+		f.Add(disktest.Superblock(disktest.MD{Level: level, Members: 4, Role: 1, Chunk: 512 << 10, Used: 64 * mib, Data: 64 * mib, Layout: 0x102}))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err := content.MDMembers(at(b, fuzzSize), []content.Span{{Name: "p", Start: mib, Size: fuzzSize}}, fuzzSize, 512)
+		if err != nil {
+			return
+		}
+		for _, m := range got {
+			size, err := content.Size([]content.MDMember{m})
+			if m.Members < 1 || m.Used < 0 || m.Used > fuzzSize || m.Data < 0 || err == nil && (size < 0 || size > 2*fuzzSize*int64(m.Members)*256) {
+				t.Errorf("%+v of %d bytes", m, size)
+			}
+		}
+	})
+}

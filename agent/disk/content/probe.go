@@ -33,28 +33,49 @@ type Span struct {
 // knows. An unreadable place is an error: a failed probe counts as protected (safety.md I2).
 func Probe(read Reader, parts []Span, size int64, sector int) (Found, error) {
 	var out Found
-	spans := append([]Span{{"the disk", 0, size}}, parts...)
-	t, err := ReadTable(read, size, sector)
-	var damaged *DamagedError
-	switch {
-	case errors.Is(err, ErrNoTable), errors.As(err, &damaged): // the kernel's list stands alone
-	case err != nil:
-		return out, fmt.Errorf("read the partition table: %w", err)
+	t, all, err := spans(read, parts, size, sector)
+	if err != nil {
+		return out, err
 	}
 	for _, p := range t.Partitions {
 		if what := sharedType(p); what != "" {
 			out.Shared = append(out.Shared, fmt.Sprintf("%s (type of partition %d)", what, p.Index))
 		}
-		if !slices.ContainsFunc(spans, func(s Span) bool { return s.Start == p.Start && s.Size == p.Size }) {
-			spans = append(spans, Span{fmt.Sprintf("partition %d", p.Index), p.Start, p.Size})
-		}
 	}
-	for _, s := range spans {
+	for _, s := range all {
 		if err := out.look(read, s, size); err != nil {
 			return out, fmt.Errorf("probe %s: %w", s.Name, err)
 		}
 	}
 	return out, nil
+}
+
+// spans are the disk and every partition that the kernel (parts) or the disk's own table knows.
+func spans(read Reader, parts []Span, size int64, sector int) (Table, []Span, error) {
+	all := append([]Span{{"the disk", 0, size}}, parts...)
+	t, err := ReadTable(read, size, sector)
+	var damaged *DamagedError
+	switch {
+	case errors.Is(err, ErrNoTable), errors.As(err, &damaged): // the kernel's list stands alone
+	case err != nil:
+		return t, nil, fmt.Errorf("read the partition table: %w", err)
+	}
+	for _, p := range t.Partitions {
+		if !slices.ContainsFunc(all, func(s Span) bool { return s.Start == p.Start && s.Size == p.Size }) {
+			all = append(all, Span{fmt.Sprintf("partition %d", p.Index), p.Start, p.Size})
+		}
+	}
+	return t, all, nil
+}
+
+// within reads a span as if it were a device; zeros stand for what lies outside.
+func within(read Reader, s Span) Reader {
+	return func(off int64, n int) ([]byte, error) {
+		if off < 0 || off+int64(n) > s.Size {
+			return make([]byte, n), nil
+		}
+		return read(s.Start+off, n)
+	}
 }
 
 var (
@@ -98,12 +119,7 @@ func (f *Found) look(read Reader, s Span, disk int64) error {
 		return nil
 	}
 	s.Size = min(s.Size, disk-s.Start)
-	at := func(off int64, n int) ([]byte, error) {
-		if off < 0 || off+int64(n) > s.Size {
-			return make([]byte, n), nil
-		}
-		return read(s.Start+off, n)
-	}
+	at := within(read, s)
 	for _, m := range sharedMagics {
 		b, err := at(m.at, len(m.want))
 		if err != nil {
@@ -126,28 +142,6 @@ func (f *Found) look(read Reader, s Span, disk int64) error {
 		}
 	}
 	return nil
-}
-
-// probeMD finds superblocks of Linux software RAID: formats 1.0 to 1.2 and 0.90 in both byte orders.
-func probeMD(at Reader, size int64) (kind, group string, shared bool, err error) {
-	sectors := size >> 9
-	for _, off := range []int64{0, 4096, ((sectors - 16) &^ 7) << 9} {
-		b, err := at(off, 64)
-		if err != nil {
-			return "", "", false, err
-		}
-		if binary.LittleEndian.Uint32(b) == 0xa92b4efc && binary.LittleEndian.Uint32(b[4:]) == 1 {
-			return "RAID array", hex.EncodeToString(b[16:32]), false, nil
-		}
-	}
-	b, err := at(size&^65535-65536, 64)
-	if err != nil {
-		return "", "", false, err
-	}
-	if binary.LittleEndian.Uint32(b) == 0xa92b4efc || binary.BigEndian.Uint32(b) == 0xa92b4efc {
-		return "RAID array", hex.EncodeToString(append(bytes.Clone(b[20:24]), b[52:64]...)), false, nil
-	}
-	return "", "", false, nil
 }
 
 var (

@@ -125,6 +125,7 @@ var paths = map[inventory.Class]string{
 	inventory.USB:          "sys/devices/pci0000:00/0000:00:14.0/usb1/1-1/1-1:1.0/host%[1]d/target%[1]d:0:0/%[1]d:0:0:0",
 	inventory.FC:           "sys/devices/pci0000:00/0000:03:00.0/host%[1]d/rport-%[1]d:0-1/target%[1]d:0:0/%[1]d:0:0:0",
 	inventory.ISCSI:        "sys/devices/platform/host%[1]d/session1/target%[1]d:0:0/%[1]d:0:0:0",
+	inventory.MDRAID:       "sys/devices/virtual/%d",
 	inventory.ClassUnknown: "sys/devices/odd/%d",
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -219,6 +220,9 @@ func (d *decider) stepEnded(e conductor.StepEnded) {
 	}
 	d.status(e.Status)
 	d.raided(r)
+	if inBand && r.Step.Interface() == drivers.RAID {
+		d.n.Boot.Rebuilt = true
+	}
 	severity := "INFO"
 	if r.State != conductor.StepSucceeded {
 		severity = "ERROR"

@@ -44,6 +44,9 @@ func (d *decider) next() {
 		d.runOutOfBand(r)
 	case r.Step.Where == step.Server:
 		d.runReserved(r)
+	case d.live() && d.n.Boot.Rebuilt && r.Step.Touches == step.RootDisk: // its lookup knew other arrays
+		d.n.Boot.Ended = true
+		d.boot()
 	case d.live() && !d.n.Boot.Ready.IsZero():
 		d.offer(r)
 	case d.live() && !d.n.Boot.Redeemed.IsZero():

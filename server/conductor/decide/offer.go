@@ -1,11 +1,15 @@
 package decide
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/disks"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -29,6 +33,11 @@ func (d *decider) offer(r conductor.StepRecord) {
 			return
 		}
 	}
+	want, err := disks.Wanted(*d.n, r.Step, r.Args)
+	if err != nil {
+		d.fail(fault.From(err).At("", r.Step.Name))
+		return
+	}
 	devices, err := disks.Of(*d.n, d.s.Seen, d.s.Accepted, r.Step.Touches)
 	if err != nil {
 		d.fail(fault.From(err).At("", r.Step.Name))
@@ -42,6 +51,17 @@ func (d *decider) offer(r conductor.StepRecord) {
 		ID: r.ID, Step: r.Step.Name, Flow: d.n.Flow.Flow, Args: r.Args, Devices: devices, Node: d.n.Properties,
 		Timeout: r.Step.Timeout, Destroys: r.Step.Touches != step.Nothing,
 		Resume: slices.DeleteFunc(slices.Clone(r.Resume), func(c step.Checkpoint) bool { return !slices.Contains(devices, c.Disk) }),
+	}
+	if r.Step.Interface() == drivers.RAID {
+		r.Command.Node = maps.Clone(d.n.Properties)
+		if r.Command.Node == nil {
+			r.Command.Node = map[string]any{}
+		}
+		r.Command.Node[catalog.RunOf] = fmt.Sprintf("%s/%d", r.Run, r.Order)
+		delete(r.Command.Node, catalog.TargetRAID)
+		if want != nil {
+			r.Command.Node[catalog.TargetRAID] = want
+		}
 	}
 	d.put(r)
 	d.wait("agent", "the agent to start step "+r.Step.Name, d.s.Timeouts.Start, fault.FlowSilent)

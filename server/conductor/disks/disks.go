@@ -130,7 +130,8 @@ func Written(steps []conductor.StepRecord) error {
 	return unproven
 }
 
-// Root selects the disk that gets the image: instance_info.root_device before properties.root_device.
+// Root selects the disk that gets the image: the root volume of software RAID before instance_info.root_device, and that
+// before properties.root_device.
 func Root(n conductor.Node, inv inventory.Inventory) (inventory.Disk, error) {
 	hints, ok := n.InstanceInfo["root_device"].(map[string]any)
 	if !ok {
@@ -144,5 +145,12 @@ func Root(n conductor.Node, inv inventory.Inventory) (inventory.Disk, error) {
 	if err != nil {
 		return inventory.Disk{}, err
 	}
-	return inventory.Root(inv.Disks, hints, skip, allow...)
+	all, root, err := narrow(n, inv.Disks)
+	if err != nil {
+		return inventory.Disk{}, err
+	}
+	if root {
+		hints = hintOf(n)
+	}
+	return inventory.Root(all, hints, skip, allow...)
 }

@@ -4,7 +4,6 @@ package nodetest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -23,7 +22,7 @@ var (
 
 // Snapshot is a new node of the type redfish, named n1, with an image to write and the disks given, or else Disk0.
 func Snapshot(disks ...inventory.Disk) conductor.Snapshot {
-	reg, err := step.NewRegistry(append(slices.Clone(catalog.Redfish), catalog.InBand...)...)
+	reg, err := step.NewRegistry(catalog.With(catalog.Redfish)...)
 	if err != nil {
 		panic(err) // the catalog's own test finds it, too
 	}

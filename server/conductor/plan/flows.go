@@ -92,10 +92,34 @@ func (b *builder) automatedClean() {
 		b.Exclusion = "the deploy interface fake has no machine: nothing was erased"
 		return
 	}
+	b.rebuild()
 	if !b.has(catalog.EraseStep) {
 		b.problem(fault.New(fault.DiskNotErased, "no step of this cleaning erases the disks").
 			WithHint("give the step a priority above 0 for clean; a node whose disks are to stay as they are has automated_clean false"), catalog.EraseStep)
 	}
+}
+
+// rebuild builds the arrays anew that the machine had, after its disks are erased: an erase takes them with the disks, and
+// who asked for them wants them for the next instance, too.
+func (b *builder) rebuild() {
+	if !disks.Arrays(b.in.Node) || len(b.in.Node.TargetRAID) == 0 || b.has(catalog.CreateRAID) {
+		return
+	}
+	s, ok := b.in.Registry.Get(catalog.CreateRAID)
+	if !ok || s.Where != step.InBand {
+		return
+	}
+	args, err := s.Check(nil)
+	if err != nil {
+		b.problem(fault.From(err), s.Name)
+		return
+	}
+	it := Item{Step: s, Args: args, Origins: map[string]defaults.Origin{}}
+	for name := range args {
+		it.Origins[name] = defaults.FromStep
+	}
+	b.Items = append(b.Items, it)
+	b.note("the machine's arrays are erased with its disks, and built anew from the node's target RAID configuration")
 }
 
 func (b *builder) has(name string) bool {
@@ -229,7 +253,7 @@ func (b *builder) image(write step.Step, priority Valued) Item {
 	if err != nil {
 		b.Problems = append(b.Problems, fault.From(err))
 	}
-	if b.in.Accepted != nil && !b.redraws() {
+	if b.in.Accepted != nil && !b.redraws() && !b.has(catalog.ApplyRAID) && !disks.Restacked(b.in.Node, *b.in.Accepted) { // else the boot shows which it is
 		if _, err := disks.Root(b.in.Node, *b.in.Accepted); err != nil {
 			b.Problems = append(b.Problems, fault.From(err))
 		}

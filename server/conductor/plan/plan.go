@@ -148,6 +148,7 @@ func Build(in Input) Plan {
 		}
 	}
 	b.volumes()
+	b.arrays()
 	b.place()
 	b.fits()
 	b.disks()
@@ -234,6 +235,15 @@ func (b *builder) list(wanted []step.Wanted) {
 	for _, w := range wanted {
 		if it, ok := b.wanted(w); ok {
 			b.Items = append(b.Items, it)
+		}
+	}
+}
+
+// arrays finds what is wrong with the arrays that a step is to build, before anything is booted for it.
+func (b *builder) arrays() {
+	for _, it := range b.Items {
+		if _, err := disks.Wanted(b.in.Node, it.Step, it.Args); err != nil {
+			b.problem(fault.From(err), it.Step.Name)
 		}
 	}
 }

@@ -167,7 +167,7 @@ func TestAutomatedPlanAgainstTheModel(t *testing.T) {
 
 // A deployment holds the image and each of the operator's steps with a priority once: out of band first, then by priority.
 func TestDeployPlanAgainstTheModel(t *testing.T) {
-	reg, err := step.NewRegistry(append(slices.Clone(catalog.Redfish), catalog.InBand...)...)
+	reg, err := step.NewRegistry(catalog.With(catalog.Redfish)...)
 	if err != nil {
 		t.Fatal(err)
 	}

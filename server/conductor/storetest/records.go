@@ -412,7 +412,7 @@ func (s suite) outOfBand(put func(conductor.StoredInventory)) {
 			want := *show
 			want.Disks = nil // they are not read back
 			s.same(got, want)
-			if has != (accepted != nil) || accepted != nil && !slices.Equal(disks, accepted.Disks) {
+			if has != (accepted != nil) || accepted != nil && !slices.EqualFunc(disks, accepted.Disks, inventory.Disk.Equal) {
 				s.t.Errorf("%s: accepted %t: %v, expected %v", when, has, disks, accepted)
 			}
 			return errors.Join(err, err2, err3)
@@ -437,7 +437,7 @@ func (s suite) outOfBand(put func(conductor.StoredInventory)) {
 	holds("a later boot", &four, &first)
 	s.view(func(tx conductor.Tx) error {
 		got, err := tx.DisksOf(ID(3), 2)
-		if !slices.Equal(got, second.Disks) {
+		if !slices.EqualFunc(got, second.Disks, inventory.Disk.Equal) {
 			s.t.Errorf("the later boot's disks are %v", got)
 		}
 		return err
@@ -462,7 +462,8 @@ func (s suite) disksAlone() {
 			all, err := tx.Inventory(ID(1))
 			accepted, of, err2 := tx.AcceptedDisks(ID(1))
 			seen, err3 := tx.DisksOf(ID(1), 8)
-			if !slices.Equal(accepted, want) || of != 8 || !slices.Equal(seen, want) || !bytes.Equal(all.Inventory, raw) {
+			same := slices.EqualFunc(accepted, want, inventory.Disk.Equal) && slices.EqualFunc(seen, want, inventory.Disk.Equal)
+			if !same || of != 8 || !bytes.Equal(all.Inventory, raw) {
 				s.t.Errorf("disks %s: %v of %d, %v, in %s", name, accepted, of, seen, all.Inventory)
 			}
 			s.has(second(tx.DisksOf(ID(1), 9)), fault.InventoryNotFound)

@@ -1,9 +1,12 @@
 package machines
 
 import (
+	"slices"
+
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -34,14 +37,14 @@ func (m *Machines) Registry(n conductor.Node) *step.Registry {
 		return r.(*step.Registry)
 	}
 	var offered []step.Step
-	for _, s := range all.All() {
+	for _, s := range slices.Concat(m.drivers[n.Driver].Steps(), catalog.InBand) {
 		if t.Offers(chosen, s) {
 			offered = append(offered, s)
 		}
 	}
 	r, err := step.NewRegistry(offered...)
 	if err != nil {
-		return all // it can't be: they are some of those that made a registry already
+		return all // it can't be: an interface offers a step in band or out of band, never both
 	}
 	m.narrowed.Store(key, r)
 	return r

@@ -46,7 +46,7 @@ type Machines struct {
 func New(cfg Config) (*Machines, error) {
 	m := &Machines{cfg: cfg, drivers: map[string]conductor.Driver{}, catalogs: map[string]*step.Registry{}}
 	for _, d := range cfg.Drivers {
-		reg, err := step.NewRegistry(append(append([]step.Step{}, d.Steps()...), catalog.InBand...)...)
+		reg, err := step.NewRegistry(catalog.With(d.Steps())...)
 		if err != nil {
 			return nil, fmt.Errorf("steps of hardware type %s: %w", d.Name(), err)
 		}

@@ -1,0 +1,105 @@
+package disks
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/raid"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
+	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/inventory"
+	"github.com/bessemer-metal/bessemer/shared/softraid"
+	"github.com/bessemer-metal/bessemer/shared/step"
+)
+
+// Wanted is what a step that builds arrays in band is to build: the configuration of its arguments or the node's target, without
+// the volumes that it is told to leave out. nil for any other step. The fault is request.invalid.
+func Wanted(n conductor.Node, s step.Step, args step.Args) (map[string]any, error) {
+	target := n.TargetRAID
+	switch {
+	case s.Where != step.InBand:
+		return nil, nil
+	case s.Name == catalog.CreateRAID:
+	case s.Name == catalog.ApplyRAID:
+		target, _ = args[catalog.ArgRAID].(map[string]any)
+		if err := raid.Check(target); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, nil
+	}
+	flag := func(name string) bool { return args[name] == nil || args.Bool(name) }
+	want, err := raid.Filter(target, flag("create_root_volume"), flag("create_nonroot_volumes"))
+	if err != nil {
+		return nil, err
+	}
+	_, err = softraid.Parse(want)
+	return want, err
+}
+
+// rootVolume is the volume of raid_config that the image goes to; nil when none says so.
+func rootVolume(n conductor.Node) map[string]any {
+	list, _ := n.RAID["logical_disks"].([]any)
+	for _, v := range list {
+		if disk, _ := v.(map[string]any); disk["is_root_volume"] == true {
+			return disk
+		}
+	}
+	return nil
+}
+
+// narrow leaves of the disks what the arrays that were built by software allow the image to go to: the root volume alone, if
+// one is, and else no volume that was built to be none. It wins over hints, as Ironic has it.
+func narrow(n conductor.Node, all []inventory.Disk) (left []inventory.Disk, root bool, err error) {
+	if v := rootVolume(n); v != nil && v["controller"] == softraid.Controller {
+		uuid, _ := v["uuid"].(string)
+		for _, d := range all {
+			if d.Array() && d.Serial == uuid {
+				return all, true, nil
+			}
+		}
+		return nil, false, fault.New(fault.DiskHint, "the root volume %v (%s) of raid_config is not among the machine's disks", v["volume_name"], uuid).
+			WithHint("build the arrays again: raid.create_configuration; or clear what is recorded: raid.delete_configuration")
+	}
+	list, _ := n.RAID["logical_disks"].([]any)
+	return slices.DeleteFunc(slices.Clone(all), func(d inventory.Disk) bool {
+		return d.Array() && slices.ContainsFunc(list, func(v any) bool {
+			disk, _ := v.(map[string]any)
+			return disk["is_root_volume"] == false && disk["uuid"] == d.Serial
+		})
+	}), false, nil
+}
+
+// hintOf is the hint that only the root volume of raid_config meets.
+func hintOf(n conductor.Node) map[string]any {
+	return map[string]any{"serial": fmt.Sprint("s== ", rootVolume(n)["uuid"])}
+}
+
+// Restacked tells whether other arrays of software RAID were built since the inventory was taken: what it says of the disk
+// for the image is out of date.
+func Restacked(n conductor.Node, inv inventory.Inventory) bool {
+	var recorded, seen []string
+	list, _ := n.RAID["logical_disks"].([]any)
+	for _, v := range list {
+		if disk, _ := v.(map[string]any); disk["controller"] == softraid.Controller {
+			uuid, _ := disk["uuid"].(string)
+			recorded = append(recorded, uuid)
+		}
+	}
+	for _, d := range inv.Disks {
+		if d.Array() && !strings.HasSuffix(d.Name, "/"+softraid.ESP) {
+			seen = append(seen, d.Serial)
+		}
+	}
+	slices.Sort(recorded)
+	slices.Sort(seen)
+	return !slices.Equal(recorded, seen)
+}
+
+// Arrays tells whether the node's record has arrays that were built by software.
+func Arrays(n conductor.Node) bool {
+	list, _ := n.RAID["logical_disks"].([]any)
+	return slices.ContainsFunc(list, func(v any) bool { disk, _ := v.(map[string]any); return disk["controller"] == softraid.Controller })
+}
