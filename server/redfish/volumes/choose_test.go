@@ -149,6 +149,22 @@ func TestI02_DrivesThatAreLeftAlone(t *testing.T) {
 	}
 }
 
+// A drive that an entry may mean is not built on, until the BMC shows what else the entry means.
+func TestI02_ADriveThatMayBeMeantIsLeftAlone(t *testing.T) {
+	c := shelf("a", "ssd 100", "ssd 100", "ssd 100")
+	c.Drives[0].Disk.Serial = "" // not told
+	l := Layout{Controllers: []Controller{c}}
+	for serial, want := range map[string]string{"S9": "a[1 2] 50", "a-2": "a[0 1] 50"} {
+		k, err := newKeeper(map[string]any{"skip_block_devices": []any{map[string]any{"serial": serial}}}, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := choose(l, builds(wanted(t, `{"raid_level": "1", "size_gb": 50}`)), k, nil); err != nil || chosen(got) != want {
+			t.Errorf("%s: %s, %v, expected %s", serial, chosen(got), err, want)
+		}
+	}
+}
+
 // I25: however much is wanted of however many drives, the search ends.
 func TestI25_TheSearchForDrivesEnds(t *testing.T) {
 	var drives, disks []string
