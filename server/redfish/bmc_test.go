@@ -262,3 +262,29 @@ func TestCloseLogsOut(t *testing.T) {
 		t.Errorf("no session was ended: %v", l.log)
 	}
 }
+
+// An address is as long as one may be (conductor.MediumURL), and may hold what is not shown to anybody as it is: it is compared as it is.
+func TestAnyAddressIsReadBack(t *testing.T) {
+	l := newLab(t)
+	b := l.bmc(t)
+	for name, url := range map[string]string{
+		"signed": "https://192.0.2.20/live.iso?signature=" + strings.Repeat("a", 2048-38),
+		"spaces": "https://192.0.2.20/a  b.iso",
+	} {
+		if _, err := conductor.MediumURL("iso", url, "https"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.SetBoot(t.Context(), conductor.BootTarget{Device: "uefihttp", Always: true, UEFI: true, URL: url}); err != nil {
+			t.Errorf("%s, of %d bytes: %v", name, len(url), err)
+		}
+	}
+	l.lie = func(path string, o map[string]any) {
+		if boot, is := o["Boot"].(map[string]any); is {
+			boot["HttpBootUri"] = "https://192.0.2.20/older.iso"
+		}
+	}
+	err := b.SetBoot(t.Context(), conductor.BootTarget{Device: "uefihttp", UEFI: true, URL: medium})
+	if err == nil || !strings.Contains(err.Error(), "HttpBootUri") || strings.Contains(err.Error(), "https://192") || strings.Contains(err.Error(), "canary") {
+		t.Errorf("a BMC that keeps its own address: %v", err)
+	}
+}

@@ -150,14 +150,18 @@ func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 			m = now
 			got := bootOf(now.Boot)
 			return got.Device == t.Device && got.Always == t.Always && (!t.UEFI || now.Boot.BootSourceOverrideMode == "" || got.UEFI) &&
-				(t.Device != "uefihttp" || got.URL == t.URL), nil
+				(t.Device != "uefihttp" || now.Boot.HTTPBootURI == t.URL), nil
 		}
 		ok, err := ensure(o, func() error { return patchBoot(o, m, want) }, reached)
 		if err != nil || ok {
 			return err
 		}
-		return fault.New(fault.BMCError, "the BMC at %s accepted to boot from %s (%s), but still says %s, %s", b.target.origin,
+		f := fault.New(fault.BMCError, "the BMC at %s accepted to boot from %s (%s), but still says %s, %s", b.target.origin,
 			source, want["BootSourceOverrideEnabled"], orNone(m.Boot.BootSourceOverrideTarget), orNone(m.Boot.BootSourceOverrideEnabled))
+		if t.Device == "uefihttp" && m.Boot.HTTPBootURI != t.URL {
+			f.Message += ", with another HttpBootUri than it was given" // which opens the ramdisk, and is not told
+		}
+		return f
 	})
 }
 
