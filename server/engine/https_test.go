@@ -228,3 +228,33 @@ func TestI22_TheAddressOfABootIsNotTold(t *testing.T) {
 		s.until(state.Manageable)
 	})
 }
+
+// An ISO's address is what a BMC boots from always. It is taken back with the instance, also when the boot interface is another one by
+// then, and nothing is booted in between that would put something else in its place.
+func TestAnISOsAddressIsTakenBackUnderAnotherBootInterface(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := overHTTPS(t)
+		off := false
+		if err := s.Change("n1", func(n *conductor.Node) {
+			n.Interfaces["deploy"], n.InstanceInfo, n.AutomatedClean = "ramdisk", map[string]any{"boot_iso": iso}, &off
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		s.until(state.Available)
+		s.provision(conductor.Provision{Verb: state.VerbDeploy})
+		s.until(state.Active)
+		if want := (conductor.BootTarget{Device: "uefihttp", Always: true, UEFI: true, URL: iso}); s.board.boot != want {
+			t.Fatalf("the instance boots %+v", s.board.boot)
+		}
+		if err := s.Change("n1", func(n *conductor.Node) { n.Maintenance = true; n.Interfaces["boot"] = "redfish-virtual-media" }); err != nil {
+			t.Fatal(err)
+		}
+		s.board.log()
+		s.provision(conductor.Provision{Verb: state.VerbDelete})
+		s.until(state.Available)
+		if got, want := s.board.log(), []string{"ForceOff", "eject", "boot "}; !slices.Equal(got, want) || s.board.boot != (conductor.BootTarget{}) {
+			t.Errorf("the deletion does %q, and leaves the machine to boot %+v", got, s.board.boot)
+		}
+	})
+}

@@ -18,7 +18,6 @@ func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, n conductor.Nod
 	if err := m.Bring(ctx, b, conductor.ForceOff, m.cfg.Timeouts.Power, false); err != nil {
 		return "", err
 	}
-	// What is taken back may be an instance's ISO, too, which had no boot of a ramdisk.
 	http := n.Boot != nil && n.Boot.HTTP || m.Interfaces(n)[drivers.Boot] == drivers.HTTPBoot
 	// Also after a boot over HTTP, as an operator may have put a CD in for the instance; but nothing hangs on drives that such a node
 	// needs not have.
@@ -33,7 +32,8 @@ func (m *Machines) EndBoot(ctx context.Context, b conductor.BMC, n conductor.Nod
 		err = Load(ctx, b, n.LiveISO, n.LiveHTTP, !conductor.BootsOnce(n))
 	case e.Disk:
 		err = b.SetBoot(ctx, conductor.BootTarget{Device: "disk", Always: true, UEFI: true})
-	case http:
+	default:
+		// Whatever the boot interface is now: it may be the address of an instance's ISO, which was booted by another one.
 		err = withdraw(ctx, b)
 	}
 	if err != nil {
@@ -74,7 +74,7 @@ func Load(ctx context.Context, b conductor.BMC, url string, http, always bool) e
 }
 
 // Unload takes back what the machine was given to boot the ramdisk from. Of a boot over HTTP that is an override which no boot has
-// used up, or which the BMC keeps all the same; another one is left alone.
+// used up, or which the BMC keeps all the same.
 func Unload(ctx context.Context, b conductor.BMC, n conductor.Node) error {
 	if n.Boot == nil || !n.Boot.HTTP {
 		return b.SetMedia(ctx, "")
@@ -82,6 +82,7 @@ func Unload(ctx context.Context, b conductor.BMC, n conductor.Node) error {
 	return withdraw(ctx, b)
 }
 
+// withdraw takes back an override by which the firmware loads something over HTTP; another one is left alone.
 func withdraw(ctx context.Context, b conductor.BMC) error {
 	t, err := b.Boot(ctx)
 	if err != nil || t.Device != "uefihttp" {
