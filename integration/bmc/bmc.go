@@ -246,6 +246,14 @@ func (m *Machine) AttachDisk(d qemu.Disk) error {
 	return m.real.AddDisk(d)
 }
 
+// SwapDisks puts two disks of a QEMU machine that is off into each other's slots.
+func (m *Machine) SwapDisks(i, j int) error {
+	if m.real == nil {
+		return errors.New("swap disks: a fake machine has none")
+	}
+	return m.real.SwapDisks(i, j)
+}
+
 // Do carries out an order of a client, when those before it are done.
 func (m *Machine) Do(order func() error) error {
 	m.busy.Lock()

@@ -344,6 +344,21 @@ func (m *Machine) AddDisk(d Disk) error {
 	return nil
 }
 
+// SwapDisks puts two disks into each other's slots; the machine must be off. What had no WWN takes that of its slot.
+func (m *Machine) SwapDisks(i, j int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.proc != nil {
+		return errors.New("swap disks: the machine is on; power it off first")
+	}
+	if n := len(m.cfg.Disks); min(i, j) < 0 || max(i, j) >= n {
+		return fmt.Errorf("swap disks %d and %d: the machine has %d, counted from 0", i, j, n)
+	}
+	m.cfg.Disks = slices.Clone(m.cfg.Disks)
+	m.cfg.Disks[i], m.cfg.Disks[j] = m.cfg.Disks[j], m.cfg.Disks[i]
+	return nil
+}
+
 // Close cuts the power and waits for everything the machine started.
 func (m *Machine) Close() error {
 	m.mu.Lock()

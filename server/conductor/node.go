@@ -75,6 +75,7 @@ type Node struct {
 
 	Act   *Act     `json:"act,omitempty"`   // an operator's act upon the BMC that is under way
 	Media []Medium `json:"media,omitempty"` // virtual media that operators attached
+	Root  *Root    `json:"root,omitempty"`  // the disk of the last deployment; nil: none that is known
 	// LiveISO is what the instance boots instead of a disk, as it was checked when the instance was made; "" is the disk.
 	LiveISO string `json:"live_iso,omitempty"`
 	// LiveHTTP says that the machine's firmware loads it over HTTP by itself, instead of from a virtual CD.
@@ -98,6 +99,12 @@ type Node struct {
 	InspectionFinished time.Time `json:"inspection_finished_at"`
 	Created            time.Time `json:"created_at"`
 	Updated            time.Time `json:"updated_at"`
+}
+
+// Root is the disk that a deployment wrote, and the hints that chose it: while they stay the same, it does (docs/adr/0307).
+type Root struct {
+	Disk  inventory.DeviceID `json:"disk"`
+	Hints map[string]any     `json:"hints,omitempty"`
 }
 
 // FaultPower is Node.Fault of a node that the server put into maintenance because its BMC does not answer.

@@ -78,6 +78,9 @@ func (eng *Engine) keepInventory(tx conductor.Tx, n conductor.Node, raw []byte, 
 		return err
 	}
 	si.Accepted = inspects || !known || n.DisksChanged
+	if inspects && n.Root != nil && !slices.ContainsFunc(inv.Disks, func(d inventory.Disk) bool { id, _ := d.ID(); return id == n.Root.Disk }) {
+		n.Root = nil // replaced: an inspection says what the machine has
+	}
 	if root, err := disks.Root(n, inv); err == nil {
 		si.Plugin["root_disk"] = root
 	}

@@ -164,3 +164,42 @@ func TestI05_DisksThatAStepMadeOrDeletedAreNotMissed(t *testing.T) {
 		}
 	})
 }
+
+// TestI04_AnInspectionForgetsARootDiskThatIsGone, and nothing else does: not one that still sees it, no other work's lookup, no change
+// of the record.
+func TestI04_AnInspectionForgetsARootDiskThatIsGone(t *testing.T) {
+	id, _ := disk.ID()
+	for name, c := range map[string]struct {
+		verb    state.Event
+		sees    []inventory.Disk
+		forgets bool
+	}{
+		"an inspection that sees it":   {state.VerbInspect, []inventory.Disk{disk2, disk}, false},
+		"an inspection without it":     {state.VerbInspect, []inventory.Disk{disk2}, true},
+		"a cleaning that sees another": {state.VerbProvide, []inventory.Disk{disk2}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t)
+				s.manageable()
+				s.Stand("n1", func(n *conductor.Node) { n.Root = &conductor.Root{Disk: id} })
+				if _, err := s.c.UpdateNode(t.Context(), conductor.Caller{}, "n1", func(n *conductor.Node, _ map[string]string) error {
+					n.Root, n.Description = nil, "changed"
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				s.provision(conductor.Provision{Verb: c.verb})
+				a := s.looking()(c.sees...)
+				if c.verb == state.VerbInspect {
+					a.beat(api.HeartbeatRequest{Steps: catalog.InBand})
+					s.until(state.Manageable)
+				}
+				n, err := s.c.Node(t.Context(), "n1")
+				if err != nil || (n.Root == nil) != c.forgets || n.Description != "changed" {
+					t.Errorf("%+v is remembered, %v", n.Root, err)
+				}
+			})
+		})
+	}
+}

@@ -116,6 +116,59 @@ func TestI04_RootNeedsExactlyOne(t *testing.T) {
 	}
 }
 
+// TestI04_ARootDiskDoesNotMoveByChance: by the same hints it is the disk that it was, however the kernel counts now and whatever
+// came; where it is gone, can't be written or was put elsewhere, none is named.
+func TestI04_ARootDiskDoesNotMoveByChance(t *testing.T) {
+	a := Disk{Name: "/dev/sda", Serial: "A", Size: gib, Class: SATA, HCTL: "0:0:0:0", ByPath: "/dev/disk/by-path/1", Model: "m"}
+	b := Disk{Name: "/dev/sdb", Serial: "B", Size: gib, Class: SATA, HCTL: "1:0:0:0", ByPath: "/dev/disk/by-path/2", Model: "m"}
+	id, _ := a.ID()
+	swapped := func() []Disk { // the kernel found them in the other order, at the same places
+		x, y := a, b
+		x.Name, y.Name, x.HCTL, y.HCTL = b.Name, a.Name, b.HCTL, a.HCTL
+		return []Disk{y, x}
+	}
+	changed := func(change func(*Disk)) []Disk { x := a; change(&x); return []Disk{x, b} }
+	byName := map[string]any{"name": "/dev/sda"}
+	for name, c := range map[string]struct {
+		disks []Disk
+		hints map[string]any
+		skip  []any
+		allow []Class
+		want  string // its serial; "" with no fault: it is to be chosen anew
+		fails fault.Reason
+	}{
+		"as it was":                     {disks: []Disk{a, b}, hints: byName, want: "A"},
+		"counted anew, by name":         {disks: swapped(), hints: byName, want: "A"},
+		"counted anew, by address":      {disks: swapped(), hints: map[string]any{"hctl": "0:0:0:0"}, want: "A"},
+		"a second one came, no hints":   {disks: []Disk{b, a}, want: "A"},
+		"a second one came that fits":   {disks: []Disk{b, a}, hints: map[string]any{"model": "m"}, want: "A"},
+		"gone":                          {disks: []Disk{b}, hints: map[string]any{"model": "m"}, fails: fault.DiskMissing},
+		"gone, and it was the only one": {fails: fault.DiskMissing},
+		"another size":                  {disks: changed(func(d *Disk) { d.Size *= 2 }), fails: fault.DiskMissing},
+		"put into another slot":         {disks: changed(func(d *Disk) { d.ByPath = "/dev/disk/by-path/9" }), hints: map[string]any{"by_path": a.ByPath}, fails: fault.DiskAmbiguous},
+		"read-only":                     {disks: changed(func(d *Disk) { d.ReadOnly = true }), fails: fault.DiskProtected},
+		"twice":                         {disks: append(swapped(), a), hints: byName, fails: fault.DiskAmbiguous},
+		"skipped since":                 {disks: []Disk{a, b}, skip: []any{map[string]any{"serial": "A"}}},
+		"gone and skipped since":        {disks: []Disk{b}, skip: []any{map[string]any{"serial": "A"}}},
+		"its class not allowed since":   {disks: changed(func(d *Disk) { d.Class = USB })},
+		"its class allowed":             {disks: changed(func(d *Disk) { d.Class = USB }), allow: []Class{USB}, want: "A"},
+		"a malformed hint":              {disks: []Disk{a}, hints: map[string]any{"x": 1}, fails: fault.RequestInvalid},
+		"a malformed skip":              {disks: []Disk{a}, skip: []any{"A"}, fails: fault.RequestInvalid},
+	} {
+		last := id
+		if len(c.disks) > 0 && c.disks[0].Class == USB {
+			last, _ = c.disks[0].ID()
+		}
+		d, ok, err := Again(c.disks, c.hints, c.skip, last, c.allow...)
+		if c.fails != "" && !fault.Has(err, c.fails) || c.fails == "" && (err != nil || ok != (c.want != "") || d.Serial != c.want) {
+			t.Errorf("%s: got %q %t, %v; want %q %s", name, d.Serial, ok, err, c.want, c.fails)
+		}
+		if err != nil && c.fails != fault.RequestInvalid && (!strings.Contains(err.Error(), "A") || fault.From(err).Hint == "") {
+			t.Errorf("%s: the fault does not name the disk, or not what to do: %v", name, err)
+		}
+	}
+}
+
 func TestI05_TargetsLeaveNothingOut(t *testing.T) {
 	usb := Disk{Name: "/dev/sdz", Serial: "U", Size: gib, Class: USB}
 	ro := Disk{Name: "/dev/vdb", Serial: "R", Size: gib, Class: VirtIO, ReadOnly: true}

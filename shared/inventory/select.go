@@ -207,6 +207,47 @@ func Root(disks []Disk, hints map[string]any, skip []any, allow ...Class) (Disk,
 	return fit[0], nil
 }
 
+// counts are the hints whose values the kernel gives out anew at each boot, in the order in which it finds the disks.
+var counts = []string{"name", "hctl"}
+
+// Again names the disk that an image goes to after it went to last by the same hints: a root disk does not move because the
+// kernel counts anew, or because another disk came or went (docs/adr/0307). ok is false when it is skipped, or its class not
+// allowed, since: it is then chosen anew. Faults: disk.missing when it is gone, disk.protected when it can't be written,
+// disk.hint_ambiguous when it does not meet the hints that say what and in which slot it is, or can't be told from another;
+// and those of the hints and lists.
+func Again(disks []Disk, hints map[string]any, skip []any, last DeviceID, allow ...Class) (d Disk, ok bool, err error) {
+	hs, err := ParseHints(hints)
+	if err != nil {
+		return Disk{}, false, err
+	}
+	at := slices.IndexFunc(disks, func(d Disk) bool { id, _ := d.ID(); return id == last })
+	d = Disk{WWN: last.WWN, Serial: last.Serial, Size: last.Size, Class: last.Class}
+	if at >= 0 {
+		d = disks[at]
+	}
+	kept, _, _, err := Skipped([]Disk{d}, skip)
+	if err != nil || len(kept) == 0 || !d.Class.Local() && !slices.Contains(allow, d.Class) {
+		return Disk{}, false, err
+	}
+	const move = "if another disk is meant, set root_device to its serial or wwn"
+	if at < 0 {
+		return Disk{}, false, fault.New(fault.DiskMissing, "the disk with %s, which the last deployment wrote, is not there now; the disks are %s", last, describe(disks, disks)).
+			WithHint("look at the machine; an inspection by the ramdisk forgets a disk that was replaced; %s", move)
+	}
+	if why := unfit(d, allow); why != "" {
+		return Disk{}, false, fault.New(fault.DiskProtected, "%s (%s), which the last deployment wrote, %s", d.Name, last, why).WithHint("look at the disk; %s", move)
+	}
+	hs = slices.DeleteFunc(hs, func(h Hint) bool { return slices.Contains(counts, h.Name) })
+	if !hs.Match(d) {
+		return Disk{}, false, fault.New(fault.DiskAmbiguous, "%s (%s), which the last deployment wrote by the same hints, does not meet %s now", d.Name, last, hs).
+			WithHint("set root_device to the serial or wwn of the disk that is meant")
+	}
+	if err := nameable(d, disks); err != nil {
+		return Disk{}, false, err
+	}
+	return d, true, nil
+}
+
 // Targets lists every disk that an erase must cover: all but the skipped ones and the boot medium. An array of software
 // RAID is erased with its members. A disk that can't
 // be erased though it is not skipped is a fault, never left out in silence (safety.md I5): disk.hint_ambiguous without

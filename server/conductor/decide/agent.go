@@ -162,6 +162,7 @@ func (d *decider) stepClaimed(e conductor.StepClaimed) {
 		d.move(&r, conductor.AttemptClaim)
 		r.Nonce, r.Started, r.Deadline = e.Ask.Nonce, d.now, d.now.Add(r.Step.Timeout)
 		d.put(r)
+		d.volumes(r)
 		d.wait("agent", "step "+r.Step.Name+" to end", r.Step.Timeout, fault.StepTimeout)
 		d.seen("the agent started it")
 		d.audit("step.start", map[string]any{"step": r.Step.Name, "id": r.ID, "devices": r.Command.Devices})
@@ -249,6 +250,13 @@ func (d *decider) stepEnded(e conductor.StepEnded) {
 		d.next()
 	default:
 		d.next()
+	}
+}
+
+// volumes forgets the disk of the last deployment when a step that begins may change which volumes there are.
+func (d *decider) volumes(r conductor.StepRecord) {
+	if of, _ := step.Split(r.Step.Name); of == "raid" {
+		d.n.Root = nil
 	}
 }
 

@@ -115,6 +115,7 @@ func (d *decider) stepBegan(e conductor.StepBegan) {
 			r.Recorded = d.n.Power
 		}
 		d.put(r)
+		d.volumes(r)
 		d.unread(conductor.Effect{Kind: conductor.EffectRunStep, Step: r.ID})
 		d.wait("bmc", "step "+r.Step.Name+" to end", r.Step.Timeout+d.s.Timeouts.Abort, fault.StepTimeout)
 		d.audit("step.start", map[string]any{"step": r.Step.Name, "id": r.ID})
@@ -156,6 +157,7 @@ func (d *decider) finish() {
 			d.fail(fault.From(err))
 			return
 		}
+		d.n.Root = disks.Chosen(*d.n, d.s.Steps)
 	}
 	if d.keeps() {
 		d.note("INFO", "provisioning", 0, "the agent stays up for the next work (fast_track)")

@@ -6,6 +6,7 @@ package disks
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -131,26 +132,95 @@ func Written(steps []conductor.StepRecord) error {
 }
 
 // Root selects the disk that gets the image: the root volume of software RAID before instance_info.root_device, and that
-// before properties.root_device.
+// before properties.root_device. While the hints are what they were, it is the disk of the last deployment.
 func Root(n conductor.Node, inv inventory.Inventory) (inventory.Disk, error) {
+	all, volume, err := narrow(n, inv.Disks)
+	if err != nil || volume || n.Root == nil || !equal(n.Root.Hints, hints(n)) {
+		return anew(n, inv)
+	}
+	skip, allow, err := lists(n)
+	if err != nil {
+		return inventory.Disk{}, err
+	}
+	disk, ok, err := inventory.Again(all, hints(n), skip, n.Root.Disk, allow...)
+	if err != nil || ok {
+		return disk, err
+	}
+	return anew(n, inv)
+}
+
+// anew selects it without regard to earlier deployments.
+func anew(n conductor.Node, inv inventory.Inventory) (inventory.Disk, error) {
+	skip, allow, err := lists(n)
+	if err != nil {
+		return inventory.Disk{}, err
+	}
+	all, volume, err := narrow(n, inv.Disks)
+	if err != nil {
+		return inventory.Disk{}, err
+	}
+	given := hints(n)
+	if volume {
+		given = hintOf(n)
+	}
+	return inventory.Root(all, given, skip, allow...)
+}
+
+// Kept tells why the root disk is another than the hints alone would choose; "" where it is not, or is none.
+func Kept(n conductor.Node, inv inventory.Inventory) string {
+	disk, err := Root(n, inv)
+	if err != nil {
+		return ""
+	}
+	id, _ := disk.ID()
+	instead := "they fit"
+	other, err := anew(n, inv)
+	otherID, _ := other.ID()
+	switch {
+	case err != nil:
+		instead = fault.From(err).Message
+	case otherID == id:
+		return ""
+	default:
+		instead += " " + otherID.String()
+	}
+	return fmt.Sprintf("the image goes to %s, which the last deployment wrote by the same root device hints; now %s. If another disk is meant, set root_device to its serial or wwn", id, instead)
+}
+
+// Chosen is what a node remembers of its root disk when a deployment of these steps has ended well.
+func Chosen(n conductor.Node, steps []conductor.StepRecord) *conductor.Root {
+	for _, r := range slices.Backward(steps) {
+		if r.Step.Name == catalog.WriteStep && r.Command != nil && len(r.Command.Devices) == 1 {
+			return &conductor.Root{Disk: r.Command.Devices[0], Hints: maps.Clone(hints(n))}
+		}
+	}
+	return n.Root
+}
+
+// hints are the root device hints that hold for a node, nil for none.
+func hints(n conductor.Node) map[string]any {
 	hints, ok := n.InstanceInfo["root_device"].(map[string]any)
 	if !ok {
 		hints, _ = n.Properties["root_device"].(map[string]any)
 	}
-	skip, err := inventory.List(n.Properties, "skip_block_devices")
-	if err != nil {
-		return inventory.Disk{}, err
+	return hints
+}
+
+// equal compares hints as they are kept: numbers may be of another type before that.
+func equal(a, b map[string]any) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b)
 	}
-	allow, err := inventory.Allowed(n.Properties)
-	if err != nil {
-		return inventory.Disk{}, err
+	x, err := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err == nil && err2 == nil && string(x) == string(y)
+}
+
+// lists are what the record says of disks that are left alone, and of classes that are not.
+func lists(n conductor.Node) (skip []any, allow []inventory.Class, err error) {
+	if skip, err = inventory.List(n.Properties, "skip_block_devices"); err != nil {
+		return nil, nil, err
 	}
-	all, root, err := narrow(n, inv.Disks)
-	if err != nil {
-		return inventory.Disk{}, err
-	}
-	if root {
-		hints = hintOf(n)
-	}
-	return inventory.Root(all, hints, skip, allow...)
+	allow, err = inventory.Allowed(n.Properties)
+	return skip, allow, err
 }

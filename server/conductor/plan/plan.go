@@ -309,6 +309,9 @@ func (b *builder) disks() {
 			var d inventory.Disk
 			if d, err = disks.Root(n, inv); err == nil {
 				it.Disks = []inventory.Disk{d}
+				if kept := disks.Kept(n, inv); kept != "" {
+					b.note("%s: %s", it.Step.Name, kept)
+				}
 			}
 		default:
 			continue

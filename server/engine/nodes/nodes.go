@@ -203,7 +203,7 @@ func (k *Keeper) UpdateNode(ctx context.Context, who conductor.Caller, ident str
 		}
 		n.UUID, n.Version, n.Flow, n.Boot, n.Generation, n.Unverified, n.Owed, n.Lease, n.Leases, n.DisksChanged = was.UUID, was.Version, was.Flow, was.Boot, was.Generation, was.Unverified, was.Owed, was.Lease, was.Leases, was.DisksChanged
 		n.State, n.Target, n.StateSince, n.Power, n.PowerTarget = was.State, was.Target, was.StateSince, was.Power, was.PowerTarget
-		n.Act, n.Media, n.Console, n.RAID, n.TargetRAID = was.Act, was.Media, was.Console, was.RAID, was.TargetRAID
+		n.Act, n.Media, n.Console, n.RAID, n.TargetRAID, n.Root = was.Act, was.Media, was.Console, was.RAID, was.TargetRAID, was.Root
 		n.Created, n.LastError, n.LastReason, n.Fault, n.BMC, n.Machine = was.Created, was.LastError, was.LastReason, was.Fault, was.BMC, was.Machine
 		if err := mayUpdate(was, n, secrets); err != nil {
 			return err
