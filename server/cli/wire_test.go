@@ -23,35 +23,9 @@ func unserved(t *testing.T, request string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var doc struct {
-		Paths map[string]map[string]json.RawMessage
-	}
-	text, err := os.ReadFile("../../docs/reference/openapi.json")
-	if err == nil {
-		err = json.Unmarshal(text, &doc)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	best, fixed := "", -1
-	for template := range doc.Paths {
-		given, parts, same := strings.Split(u.Path, "/"), strings.Split(template, "/"), 0
-		if len(given) != len(parts) {
-			continue
-		}
-		for i, p := range parts {
-			if p == given[i] {
-				same++
-			} else if !strings.HasPrefix(p, "{") {
-				same = -len(parts)
-			}
-		}
-		if same > fixed {
-			best, fixed = template, same
-		}
-	}
+	best := route(t, method, u.Path)
 	var op struct{ Parameters []struct{ Name, In string } }
-	raw, ok := doc.Paths[best][strings.ToLower(method)]
+	raw, ok := described(t)[best][strings.ToLower(method)]
 	if !ok {
 		return fmt.Sprintf("%s %s is not served", method, u.Path)
 	}
@@ -74,7 +48,9 @@ func unserved(t *testing.T, request string) string {
 // the other end is ours or not.
 func TestRequestsOfCommands(t *testing.T) {
 	var seen []string
+	reached := map[string]bool{}
 	server := clitest.Recording(t, func(r *http.Request, body string) {
+		reached[r.Method+" "+route(t, r.Method, r.URL.Path)] = true
 		seen = append(seen, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+body))
 	}, func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -215,4 +191,5 @@ func TestRequestsOfCommands(t *testing.T) {
 			t.Errorf("bessemer %s says %q, expected %q", command, got, want)
 		}
 	}
+	everyRouteHasACommand(t, reached)
 }
