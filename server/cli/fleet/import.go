@@ -23,6 +23,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/server/migrate"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
@@ -80,12 +81,12 @@ func importFrom(ctx context.Context, c *command.Run, a *client.Client, m *acts.N
 	}
 	source, version, err := source(ctx, c, url, i)
 	if err != nil {
-		return err
+		return ofSource(err)
 	}
 	defer source.Close()
 	there, err := migrate.Read(ctx, source, version)
 	if err != nil {
-		return err
+		return ofSource(err)
 	}
 	if i.moving != "" {
 		there.EndMaintenance(i.moving)
@@ -113,6 +114,16 @@ func importFrom(ctx context.Context, c *command.Run, a *client.Client, m *acts.N
 		return err
 	}
 	return applyImport(ctx, c, a, m, plan)
+}
+
+// ofSource gives an answer that did not come the hint for the flags that are about the source.
+func ofSource(err error) error {
+	f := fault.From(err)
+	if f.Reason != fault.ServerUnreachable {
+		return err
+	}
+	told := *f
+	return told.WithHint("this is the Ironic that is read: is it running, and is its URL right? --from-ca FILE trusts its certificate")
 }
 
 func importSecrets(c *command.Run, file string) (migrate.Secrets, error) {

@@ -30,3 +30,19 @@ func TestImportUsage(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with the source is said of the source, and not of the server that the machines go to.
+func TestImportNamesTheSource(t *testing.T) {
+	target := httptest.NewServer(http.NotFoundHandler())
+	defer target.Close()
+	source := httptest.NewTLSServer(http.NotFoundHandler())
+	defer source.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for url, want := range map[string]string{gone.URL: "the Ironic that is read", source.URL: "--from-ca FILE"} {
+		got := clitest.Run(t, target.URL, false, "import", "--from", "ironic", url)
+		if !strings.Contains(got, url) || !strings.Contains(got, want) || strings.Contains(got, "BESSEMER_SERVER") || strings.Contains(got, " --ca ") || !strings.Contains(got, "exit 1") {
+			t.Errorf("import from %s: %s", url, got)
+		}
+	}
+}

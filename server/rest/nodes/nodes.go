@@ -14,6 +14,15 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
+// list is names for a sentence.
+func list[S ~string](names []S) string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = string(n)
+	}
+	return strings.Join(out, ", ")
+}
+
 // nodeFilters is the arguments of the list that select nodes.
 var nodeFilters = []struct {
 	serve.Argument
@@ -24,7 +33,7 @@ var nodeFilters = []struct {
 	{filter("maintenance", api.Flag, 1, "only those in maintenance, or not"), func(f *conductor.NodeFilter, v string) error { return setFlag(&f.Maintenance, v) }},
 	{filter("provision_state", api.Text, 9, "only those in this state"), func(f *conductor.NodeFilter, v string) error {
 		if !slices.Contains(state.All(), state.State(v)) {
-			return fault.New(fault.RequestInvalid, "%q is no provision state", v)
+			return fault.New(fault.RequestInvalid, "%q is no provision state", v).WithHint("they are %s", list(state.All()))
 		}
 		f.State = v
 		return nil
@@ -32,8 +41,9 @@ var nodeFilters = []struct {
 	{filter("driver", api.Text, 16, "only those of this hardware type"), func(f *conductor.NodeFilter, v string) error { f.Driver = v; return nil }},
 	{filter("resource_class", api.Text, 21, "only those of this class"), func(f *conductor.NodeFilter, v string) error { f.ResourceClass = v; return nil }},
 	{filter("fault", api.Text, 42, "only those that the server put into maintenance for it"), func(f *conductor.NodeFilter, v string) error {
-		if !slices.Contains([]string{"power failure", "clean failure", "rescue abort failure", "service failure"}, v) {
-			return fault.New(fault.RequestInvalid, "%q is no fault", v)
+		known := []string{"power failure", "clean failure", "rescue abort failure", "service failure"}
+		if !slices.Contains(known, v) {
+			return fault.New(fault.RequestInvalid, "%q is no fault", v).WithHint("they are %s", list(known))
 		}
 		f.Fault = v
 		return nil

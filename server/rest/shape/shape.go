@@ -71,7 +71,7 @@ func (s *Shape) Wanted(list string, v api.Version) (Selection, error) {
 	for _, name := range Items(list) {
 		f, ok := s.Field(name)
 		if !ok {
-			return Selection{}, fault.New(fault.RequestInvalid, "Field %q is not known.", name)
+			return Selection{}, fault.New(fault.RequestInvalid, "Field %q is not known.", name).WithHint("the fields of version %s are %s", v, strings.Join(s.All(v, false).Names, ", "))
 		}
 		if f.Since > v {
 			return Selection{}, fault.New(fault.RequestVersion, "field %s is there from version %s on, %s was asked for", name, f.Since, v)
