@@ -180,6 +180,7 @@ func TestVerifyNamesEachFault(t *testing.T) {
 		faults  []emulator.Fault
 		info    map[string]any
 		secret  string
+		minimum map[string]any // firmware
 		fails   fault.Reason
 		warning fault.Reason
 	}{
@@ -200,6 +201,9 @@ func TestVerifyNamesEachFault(t *testing.T) {
 		"clock":                      {faults: []emulator.Fault{{Kind: emulator.Clock, Delay: emulator.Duration(-26 * time.Hour)}}, warning: fault.BMCClock},
 		"no BIOS version":            {faults: edit(sys, `{"BiosVersion":null}`), warning: fault.BMCVersion},
 		"no BMC version":             {faults: edit(mgr, `{"FirmwareVersion":null}`), warning: fault.BMCVersion},
+		"old BIOS":                   {minimum: map[string]any{"bios": "999.1"}, warning: fault.BMCFirmware},
+		"old BMC":                    {faults: edit(mgr, `{"FirmwareVersion":"2.9"}`), minimum: map[string]any{"bmc": "2.10"}, warning: fault.BMCFirmware},
+		"new enough":                 {faults: edit(mgr, `{"FirmwareVersion":"2.10"}`), minimum: map[string]any{"bmc": "2.9"}},
 		"unreadable media":           {faults: []emulator.Fault{{Kind: emulator.Status, Status: 500, Match: mgr + "/VirtualMedia"}}, warning: fault.BMCUnread},
 		"unwell":                     {faults: edit(sys, `{"Status":{"HealthRollup":"Critical"}}`), warning: fault.BMCHealth},
 	} {
@@ -212,6 +216,14 @@ func TestVerifyNamesEachFault(t *testing.T) {
 				s := newBMCSite(t, c.info, secret)
 				for _, f := range c.faults {
 					s.inject(f)
+				}
+				if c.minimum != nil {
+					if _, err := s.c.UpdateNode(t.Context(), conductor.Caller{}, "n1", func(n *conductor.Node, _ map[string]string) error {
+						n.Properties = map[string]any{"minimum_firmware": c.minimum}
+						return nil
+					}); err != nil {
+						t.Fatal(err)
+					}
 				}
 				n := s.do(state.VerbManage, state.Manageable, state.Enroll)
 				if n.LastReason != c.fails || (n.State == state.Enroll) != (c.fails != "") {

@@ -131,6 +131,7 @@ var pages = map[string]page{
 			`node clean n1 --step 'firmware.update:settings=[{"component":"bios","url":"file:///x"}]'`: {`scheme "file"; the BMC fetches the image itself`, `exit 1`},
 			"node set n1 --driver-info firmware_update_unresponsive_bmc_wait=1800":                     {`^node n1 is changed$`},
 			"node steps n1 --output json": {`firmware.update`},
+			`node set n1 --property 'minimum_firmware={"bmc": "2.72", "bios": "1.4"}'`: {`^node n1 is changed$`},
 		},
 	},
 	"boot-by-https.md": {

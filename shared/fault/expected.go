@@ -66,6 +66,7 @@ var expected = map[Reason]string{
 	StorageLost: "This server stays the one that may write the database, by renewing its lease in time.",
 
 	BMCClock:      "A BMC whose clock is the server's, within the time that its certificates and logs need.",
+	BMCFirmware:   "Versions of bmc and bios that are the minimum of the node, or newer.",
 	BMCVersion:    "A BMC that tells the version of its own and of the machine's firmware.",
 	BMCSessions:   "A BMC with a free session for this server.",
 	BMCUnread:     "A BMC that answers for every part of the machine that the node needs.",

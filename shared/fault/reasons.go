@@ -116,6 +116,7 @@ const (
 	BMCOtherMachine Reason = "bmc.other_machine"
 	BMCClock        Reason = "bmc.clock"
 	BMCVersion      Reason = "bmc.version_unknown"
+	BMCFirmware     Reason = "bmc.firmware_old"
 	BMCSessions     Reason = "bmc.no_session"
 	BMCUnread       Reason = "bmc.part_unreadable"
 	BMCHealth       Reason = "bmc.machine_unwell"
@@ -264,6 +265,7 @@ var Reasons = []Row{
 	{BMCOtherMachine, Conflict, "The BMC shows another machine than the node was verified with; nothing was done to it.", "see which machine it is: correct redfish_address or redfish_system_id, or, when the board was replaced, bessemer node confirm NODE"},
 	{BMCClock, Invalid, "The BMC's clock is wrong.", "give the BMC a time server, or set the clock: bessemer bmc repair NODE"},
 	{BMCVersion, Invalid, "The BMC does not tell the version of its own or of the machine's firmware.", "look at the versions on the BMC's page; newer firmware may help"},
+	{BMCFirmware, Invalid, "The firmware of the BMC or of the machine is older than properties.minimum_firmware asks for.", "bring it up to date by the step firmware.update, or on the BMC's page"},
 	{BMCSessions, Unavailable, "The BMC gives no session, mostly because others hold all it has.", "end other sessions on the BMC's page, or restart it: bessemer bmc reset NODE"},
 	{BMCUnread, Invalid, "A part of the machine that the BMC lists can't be read.", "look at the BMC's own log; bessemer bmc repair NODE may help"},
 	{BMCHealth, Invalid, "The BMC says that the machine is not well.", "look at the health page of the BMC before the machine is used"},

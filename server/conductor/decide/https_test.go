@@ -106,7 +106,7 @@ func TestPreflight_HTTPSBootNeedsItsSourceAndItsAddress(t *testing.T) {
 		l.facts(f)
 		lack(f)
 		known := l.s.Node.BMC
-		l.s.Node.BMC = fit.Known(*f)
+		l.s.Node.BMC = fit.Known(l.s.Node, *f)
 		if err := l.do(conductor.VerbAsked{Ask: conductor.Provision{Verb: state.VerbInspect}}); !fault.Has(err, fault.BMCBootDevice) || !strings.Contains(err.Error(), says) || fault.From(err).Hint == "" {
 			t.Errorf("got %v, expected %s", err, says)
 		}

@@ -17,7 +17,7 @@ func (d *decider) learn(f *conductor.Facts) {
 	if f == nil {
 		return
 	}
-	d.n.BMC, d.Changed = fit.Known(*f), true
+	d.n.BMC, d.Changed = fit.Known(*d.n, *f), true
 	if f.Power != "" {
 		d.n.Power = f.Power
 	}

@@ -50,7 +50,7 @@ func TestPreflight_RefusedAtTheRequest(t *testing.T) {
 				l.manageable()
 				f := capable()
 				c.change(&l.s.Node, f)
-				l.s.Node.BMC = fit.Known(*f)
+				l.s.Node.BMC = fit.Known(l.s.Node, *f)
 				err := l.do(conductor.VerbAsked{Ask: conductor.Provision{Verb: verb}})
 				if !fault.Has(err, c.reason) || !strings.Contains(err.Error(), c.says) || fault.From(err).Hint == "" {
 					t.Errorf("%s gives %v, expected %s", verb, err, c.reason)
@@ -165,7 +165,7 @@ func TestPreflight_DeletionGoesOn(t *testing.T) {
 	l.byHand = true
 	bad := capable()
 	bad.VirtualMedia = false
-	l.s.Node.BMC = fit.Known(*bad)
+	l.s.Node.BMC = fit.Known(l.s.Node, *bad)
 	l.verb(state.VerbDelete)
 	l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectPrepare), Facts: bad})
 	l.want(state.CleanFail)

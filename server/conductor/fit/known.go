@@ -14,7 +14,7 @@ import (
 const clockSkew = 5 * time.Minute
 
 // doubts are found by every reading of the facts.
-func doubts(f conductor.Facts) (out []conductor.Doubt) {
+func doubts(n conductor.Node, f conductor.Facts) (out []conductor.Doubt) {
 	add := func(r fault.Reason, format string, args ...any) {
 		out = append(out, conductor.Doubt{Reason: r, Message: fmt.Sprintf(format, args...)})
 	}
@@ -33,6 +33,9 @@ func doubts(f conductor.Facts) (out []conductor.Doubt) {
 	case f.BMCFirmware == "" && !slices.Contains(f.Unread, conductor.PartManager):
 		add(fault.BMCVersion, "the BMC does not tell its own version")
 	}
+	for _, what := range old(n, f) {
+		add(fault.BMCFirmware, "%s", what)
+	}
 	if f.NoSession != "" {
 		add(fault.BMCSessions, "the BMC gives no session, so each request logs in by itself: %s", f.NoSession)
 	}
@@ -48,10 +51,10 @@ func doubts(f conductor.Facts) (out []conductor.Doubt) {
 	return out
 }
 
-// Known keeps of facts what later decisions need.
-func Known(f conductor.Facts) *conductor.Known {
+// Known keeps of facts about a node's machine what later decisions need.
+func Known(n conductor.Node, f conductor.Facts) *conductor.Known {
 	return &conductor.Known{
 		BootModes: f.BootModes, BootDevices: f.BootDevices, PowerActs: f.PowerActs, SecureBoot: f.SecureBoot, VirtualMedia: f.VirtualMedia, BootURI: f.BootURI,
-		Unread: f.Unread, BIOSVersion: f.BIOSVersion, BMCModel: f.BMCModel, BMCFirmware: f.BMCFirmware, Doubts: doubts(f),
+		Unread: f.Unread, BIOSVersion: f.BIOSVersion, BMCModel: f.BMCModel, BMCFirmware: f.BMCFirmware, Doubts: doubts(n, f),
 	}
 }

@@ -173,6 +173,9 @@ func (k *Keeper) sound(n *conductor.Node) error {
 	if _, err := inventory.Allowed(n.Properties); err != nil {
 		return err
 	}
+	if _, err := fit.MinimumFirmware(n.Properties); err != nil {
+		return err
+	}
 	for _, m := range []*map[string]any{&n.DriverInfo, &n.Properties, &n.InstanceInfo, &n.Extra} {
 		if *m == nil {
 			*m = map[string]any{}
