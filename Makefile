@@ -46,7 +46,7 @@ vm: setup ## run the tests that boot virtual machines
 	$(RECORD) -record build/test/vm.json -- -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) $(VM_TESTS)
 
 compare: setup ## send the same requests to Debian's Ironic and to this server; fails where a difference is not listed
-	$(RECORD) -record build/test/compare.json -- -tags ironic -run LikeIronic -count=1 -timeout 20m ./integration/differential -args -differences $(CURDIR)/build/differences.txt
+	$(RECORD) -record build/test/compare.json -- -tags ironic -run LikeIronic -count=1 -timeout 10m ./integration/differential -args -differences $(CURDIR)/build/differences.txt
 
 check: setup ## format, vet, linters, floors, generated pages, licences, vulnerabilities
 	@integration/scripts/check
