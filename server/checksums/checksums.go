@@ -4,8 +4,11 @@ package checksums
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -33,12 +36,42 @@ func New(p *origin.Policy) *Reader {
 	return &Reader{transport: t, client: &http.Client{Transport: t, Timeout: longest, CheckRedirect: func(to *http.Request, via []*http.Request) error {
 		switch {
 		case len(via) >= 5:
-			return errors.New("it was redirected five times")
+			return redirected("it was redirected five times")
 		case via[0].URL.Scheme == "https" && to.URL.Scheme != "https":
-			return errors.New("it was redirected from https to " + to.URL.Scheme)
+			return redirected("it was redirected from https to another scheme")
 		}
 		return nil
 	}}}
+}
+
+// redirected says why a redirect is not followed.
+type redirected string
+
+func (r redirected) Error() string { return string(r) }
+
+// why tells whoever asked why nothing came, without a word of what was answered: the address may be that of anything which the
+// server reaches and they don't (I23). The log has the error itself.
+func why(err error) string {
+	var (
+		no   redirected
+		dns  *net.DNSError
+		call *net.OpError
+		cert *tls.CertificateVerificationError
+		slow net.Error
+	)
+	switch {
+	case errors.As(err, &no):
+		return no.Error()
+	case errors.As(err, &slow) && slow.Timeout():
+		return fmt.Sprintf("nothing came within %s", longest)
+	case errors.As(err, &dns):
+		return "its host has no address"
+	case errors.As(err, &call) && call.Op == "dial":
+		return "no connection: " + call.Err.Error()
+	case errors.As(err, &cert):
+		return "its certificate is not trusted"
+	}
+	return "what its server answers is no HTTP that can be read"
 }
 
 // Close gives idle connections back.
@@ -65,20 +98,16 @@ func (r *Reader) Digest(ctx context.Context, list, image string) (algorithm, dig
 		return "", "", fault.From(err)
 	}
 	if err != nil {
-		var cut *url.Error
-		if errors.As(err, &cut) {
-			err = cut.Err // without the URL
-		}
-		return "", "", unreachable(err.Error()).Because(err)
+		return "", "", unreachable(why(err)).Because(err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return "", "", unreachable("its server answers " + answer.Status)
+		return "", "", unreachable(fmt.Sprintf("its server answers %d %s", answer.StatusCode, http.StatusText(answer.StatusCode)))
 	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxFile+1))
 	switch {
 	case err != nil:
-		return "", "", unreachable(err.Error()).Because(err)
+		return "", "", unreachable(why(err)).Because(err)
 	case len(text) > maxFile:
 		return "", "", fault.New(fault.RequestInvalid, "the file of checksums at %s is larger than %d bytes", u.Host, maxFile)
 	}
@@ -89,8 +118,8 @@ func (r *Reader) Digest(ctx context.Context, list, image string) (algorithm, dig
 	return Find(string(text), path.Base(at.Path))
 }
 
-// Find finds the digest of a file by its name. A text of one word is the digest itself. Otherwise it is at the beginning or at
-// the end of the first line that ends with the name, or holds it in parentheses; lines that begin with # are none.
+// Find finds the digest of a file by its name. A text of one word is the digest itself. Otherwise it is at the beginning of
+// the first line that goes on with the name, or at the end of one that holds it in parentheses; lines that begin with # are none.
 func Find(text, name string) (algorithm, digest string, err error) {
 	var lines []string
 	for line := range strings.Lines(text) {
@@ -102,25 +131,23 @@ func Find(text, name string) (algorithm, digest string, err error) {
 		return judged(lines[0], name)
 	}
 	for _, line := range lines {
-		words := strings.Fields(line)
-		last := words[len(words)-1]
-		if len(words) > 1 && strings.TrimPrefix(last, "*") == name {
-			return judged(words[0], name)
+		if first := strings.IndexAny(line, " \t"); first > 0 && strings.TrimPrefix(strings.TrimLeft(line[first:], " \t"), "*") == name {
+			return judged(line[:first], name)
 		}
 		if strings.Contains(line, "("+name+")") {
-			return judged(last, name)
+			return judged(line[strings.LastIndexAny(line, " \t")+1:], name)
 		}
 	}
 	return "", "", fault.New(fault.RequestInvalid, "the file of checksums does not name %.200q", name).
 		WithHint("it needs a line with the digest and the name of the image's file, or the digest alone")
 }
 
-// judged is the algorithm of a digest by its length.
+// judged is the algorithm of a digest by its length. What is no digest is not shown: it may be a line of any file (I23).
 func judged(word, name string) (algorithm, digest string, err error) {
 	digest = strings.ToLower(word)
 	algorithm = map[int]string{64: "sha256", 128: "sha512"}[len(digest)]
 	if algorithm == "" || strings.Trim(digest, "0123456789abcdef") != "" {
-		return "", "", fault.New(fault.RequestInvalid, "the file of checksums has %.140q for %.200q, which is no SHA-256 or SHA-512 digest", word, name).
+		return "", "", fault.New(fault.RequestInvalid, "the file of checksums has %d characters for %.200q that are no SHA-256 or SHA-512 digest", len(word), name).
 			WithHint("give the URL of a file made by sha256sum or sha512sum; MD5 is not taken")
 	}
 	return algorithm, digest, nil

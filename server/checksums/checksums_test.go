@@ -1,6 +1,8 @@
 package checksums
 
 import (
+	"bufio"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -32,6 +34,7 @@ func TestFind(t *testing.T) {
 		"the first counts":    {a64 + "  os.raw\n" + b64 + "  os.raw\n", "sha256", a64, ""},
 		"carriage returns":    {a64 + "  os.raw\r\n" + b64 + "  x\r\n", "sha256", a64, ""},
 		"an alone comment":    {"# made today\n" + a64, "sha256", a64, ""},
+		"of a longer name":    {b64 + "  my os.raw\n" + a64 + "  os.raw\n", "sha256", a64, ""},
 		"empty":               {"", "", "", fault.RequestInvalid},
 		"another file":        {a64 + "  os.raw.xz\n" + b64 + "  dir/os.raw\n", "", "", fault.RequestInvalid},
 		"one line of another": {a64 + "  other.raw", "", "", fault.RequestInvalid},
@@ -44,6 +47,15 @@ func TestFind(t *testing.T) {
 		algorithm, digest, err := Find(c.text, "os.raw")
 		if algorithm != c.algorithm || digest != c.digest || (err != nil) != (c.reason != "") || err != nil && !fault.Has(err, c.reason) {
 			t.Errorf("%s: %s %s, %v", name, algorithm, digest, err)
+		}
+	}
+}
+
+// A name may have spaces in it.
+func TestFindTakesTheWholeName(t *testing.T) {
+	for _, text := range []string{b64 + "  os.raw\n" + a64 + "  my os.raw\n", b64 + " *os.raw\n" + a64 + " *my os.raw\n", "SHA256 (os.raw) = " + b64 + "\nSHA256 (my os.raw) = " + a64} {
+		if _, digest, err := Find(text, "my os.raw"); digest != a64 {
+			t.Errorf("%q: %s, %v", text, digest, err)
 		}
 	}
 }
@@ -108,6 +120,45 @@ func TestI23_ChecksumsAreFetchedWhereTheServerMayConnect(t *testing.T) {
 	defer strict.Close()
 	if _, _, err := strict.Digest(t.Context(), at+"/sums", "http://images.example/os.raw"); !fault.Has(err, fault.OriginRefused) {
 		t.Errorf("directly: %v", err)
+	}
+}
+
+// TestI23_NothingThatIsNoDigestIsShown names addresses that hold other things: who may name one is told nothing of what is there.
+func TestI23_NothingThatIsNoDigestIsShown(t *testing.T) {
+	for name, answer := range map[string]string{
+		"a word":                "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ncanary",
+		"a line with the name":  "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nx y\ncanary os.raw",
+		"a BSD line":            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nx y\nkey (os.raw) = canary",
+		"a status":              "HTTP/1.1 404 canary" + strings.Repeat("x", 1000) + "\r\nConnection: close\r\n\r\n",
+		"another protocol":      "SSH-2.0-canary\r\n",
+		"a redirect to nowhere": "HTTP/1.1 302 Found\r\nLocation: http://canary%zz/" + strings.Repeat("x", 1000) + "\r\nConnection: close\r\n\r\n",
+		"another scheme":        "HTTP/1.1 302 Found\r\nLocation: canary://127.0.0.1/\r\nConnection: close\r\n\r\n",
+		"an encoding":           "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\ncanary",
+		"a length":              "HTTP/1.1 200 OK\r\nContent-Length: canary\r\nConnection: close\r\n\r\n",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = http.ReadRequest(bufio.NewReader(c))
+				_, _ = c.Write([]byte(answer))
+				_ = c.Close()
+			}
+		}()
+		r := New(&origin.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+		_, _, err = r.Digest(t.Context(), "http://"+l.Addr().String()+"/x", "http://images.example/os.raw")
+		f := fault.From(err)
+		if text := f.Message + f.Hint; err == nil || f.Reason == fault.InternalError || strings.Contains(text, "canary") || len(text) > 500 {
+			t.Errorf("%s: %.300s (%s)", name, text, f.Reason)
+		}
+		r.Close()
+		_ = l.Close()
 	}
 }
 
