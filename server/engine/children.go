@@ -75,13 +75,17 @@ func (eng *Engine) onChild(ctx context.Context, who conductor.Caller, c conducto
 	default:
 		return fault.New(fault.StepUnknown, "the server has no act for it")
 	}
-	if _, err := eng.settled(ctx, c.UUID); err != nil { // an act of an earlier attempt, or of an operator, comes to its end first
+	n, err := eng.settled(ctx, c.UUID) // an act of an earlier attempt, or of an operator, comes to its end first
+	if err != nil {
 		return err
+	}
+	if n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded { // which an operator may cut off, and would have to name the node for it
+		return fault.New(fault.NodeBusy, "the node is busy (%s)", n.State).WithHint("wait until that has ended, and ask for the step again")
 	}
 	if err := eng.SetPower(ctx, who, string(c.UUID), conductor.PowerRequest{Target: target}); err != nil {
 		return err
 	}
-	n, err := eng.settled(ctx, c.UUID)
+	n, err = eng.settled(ctx, c.UUID)
 	switch {
 	case err != nil:
 		return err

@@ -105,6 +105,40 @@ func TestAStepFailsWhereAChildNodeForbidsIt(t *testing.T) {
 	})
 }
 
+// What a child is at work with is not cut off by a step of its parent, though an operator may cut it off by name once it is in
+// maintenance.
+func TestAStepLeavesAChildNodeAtWorkAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := family(t)
+		op := conductor.Caller{Name: "op"}
+		reach := func(want state.State, p conductor.Provision) {
+			t.Helper()
+			ch := s.c.Watch(t.Context(), "c2")
+			if err := s.c.Provision(t.Context(), op, "c2", p); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				<-ch
+				if n, err := s.c.Node(t.Context(), "c2"); err != nil || n.State == want {
+					return
+				}
+			}
+		}
+		reach(state.Manageable, conductor.Provision{Verb: state.VerbManage})
+		reach(state.CleanHold, conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "deploy.hold"}}})
+		if err := s.c.SetMaintenance(t.Context(), op, "c2", true, ""); err != nil {
+			t.Fatal(err)
+		}
+		s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{below("power.power_off", nil)}})
+		if n := s.until(state.CleanFail); n.LastReason != fault.NodeBusy || !strings.Contains(n.LastError, "child node c2: ") {
+			t.Errorf("%s: %s", n.LastReason, n.LastError)
+		}
+		if n, err := s.c.Node(t.Context(), "c2"); err != nil || n.State != state.CleanHold {
+			t.Errorf("the child is %s, %v", n.State, err)
+		}
+	})
+}
+
 // TestF25_AStepOnChildNodesGoesOnAfterARestart stops the server while a child's machine is switched: that act comes to its end
 // before the step's next attempt acts.
 func TestF25_AStepOnChildNodesGoesOnAfterARestart(t *testing.T) {
