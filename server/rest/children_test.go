@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -17,7 +18,8 @@ func (s *server) stepsBelow(path, verb, more string) answer {
 	return s.do("PUT", path+"/states/provision", `{"target": "`+verb+`", "`+verb+`_steps": [{"interface": "power", "step": "reboot"`+more+`}]}`)
 }
 
-// TestStepsOnChildNodes checks the form of what an entry says of the nodes below the node, with clean and service alike.
+// TestStepsOnChildNodes checks the form of what an entry says of the nodes below the node, with clean and service alike, and how much
+// there may be of it (I25).
 func TestStepsOnChildNodes(t *testing.T) {
 	const below, absent = "00000000-0000-4000-8000-000000000002", "00000000-0000-4000-8000-0000000000ff"
 	for verb, at := range map[string]state.State{"clean": state.Manageable, "service": state.Active} {
@@ -30,10 +32,10 @@ func TestStepsOnChildNodes(t *testing.T) {
 			`, "order": 3`:                      nil,
 			`, "order": "3"`:                    nil,
 			`, "execute_on_child_nodes": false`: nil,
-			`, "execute_on_child_nodes": false, "limit_child_node_execution": ["x"]`:                             nil,
-			`, "execute_on_child_nodes": true`:                                                                   {All: true},
-			`, "execute_on_child_nodes": true, "limit_child_node_execution": []`:                                 {All: true},
-			`, "execute_on_child_nodes": true, "limit_child_node_execution": ["` + strings.ToUpper(below) + `"]`: {Only: []string{below}},
+			`, "execute_on_child_nodes": false, "limit_child_node_execution": ["x"]`:                                              nil,
+			`, "execute_on_child_nodes": true`:                                                                                    {All: true},
+			`, "execute_on_child_nodes": true, "limit_child_node_execution": []`:                                                  {All: true},
+			`, "execute_on_child_nodes": true, "limit_child_node_execution": ["` + strings.ToUpper(below) + `", "` + below + `"]`: {Only: []string{below}},
 		} {
 			s.provision = nil
 			s.want(s.stepsBelow(path, verb, more), 202)
@@ -49,8 +51,10 @@ func TestStepsOnChildNodes(t *testing.T) {
 		for more, status := range map[string]int{
 			`, "execute_on_child_nodes": "true"`: 400, `, "execute_on_child_nodes": null`: 400, `, "execute_on_child_nodes": ["` + below + `"]`: 400,
 			`, "limit_child_node_execution": "` + below + `"`: 400, `, "execute_on_child_nodes": true, "limit_child_node_execution": ["n1"]`: 400,
-			`, "execute_on_child_nodes": true, "limit_child_node_execution": [5]`:                400,
-			`, "execute_on_child_nodes": true, "limit_child_node_execution": ["` + absent + `"]`: 404,
+			`, "execute_on_child_nodes": true, "limit_child_node_execution": [5]`:                                                             400,
+			`, "execute_on_child_nodes": true, "limit_child_node_execution": ["` + absent + `"]`:                                              404,
+			`, "execute_on_child_nodes": true, "limit_child_node_execution": ["` + below + strings.Repeat(`", "`+below, serve.MaxPage) + `"]`: 400,
+			`}` + strings.Repeat(`, {"interface": "power", "step": "reboot"}`, serve.MaxPage) + `, {"interface": "power", "step": "reboot"`:   400,
 		} {
 			s.provision = nil
 			if s.want(s.stepsBelow(path, verb, more), status); len(s.provision) != 0 {

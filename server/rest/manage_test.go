@@ -62,6 +62,7 @@ func TestManagementRequests(t *testing.T) {
 		{"DELETE", "/vmedia?device_types=cdrom,disk", "", 89, 204},
 		{"DELETE", "/vmedia?device_types=CDROM,,%20disk,cdrom", "", 89, 204},
 		{"DELETE", "/vmedia?device_types=,", "", 89, 400}, // it would empty every drive
+		{"DELETE", "/vmedia?device_types=", "", 89, 400},
 		{"GET", "/vifs", "", 28, 200},
 		{"POST", "/vifs", `{"id": "v-1", "anything": 1}`, 28, 204},
 		{"POST", "/vifs", `{"id": ""}`, 28, 400},

@@ -299,7 +299,7 @@ func (a *API) attach(c *serve.Call) error {
 func (a *API) detach(c *serve.Call) error {
 	act := conductor.Act{Kind: conductor.ActDetach}
 	list := c.Arg("device_types")
-	if act.Devices = shape.Items(list); list != "" && len(act.Devices) == 0 {
+	if act.Devices = shape.Items(list); c.Given("device_types") && len(act.Devices) == 0 {
 		return fault.New(fault.RequestInvalid, "device_types is %q, expected %s, with commas between them", list, strings.Join(conductor.MediaDevices, ", ")).
 			WithHint("leave it out to empty every virtual drive")
 	}

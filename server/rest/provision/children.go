@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/access"
@@ -33,6 +34,9 @@ func (a *API) children(c *serve.Call, n conductor.Node, entry map[string]any, wr
 	if !below {
 		return nil, nil
 	}
+	if len(list) > serve.MaxPage {
+		return nil, wrong("%s names %d nodes, at most %d are taken", limitChildNodes, len(list), serve.MaxPage).WithHint("leave it out to mean all nodes below the node")
+	}
 	out := &step.Children{All: len(list) == 0}
 	for _, v := range list {
 		id, _ := v.(string)
@@ -46,7 +50,9 @@ func (a *API) children(c *serve.Call, n conductor.Node, entry map[string]any, wr
 		if err != nil {
 			return nil, err
 		}
-		out.Only = append(out.Only, string(child.UUID))
+		if !slices.Contains(out.Only, string(child.UUID)) {
+			out.Only = append(out.Only, string(child.UUID))
+		}
 	}
 	if !out.All || c.VisibleTo() == "" {
 		return out, nil

@@ -212,6 +212,9 @@ func (a *API) wantedSteps(c *serve.Call, n conductor.Node, name string, v any) (
 	if v != nil && !ok {
 		return nil, fault.New(fault.RequestInvalid, "%s must be a list", name)
 	}
+	if len(list) > serve.MaxPage {
+		return nil, fault.New(fault.RequestInvalid, "%s has %d entries, at most %d are taken", name, len(list), serve.MaxPage).WithHint("ask for them in several runs")
+	}
 	known := []string{"interface", "step", "args"}
 	interfaces := drivers.StepKinds
 	switch name {
