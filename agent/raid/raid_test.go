@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -257,9 +258,10 @@ func TestF15_CreateCutOffAnywhereEndsWell(t *testing.T) {
 	for n := 1; ; n++ {
 		w := newWorld(t, 2*gib, 2*gib)
 		w.m.Write("sys/firmware/efi/runtime", "")
-		left := n
+		var left atomic.Int64 // disks are cleared side by side
+		left.Store(int64(n))
 		cut := func() error {
-			if left--; left <= 0 {
+			if left.Add(-1) <= 0 {
 				return errCut
 			}
 			return nil
@@ -280,7 +282,7 @@ func TestF15_CreateCutOffAnywhereEndsWell(t *testing.T) {
 			return cut()
 		}
 		_, err := w.Create(t.Context(), w.order(mirror))
-		if left > 0 {
+		if left.Load() > 0 {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -292,7 +294,7 @@ func TestF15_CreateCutOffAnywhereEndsWell(t *testing.T) {
 		if err == nil {
 			t.Fatalf("cut at %d: no error", n)
 		}
-		left = 1 << 30 // the next process: what ran is stopped by its notes, or by the power
+		left.Store(1 << 30) // the next process: what ran is stopped by its notes, or by the power
 		got, err := w.Create(t.Context(), w.order(mirror))
 		if err != nil {
 			t.Fatalf("cut at %d, then: %v", n, err)
