@@ -397,10 +397,7 @@ func (d *decider) verified(e conductor.EffectDone) {
 	}
 	d.learn(e.Facts)
 	if k := d.n.BMC; k != nil {
-		for _, w := range k.Doubts {
-			d.note("WARNING", "verify", 0, "%s", w.Message)
-			d.History[len(d.History)-1].Reason = w.Reason
-		}
+		d.warn(k.Doubts...)
 		if f := fit.For(*d.n, d.s.Interfaces, state.Verify); f != nil {
 			d.fail(f)
 			return

@@ -145,3 +145,29 @@ func TestAnISOIsBootedAsItWasDeployed(t *testing.T) {
 		t.Errorf("deleted, the instance is %q, over HTTP: %v", n.LiveISO, n.LiveHTTP)
 	}
 }
+
+// A boot interface that is chosen later is not looked at by a manage: the flow that boots by it tells before it does, and boots all
+// the same.
+func TestAFlowTellsThatItsBootWillNotBeTrusted(t *testing.T) {
+	for _, trusts := range []bool{true, false} {
+		l := overHTTPS(t, nil)
+		l.manageable()
+		l.byHand = true
+		f := capable()
+		l.facts(f)
+		f.BootTrust = &trusts
+		l.verb(state.VerbInspect)
+		before := len(l.history)
+		l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectPrepare), Facts: f})
+		var told []fault.Reason
+		for _, e := range l.history[before:] {
+			if e.Severity == "WARNING" {
+				told = append(told, e.Reason)
+			}
+		}
+		if trusts && len(told) > 0 || !trusts && !slices.Equal(told, []fault.Reason{fault.BootNotTrusted}) {
+			t.Errorf("trusted: %v, and it warns of %v", trusts, told)
+		}
+		l.take(conductor.EffectBoot)
+	}
+}

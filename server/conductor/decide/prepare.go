@@ -7,6 +7,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -98,6 +99,14 @@ func (d *decider) prepared(e conductor.EffectDone) {
 		return
 	}
 	f.Prepared, d.Changed = true, true
+	if k := d.n.BMC; k != nil && d.s.Interfaces[drivers.Boot] == drivers.HTTPBoot && !f.Pretend && (f.Flow != state.Deploy || d.n.LiveISO == "") {
+		// The boot interface may have been chosen since the node was taken under management, and this is why the boot will fail.
+		for _, w := range k.Doubts {
+			if w.Reason == fault.BootNotTrusted {
+				d.warn(w)
+			}
+		}
+	}
 	if f.Flow == state.Inspect && f.Pretend {
 		d.finish()
 		return
@@ -108,4 +117,12 @@ func (d *decider) prepared(e conductor.EffectDone) {
 	}
 	f.Phase = conductor.PhaseSteps
 	d.next()
+}
+
+// warn tells of what the BMC is doubted for.
+func (d *decider) warn(doubts ...conductor.Doubt) {
+	for _, w := range doubts {
+		d.note("WARNING", "verify", 0, "%s", w.Message)
+		d.History[len(d.History)-1].Reason = w.Reason
+	}
 }
