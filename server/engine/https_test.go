@@ -175,6 +175,39 @@ func TestI17_T11_ARamdiskIsLoadedByOne(t *testing.T) {
 	})
 }
 
+// The ramdisk is gone with the lookup, while its work goes on, and with the end of work that never had one (I17).
+func TestI17_ARamdiskIsGoneWithItsLookupAndWithItsWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := overHTTPS(t)
+		gone := func(what, url string) {
+			t.Helper()
+			if _, err := s.c.Program(t.Context(), programToken(t, url), firmware); !fault.Is(err, fault.NotFound) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		url := <-s.board.booted
+		s.until(state.InspectWait)
+		if _, err := s.c.Program(t.Context(), programToken(t, url), firmware); err != nil {
+			t.Fatal(err)
+		}
+		s.provision(conductor.Provision{Verb: state.VerbAbort})
+		if n := s.until(state.InspectFail); !time.Now().Before(n.Boot.Closes) || !n.Boot.Redeemed.IsZero() {
+			t.Fatalf("boot %+v", n.Boot)
+		}
+		gone("after an abort", url)
+		s.provision(conductor.Provision{Verb: state.VerbManage})
+		s.until(state.Manageable)
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		url = <-s.board.booted
+		s.load(url)
+		if n := s.node(); n.Boot.Ended || n.Boot.Redeemed.IsZero() {
+			t.Fatalf("boot %+v", n.Boot)
+		}
+		gone("after the lookup", url)
+	})
+}
+
 // A medium is not loaded as a program either: its address goes over plain HTTP.
 func TestT11_AMediumIsNoProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -255,6 +288,28 @@ func TestAnISOsAddressIsTakenBackUnderAnotherBootInterface(t *testing.T) {
 		s.until(state.Available)
 		if got, want := s.board.log(), []string{"ForceOff", "eject", "boot "}; !slices.Equal(got, want) || s.board.boot != (conductor.BootTarget{}) {
 			t.Errorf("the deletion does %q, and leaves the machine to boot %+v", got, s.board.boot)
+		}
+	})
+}
+
+// A server that is started anew without the listener, in the middle of a boot, says so instead of booting.
+func TestF1_HTTPSBootGoesOnWithItsListenerOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := overHTTPS(t)
+		s.board.refuse = true
+		s.provision(conductor.Provision{Verb: state.VerbInspect})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := s.node(); n.Boot == nil || !n.Boot.HTTP || n.Flow.Phase != conductor.PhaseBoot {
+			t.Fatalf("boot %+v, flow %+v", n.Boot, n.Flow)
+		}
+		s.stop()
+		s.programs, s.board.refuse = nil, false
+		s.board.log()
+		s.start()
+		n := s.until(state.InspectFail)
+		if n.LastReason != fault.FlowListener || slices.Contains(s.board.log(), "On") {
+			t.Errorf("%s: %s; the machine was started: %v", n.LastReason, n.LastError, s.board.acts)
 		}
 	})
 }
