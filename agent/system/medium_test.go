@@ -29,12 +29,7 @@ func medium(t *testing.T, node string) string {
 			t.Fatal(err)
 		}
 	}
-	const at = 20 * 2048
-	b := make([]byte, at, at+len(region))
-	copy(b[16*2048:], "\x01CD001")
-	b[16*2048+80] = 20 + api.RegionSize/2048
-	copy(b[api.RegionRecordAt:], api.RegionRecord(at, api.RegionSize))
-	return string(append(b, region...))
+	return systemtest.Medium(region)
 }
 
 // device adds a block device to a tree: kind is cd, stick, bigstick, fixedusb or disk.

@@ -76,6 +76,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		"often":    {flags: map[string]any{"power_sync": "1s"}, want: []string{"--power-sync", "10s"}},
 		"class":    {flags: map[string]any{"default_resource_class": strings.Repeat("x", 81)}, want: []string{"--default-resource-class", "81"}},
 		"pair":     {flags: map[string]any{"tls_cert": "c.pem"}, want: []string{"tls_key"}},
+		"boot":     {vars: []string{"BESSEMER_BOOT_TLS_KEY=k.pem"}, want: []string{"boot_tls_cert", "boot_tls_key"}},
+		"reach":    {flags: map[string]any{"advertise_boot_tls": "https://boot.example/"}, want: []string{"--advertise-boot-tls", "HOST:PORT"}},
 		"public":   {flags: map[string]any{"public_url": "https://ann:pw@b.example"}, want: []string{"--public-url", "nothing else"}},
 		"query":    {vars: []string{"BESSEMER_PUBLIC_URL=https://b.example/?x=1"}, want: []string{"BESSEMER_PUBLIC_URL"}},
 		"bool":     {vars: []string{"BESSEMER_FORCE_NO_AUTH=perhaps"}, want: []string{"force_no_auth"}},

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bessemer-metal/bessemer/shared/api"
 )
 
 // Screen keeps what a console is told.
@@ -35,4 +37,14 @@ func Tree(t testing.TB, files map[string]string) string {
 		}
 	}
 	return root
+}
+
+// Medium is what a boot medium with this region holds.
+func Medium(region []byte) string {
+	const at = 20 * 2048
+	b := make([]byte, at, at+len(region))
+	copy(b[16*2048:], "\x01CD001")
+	b[16*2048+80] = byte(20 + len(region)/2048)
+	copy(b[api.RegionRecordAt:], api.RegionRecord(at, int64(len(region))))
+	return string(append(b, region...))
 }
