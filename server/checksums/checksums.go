@@ -98,6 +98,10 @@ func (r *Reader) Digest(ctx context.Context, list, image string) (algorithm, dig
 		return "", "", fault.From(err)
 	}
 	if err != nil {
+		var cut *url.Error
+		if errors.As(err, &cut) {
+			err = cut.Err // without the URL, which may be signed
+		}
 		return "", "", unreachable(why(err)).Because(err)
 	}
 	defer answer.Body.Close()

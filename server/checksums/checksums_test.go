@@ -2,6 +2,7 @@ package checksums
 
 import (
 	"bufio"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -81,7 +82,7 @@ func files(t *testing.T) (string, *Reader) {
 	serve("/sums", b64+"  x.raw\n"+a64+"  os.raw\n")
 	serve("/large", a64+"  os.raw\n"+strings.Repeat("#\n", maxFile))
 	mux.Handle("/moved", http.RedirectHandler("/sums", http.StatusFound))
-	mux.Handle("/loop", http.RedirectHandler("/loop", http.StatusFound))
+	mux.Handle("/loop", http.RedirectHandler("/loop?signature=canary", http.StatusFound))
 	mux.Handle("/away", http.RedirectHandler("http://[::1]:1/sums", http.StatusFound))
 	h := httptest.NewServer(mux)
 	r := New(&origin.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
@@ -159,6 +160,17 @@ func TestI23_NothingThatIsNoDigestIsShown(t *testing.T) {
 		}
 		r.Close()
 		_ = l.Close()
+	}
+}
+
+// TestI22_TheAddressOfAFileOfChecksumsIsInNoError names one that is signed: the error and its cause, which is logged, have the host alone.
+func TestI22_TheAddressOfAFileOfChecksumsIsInNoError(t *testing.T) {
+	at, r := files(t)
+	for _, path := range []string{at + "/absent", at + "/loop", at + "/large", at + "/away", "http://127.0.0.1:1/sums", "http://nowhere.invalid/sums"} {
+		_, _, err := r.Digest(t.Context(), path+"?signature=canary", "http://images.example/os.raw")
+		if f := fault.From(err); err == nil || strings.Contains(fmt.Sprint(err, f.Hint, f.Cause), "canary") {
+			t.Errorf("%s: %v, cause %v", path, err, f.Cause)
+		}
 	}
 }
 
