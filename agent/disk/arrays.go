@@ -124,6 +124,9 @@ func whole(group []member) (Array, string) {
 	if err != nil {
 		return a, err.Error()
 	}
+	if size <= 0 {
+		return a, fmt.Sprintf("its %d members of level %d leave it no size", len(group), a.Level)
+	}
 	a.Disk.Size = size
 	return a, ""
 }

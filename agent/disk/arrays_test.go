@@ -63,6 +63,8 @@ func TestI04_OnlyAWholeArrayIsKnown(t *testing.T) {
 		"another size":         {second(func(m *disktest.MD) { m.Used = 32 * mib }), "of another array"},
 		"a level that is none": {func(_ int, m *disktest.MD) { m.Level = 4 }, "level 4"},
 		"chunks of no size":    {func(_ int, m *disktest.MD) { m.Level = 0 }, "chunks of 0 bytes"},
+		"no size":              {func(_ int, m *disktest.MD) { m.Used = 0 }, "leave it no size"},
+		"parity alone":         {func(_ int, m *disktest.MD) { m.Level, m.Chunk = 6, 65536 }, "leave it no size"},
 		"no layout":            {func(_ int, m *disktest.MD) { m.Level, m.Chunk = 10, 65536 }, "layout"},
 	} {
 		m, _ := paired(t, c.change)

@@ -74,3 +74,40 @@ func TestI05_AnArrayIsErasedWithItsMembers(t *testing.T) {
 		t.Errorf("a running array: %v, %v", got, err)
 	}
 }
+
+// A disk that is kept from an erase only because its array reaches over a skipped disk is told, never left out in silence: who
+// used the machine before made that array (safety.md I5).
+func TestI05_AnArrayOverASkippedDiskHidesNoOther(t *testing.T) {
+	a, b, c := plain("sda", "A", SATA), plain("sdb", "B", SATA), plain("sdc", "C", SATA)
+	all := Inventory{Disks: []Disk{a, b, c, arrayed("theirs", "u1", a, b)}}
+	skip := func(serials ...string) map[string]any {
+		var out []any
+		for _, s := range serials {
+			out = append(out, map[string]any{"serial": s})
+		}
+		return map[string]any{"skip_block_devices": out}
+	}
+	if got, err := Targets(all, skip("B")); !fault.Has(err, fault.DiskProtected) || !strings.Contains(err.Error(), "sda") || !strings.Contains(err.Error(), "theirs") {
+		t.Errorf("one member is skipped: %v, %v", got, err)
+	}
+	named := map[string]any{"skip_block_devices": []any{map[string]any{"name": "/dev/md/theirs"}}}
+	if got, err := Targets(all, named); !fault.Has(err, fault.DiskProtected) {
+		t.Errorf("an array that is named as its maker liked: %v, %v", got, err)
+	}
+	for _, s := range []map[string]any{skip("A", "B"), skip("u1")} { // the operator's own words
+		if got, err := Targets(all, s); err != nil || len(got) != 1 || got[0].Serial != "C" {
+			t.Errorf("%v: %v, %v", s, got, err)
+		}
+	}
+}
+
+// The disk of the last deployment gets no image when it has become a member of an array (safety.md I2, I4).
+func TestI04_AKeptRootDiskThatIsAMemberIsRefused(t *testing.T) {
+	a, b := plain("sda", "A", SATA), plain("sdb", "B", SATA)
+	last, _ := a.ID()
+	for _, of := range [][]Disk{{a, b}, {a}} {
+		if got, ok, err := Again([]Disk{a, b, arrayed("os", "u1", of...)}, nil, nil, last); !fault.Has(err, fault.DiskProtected) || !strings.Contains(err.Error(), "/dev/md/os") {
+			t.Errorf("an array of %d: %v, %v, %v", len(of), got, ok, err)
+		}
+	}
+}

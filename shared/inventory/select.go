@@ -29,24 +29,41 @@ func Select(disks []Disk, hints map[string]any) ([]Disk, error) {
 // all hints of any one object. An object that fits no disk is told in warnings; a malformed list is a
 // request.invalid fault, because a disk to be kept might be meant by it.
 func Skipped(disks []Disk, skip []any) (kept, skipped []Disk, warnings []string, err error) {
-	if len(skip) > maxSkip {
-		return nil, nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices has %d entries, at most %d are read", len(skip), maxSkip)
+	out, warnings, err := meant(disks, skip)
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	out := make([]bool, len(disks))
+	spread(disks, out)
+	for i, d := range disks {
+		if out[i] {
+			skipped = append(skipped, d)
+		} else {
+			kept = append(kept, d)
+		}
+	}
+	return kept, skipped, warnings, nil
+}
+
+// meant marks the disks that meet an entry themselves.
+func meant(disks []Disk, skip []any) (out []bool, warnings []string, _ error) {
+	if len(skip) > maxSkip {
+		return nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices has %d entries, at most %d are read", len(skip), maxSkip)
+	}
+	out = make([]bool, len(disks))
 	for i, e := range skip {
 		m, ok := e.(map[string]any)
 		if !ok || len(m) == 0 {
-			return nil, nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d is not an object of hints", i+1).
+			return nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d is not an object of hints", i+1).
 				WithHint(`write it like [{"serial": "S1"}, {"tran": "usb"}]`)
 		}
 		if _, ok := m["volume_name"]; ok {
-			return nil, nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d names a RAID volume, which can't be kept by name", i+1).
+			return nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d names a RAID volume, which can't be kept by name", i+1).
 				WithHint("name the volume's member disks by serial or wwn")
 		}
 		hs, err := ParseHints(m)
 		if err != nil {
 			f := fault.From(err)
-			return nil, nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d: %s", i+1, f.Message).WithHint("%s", f.Hint)
+			return nil, nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d: %s", i+1, f.Message).WithHint("%s", f.Hint)
 		}
 		found := false
 		for j, d := range disks {
@@ -58,15 +75,29 @@ func Skipped(disks []Disk, skip []any) (kept, skipped []Disk, warnings []string,
 			warnings = append(warnings, fmt.Sprintf("skip_block_devices entry %d (%s) fits no disk of this machine", i+1, hs))
 		}
 	}
-	spread(disks, out)
-	for i, d := range disks {
-		if out[i] {
-			skipped = append(skipped, d)
-		} else {
-			kept = append(kept, d)
+	return out, warnings, nil
+}
+
+// byName narrows what is meant to what the operator said beyond doubt: a disk itself, or an array by its serial with its members.
+// Whoever used the machine last made its arrays, of the disks and with the size and name that they liked.
+func byName(disks []Disk, skip []any, out []bool) {
+	for a, array := range disks {
+		if !out[a] || !array.Array() {
+			continue
+		}
+		if !slices.ContainsFunc(skip, func(e any) bool {
+			m, _ := e.(map[string]any)
+			hs, err := ParseHints(m)
+			return err == nil && m["serial"] != nil && hs.Match(array)
+		}) {
+			continue
+		}
+		for i, d := range disks {
+			if id, _ := d.ID(); slices.Contains(array.Members, id) {
+				out[i] = true
+			}
 		}
 	}
-	return kept, skipped, warnings, nil
 }
 
 // CheckSkip checks the form of properties.skip_block_devices. Beside what Skipped reads, an entry may name a RAID volume by
@@ -212,8 +243,8 @@ var counts = []string{"name", "hctl"}
 
 // Again names the disk that an image goes to after it went to last by the same hints: a root disk does not move because the
 // kernel counts anew, or because another disk came or went (docs/adr/0307). ok is false when it is skipped, or its class not
-// allowed, since: it is then chosen anew. Faults: disk.missing when it is gone, disk.protected when it can't be written,
-// disk.hint_ambiguous when it does not meet the hints that say what and in which slot it is, or can't be told from another;
+// allowed, since: it is then chosen anew. Faults: disk.missing when it is gone, disk.protected when it can't be written, or
+// has become a member of an array, disk.hint_ambiguous when it does not meet the hints that say what and in which slot it is, or can't be told from another;
 // and those of the hints and lists.
 func Again(disks []Disk, hints map[string]any, skip []any, last DeviceID, allow ...Class) (d Disk, ok bool, err error) {
 	hs, err := ParseHints(hints)
@@ -234,7 +265,11 @@ func Again(disks []Disk, hints map[string]any, skip []any, last DeviceID, allow 
 		return Disk{}, false, fault.New(fault.DiskMissing, "the disk with %s, which the last deployment wrote, is not there now; the disks are %s", last, describe(disks, disks)).
 			WithHint("look at the machine; an inspection by the ramdisk forgets a disk that was replaced; %s", move)
 	}
-	if why := unfit(d, allow); why != "" {
+	why := unfit(d, allow)
+	if array := arrayOf(d, disks); array != "" {
+		why = "is a member of " + array + " now"
+	}
+	if why != "" {
 		return Disk{}, false, fault.New(fault.DiskProtected, "%s (%s), which the last deployment wrote, %s", d.Name, last, why).WithHint("look at the disk; %s", move)
 	}
 	hs = slices.DeleteFunc(hs, func(h Hint) bool { return slices.Contains(counts, h.Name) })
@@ -249,8 +284,8 @@ func Again(disks []Disk, hints map[string]any, skip []any, last DeviceID, allow 
 }
 
 // Targets lists every disk that an erase must cover: all but the skipped ones and the boot medium. An array of software
-// RAID is erased with its members. A disk that can't
-// be erased though it is not skipped is a fault, never left out in silence (safety.md I5): disk.hint_ambiguous without
+// RAID is erased with its members. A disk that can't be erased though it is not skipped, by itself or with an array that is
+// skipped by its serial, is a fault, never left out in silence (safety.md I5): disk.hint_ambiguous without
 // an identity of its own, disk.not_local, disk.protected when read-only. An empty set is disk.none.
 func Targets(inv Inventory, node map[string]any) ([]Disk, error) {
 	skip, err := List(node, "skip_block_devices")
@@ -263,6 +298,9 @@ func Targets(inv Inventory, node map[string]any) ([]Disk, error) {
 	}
 	kept, skipped, _, err := Skipped(inv.Disks, skip)
 	if err != nil {
+		return nil, err
+	}
+	if err := hidden(inv.Disks, skipped, skip); err != nil {
 		return nil, err
 	}
 	var out []Disk
@@ -288,6 +326,22 @@ func Targets(inv Inventory, node map[string]any) ([]Disk, error) {
 		return nil, fault.New(fault.DiskNone, "the machine has no disk to erase: it reports %d, %d of them skipped", len(inv.Disks), len(skipped))
 	}
 	return out, nil
+}
+
+// hidden refuses disks that only an array on them keeps from an erase.
+func hidden(disks, skipped []Disk, skip []any) error {
+	said, _, err := meant(disks, skip)
+	if err != nil {
+		return err
+	}
+	byName(disks, skip, said)
+	for i, d := range disks {
+		if !said[i] && !d.Array() && slices.ContainsFunc(skipped, d.Equal) {
+			return fault.New(fault.DiskProtected, "%s (%s) is not skipped, and is a member of %s, which is: because of another member, or by hints other than its serial", d.Name, label(d), arrayOf(d, disks)).
+				WithHint("skip the disk too in properties.skip_block_devices if it may keep its data; else delete the array, or skip none of its disks")
+		}
+	}
+	return nil
 }
 
 // unfit says why a disk can't be written, or "".

@@ -132,10 +132,11 @@ func Written(steps []conductor.StepRecord) error {
 }
 
 // Root selects the disk that gets the image: the root volume of software RAID before instance_info.root_device, and that
-// before properties.root_device. While the hints are what they were, it is the disk of the last deployment.
+// before properties.root_device. While the hints are what they were, it is the disk of the last deployment, unless the node's own
+// steps built an array of it since.
 func Root(n conductor.Node, inv inventory.Inventory) (inventory.Disk, error) {
 	all, volume, err := narrow(n, inv.Disks)
-	if err != nil || volume || n.Root == nil || !equal(n.Root.Hints, hints(n)) {
+	if err != nil || volume || n.Root == nil || !equal(n.Root.Hints, hints(n)) || builtOn(n, inv.Disks, n.Root.Disk) {
 		return anew(n, inv)
 	}
 	skip, allow, err := lists(n)

@@ -72,6 +72,17 @@ func narrow(n conductor.Node, all []inventory.Disk) (left []inventory.Disk, root
 	}), false, nil
 }
 
+// builtOn tells whether a step of the node built one of its arrays on the disk.
+func builtOn(n conductor.Node, all []inventory.Disk, disk inventory.DeviceID) bool {
+	list, _ := n.RAID["logical_disks"].([]any)
+	return slices.ContainsFunc(all, func(d inventory.Disk) bool {
+		return d.Array() && slices.Contains(d.Members, disk) && slices.ContainsFunc(list, func(v any) bool {
+			volume, _ := v.(map[string]any)
+			return volume["controller"] == softraid.Controller && volume["uuid"] == d.Serial
+		})
+	})
+}
+
 // hintOf is the hint that only the root volume of raid_config meets.
 func hintOf(n conductor.Node) map[string]any {
 	return map[string]any{"serial": fmt.Sprint("s== ", rootVolume(n)["uuid"])}

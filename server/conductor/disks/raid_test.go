@@ -123,3 +123,21 @@ func TestAnInventoryFromBeforeTheArraysDecidesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Where the operator built arrays of the disk of the last deployment, the image goes to one of them: its members are none.
+func TestI04_ArraysThatWereBuiltSinceAreChosenAnew(t *testing.T) {
+	a := inventory.Disk{Name: "/dev/sda", Serial: "A", Size: 9, Class: inventory.SATA}
+	b := inventory.Disk{Name: "/dev/sdb", Serial: "B", Size: 9, Class: inventory.SATA}
+	id, _ := a.ID()
+	other, _ := b.ID()
+	os := inventory.Disk{Name: "/dev/md/os", Serial: "u1", Size: 8, Class: inventory.MDRAID, Members: []inventory.DeviceID{id, other}}
+	inv := inventory.Inventory{Disks: []inventory.Disk{a, b, os}}
+	n := conductor.Node{Root: &conductor.Root{Disk: id}, RAID: object(t, `{"logical_disks": [{"controller": "software", "uuid": "u1"}]}`)}
+	if d, err := Root(n, inv); err != nil || d.Serial != "u1" {
+		t.Errorf("the array was built by the node's own step: %v, %v", d, err)
+	}
+	n.RAID = nil
+	if d, err := Root(n, inv); !fault.Has(err, fault.DiskProtected) {
+		t.Errorf("a stranger's array: %v, %v", d, err)
+	}
+}
