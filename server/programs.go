@@ -5,18 +5,16 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 
 	"github.com/bessemer-metal/bessemer/initramfs/media"
 	"github.com/bessemer-metal/bessemer/server/boot"
+	"github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/config"
-	"github.com/bessemer-metal/bessemer/server/limit"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -43,12 +41,17 @@ var firmwareSuites = []uint16{
 	tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_GCM_SHA256,
 }
 
-// What one address may cost, in handshakes: each is some milliseconds of a processor. A boot takes two or three, and a rack may stand
-// behind one address.
+// What one address may cost: a handshake is some milliseconds of a processor, and an open connection a file, of which the store, operators and
+// agents need their own. A boot takes two or three, and a rack may stand behind one address.
 const (
-	firmwareRate  = 20 // a second
+	firmwareRate  = 20 // handshakes a second
 	firmwareBurst = 200
+	firmwareConns = 64 // at once
 )
+
+func firmwareLimits() channel.Limits {
+	return channel.Limits{AddressConns: firmwareConns, Conns: channel.DefaultLimits().Conns / 8, DialRate: firmwareRate, DialBurst: firmwareBurst}
+}
 
 // listenPrograms opens the listener, with the operator's certificate or one made on the first start, if one is set up.
 func (s *server) listenPrograms() (p programs, err error) {
@@ -77,23 +80,11 @@ func (s *server) listenPrograms() (p programs, err error) {
 	}
 	p.chain = cert.Certificate
 	if p.ln != nil {
-		p.ln = tls.NewListener(p.ln, s.firmwareTLS(cert))
+		p.ln = tls.NewListener(channel.Limited(p.ln, "machines'", firmwareLimits(), s.now, s.log), &tls.Config{
+			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, CipherSuites: firmwareSuites,
+		})
 	}
 	return p, nil
-}
-
-func (s *server) firmwareTLS(cert tls.Certificate) *tls.Config {
-	dials := limit.NewBuckets[netip.Addr](firmwareRate, firmwareBurst, s.now)
-	return &tls.Config{
-		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, CipherSuites: firmwareSuites,
-		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) { // before the key is used
-			from, err := netip.ParseAddrPort(hello.Conn.RemoteAddr().String())
-			if err == nil && !dials.Take(limit.Network(from.Addr().Unmap())) {
-				err = errors.New("too many connections from this address")
-			}
-			return nil, err
-		},
-	}
 }
 
 // servable tells whether a file can be served as the ramdisk of a boot.

@@ -6,13 +6,14 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,56 +95,83 @@ func TestFirmwareTrustsTheCertificateThatWasMade(t *testing.T) {
 	}
 }
 
-// caller is a connection from somewhere else.
-type caller struct {
-	net.Conn
-	from netip.AddrPort
-}
-
-func (c caller) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.from) }
-
-// A flood from one address is turned away before it costs the key's work, and leaves others alone.
-func TestT6_HandshakesOfOneAddressAreLimited(t *testing.T) {
-	now := time.Now()
+// A flood from one address, of handshakes or of connections that say nothing, costs neither a processor nor all files, and leaves others
+// alone.
+func TestT6_I25_ConnectionsOfOneAddressAreLimited(t *testing.T) {
+	var passed atomic.Int64
+	began := time.Now()
 	s := programServer(t, func(*config.Server) {})
-	s.now = func() time.Time { return now }
+	s.now = func() time.Time { return began.Add(time.Duration(passed.Load())) }
 	p, err := s.listenPrograms()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.ln.Close()
-	cert, err := tls.LoadX509KeyPair(programFiles(s.cfg))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer p.ln.Close()
+	left := make(chan struct{}, 2*firmwareBurst)
+	wg.Go(func() {
+		for {
+			c, err := p.ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer func() { c.Close(); left <- struct{}{} }()
+				c.(*tls.Conn).Handshake()         //nolint:errcheck // the client tells
+				io.Copy(io.Discard, c.(net.Conn)) //nolint:errcheck // until the client is gone
+			})
+		}
+	})
+	made, err := os.ReadFile(filepath.Join(s.cfg.DataDir, "boot.crt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf, roots := s.firmwareTLS(cert), x509.NewCertPool()
-	roots.AddCert(cert.Leaf)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	dial := func(from string) error {
-		client, server := net.Pipe()
-		defer client.Close()
-		wg.Go(func() {
-			defer server.Close()
-			tls.Server(caller{server, netip.MustParseAddrPort(from)}, conf).Handshake() //nolint:errcheck // the client tells
-		})
-		return tls.Client(client, &tls.Config{RootCAs: roots, ServerName: "boot.example", CipherSuites: firmwareSuites, MaxVersion: tls.VersionTLS12}).Handshake()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(made)
+	from := func(host string) net.Dialer {
+		return net.Dialer{Timeout: time.Minute, LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}
+	}
+	shakes := func(host string) (net.Conn, error) {
+		d := from(host)
+		return tls.DialWithDialer(&d, "tcp", p.ln.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "boot.example", CipherSuites: firmwareSuites, MaxVersion: tls.VersionTLS12})
 	}
 	for i := range firmwareBurst {
-		if err := dial("192.0.2.7:999"); err != nil {
+		c, err := shakes("127.0.0.7")
+		if err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
+		c.Close()
+		<-left
 	}
-	if err := dial("192.0.2.7:1000"); err == nil {
+	if c, err := shakes("127.0.0.7"); err == nil {
+		c.Close()
 		t.Error("an address may connect without end")
 	}
-	if err := dial("192.0.2.8:999"); err != nil {
-		t.Errorf("another address: %v", err)
-	}
-	now = now.Add(time.Second)
-	if err := dial("192.0.2.7:1001"); err != nil {
+	passed.Add(int64(time.Second))
+	if c, err := shakes("127.0.0.7"); err != nil {
 		t.Errorf("a second later: %v", err)
+	} else {
+		c.Close()
 	}
+
+	silent := from("127.0.0.9")
+	for range firmwareConns {
+		c, err := silent.DialContext(t.Context(), "tcp", p.ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if c, err := shakes("127.0.0.9"); err == nil {
+		c.Close()
+		t.Error("an address may hold any number of connections")
+	}
+	c, err := shakes("127.0.0.8")
+	if err != nil {
+		t.Fatalf("another address: %v", err)
+	}
+	c.Close()
 }
 
 func TestHTTPSBootsCertificateIsChecked(t *testing.T) {

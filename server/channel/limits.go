@@ -61,26 +61,33 @@ type listener struct {
 	most  int // connections, all together
 	conns *limit.Gate
 	dials *limit.Buckets[netip.Addr]
+	whose string // connections they are, for the log
 	now   func() time.Time
 	log   *slog.Logger
 	told  time.Time // when it was last said that there is no room; Accept's
 }
 
-func limited(ln net.Listener, l Limits, now func() time.Time, log *slog.Logger) *listener {
+// Limited bounds the connections of a listener beside the channel's as Serve does its own, by Conns, AddressConns, DialRate and DialBurst; what is
+// zero has its default. whose says in the log who connects there.
+func Limited(ln net.Listener, whose string, l Limits, now func() time.Time, log *slog.Logger) net.Listener {
+	return limited(ln, whose, l.withDefaults(), now, log)
+}
+
+func limited(ln net.Listener, whose string, l Limits, now func() time.Time, log *slog.Logger) *listener {
 	return &listener{
-		Listener: ln, most: l.Conns, conns: limit.NewGate(l.AddressConns, l.Conns), dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now), now: now, log: log,
+		Listener: ln, whose: whose, most: l.Conns, conns: limit.NewGate(l.AddressConns, l.Conns), dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now), now: now, log: log,
 	}
 }
 
 // tellEvery is the least time between two lines about the same want of room.
 const tellEvery = time.Minute
 
-// tellFull says that agents are turned away for want of room, now and then: each would be a line otherwise, at the hands of
+// tellFull says that peers are turned away for want of room, now and then: each would be a line otherwise, at the hands of
 // whoever dials.
 func (l *listener) tellFull() {
 	if now := l.now(); l.conns.Full() && now.Sub(l.told) >= tellEvery {
 		l.told = now
-		l.log.Warn("agents' connections are closed at once: there are as many as this server takes", "open", l.most, "at", l.Addr(),
+		l.log.Warn(l.whose+" connections are closed at once: there are as many as this server takes", "open", l.most, "at", l.Addr(),
 			"hint", "if so many machines are at work, raise the server's limit of open files (LimitNOFILE of its unit); else see with ss -tn which addresses hold them")
 	}
 }

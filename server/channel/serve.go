@@ -19,7 +19,7 @@ func (c *Channel) Serve(ctx context.Context, ln net.Listener, id *Identity) erro
 	defer release()
 	srv := c.server(held, id)
 	done := make(chan error, 1)
-	go func() { done <- srv.ServeTLS(limited(ln, c.Limits, c.Now, c.Log), "", "") }()
+	go func() { done <- srv.ServeTLS(limited(ln, "agents'", c.Limits, c.Now, c.Log), "", "") }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve agents on %s: %w", ln.Addr(), err)

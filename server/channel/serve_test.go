@@ -256,7 +256,7 @@ func TestT06_ConnectionsAreCapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln := limited(inner, Limits{AddressConns: 2, DialRate: 1e-9, DialBurst: 4}.withDefaults(), time.Now, slog.New(slog.DiscardHandler))
+	ln := limited(inner, "agents'", Limits{AddressConns: 2, DialRate: 1e-9, DialBurst: 4}.withDefaults(), time.Now, slog.New(slog.DiscardHandler))
 	accepted := make(chan net.Conn)
 	done := make(chan struct{})
 	go func() {
@@ -374,7 +374,7 @@ func TestT06_WantOfRoomIsTold(t *testing.T) {
 	var said bytes.Buffer
 	var passed atomic.Int64
 	began := time.Now()
-	ln := limited(inner, Limits{Conns: 1}.withDefaults(), func() time.Time { return began.Add(time.Duration(passed.Load())) }, slog.New(slog.NewTextHandler(&said, nil)))
+	ln := limited(inner, "agents'", Limits{Conns: 1}.withDefaults(), func() time.Time { return began.Add(time.Duration(passed.Load())) }, slog.New(slog.NewTextHandler(&said, nil)))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
