@@ -29,9 +29,10 @@ type Media interface {
 	Medium(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error)
 }
 
-// Programs says what the ramdisk of a boot carries that machines' firmware loads. Its faults are Media's.
+// Programs says what the ramdisk of a boot carries that machines' firmware loads. load false is for who asks for the length alone, and is
+// given nothing of it. Its faults are Media's.
 type Programs interface {
-	Program(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error)
+	Program(ctx context.Context, token string, from netip.Addr, load bool) (api.BootConfig, error)
 }
 
 // Path is where the handlers are mounted; URL and ProgramURL make an address below a server's base URL.
@@ -64,7 +65,10 @@ func fileName(token string) string {
 // Handler serves GET and HEAD of what URL gives, with ranges. iso is the file of the base medium; it is
 // opened for each request, so that a newly built one is served from the next request on.
 func Handler(iso string, media Media, log *slog.Logger) http.Handler {
-	return &handler{file: iso, kind: isoName, mime: "application/x-iso9660-image", find: api.FindRegion, config: media.Medium, log: log}
+	return &handler{file: iso, kind: isoName, mime: "application/x-iso9660-image", find: api.FindRegion, log: log,
+		config: func(ctx context.Context, token string, from netip.Addr, _ bool) (api.BootConfig, error) {
+			return media.Medium(ctx, token, from)
+		}}
 }
 
 // ProgramHandler serves GET and HEAD of what ProgramURL gives. program is the file of the base program, opened for each request
@@ -78,7 +82,7 @@ type handler struct {
 	kind   string // how its name ends
 	mime   string
 	find   func(base io.ReaderAt) (offset, length int64, err error) // where its region lies
-	config func(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error)
+	config func(ctx context.Context, token string, from netip.Addr, load bool) (api.BootConfig, error)
 	log    *slog.Logger
 }
 
@@ -98,7 +102,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w)
 		return
 	}
-	config, err := h.config(r.Context(), token, from.Addr().Unmap())
+	config, err := h.config(r.Context(), token, from.Addr().Unmap(), r.Method == http.MethodGet)
 	if err != nil {
 		f := fault.From(err)
 		if f.Code == fault.NotFound || f.Code == fault.Forbidden {

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/initramfs/media"
@@ -35,7 +36,12 @@ func program(t *testing.T) (file string, data []byte, region int) {
 	return file, data, int(off)
 }
 
-func (o one) Program(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
+var loads atomic.Int64 // that were not for the length alone
+
+func (o one) Program(ctx context.Context, token string, from netip.Addr, load bool) (api.BootConfig, error) {
+	if load {
+		loads.Add(1)
+	}
 	return o.Medium(ctx, token, from)
 }
 
@@ -50,11 +56,18 @@ func TestT11_AProgramCarriesItsConfigurationInTheRamdisk(t *testing.T) {
 	if !strings.HasSuffix(url, ".efi") || strings.Contains(path.Base(url), tokenA) {
 		t.Errorf("the address is %s", url)
 	}
+	before := loads.Load()
 	head := ask(h, "HEAD", where, bmc, "")
 	if head.Code != 200 || head.Header().Get("Content-Length") != fmt.Sprint(len(data)) || head.Header().Get("Content-Type") != "application/efi" || head.Body.Len() != 0 {
 		t.Fatalf("HEAD: %d %v", head.Code, head.Header())
 	}
+	if loads.Load() != before {
+		t.Error("to ask for the length is to load")
+	}
 	get := ask(h, "GET", where, bmc, "")
+	if n := loads.Load() - before; n != 1 {
+		t.Errorf("it was loaded %d times", n)
+	}
 	body := get.Body.Bytes()
 	if get.Code != 200 || len(body) != len(data) || !bytes.Equal(body[:region], data[:region]) || !bytes.Equal(body[region+length:], data[region+length:]) {
 		t.Fatalf("GET: %d, %d bytes, or they differ from the base outside the region", get.Code, len(body))

@@ -192,8 +192,8 @@ func (eng *Engine) Medium(ctx context.Context, token string, from netip.Addr) (a
 }
 
 // Program gives the boot configuration of a ramdisk that firmware loads over HTTPS (medium.Media.Program).
-func (eng *Engine) Program(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
-	return eng.media.Program(ctx, token, from)
+func (eng *Engine) Program(ctx context.Context, token string, from netip.Addr, load bool) (api.BootConfig, error) {
+	return eng.media.Program(ctx, token, from, load)
 }
 
 func newSalt() []byte {

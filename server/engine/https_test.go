@@ -51,7 +51,7 @@ func programToken(t *testing.T, url string) string {
 // load is a ramdisk that firmware has loaded from url, and its agent.
 func (s *site) load(url string) *agent {
 	s.t.Helper()
-	cfg, err := s.c.Program(s.t.Context(), programToken(s.t, url), firmware)
+	cfg, err := s.c.Program(s.t.Context(), programToken(s.t, url), firmware, true)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -126,13 +126,17 @@ func TestI17_T11_ARamdiskIsLoadedByOne(t *testing.T) {
 			}
 		}
 		program := func(token, from string) func() error {
-			return func() error { _, err := s.c.Program(t.Context(), token, netip.MustParseAddr(from)); return err }
+			return func() error { _, err := s.c.Program(t.Context(), token, netip.MustParseAddr(from), true); return err }
 		}
 		refused("a guessed token", program(token[:len(token)-2]+"AA", "192.0.2.66"))
 		refused("as a medium, by the BMC", func() error {
 			_, err := s.c.Medium(t.Context(), token, netip.MustParseAddr("192.0.2.1"))
 			return err
 		})
+		// Who asks for its length, as a BMC that tries the address, takes it from nobody.
+		if _, err := s.c.Program(t.Context(), token, netip.MustParseAddr("192.0.2.1"), false); err != nil {
+			t.Fatal(err)
+		}
 		if b := s.node().Boot; b.Reader != "" || !b.MediumRead.IsZero() {
 			t.Fatalf("a refused read counts as the firmware's: %+v", b)
 		}
@@ -158,6 +162,10 @@ func TestI17_T11_ARamdiskIsLoadedByOne(t *testing.T) {
 		if len(got) != 1 || got[reader] != 5 {
 			t.Fatalf("it was given to %v, the reader is %s", got, reader)
 		}
+		refused("its length, by another address", func() error {
+			_, err := s.c.Program(t.Context(), token, netip.MustParseAddr("192.0.2.66"), false)
+			return err
+		})
 		time.Sleep(time.Minute) // the boot is over, as the BMC sees it
 		synctest.Wait()
 		s.stop()
@@ -181,14 +189,14 @@ func TestI17_ARamdiskIsGoneWithItsLookupAndWithItsWork(t *testing.T) {
 		s := overHTTPS(t)
 		gone := func(what, url string) {
 			t.Helper()
-			if _, err := s.c.Program(t.Context(), programToken(t, url), firmware); !fault.Is(err, fault.NotFound) {
+			if _, err := s.c.Program(t.Context(), programToken(t, url), firmware, true); !fault.Is(err, fault.NotFound) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
 		s.provision(conductor.Provision{Verb: state.VerbInspect})
 		url := <-s.board.booted
 		s.until(state.InspectWait)
-		if _, err := s.c.Program(t.Context(), programToken(t, url), firmware); err != nil {
+		if _, err := s.c.Program(t.Context(), programToken(t, url), firmware, true); err != nil {
 			t.Fatal(err)
 		}
 		s.provision(conductor.Provision{Verb: state.VerbAbort})
@@ -216,7 +224,7 @@ func TestT11_AMediumIsNoProgram(t *testing.T) {
 		s.until(state.Manageable)
 		s.provision(conductor.Provision{Verb: state.VerbInspect})
 		token := strings.Split(<-s.board.booted, "/")[4]
-		if _, err := s.c.Program(t.Context(), token, firmware); !fault.Is(err, fault.NotFound) {
+		if _, err := s.c.Program(t.Context(), token, firmware, true); !fault.Is(err, fault.NotFound) {
 			t.Errorf("the medium was loaded as a program: %v", err)
 		}
 		s.agentOf("http://192.0.2.9:6387/boot/"+token, catalog.InBand)

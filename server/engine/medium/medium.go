@@ -115,14 +115,18 @@ func (m *Media) Medium(ctx context.Context, token string, from netip.Addr) (api.
 }
 
 // Program gives the boot configuration of a ramdisk that a machine's firmware loads. It is there from the intent to boot until the
-// lookup, for the address alone that asked first: nobody knows before which one the firmware gets. That one is stored before
-// anything is given away, so that of two who ask at once one gets nothing (I17, T11).
-func (m *Media) Program(ctx context.Context, token string, from netip.Addr) (api.BootConfig, error) {
+// lookup, for the address alone that loads it first: nobody knows before which one the firmware gets. That one is stored before
+// anything is given away, so that of two who ask at once one gets nothing (I17, T11). With load false nothing will be given away, and
+// nobody is stored: a BMC that tries the address it was given takes the ramdisk from no machine.
+func (m *Media) Program(ctx context.Context, token string, from netip.Addr, load bool) (api.BootConfig, error) {
 	n, err := m.open(ctx, token, true)
 	if err != nil {
 		return api.BootConfig{}, err
 	}
 	if n.Boot.Reader == "" {
+		if !load {
+			return m.config(n), nil
+		}
 		if err := m.cfg.Apply(ctx, n.UUID, conductor.MediumFetched{Generation: n.Boot.Generation, From: from.String()}); err != nil {
 			return api.BootConfig{}, err
 		}
