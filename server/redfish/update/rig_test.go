@@ -60,6 +60,9 @@ type rig struct {
 	badRead int           // this question gets the error, once
 	state   string        // of the update service
 	slow    time.Duration // that an image takes longer, while the update service says that it is at work
+	later   time.Duration // after its task's end that the BMC restarts with its own image
+	amnesia bool          // the BMC knows none of its tasks
+	mute    bool          // the BMC does not say when it restarted
 	several bool
 	bodies  []map[string]any // of the orders
 	links   func() []string  // tasks of somebody else's
@@ -127,10 +130,12 @@ func (r *rig) work() {
 	for _, i := range r.images {
 		switch {
 		case i.installed || i.failed != "" || time.Since(i.at) < downloads+r.slow:
+		case i.component == "bmc" && time.Since(i.at) < downloads+r.slow+r.later:
 		case i.component == "bmc":
 			i.installed = true
 			r.install(i)
-			r.leaves, r.gone = i.at.Add(downloads+r.slow), i.at.Add(downloads+r.slow+restarts)
+			r.leaves = i.at.Add(downloads + r.slow + r.later)
+			r.gone = r.leaves.Add(restarts)
 			r.reset++
 			if r.forgets {
 				i.task = ""
@@ -213,8 +218,12 @@ func (r *rig) Find() (Found, error) {
 	if err := r.read(); err != nil {
 		return Found{}, err
 	}
+	reset := fmt.Sprint(r.reset)
+	if r.mute {
+		reset = ""
+	}
 	return Found{Machine: parts.Machine{System: "/s", BIOSVersion: r.versions["bios"], BMCVersion: r.versions["bmc"], Chassis: []string{"/c"}},
-		Updates: "/u", Tasks: "/t", Reset: fmt.Sprint(r.reset), Several: r.several}, nil
+		Updates: "/u", Tasks: "/t", Reset: reset, Several: r.several}, nil
 }
 
 func (r *rig) Task(link string) (Task, error) {
@@ -223,7 +232,7 @@ func (r *rig) Task(link string) (Task, error) {
 	}
 	for _, i := range r.images {
 		switch {
-		case i.task != link:
+		case i.task != link || r.amnesia:
 		case i.failed != "":
 			return Task{}, fault.New(fault.BMCTask, "%s", i.failed)
 		case time.Since(i.at) < downloads+r.slow:

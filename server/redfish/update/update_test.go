@@ -285,6 +285,58 @@ func TestF21_F24_ABMCThatStaysAway(t *testing.T) {
 	}
 }
 
+// F15: a BMC that gives no task for its image, or has forgotten it, may be fetching it still: the machine is not restarted
+// under it. One whose update service is at work for ever ends the step, with the machine as it is.
+func TestF15_NoRestartUnderAnImageThatIsBeingFetched(t *testing.T) {
+	for name, c := range map[string]struct {
+		rig    func(*rig)
+		reason fault.Reason
+	}{
+		"it says nothing":            {func(r *rig) { r.tasked = false }, ""},
+		"its update service says so": {func(r *rig) { r.tasked, r.slow = false, 20*time.Minute }, ""},
+		"it says so, and was away meanwhile": {func(r *rig) {
+			r.tasked, r.slow, r.leaves, r.gone = false, 20*time.Minute, time.Now().Add(time.Minute), time.Now().Add(8*time.Minute)
+		}, ""},
+		"its task is not known":                {func(r *rig) { r.amnesia, r.slow = true, 20*time.Minute }, ""},
+		"its update service never comes to it": {func(r *rig) { r.tasked, r.slow = false, 100*time.Hour }, fault.BMCTask},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				c.rig(r)
+				done, err := r.run(want("bios")...)
+				if c.reason == "" && (err != nil || done[0].To != "2") || c.reason != "" && (!fault.Has(err, c.reason) || len(r.acts) != 1) {
+					t.Errorf("%+v, %v after %q", done, err, r.acts)
+				}
+			})
+		})
+	}
+}
+
+// F13: a request that got no answer, before a BMC restarts with its new firmware, is not taken for that restart.
+func TestF13_ALostQuestionIsNoRestart(t *testing.T) {
+	for name, c := range map[string]struct {
+		from time.Duration
+		mute bool
+	}{
+		"while it fetches":                           {10 * time.Second, false},
+		"while it fetches, without a time of resets": {10 * time.Second, true},
+		"after the task's end":                       {90 * time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.later, r.forgets, r.mute = 5*time.Minute, false, c.mute
+				r.leaves, r.gone = time.Now().Add(c.from), time.Now().Add(c.from+15*time.Second)
+				done, err := r.run(want("bmc")...)
+				if err != nil || done[0].Unchanged || done[0].To != "2" {
+					t.Errorf("%+v, %v", done, err)
+				}
+			})
+		})
+	}
+}
+
 func TestTheWaitThatIsAskedForIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

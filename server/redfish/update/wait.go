@@ -65,18 +65,24 @@ func waits(state string) bool {
 }
 
 // untilTaken waits until the BMC has done what it does by itself: until its task has ended, is gone, or waits for the
-// machine's restart.
+// machine's restart. Without a task that tells, the machine is not restarted before the update service is at rest.
 func (u *updater) untilTaken(ctx context.Context) error {
-	if u.n.Task == "" || u.n.Completed {
+	want := u.want()
+	if u.n.Completed {
 		return nil
 	}
-	want := u.want()
+	if u.n.Task == "" {
+		return u.untilQuiet(ctx)
+	}
 	var last Task
-	moved := time.Now()
-	return u.watch(ctx, func(b BMC) (bool, error) {
+	moved, gone := time.Now(), false
+	err := u.watch(ctx, func(b BMC) (bool, error) {
 		t, err := b.Task(u.n.Task)
 		if err != nil || t.Over {
-			u.n.Completed = err == nil && !t.Gone
+			gone = t.Gone
+			if u.n.Completed = err == nil && !t.Gone; u.n.Completed {
+				u.lost = false // it is here: its restart is to come, or was before
+			}
 			return t.Over, err
 		}
 		if t.Percent != last.Percent || t.State != last.State {
@@ -91,6 +97,43 @@ func (u *updater) untilTaken(ctx context.Context) error {
 		}
 		u.tell(10+40*t.Percent/100, "the BMC's task for %s is at %.0f %%", want.Component, t.Percent)
 		return false, nil
+	})
+	if err == nil && gone {
+		return u.untilQuiet(ctx)
+	}
+	return err
+}
+
+// untilQuiet waits until the update service has been at rest for traceTime of answers: nothing else tells that the image
+// is not being fetched any more. The BMC's own image is not waited for here: its restart tells.
+func (u *updater) untilQuiet(ctx context.Context) error {
+	want := u.want()
+	if want.Component == catalog.ComponentBMC {
+		return nil
+	}
+	var looked time.Time
+	var quiet time.Duration
+	begun := time.Now()
+	return u.watch(ctx, func(b BMC) (bool, error) {
+		u.tell(30, "the BMC has no task for %s; waiting until its update service is at rest", want.Component)
+		f, err := b.Find()
+		if err != nil {
+			return false, err
+		}
+		switch _, err := updates(b, f); {
+		case fault.Has(err, fault.BMCBusy) && time.Since(begun) > taskTime:
+			return false, fault.New(fault.BMCTask, "the BMC has no task for %s, and its update service has been at work for %s; the machine was not restarted", want.Component, taskTime)
+		case fault.Has(err, fault.BMCBusy):
+			quiet, looked = 0, time.Now()
+			return false, nil
+		case err != nil && !fault.Has(err, fault.BMCUnsupported):
+			return false, err
+		}
+		if !looked.IsZero() {
+			quiet += min(time.Since(looked), longestPause)
+		}
+		looked = time.Now()
+		return quiet >= traceTime, nil
 	})
 }
 
@@ -150,7 +193,11 @@ func (u *updater) untilBack(ctx context.Context) (string, error) {
 		if seen = now; now != "" {
 			last = now
 		}
-		if restarted := u.lost || f.Reset != u.n.Reset; restarted && back.IsZero() {
+		restarted := u.lost // a request without an answer proves less than a BMC's own word
+		if f.Reset != "" {
+			restarted = f.Reset != u.n.Reset
+		}
+		if restarted && back.IsZero() {
 			back = time.Now()
 		}
 		return changed || !back.IsZero() && time.Since(back) > backTime || spent > u.away, nil
