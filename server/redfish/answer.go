@@ -63,7 +63,7 @@ func (o *operation) bad(r request, resp *http.Response) error {
 	f := fault.New(reason, "the BMC at %s answers %s %s with %d: %s", origin, r.method, o.mask(r.path), status, said)
 	switch {
 	case status >= 300 && status < 400:
-		f.Message = fmt.Sprintf("the BMC at %s redirects %s to %s; redirects are not followed", origin, r.path, clean(o.mask(resp.Header.Get("Location")), 200))
+		f.Message = fmt.Sprintf("the BMC at %s redirects %s to %s; redirects are not followed", origin, o.mask(r.path), clean(o.mask(resp.Header.Get("Location")), 200))
 		f = f.WithHint("put the address that it names into %s", keyAddress)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		f = f.WithHint("the log-in works: give user %q the privilege for it on the BMC", o.account.username)
@@ -144,7 +144,7 @@ func (o *operation) notRedfish(path string, err error) *fault.Fault {
 		return o.spoil(f)
 	}
 	return fault.New(fault.BMCError, "what the BMC at %s answers at %s is not what Redfish defines there: %s",
-		o.account.endpoint.origin, path, clean(o.mask(err.Error()), 160)).Because(err)
+		o.account.endpoint.origin, o.mask(path), clean(o.mask(err.Error()), 160)).Because(err)
 }
 
 // resolve gives the path of a link that a BMC wrote, if it is of the BMC's own origin. Any other ends the operation.
@@ -155,7 +155,7 @@ func (o *operation) resolve(link string) (string, error) {
 	}
 	u, err := url.Parse(link)
 	if err != nil {
-		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the unreadable link %s", origin, clean(fmt.Sprintf("%.120q", link), 160)))
+		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the unreadable link %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
 	}
 	if u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
 		own, err := parseAddress(u.Scheme + "://" + u.Host)
@@ -164,11 +164,11 @@ func (o *operation) resolve(link string) (string, error) {
 		}
 	}
 	if !strings.HasPrefix(u.Path, "/") {
-		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the relative link %s", origin, clean(fmt.Sprintf("%.120q", link), 160)))
+		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the relative link %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
 	}
 	out := (&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}).RequestURI()
 	if strings.HasPrefix(out, "//") {
-		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the ambiguous link %s", origin, clean(fmt.Sprintf("%.120q", link), 160)))
+		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the ambiguous link %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
 	}
 	return out, nil
 }

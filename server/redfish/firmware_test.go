@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -107,6 +108,52 @@ func TestI22_UpdateKeepsTheAddressToItself(t *testing.T) {
 			t.Errorf("told is %s", all)
 		}
 	})
+}
+
+// I22: a BMC that makes its task's link of the image's address does not get it shown by that.
+func TestI22_ATaskOfTheAddressDoesNotTellIt(t *testing.T) {
+	links := map[string]string{"relative": "FW?of=", "ambiguous": "//FW?of=", "unreadable": "%zz?of=", "foreign": "http://evil.test/"}
+	for name, answer := range map[string]func(l *lab, w http.ResponseWriter){
+		"failed":    func(_ *lab, w http.ResponseWriter) { fmt.Fprint(w, `{"TaskState":"Exception"}`) },
+		"refused":   func(l *lab, w http.ResponseWriter) { l.fail(w, http.StatusForbidden, "no") },
+		"redirect":  func(_ *lab, w http.ResponseWriter) { w.Header().Set("Location", "/x"); w.WriteHeader(http.StatusFound) },
+		"too large": func(_ *lab, w http.ResponseWriter) { _, _ = w.Write(make([]byte, maxBody+2)) },
+		"relative":  nil, "ambiguous": nil, "unreadable": nil, "foreign": nil,
+		"no answer": func(*lab, http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const canary = "canary-c0ffee11"
+				l := newLab(t)
+				l.before = func(w http.ResponseWriter, r *http.Request) bool {
+					switch {
+					case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "SimpleUpdate"):
+						w.Header().Set("Location", cmp.Or(links[name], "/redfish/v1/TaskService/Tasks/FW?of=http://192.0.2.9/bios?sig=")+canary)
+						w.WriteHeader(http.StatusAccepted)
+					case strings.Contains(r.URL.RawQuery, canary):
+						answer(l, w)
+					default:
+						return false
+					}
+					return true
+				}
+				told := &strings.Builder{}
+				all, err := l.bmc(t).Steps(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				run := all[slices.IndexFunc(all, func(s step.Bound) bool { return s.Name == firmwareStep })].Run
+				_, err = run(t.Context(), step.Call{ID: "1", Flow: state.Clean, Args: image("http://192.0.2.9/bios?sig=" + canary), Power: "power off",
+					Log: slog.New(slog.NewTextHandler(told, nil)), Report: func(p step.Progress) { fmt.Fprintln(told, p.Item) }})
+				if err == nil {
+					t.Fatal("it went well")
+				}
+				if all := fmt.Sprintf("%v\n%+v\n%s\n%s", err, fault.From(err), told, l.logged.String()); strings.Contains(all, canary) {
+					t.Errorf("told is %s", all)
+				}
+			})
+		})
+	}
 }
 
 // What an answer says decides whether the image may have arrived.

@@ -171,7 +171,7 @@ func (o *operation) exchange(r request) (*http.Response, error) {
 			return nil, f
 		}
 		e.breaker.fail(o.asked(r), inWords(err))
-		return nil, fault.New(fault.BMCUnreachable, "the BMC at %s does not answer %s %s: %s", e.origin, r.method, r.path, inWords(err)).Because(err)
+		return nil, fault.New(fault.BMCUnreachable, "the BMC at %s does not answer %s %s: %s", e.origin, r.method, o.mask(r.path), inWords(err)).Because(err)
 	}
 	if link := resp.Header.Get("Location"); link != "" {
 		path, err := o.resolve(link)
@@ -197,7 +197,7 @@ func (o *operation) send(r request) (*http.Response, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, o.account.endpoint.origin+r.path, body)
 	if err != nil {
-		return nil, fault.New(fault.BMCError, "the BMC at %s names the unusable path %.100q", o.account.endpoint.origin, r.path)
+		return nil, fault.New(fault.BMCError, "the BMC at %s names the unusable path %.100q", o.account.endpoint.origin, o.mask(r.path))
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("OData-Version", "4.0")
@@ -228,7 +228,7 @@ func (o *operation) send(r request) (*http.Response, error) {
 		return nil, fmt.Errorf("read the body: %w", err)
 	}
 	if len(raw) > maxBody {
-		return nil, fault.New(fault.BMCTooLarge, "the BMC at %s answers %s %s with more than %d MiB", o.account.endpoint.origin, r.method, r.path, maxBody>>20)
+		return nil, fault.New(fault.BMCTooLarge, "the BMC at %s answers %s %s with more than %d MiB", o.account.endpoint.origin, r.method, o.mask(r.path), maxBody>>20)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(raw))
 	return resp, nil

@@ -153,7 +153,7 @@ func (b *bmc) taskAt(o *operation, link string) (task, error) {
 				said = clean(o.mask(m.Message), 300)
 			}
 		}
-		return task{}, fault.New(fault.BMCTask, "the task at %s of the BMC at %s ended as %s: %s", link, b.target.origin, t.TaskState, said)
+		return task{}, fault.New(fault.BMCTask, "the task at %s of the BMC at %s ended as %s: %s", clean(o.mask(link), 200), b.target.origin, t.TaskState, said)
 	}
 	percent, _ := t.PercentComplete.(float64)
 	return task{state: state, percent: min(max(percent, 0), 100)}, nil
