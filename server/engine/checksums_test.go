@@ -65,6 +65,9 @@ func TestADeploymentReadsTheFileOfChecksums(t *testing.T) {
 			if valid, err := s.c.Validate(t.Context(), "n1"); err != nil || valid["deploy"] != "" || asked != 0 {
 				t.Errorf("%s: validation says %q, %v, after %d requests", name, valid["deploy"], err, asked)
 			}
+			if _, err := s.c.Plan(t.Context(), "n1", conductor.Provision{Verb: state.VerbInspect}); err != nil || asked != 0 {
+				t.Errorf("%s: an inspection's plan: %v, after %d requests", name, err, asked)
+			}
 			if p, err := s.c.Plan(t.Context(), "n1", conductor.Provision{Verb: state.VerbDeploy}); err != nil || p.Err() != nil || p.Items[0].Args.Text("digest") != strings.Repeat("b", 64) {
 				t.Errorf("%s: planned %+v, %v", name, p, err)
 			}
