@@ -211,6 +211,23 @@ func TestI25_InspectionsMakeABoundedNumberOfPorts(t *testing.T) {
 	})
 }
 
+// T1: the boot mode that a ramdisk tells becomes a capability where it is UEFI, and no other words of it do.
+func TestT01_NoOtherCapabilitiesComeOfABootMode(t *testing.T) {
+	for _, mode := range []string{"", "bios", "UEFI", "uefi,gpu:8", "legacy,trusted:true"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			s.manageable()
+			s.provision(conductor.Provision{Verb: state.VerbInspect})
+			inv := wired(cardMACs[0])
+			inv.Boot.CurrentBootMode = mode
+			s.claiming()(inv).beat(api.HeartbeatRequest{Steps: catalog.InBand})
+			if n := s.until(state.Manageable); n.Properties["capabilities"] != nil {
+				t.Errorf("%q becomes %v", mode, n.Properties["capabilities"])
+			}
+		})
+	}
+}
+
 // T1: a claim that does not prove the boot makes nothing.
 func TestT01_AClaimThatProvesNothingMakesNoPorts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

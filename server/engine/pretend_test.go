@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -184,6 +185,25 @@ func TestI22_FakePasswordsOfTheBIOSAreMasked(t *testing.T) {
 		_, all, err := s.c.BIOSSettings(t.Context(), "n1")
 		if err != nil || len(all) != 2 || *all[0].Value != conductor.Masked || *all[1].Value != "1" {
 			t.Errorf("settings %+v, %v", all, err)
+		}
+	})
+}
+
+// unread is a hardware type that can't tell from a node's record where its machine is.
+type unread struct{ conductor.Driver }
+
+func (unread) Open(context.Context, conductor.Access) (conductor.BMC, error) {
+	return nil, fault.New(fault.RequestInvalid, "no address")
+}
+
+// That a node has no drives is told on it; what else is wrong with a request is its answer.
+func TestAMediumIsRefusedWhereNoMachineIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := withTypes(t, conductor.Node{Driver: "fake-hardware"}, unread{fake.New(fake.Config{})})
+		for _, a := range []conductor.Act{{Kind: conductor.ActAttach, Device: "cdrom", URL: "http://192.0.2.1/a.iso"}, {Kind: conductor.ActDetach}} {
+			if err := s.c.Manage(t.Context(), conductor.Caller{}, "n1", a); !fault.Has(err, fault.RequestInvalid) || s.node().Act != nil {
+				t.Errorf("%s: %v", a, err)
+			}
 		}
 	})
 }
