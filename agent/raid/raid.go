@@ -358,6 +358,13 @@ func (b *Builder) Release(ctx context.Context) error {
 	return nil
 }
 
+// maxListed and maxTold bound what an inventory says of arrays: whoever used the machine last may have written superblocks
+// without end, and a server takes no inventory without end (safety.md I25). The guard knows them all.
+const (
+	maxListed = 256
+	maxTold   = 64
+)
+
 // Inventory lists the arrays that are there as disks of an inventory, and tells what keeps others off the list.
 func (b *Builder) Inventory(ctx context.Context) (disks []inventory.Disk, problems []string) {
 	all, err := b.Guard.Disks()
@@ -365,8 +372,12 @@ func (b *Builder) Inventory(ctx context.Context) (disks []inventory.Disk, proble
 		return nil, []string{fmt.Sprintf("arrays: %v", err)}
 	}
 	arrays, problems := b.Guard.Arrays(ctx, all)
-	for _, a := range arrays {
+	for _, a := range arrays[:min(len(arrays), maxListed)] {
 		disks = append(disks, a.Disk)
+	}
+	if unlisted, untold := len(arrays)-len(disks), max(0, len(problems)-maxTold); unlisted+untold > 0 {
+		problems = append(problems[:len(problems)-untold:len(problems)-untold],
+			fmt.Sprintf("%d more arrays and %d more problems of arrays are not listed: erase the disks, or delete their arrays", unlisted, untold))
 	}
 	return disks, problems
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -443,4 +444,21 @@ func (l *lying) Run(ctx context.Context, program string, args ...string) ([]byte
 		l.w.m.Write("sys/block/md0/md/"+l.file, l.text+"\n")
 	}
 	return out, err
+}
+
+// What a machine's last user wrote on its disks can't make the inventory longer than a server takes (safety.md I25): a node whose
+// lookup is refused could never be cleaned.
+func TestI25_SuperblocksWithoutEndMakeNoInventoryWithoutEnd(t *testing.T) {
+	w := newWorld(t, 2*gib)
+	d := w.disks[0]
+	for i := range 1000 {
+		start := int64(mib + i*mib)
+		w.m.Partition(d, fmt.Sprint("vda", i+1), start, mib)
+		md := disktest.MD{UUID: [16]byte{1, byte(i >> 8), byte(i)}, Name: "x", Level: 1, Members: 1 + i%2, Used: 64 << 10, Data: 64 << 10, At: 4096, Events: 1}
+		d.Put(t, start+4096, disktest.Superblock(md))
+	}
+	disks, problems := w.Inventory(t.Context())
+	if len(disks) != 256 || len(problems) != 65 || !strings.Contains(problems[64], "244 more arrays") || !strings.Contains(problems[64], "436 more problems") {
+		t.Errorf("%d disks, %d problems, the last one %q", len(disks), len(problems), problems[len(problems)-1])
+	}
 }

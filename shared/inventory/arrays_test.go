@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -109,5 +110,22 @@ func TestI04_AKeptRootDiskThatIsAMemberIsRefused(t *testing.T) {
 		if got, ok, err := Again([]Disk{a, b, arrayed("os", "u1", of...)}, nil, nil, last); !fault.Has(err, fault.DiskProtected) || !strings.Contains(err.Error(), "/dev/md/os") {
 			t.Errorf("an array of %d: %v, %v, %v", len(of), got, ok, err)
 		}
+	}
+}
+
+// However a machine strings its arrays together, what a skipped disk means is found in one look at each (safety.md I25): the
+// longest string that a lookup can hold, in the order that is the worst for looking again and again, ends before the test's time does.
+func TestI25_AStringOfArraysIsFollowedOnce(t *testing.T) {
+	const n = 2000
+	var disks, arrays []Disk
+	for i := range n {
+		disks = append(disks, plain("x", fmt.Sprint("S", i), SATA))
+		if i > 0 {
+			arrays = append([]Disk{arrayed("a", fmt.Sprint("u", i), disks[i-1], disks[i])}, arrays...)
+		}
+	}
+	kept, skipped, _, err := Skipped(append(arrays, disks...), []any{map[string]any{"serial": "S0"}})
+	if err != nil || len(kept) != 0 || len(skipped) != 2*n-1 {
+		t.Errorf("%d kept, %d skipped, %v", len(kept), len(skipped), err)
 	}
 }

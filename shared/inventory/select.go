@@ -81,6 +81,7 @@ func meant(disks []Disk, skip []any) (out []bool, warnings []string, _ error) {
 // byName narrows what is meant to what the operator said beyond doubt: a disk itself, or an array by its serial with its members.
 // Whoever used the machine last made its arrays, of the disks and with the size and name that they liked.
 func byName(disks []Disk, skip []any, out []bool) {
+	named := map[DeviceID]bool{}
 	for a, array := range disks {
 		if !out[a] || !array.Array() {
 			continue
@@ -92,10 +93,13 @@ func byName(disks []Disk, skip []any, out []bool) {
 		}) {
 			continue
 		}
-		for i, d := range disks {
-			if id, _ := d.ID(); slices.Contains(array.Members, id) {
-				out[i] = true
-			}
+		for _, m := range array.Members {
+			named[m] = true
+		}
+	}
+	for i, d := range disks {
+		if id, _ := d.ID(); named[id] {
+			out[i] = true
 		}
 	}
 }
@@ -118,15 +122,46 @@ func CheckSkip(skip []any) error {
 	return err
 }
 
-// spread marks the members of every array that is marked, and every array that has a marked member (safety.md I2).
+// spread marks the members of every array that is marked, and every array that has a marked member (safety.md I2). Each disk
+// is looked at once, however many arrays there are: it is the machine that tells of them.
 func spread(disks []Disk, marked []bool) {
-	for changed := true; changed; {
-		changed = false
-		for a, array := range disks {
-			for i, d := range disks {
-				if id, _ := d.ID(); array.Array() && marked[a] != marked[i] && slices.Contains(array.Members, id) {
-					marked[a], marked[i], changed = true, true, true
-				}
+	called, over := map[DeviceID][]int{}, map[DeviceID][]int{} // the disks of an identity, and the arrays over them
+	var todo []int
+	for i, d := range disks {
+		id, _ := d.ID()
+		called[id] = append(called[id], i)
+		if d.Array() {
+			for _, m := range d.Members {
+				over[m] = append(over[m], i)
+			}
+		}
+		if marked[i] {
+			todo = append(todo, i)
+		}
+	}
+	mark := func(some []int) {
+		for _, i := range some {
+			if !marked[i] {
+				marked[i], todo = true, append(todo, i)
+			}
+		}
+	}
+	reached := map[DeviceID]bool{}
+	for len(todo) > 0 {
+		d := disks[todo[0]]
+		todo = todo[1:]
+		ids := d.Members
+		if !d.Array() {
+			ids = nil
+		}
+		own, _ := d.ID()
+		if !reached[own] {
+			reached[own] = true
+			mark(over[own])
+		}
+		for _, m := range ids {
+			if !reached[m] {
+				mark(called[m]) // what lies over it follows when its turn comes
 			}
 		}
 	}
@@ -300,7 +335,7 @@ func Targets(inv Inventory, node map[string]any) ([]Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := hidden(inv.Disks, skipped, skip); err != nil {
+	if err := hidden(inv.Disks, skip); err != nil {
 		return nil, err
 	}
 	var out []Disk
@@ -329,14 +364,16 @@ func Targets(inv Inventory, node map[string]any) ([]Disk, error) {
 }
 
 // hidden refuses disks that only an array on them keeps from an erase.
-func hidden(disks, skipped []Disk, skip []any) error {
+func hidden(disks []Disk, skip []any) error {
 	said, _, err := meant(disks, skip)
 	if err != nil {
 		return err
 	}
+	all := slices.Clone(said)
+	spread(disks, all)
 	byName(disks, skip, said)
 	for i, d := range disks {
-		if !said[i] && !d.Array() && slices.ContainsFunc(skipped, d.Equal) {
+		if all[i] && !said[i] && !d.Array() {
 			return fault.New(fault.DiskProtected, "%s (%s) is not skipped, and is a member of %s, which is: because of another member, or by hints other than its serial", d.Name, label(d), arrayOf(d, disks)).
 				WithHint("skip the disk too in properties.skip_block_devices if it may keep its data; else delete the array, or skip none of its disks")
 		}
