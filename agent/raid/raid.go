@@ -82,11 +82,11 @@ func (b *Builder) remove(ctx context.Context, disks []*disk.Disk, report func(st
 		var hit []*disk.Disk
 		var left []string
 		for _, d := range disks {
-			found, err := content.Probe(d.Read, disk.Partitions(d.Info), d.Bytes, d.Align)
+			array, err := member(d)
 			if err != nil {
-				return names, d.Failure("read", 0, err)
+				return names, err
 			}
-			if !slices.ContainsFunc(found.Members, func(m content.Member) bool { return m.Kind == content.ArrayKind }) {
+			if !array {
 				continue
 			}
 			hit, left = append(hit, d), append(left, d.Info.Name)
@@ -111,6 +111,15 @@ func (b *Builder) remove(ctx context.Context, disks []*disk.Disk, report func(st
 			return names, err
 		}
 	}
+}
+
+// member tells whether a part of an array is on the disk.
+func member(d *disk.Disk) (bool, error) {
+	found, err := content.Probe(d.Read, disk.Partitions(d.Info), d.Bytes, d.Align)
+	if err != nil {
+		return false, d.Failure("read", 0, err)
+	}
+	return slices.ContainsFunc(found.Members, func(m content.Member) bool { return m.Kind == content.ArrayKind }), nil
 }
 
 // Create builds the arrays of the order, reads them back and stops them. Every disk of the order is examined before any is
@@ -182,8 +191,10 @@ func (b *Builder) prepare(ctx context.Context, o Order, volumes []softraid.Volum
 		if mine {
 			b.Log.Info("an earlier attempt began it: it is cleared", "device", d.String())
 			begun = append(begun, d)
-		} else if err := free(d); err != nil && !o.Delete {
-			return nil, err
+		} else if err := free(d); err != nil {
+			if array, e := member(d); e != nil || !o.Delete || !array { // what is no array stays: that it is in the way is known now
+				return nil, errors.Join(err, e)
+			}
 		}
 	}
 	if o.Delete {
@@ -197,7 +208,7 @@ func (b *Builder) prepare(ctx context.Context, o Order, volumes []softraid.Volum
 		}
 	}
 	for _, d := range l.disks {
-		if err := free(d); err != nil { // what is no array stays, and is in the way
+		if err := free(d); err != nil { // what the arrays hid
 			return nil, err
 		}
 	}

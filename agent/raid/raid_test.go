@@ -397,6 +397,21 @@ func TestDeleteExistingMakesRoom(t *testing.T) {
 	}
 }
 
+// A disk in the way is found before any array is removed (safety.md I3): an order that can't be met destroys nothing.
+func TestI03_NoArrayIsRemovedForABuildThatCannotBe(t *testing.T) {
+	w := newWorld(t, 2*gib, 2*gib, 2*gib)
+	o := w.order(mirror)
+	o.Devices = o.Devices[:2]
+	w.create(o)
+	w.disks[2].Put(t, 0, disktest.GPT(512, w.disks[2].Size, []disktest.Part{{Start: mib, Size: mib, Kind: disktest.Linux, Name: "x"}}))
+	o = w.order(mirror)
+	o.Run, o.Delete = "run/1", true
+	before := w.written()
+	if _, err := w.Create(t.Context(), o); !fault.Has(err, fault.DiskProtected) || w.written() != before || len(w.arrays()) != 1 {
+		t.Errorf("got %v, %d bytes written, arrays %v", err, w.written()-before, w.arrays())
+	}
+}
+
 // A process that ended while an array ran leaves a note of it; the next one stops it, and no other.
 func TestF14_ArraysLeftRunningAreStopped(t *testing.T) {
 	w := newWorld(t, 2*gib, 2*gib)

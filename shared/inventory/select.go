@@ -150,17 +150,13 @@ func spread(disks []Disk, marked []bool) {
 	for len(todo) > 0 {
 		d := disks[todo[0]]
 		todo = todo[1:]
-		ids := d.Members
-		if !d.Array() {
-			ids = nil
-		}
 		own, _ := d.ID()
 		if !reached[own] {
 			reached[own] = true
 			mark(over[own])
 		}
-		for _, m := range ids {
-			if !reached[m] {
+		for _, m := range d.Members {
+			if d.Array() && !reached[m] {
 				mark(called[m]) // what lies over it follows when its turn comes
 			}
 		}
@@ -236,13 +232,20 @@ func Root(disks []Disk, hints map[string]any, skip []any, allow ...Class) (Disk,
 	}
 	var candidates []Disk
 	var out []string
+	member := overs(disks)
+	called := map[DeviceID]int{}
+	for i, d := range slices.Backward(disks) {
+		id, _ := d.ID()
+		called[id] = i
+	}
 	for _, d := range kept {
 		why := unfit(d, allow)
-		switch array := arrayOf(d, disks); {
+		id, _ := d.ID()
+		switch array := member[id]; {
 		case array != "":
 			why = "is a member of " + array
 		case d.Array():
-			why = unfitArray(d, disks, allow)
+			why = unfitArray(d, disks, called, allow)
 		}
 		if why != "" {
 			out = append(out, d.Name+" "+why)
@@ -301,7 +304,7 @@ func Again(disks []Disk, hints map[string]any, skip []any, last DeviceID, allow 
 			WithHint("look at the machine; an inspection by the ramdisk forgets a disk that was replaced; %s", move)
 	}
 	why := unfit(d, allow)
-	if array := arrayOf(d, disks); array != "" {
+	if array := overs(disks)[last]; array != "" {
 		why = "is a member of " + array + " now"
 	}
 	if why != "" {
@@ -373,8 +376,8 @@ func hidden(disks []Disk, skip []any) error {
 	spread(disks, all)
 	byName(disks, skip, said)
 	for i, d := range disks {
-		if all[i] && !said[i] && !d.Array() {
-			return fault.New(fault.DiskProtected, "%s (%s) is not skipped, and is a member of %s, which is: because of another member, or by hints other than its serial", d.Name, label(d), arrayOf(d, disks)).
+		if id, _ := d.ID(); all[i] && !said[i] && !d.Array() {
+			return fault.New(fault.DiskProtected, "%s (%s) is not skipped, and is a member of %s, which is: because of another member, or by hints other than its serial", d.Name, label(d), overs(disks)[id]).
 				WithHint("skip the disk too in properties.skip_block_devices if it may keep its data; else delete the array, or skip none of its disks")
 		}
 	}
@@ -396,25 +399,27 @@ func unfit(d Disk, allow []Class) string {
 	return ""
 }
 
-// arrayOf is the name of the array that a disk is a member of, or "".
-func arrayOf(d Disk, all []Disk) string {
-	id, _ := d.ID()
-	for _, a := range all {
-		if a.Array() && slices.Contains(a.Members, id) {
-			return a.Name
+// overs are the names of the arrays that disks are members of, by the disks' identities.
+func overs(all []Disk) map[DeviceID]string {
+	out := map[DeviceID]string{}
+	for _, a := range slices.Backward(all) {
+		if a.Array() {
+			for _, id := range a.Members {
+				out[id] = a.Name
+			}
 		}
 	}
-	return ""
+	return out
 }
 
 // unfitArray says why an array can't be written, or "": what is true of one of its members is true of it.
-func unfitArray(a Disk, all []Disk, allow []Class) string {
+func unfitArray(a Disk, all []Disk, called map[DeviceID]int, allow []Class) string {
 	if strings.HasSuffix(a.Name, "/"+espName) {
 		return "mirrors the EFI system partition"
 	}
 	for _, id := range a.Members {
-		i := slices.IndexFunc(all, func(d Disk) bool { got, _ := d.ID(); return got == id })
-		if i < 0 {
+		i, ok := called[id]
+		if !ok {
 			return fmt.Sprintf("has the member %s, which is not there", id)
 		}
 		if why := unfit(all[i], allow); why != "" {
