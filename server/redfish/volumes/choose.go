@@ -40,6 +40,14 @@ func (l level) usage(size int64, n int) int64 {
 	return (stripes + data - 1) / data * stripe
 }
 
+// takes is what a volume takes of each of its drives: where its level is not known, all of its size.
+func (v Volume) takes() int64 {
+	if lv, ok := levelOf(func(l level) bool { return l.kind == v.Type }); ok && lv.fits(len(v.Drives)) == "" {
+		return lv.usage(v.Bytes, len(v.Drives))
+	}
+	return v.Bytes
+}
+
 // fits says why a volume of the level can't be made of n drives; "" when it can.
 func (l level) fits(n int) string {
 	spans := l.spans(n)
@@ -102,14 +110,23 @@ func choose(l Layout, wanted []Build, k keeper, gone []Volume) ([]Build, error) 
 				continue
 			}
 			kept, err := k.volume(ctl, v)
-			used := v.Bytes // a level that is not known may take as much of each
-			if lv, ok := levelOf(func(l level) bool { return l.kind == v.Type }); ok && lv.fits(len(v.Drives)) == "" {
-				used = lv.usage(v.Bytes, len(v.Drives))
+			used := v.takes()
+			if !ctl.told(v) {
+				for _, d := range ctl.Drives {
+					c.unfit[d.place()] = cmp.Or(c.unfit[d.place()], "it may be part of the volume "+v.words()+", of which the BMC does not tell the drives")
+				}
 			}
 			for _, p := range v.Drives {
 				if free[p] = max(0, free[p]-used); kept || err != nil {
 					c.unfit[p] = cmp.Or(c.unfit[p], "it holds the volume "+v.words()+", which is kept")
 				}
+			}
+		}
+	}
+	for _, ctl := range l.Controllers {
+		for _, v := range ctl.Plain {
+			for _, p := range v.Drives {
+				c.unfit[p] = cmp.Or(c.unfit[p], k.plain(ctl, v))
 			}
 		}
 	}

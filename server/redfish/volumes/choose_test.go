@@ -198,7 +198,7 @@ func TestWhatIsThereAlready(t *testing.T) {
 		`{"raid_level": "0", "size_gb": 200, "volume_name": "v2"}, {"raid_level": "1", "size_gb": 50}`: "0:2 1:1",
 	} {
 		disks := wanted(t, config)
-		found := Layout{Controllers: []Controller{c}}.match(disks, nil)
+		found := Layout{Controllers: []Controller{c}}.match(disks, nil, all)
 		var got []string
 		for i := range disks {
 			if v, ok := found[i]; ok {

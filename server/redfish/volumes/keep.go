@@ -24,7 +24,8 @@ type entry struct {
 	at     int // from 1
 	volume string
 	hints  inventory.Hints
-	known  bool // something that the BMC shows is meant by it for certain, so that nothing else need be
+	known  bool // something that the BMC shows is meant by it for certain, and it means one thing, so that nothing else need be
+	part   bool // that is a drive, which a volume may be made of
 }
 
 type keeper []entry
@@ -56,13 +57,15 @@ func newKeeper(properties map[string]any, l Layout) (keeper, error) {
 			return nil, fault.New(fault.RequestInvalid, "skip_block_devices entry %d is not an object of hints", e.at)
 		}
 		for _, d := range slices.Concat(l.Others, l.drives()) {
-			e.known = e.known || e.drive(d) == yes
+			e.part = e.part || e.drive(d) == yes
 		}
+		e.known = e.part
 		for _, c := range l.Controllers {
-			for _, v := range c.Volumes {
+			for _, v := range slices.Concat(c.Volumes, c.Plain) {
 				e.known = e.known || e.means(c, v) == yes
 			}
 		}
+		e.known = e.known && e.one()
 		k = append(k, e)
 	}
 	return k, nil
@@ -73,6 +76,13 @@ func (l Layout) drives() (out []Drive) {
 		out = append(out, c.Drives...)
 	}
 	return out
+}
+
+// one tells whether an entry means one thing at most: not a vendor, a size or a choice of serial numbers, which fit many.
+func (e entry) one() bool {
+	return e.volume != "" || slices.ContainsFunc(e.hints, func(h inventory.Hint) bool {
+		return (h.Name == "serial" || h.Name == "wwn") && (h.Op == "" || h.Op == "s==") && len(h.Args) == 1
+	})
 }
 
 // drive tells whether a physical drive is meant.
@@ -105,6 +115,9 @@ func (e entry) drive(d Drive) verdict {
 // means tells whether a volume is meant, or a drive that it is made of.
 func (e entry) means(c Controller, v Volume) verdict {
 	member := no
+	if !c.told(v) && e.volume == "" {
+		member = maybe
+	}
 	for _, d := range c.Drives {
 		if slices.Contains(v.Drives, d.place()) {
 			member = max(member, e.drive(d))
@@ -142,7 +155,7 @@ func (k keeper) volume(c Controller, v Volume) (bool, error) {
 		switch m := e.means(c, v); {
 		case m == yes:
 			return true, nil
-		case m == maybe && !e.known:
+		case m == maybe && (!e.known || e.part && !c.told(v)):
 			return false, fault.New(fault.DiskProtected, "properties.skip_block_devices entry %d may mean the volume %s: the BMC does not tell all that the entry asks for", e.at, v.words()).
 				WithHint("name what is to be kept by what the BMC tells: a volume by volume_name or wwn, a drive by serial or wwn; or take the entry out")
 		}
@@ -159,6 +172,19 @@ func (k keeper) drive(d Drive) string {
 		case m == maybe && !e.known:
 			return fmt.Sprintf("properties.skip_block_devices entry %d may mean it", e.at)
 		}
+	}
+	return ""
+}
+
+// plain says why the drives that a volume of no level is made of are to be left alone; "" when they need not be.
+func (k keeper) plain(c Controller, v Volume) string {
+	for _, e := range k {
+		if e.means(c, v) == yes {
+			return fmt.Sprintf("it is the volume %s, which properties.skip_block_devices entry %d keeps", v.words(), e.at)
+		}
+	}
+	if len(v.Drives) > 1 {
+		return "it is part of the volume " + v.words() + ", whose RAID level the BMC does not tell"
 	}
 	return ""
 }

@@ -11,8 +11,9 @@ import (
 type made map[int]string
 
 // match finds what is wanted among what is there: the volume for each that has one. A volume is what is wanted by its level,
-// size and drives, and by its name where one is wanted; one that this run has made is, whatever the BMC calls it.
-func (l Layout) match(wanted []raid.Disk, made made) map[int]Volume {
+// size and drives, and by its name where one is wanted; one that this run has made is, whatever the BMC calls it. One of MAX is the
+// largest that takes all the room which those leave it that are wanted, too, or stay.
+func (l Layout) match(wanted []raid.Disk, made made, stays func(Controller, Volume) bool) map[int]Volume {
 	out, used := map[int]Volume{}, map[string]bool{}
 	take := func(i int, v Volume) { out[i], used[v.key()] = v, true }
 	for i := range wanted {
@@ -22,27 +23,61 @@ func (l Layout) match(wanted []raid.Disk, made made) map[int]Volume {
 			}
 		}
 	}
-	for i, w := range wanted {
-		if _, done := out[i]; done {
-			continue
-		}
-		for _, c := range l.Controllers {
-			j := slices.IndexFunc(c.Volumes, func(v Volume) bool {
-				return !used[v.key()] && (w.Name == "" || w.Name == v.Name) && c.is(w, v)
-			})
-			if j >= 0 {
-				take(i, c.Volumes[j])
-				break
+	for _, filled := range []bool{false, true} {
+		for i, w := range wanted {
+			if _, done := out[i]; done || filled != (w.Bytes == raid.Max) {
+				continue
+			}
+			var best Volume
+			for _, c := range l.Controllers {
+				left := func(v Volume) int64 {
+					return c.left(v, func(o Volume) bool { return used[o.key()] || stays(c, o) })
+				}
+				for _, v := range c.Volumes {
+					if !used[v.key()] && (w.Name == "" || w.Name == v.Name) && c.is(w, v, left(v)) && (best.Link == "" || filled && v.Bytes > best.Bytes) {
+						best = v
+					}
+				}
+			}
+			if best.Link != "" {
+				take(i, best)
 			}
 		}
 	}
 	return out
 }
 
-// is tells whether a volume is what is wanted, but for its name.
-func (c Controller) is(w raid.Disk, v Volume) bool {
-	lv := named(w.Level)
-	if v.Type != lv.kind || w.Controller != "" && w.Controller != c.ID && !slices.Contains(c.Names, w.Controller) {
+// left is how large a volume can be on its drives beside others that are on them.
+func (c Controller) left(v Volume, beside func(Volume) bool) int64 {
+	lv, ok := levelOf(func(l level) bool { return l.kind == v.Type })
+	least := int64(-1)
+	for _, d := range c.Drives {
+		if !slices.Contains(v.Drives, d.place()) {
+			continue
+		}
+		free := d.Bytes
+		for _, o := range c.Volumes {
+			if o.key() != v.key() && slices.Contains(o.Drives, d.place()) && beside(o) {
+				free -= o.takes()
+			}
+		}
+		if free = max(0, free); least < 0 || free < least {
+			least = free
+		}
+	}
+	if !ok || least < 0 || lv.fits(len(v.Drives)) != "" {
+		return 0
+	}
+	return lv.room(least, len(v.Drives))
+}
+
+func all(Controller, Volume) bool { return true }
+
+func anyOther(Volume) bool { return true }
+
+// is tells whether a volume is what is wanted, but for its name. Room is how large it can be there, for what is to fill it.
+func (c Controller) is(w raid.Disk, v Volume, room int64) bool {
+	if v.Type != named(w.Level).kind || w.Controller != "" && w.Controller != c.ID && !slices.Contains(c.Names, w.Controller) {
 		return false
 	}
 	var drives []Drive
@@ -64,14 +99,7 @@ func (c Controller) is(w raid.Disk, v Volume) bool {
 	if w.Bytes != raid.Max {
 		return near(v.Bytes, w.Bytes)
 	}
-	if len(drives) == 0 || lv.fits(len(drives)) != "" {
-		return false
-	}
-	least := drives[0].Bytes
-	for _, d := range drives {
-		least = min(least, d.Bytes)
-	}
-	return v.Bytes >= lv.room(least, len(drives))/10*9 // controllers keep some room to themselves
+	return room > 0 && v.Bytes >= room/10*9 // controllers keep some room to themselves
 }
 
 // meets tells whether drives are those that physical_disks names: as many, and one for each.

@@ -92,7 +92,7 @@ func (o *order) reached(l Layout) (key string, wrong string, done bool) {
 			for _, d := range o.create.Drives {
 				w.Physical = append(w.Physical, d.ID)
 			}
-			if c.is(w, v) {
+			if c.is(w, v, o.create.Expected) {
 				return v.key(), "", true
 			}
 			wrong = fmt.Sprintf("the volume %s came about, %s of %d GiB on %s", v.words(), v.Type, v.Bytes>>30, strings.Join(v.Drives, ", "))

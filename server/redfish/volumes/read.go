@@ -1,6 +1,7 @@
 package volumes
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -15,6 +16,8 @@ const (
 	maxDrives  = 256 // of all controllers
 	maxVolumes = 128
 	maxText    = 255
+	maxLink    = 1024 // bytes of a path: it is noted, too
+	maxLevels  = 32
 	maxBytes   = 1 << 60
 )
 
@@ -50,7 +53,7 @@ func Read(s Service, system string) (out Layout, err error) {
 	if len(stores) > maxStores {
 		return out, tooMany("storage objects", len(stores), maxStores)
 	}
-	r := &reader{s: s}
+	r := &reader{s: s, system: parts.Place(system)}
 	for _, l := range stores {
 		c, builds, err := r.store(l)
 		switch {
@@ -67,6 +70,7 @@ func Read(s Service, system string) (out Layout, err error) {
 
 type reader struct {
 	s               Service
+	system          string // the place of the machine's
 	drives, volumes int
 }
 
@@ -107,7 +111,10 @@ func (r *reader) store(l string) (c Controller, builds bool, err error) {
 	}
 	if add(o.Name); len(all) > 0 {
 		if types := all[0].SupportedRAIDTypes; types != nil {
-			c.Levels = *types
+			c.Levels = []string{}
+			for _, t := range (*types)[:min(len(*types), maxLevels)] {
+				c.Levels = append(c.Levels, parts.Words(t, 30))
+			}
 			builds = builds && len(c.Levels) > 0 // a plain one says so
 		}
 		add(all[0].ID, all[0].MemberID, all[0].Name)
@@ -122,6 +129,8 @@ func (r *reader) store(l string) (c Controller, builds bool, err error) {
 		}
 		if there {
 			c.Drives = append(c.Drives, drive)
+		} else {
+			c.Empty = append(c.Empty, parts.Place(d.ID))
 		}
 	}
 	if !builds {
@@ -130,8 +139,17 @@ func (r *reader) store(l string) (c Controller, builds bool, err error) {
 	return c, true, r.collection(&c)
 }
 
-// listed reads what a list names. That it is not there now says that the list is changing.
+// listed reads what a list names. That it is not there now says that the list is changing. What is at the place of another
+// machine behind the BMC is none of this one's, whatever the list says.
 func (r *reader) listed(what, l string, into any) error {
+	if len(l) > maxLink {
+		return fault.New(fault.BMCTooLarge, "the BMC lists a %s at a path of %d bytes, at most %d are taken", what, len(l), maxLink)
+	}
+	all, _ := path.Split(r.system)
+	if at := parts.Place(l); all != "/" && strings.HasPrefix(at, all) && at != r.system && !strings.HasPrefix(at, r.system+"/") {
+		return fault.New(fault.BMCOtherMachine, "the BMC lists the %s %s for the machine at %s, and it is at another machine's place", what, parts.Words(l, maxText), r.system).
+			WithHint("its volumes can't be told from those of another machine: build them by the BMC's own pages")
+	}
 	err := r.s.Read(l, into)
 	if err != nil && r.s.Missing(err) {
 		return fault.New(fault.BMCBusy, "the BMC lists the %s %s and does not show it", what, parts.Words(l, maxText)).Because(err)
@@ -213,14 +231,21 @@ func (r *reader) collection(c *Controller) error {
 			kind = olderTypes[o.VolumeType]
 		}
 		plain := (o.RAIDType == "" || o.RAIDType == "None") && (o.VolumeType == "" || o.VolumeType == "RawDevice")
-		if plain {
-			continue // a drive by another name
-		}
 		v := Volume{Link: l, ID: parts.Words(o.ID, maxText), Name: parts.Words(o.Name, maxText), Type: parts.Words(kind, 30), WWN: wwn(o.Identifiers), Bytes: bytesOf(o.CapacityBytes)}
+		if len(o.Links.Drives) > maxDrives {
+			return tooMany("drives of a volume", len(o.Links.Drives), maxDrives)
+		}
 		for _, d := range o.Links.Drives {
+			if len(d.ID) > maxLink {
+				return fault.New(fault.BMCTooLarge, "the BMC names a drive of a volume by a path of %d bytes, at most %d are taken", len(d.ID), maxLink)
+			}
 			v.Drives = append(v.Drives, parts.Place(d.ID))
 		}
 		slices.Sort(v.Drives)
+		if plain {
+			c.Plain = append(c.Plain, v)
+			continue
+		}
 		c.Volumes = append(c.Volumes, v)
 	}
 	return nil

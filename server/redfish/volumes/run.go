@@ -29,6 +29,7 @@ type note struct {
 	Made   made     `json:"made"`   // before this order
 	Of     int      `json:"of"`     // which of what is wanted is to be made; -1: a volume is to be deleted
 	Before []string `json:"before"` // the keys of the volumes that were there
+	Gone   string   `json:"gone"`   // the key of the one that is to be deleted
 }
 
 const (
@@ -62,7 +63,7 @@ func Run(ctx context.Context, m Machine, w Want) (map[string]any, error) {
 		r.last = l
 	}
 	root := ""
-	for i, v := range r.last.match(w.Disks, r.made) {
+	for i, v := range r.last.match(w.Disks, r.made, all) {
 		if w.Disks[i].Root {
 			root = v.key()
 		}
@@ -131,8 +132,8 @@ func (r *run) all(ctx context.Context) error {
 	}
 }
 
-// recall finds out what came of the order that an attempt which was cut off gave last. What it had to make is looked for until
-// it shows, or until the order can't be on its way any more.
+// recall finds out what came of the order that an attempt which was cut off gave last. What it had to make or delete is looked for
+// until it shows or is gone, or until the order can't be on its way any more.
 func (r *run) recall(ctx context.Context) error {
 	if len(r.w.Noted) == 0 {
 		return nil
@@ -145,17 +146,17 @@ func (r *run) recall(ctx context.Context) error {
 	if n.Made != nil {
 		r.made = n.Made
 	}
-	if n.Of < 0 {
-		return nil
-	}
 	for end := time.Now().Add(calm); ; {
 		l, err := r.read(ctx)
 		if err != nil && !r.m.Passing(ctx, err) {
 			return err
 		}
+		if n.Of < 0 && err == nil && !l.has(n.Gone) {
+			return nil
+		}
 		for _, c := range l.Controllers {
 			for _, v := range c.Volumes {
-				if !slices.Contains(n.Before, v.key()) && c.is(r.w.Disks[n.Of], v) {
+				if n.Of >= 0 && !slices.Contains(n.Before, v.key()) && c.is(r.w.Disks[n.Of], v, c.left(v, anyOther)) {
 					r.made[n.Of] = v.key()
 					return nil
 				}
@@ -308,7 +309,10 @@ func (r *run) decide(l Layout) (*order, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := l.match(r.w.Disks, r.made)
+	found := l.match(r.w.Disks, r.made, func(c Controller, v Volume) bool {
+		kept, err := k.volume(c, v)
+		return !r.w.Delete || kept || err != nil
+	})
 	is := func(v Volume) bool {
 		for _, f := range found {
 			if f.key() == v.key() {
@@ -372,6 +376,8 @@ func (r *run) note(o *order) note {
 	}
 	if o.create != nil {
 		n.Of = o.create.Of
+	} else {
+		n.Gone = o.delete.key()
 	}
 	return n
 }
@@ -385,7 +391,7 @@ func (r *run) doubt(l Layout, wanted []Build, gone []Volume, is func(Volume) boo
 		for _, c := range l.Controllers {
 			for _, v := range c.Volumes {
 				goes := slices.ContainsFunc(gone, func(g Volume) bool { return g.key() == v.key() })
-				if b.Name != "" && v.Name != b.Name && r.makes(b.Disk) && !goes && !is(v) && c.is(b.Disk, v) {
+				if b.Name != "" && v.Name != b.Name && r.makes(b.Disk) && !goes && !is(v) && c.is(b.Disk, v, c.left(v, anyOther)) {
 					return fault.New(fault.StepInterrupted, "the volume %s of the controller %s may be logical_disks[%d] (%s), made by the attempt that was cut off and named otherwise: it is not made a second time", v.words(), c.ID, b.Of, b.Name).
 						WithHint("look at it; then repeat the verb with raid.delete_configuration first, or name it in volume_name")
 				}

@@ -30,6 +30,8 @@ type board struct {
 	noted   []byte
 	later   string // the name of a volume that comes by itself
 	at      time.Time
+	goes    time.Time // when the volume 1 goes by itself; zero: it does not
+	make    func(body map[string]any)
 }
 
 func newBoard() *board {
@@ -70,6 +72,10 @@ func (b *board) Members(link string) (out []string, err error) {
 	if b.later != "" && time.Now().After(b.at) {
 		b.volume("1", b.later)
 	}
+	if !b.goes.IsZero() && time.Now().After(b.goes) {
+		delete(b.objects, "/v/1")
+		b.objects["/v"] = `[]`
+	}
 	raw, ok := b.objects[link]
 	if !ok {
 		return nil, errGone
@@ -79,8 +85,12 @@ func (b *board) Members(link string) (out []string, err error) {
 
 func (b *board) Missing(err error) bool { return errors.Is(err, errGone) }
 
-func (b *board) Order(method, link string, _ any) (string, error) {
+func (b *board) Order(method, link string, body any) (string, error) {
 	b.did = append(b.did, method+" "+link)
+	if b.make != nil && method == "POST" {
+		b.make(body.(map[string]any))
+		return "", nil
+	}
 	return b.order(b, method, link)
 }
 

@@ -82,7 +82,16 @@ type Controller struct {
 	Collection string   // where volumes are made
 	Apply      []string // when operations can take effect
 	Drives     []Drive
+	Empty      []string // places of drives that are not there
 	Volumes    []Volume
+	Plain      []Volume // of no RAID level that is told: drives by another name, perhaps
+}
+
+// told tells whether all drives of a volume are known: those of this controller, or places that are empty.
+func (c Controller) told(v Volume) bool {
+	return len(v.Drives) > 0 && !slices.ContainsFunc(v.Drives, func(p string) bool {
+		return !slices.Contains(c.Empty, p) && !slices.ContainsFunc(c.Drives, func(d Drive) bool { return d.place() == p })
+	})
 }
 
 // Layout is what there is: the controllers that build RAID, and the drives of those that don't.
