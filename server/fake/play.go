@@ -134,12 +134,16 @@ func (m *played) SetPower(ctx context.Context, a conductor.PowerAction) error {
 	return err
 }
 
-// SetBoot tells the player the device.
+// SetBoot tells the player the device, which is the machine's own where the target names none.
 func (m *played) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 	if err := m.machine.SetBoot(ctx, t); err != nil {
 		return err
 	}
-	_, err := m.by.ask(ctx, m.node, &Act{Boot: t.Device})
+	t, err := m.machine.Boot(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = m.by.ask(ctx, m.node, &Act{Boot: t.Device})
 	return err
 }
 
