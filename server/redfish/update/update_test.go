@@ -337,6 +337,40 @@ func TestF13_ALostQuestionIsNoRestart(t *testing.T) {
 	}
 }
 
+// F13: a task that came while the answer was lost may be somebody else's. Its end is no leave to restart the machine under
+// an image that is being fetched, and its failure says nothing of the image.
+func TestF13_F15_AGuessedTaskMayBeAnothers(t *testing.T) {
+	for name, c := range map[string]struct {
+		theirs func() (Task, error)
+		reason fault.Reason
+	}{
+		"it ends well": {func() (Task, error) { return Task{State: "Completed", Over: true, Percent: 100}, nil }, ""},
+		"it waits":     {func() (Task, error) { return Task{State: "Pending"}, nil }, fault.FirmwareUnknown}, // also after the start
+		"it fails":     {func() (Task, error) { return Task{}, fault.New(fault.BMCTask, "no room for logs") }, fault.FirmwareUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.tasked, r.slow, r.theirs = false, 20*time.Minute, c.theirs
+				r.post = func(int) error { return errLost }
+				r.links = func() []string {
+					if len(r.sent) == 0 {
+						return nil
+					}
+					return []string{"/t/theirs"}
+				}
+				done, err := r.run(want("bios")...)
+				if c.reason == "" && (err != nil || done[0].To != "2") || c.reason != "" && !fault.Has(err, c.reason) {
+					t.Errorf("%+v, %v after %q", done, err, r.acts)
+				}
+				if at := slices.Index(r.acts, "off"); at >= 0 && r.versions["bios"] != "2" {
+					t.Errorf("the machine was restarted under the image: %q", r.acts)
+				}
+			})
+		})
+	}
+}
+
 func TestTheWaitThatIsAskedForIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -98,10 +98,19 @@ func (u *updater) untilTaken(ctx context.Context) error {
 		u.tell(10+40*t.Percent/100, "the BMC's task for %s is at %.0f %%", want.Component, t.Percent)
 		return false, nil
 	})
-	if err == nil && gone {
+	if err == nil && (gone || u.n.Guessed) { // nothing tells that it was this image's
 		return u.untilQuiet(ctx)
 	}
-	return err
+	return u.theirs(err)
+}
+
+// theirs is the error of a task that failed: of one that was only guessed it says nothing of the image.
+func (u *updater) theirs(err error) error {
+	if !u.n.Guessed || !fault.Has(err, fault.BMCTask) {
+		return err
+	}
+	return fault.New(fault.FirmwareUnknown, "the answer to the image for %s was lost, and the one task that came meanwhile, its own or another's, did not end well: %s; the image was not sent again",
+		u.want().Component, fault.From(err).Message).Because(err)
 }
 
 // untilQuiet waits until the update service has been at rest for traceTime of answers: nothing else tells that the image
@@ -170,7 +179,7 @@ func (u *updater) untilStarted(ctx context.Context) (string, error) {
 	if err == nil && !over {
 		err = fault.New(fault.BMCTask, "the BMC's task for %s has not ended %s after the machine was switched on; the version is %s", want.Component, startTime, last)
 	}
-	return last, err
+	return last, u.theirs(err)
 }
 
 // untilBack waits for a BMC that has its own new firmware to restart and to answer with another version.
