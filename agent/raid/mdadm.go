@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/hardware"
@@ -63,7 +64,13 @@ func (m mdadm) stop(ctx context.Context, kernel string) error {
 	return m.do(ctx, "--stop", dev(kernel))
 }
 
+// patience is how long one command may take: none of them waits for a synchronisation. An array is stopped even though its
+// step was told to end, and that ends, too.
+const patience = 5 * time.Minute
+
 func (m mdadm) do(ctx context.Context, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if _, err := m.run.Run(ctx, program, args...); err != nil {
 		return fmt.Errorf("mdadm %s: %w", args[0], err)
 	}

@@ -12,9 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/agent/disk/content"
@@ -25,8 +24,6 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const mib, gib = 1 << 20, 1 << 30
 
@@ -432,6 +429,38 @@ func TestF14_ArraysLeftRunningAreStopped(t *testing.T) {
 	if err := w.Release(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// A command that never ends is ended, also the one that stops an array after its step was told to end (safety.md I25).
+func TestI25_NoCommandIsWaitedForWithoutEnd(t *testing.T) {
+	for _, stuck := range []string{"--create", "--stop"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 2*gib, 2*gib)
+			w.Exec = hanging{w.mdadm, stuck}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if stuck == "--create" { // whose step has no end of its own
+				ctx = t.Context()
+			}
+			if _, err := w.Create(ctx, w.order(mirror)); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", stuck, err)
+			}
+		})
+	}
+}
+
+// hanging is an mdadm of which one command ends only when it is killed.
+type hanging struct {
+	*disktest.Mdadm
+	stuck string
+}
+
+func (h hanging) Run(ctx context.Context, program string, args ...string) ([]byte, error) {
+	if args[0] == h.stuck {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.Mdadm.Run(ctx, program, args...)
 }
 
 // What mdadm or the kernel made otherwise than asked is a failure.
