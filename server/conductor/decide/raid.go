@@ -2,6 +2,7 @@ package decide
 
 import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/disks"
 	"github.com/bessemer-metal/bessemer/server/raid"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -26,8 +27,14 @@ func (d *decider) mayDestroy(r conductor.StepRecord) bool {
 	return false
 }
 
-// raided takes what a step of the RAID interface has left: raid_config is what the step read back, never what was asked for.
+// raided takes what a step of the RAID interface has left: raid_config is what the step read back, never what was asked for. What
+// an erase has taken is told of no more, either.
 func (d *decider) raided(r conductor.StepRecord) {
+	if left, changed := disks.AfterErase(*d.n, d.s.Seen, r); changed {
+		was := d.n.RAID
+		d.n.RAID = raid.Built(left, d.now)
+		d.n.Properties = raid.Describe(d.n.Properties, was, d.n.RAID)
+	}
 	if r.Step.Interface() != "raid" {
 		return
 	}

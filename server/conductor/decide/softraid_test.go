@@ -174,3 +174,37 @@ func TestI05_ArraysAreErasedAndBuiltAnew(t *testing.T) {
 		}
 	}
 }
+
+// An array whose members were erased is told of no more, where no target has it built anew: the next image would be looked a place
+// for on it. With a target the record stays, since a cleaning that is cut off before the arrays are built again must know of them.
+func TestI05_ErasedArraysAreNotRecordedAnyMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		target string
+		array  func(*inventory.Disk)
+		left   int
+	}{
+		"no target":         {"", func(*inventory.Disk) {}, 0},
+		"a target":          {mirrored, func(*inventory.Disk) {}, 1},
+		"a member was kept": {"", func(d *inventory.Disk) { d.Members = append(d.Members, inventory.DeviceID{Serial: "kept"}) }, 1},
+		"not seen":          {"", func(d *inventory.Disk) { d.Serial = "u2" }, 1},
+	} {
+		l := newLife(t, nodetest.Disk0, nodetest.Disk1)
+		l.software()
+		l.manageable()
+		l.s.Node.RAID = object(t, wasBuilt)
+		array := mirror()
+		c.array(&array)
+		l.s.Seen = &inventory.Inventory{Disks: []inventory.Disk{nodetest.Disk0, nodetest.Disk1, array}}
+		l.s.Accepted = l.s.Seen
+		l.verb(state.VerbProvide)
+		l.boot()
+		if l.s.Node.TargetRAID = nil; c.target != "" {
+			l.s.Node.TargetRAID = object(t, c.target)
+		}
+		l.runStep("deploy.erase_devices_metadata", nil)
+		l.runStep(catalog.EraseStep, records(nodetest.Disk0, nodetest.Disk1))
+		if list, ok := l.s.Node.RAID["logical_disks"].([]any); !ok || len(list) != c.left {
+			t.Errorf("%s: raid_config tells of %v", name, l.s.Node.RAID)
+		}
+	}
+}

@@ -73,15 +73,9 @@ func Erased(n conductor.Node, seen, accepted *inventory.Inventory, steps []condu
 	if err != nil {
 		return err
 	}
-	var records []catalog.Erased
-	if r := steps[i].Result; r != nil {
-		raw, err := json.Marshal(r.Data["devices"])
-		if err == nil {
-			err = json.Unmarshal(raw, &records)
-		}
-		if err != nil {
-			return fault.New(fault.DiskNotErased, "the erase step's record can't be read").Because(err)
-		}
+	records, err := erasedBy(steps[i])
+	if err != nil {
+		return err
 	}
 	for _, id := range want {
 		if !slices.ContainsFunc(records, func(r catalog.Erased) bool { return r.ID == id && r.Whole() }) {
@@ -89,6 +83,21 @@ func Erased(n conductor.Node, seen, accepted *inventory.Inventory, steps []condu
 		}
 	}
 	return nil
+}
+
+// erasedBy reads what an erase recorded of each disk.
+func erasedBy(r conductor.StepRecord) (records []catalog.Erased, err error) {
+	if r.Result == nil {
+		return nil, nil
+	}
+	raw, err := json.Marshal(r.Result.Data["devices"])
+	if err == nil {
+		err = json.Unmarshal(raw, &records)
+	}
+	if err != nil {
+		return nil, fault.New(fault.DiskNotErased, "the erase step's record can't be read").Because(err)
+	}
+	return records, nil
 }
 
 // Written checks that a deployment that writes an image has the proof that it is on the disk (I6). One whose plan writes none

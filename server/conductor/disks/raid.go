@@ -114,3 +114,29 @@ func Arrays(n conductor.Node) bool {
 	list, _ := n.RAID["logical_disks"].([]any)
 	return slices.ContainsFunc(list, func(v any) bool { disk, _ := v.(map[string]any); return disk["controller"] == softraid.Controller })
 }
+
+// AfterErase is what raid_config tells of once an erase has ended: the arrays whose members it erased whole are gone. A node with
+// a target keeps the record, since that is how the next cleaning knows that they are to be built anew. False: nothing changes.
+func AfterErase(n conductor.Node, seen *inventory.Inventory, r conductor.StepRecord) (left []any, changed bool) {
+	if r.Step.Name != catalog.EraseStep || r.State != conductor.StepSucceeded || len(n.TargetRAID) > 0 || seen == nil {
+		return nil, false
+	}
+	records, err := erasedBy(r)
+	if err != nil {
+		return nil, false
+	}
+	list, _ := n.RAID["logical_disks"].([]any)
+	left = []any{}
+	for _, v := range list {
+		volume, _ := v.(map[string]any)
+		gone := volume["controller"] == softraid.Controller && slices.ContainsFunc(seen.Disks, func(d inventory.Disk) bool {
+			return d.Array() && d.Serial == volume["uuid"] && len(d.Members) > 0 && !slices.ContainsFunc(d.Members, func(id inventory.DeviceID) bool {
+				return !slices.ContainsFunc(records, func(e catalog.Erased) bool { return e.ID == id && e.Whole() })
+			})
+		})
+		if !gone {
+			left = append(left, v)
+		}
+	}
+	return left, len(left) < len(list)
+}
