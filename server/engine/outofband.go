@@ -64,7 +64,7 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 		end.Outcome, end.Result, end.Fault = api.Aborted, nil, fault.From(err)
 	case err != nil:
 		end.Outcome, end.Fault = api.Failed, fault.From(err)
-		if len(end.Result.Data) == 0 { // what a failed step tells is how far it came
+		if end.Result != nil && len(end.Result.Data) == 0 { // what a failed step tells is how far it came
 			end.Result = nil
 		}
 		if errors.Is(err, context.DeadlineExceeded) {

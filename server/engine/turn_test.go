@@ -1,6 +1,8 @@
 package engine_test
 
 import (
+	"context"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -177,4 +179,30 @@ func (s *site) open(tx conductor.Tx) []conductor.StepRecord {
 		return nil
 	}
 	return all
+}
+
+// A step whose record can't be read when its turn has come takes no server with it: a node may be deleted, or its row be damaged,
+// in between. It has not begun, so its turn is waited for, and its work fails with that.
+func TestAStepThatCantBeReadEndsTheWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.manageable()
+		s.fault.set(func(context.Context) error {
+			at := make([]uintptr, 32)
+			for frames := runtime.CallersFrames(at[:runtime.Callers(1, at)]); ; {
+				f, more := frames.Next()
+				if strings.HasSuffix(f.Function, "(*Engine).runStep") {
+					return fault.New(fault.NodeNotFound, "there is no such node")
+				}
+				if !more {
+					return nil
+				}
+			}
+		}, nil, nil)
+		s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}}})
+		n := s.until(state.CleanFail)
+		if acts := s.board.did(); n.LastReason != fault.BMCBusy || len(acts) != 0 {
+			t.Errorf("%s; acts upon the machine: %v", n.LastError, acts)
+		}
+	})
 }
