@@ -14,6 +14,7 @@ import (
 
 // TestGophercloudAllocates: an allocation by gophercloud, as its acceptance tests and the Terraform provider make it.
 func TestGophercloudAllocates(t *testing.T) {
+	t.Parallel()
 	m := connect(t, server(t).URL, 0)
 	m.client.Microversion = "1.52"
 	n, err := nodes.Create(m.ctx, m.client, nodes.CreateOpts{Name: "n1", Driver: "fake-hardware", ResourceClass: "metal"}).Extract()

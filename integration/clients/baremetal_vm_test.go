@@ -156,6 +156,7 @@ func server(t *testing.T, args ...string) *servers.Server {
 
 // TestBaremetalTakesANodeThroughItsLife is Debian's client, unchanged, from a node's creation to its deletion.
 func TestBaremetalTakesANodeThroughItsLife(t *testing.T) {
+	t.Parallel()
 	b := newBaremetal(t, server(t, "--allow-origin", "127.0.0.0/8").URL) // that is where its image is
 
 	drivers := b.list("driver list")
@@ -370,6 +371,7 @@ func TestBaremetalNegotiates(t *testing.T) {
 
 // TestBaremetalTriesAgain: a node that is busy is no error to the client as long as it has tries left.
 func TestBaremetalTriesAgain(t *testing.T) {
+	t.Parallel()
 	b := newBaremetal(t, server(t, "--fake-delays", "power=8").URL) // longer than the server lets a request wait
 	b.do("node create --driver fake-hardware --name n1")
 	b.do("node manage n1 --wait 60")

@@ -19,6 +19,7 @@ var variables = map[string]struct{ list, column string }{
 // TestEveryCommandOfBaremetal runs each command that the client has at least once, for JSON and for a table where it
 // answers with data. A command that commands.txt lacks fails the test.
 func TestEveryCommandOfBaremetal(t *testing.T) {
+	t.Parallel()
 	b := newBaremetal(t, server(t, "--allow-origin", "127.0.0.0/8").URL) // that is where its image is
 	resources := filepath.Join(t.TempDir(), "resources.json")
 	err := os.WriteFile(resources, []byte(`{"chassis": [{"description": "c", "nodes": [{"driver": "fake-hardware", "name": "f1",

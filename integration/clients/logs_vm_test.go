@@ -16,6 +16,7 @@ import (
 // TestLogsAreFollowedDuringACleaning: who follows a machine's log sees what its agent says while the cleaning runs, and not
 // only when it has ended.
 func TestLogsAreFollowedDuringACleaning(t *testing.T) {
+	t.Parallel()
 	s, program := machine(t, 2*time.Second)
 	m := connect(t, s.URL(), 0)
 	m.id = "m001"

@@ -366,6 +366,7 @@ func (m *metal3) delete() {
 
 // TestMetal3DrivesFakeHardware is the whole sequence in each version that the operator may take.
 func TestMetal3DrivesFakeHardware(t *testing.T) {
+	t.Parallel()
 	url := server(t, "--allow-origin", "127.0.0.0/8").URL // that is where its images are
 	for i, minor := range []int{0, 95, 89} {
 		t.Run(fmt.Sprint(minor), func(t *testing.T) {
@@ -385,6 +386,7 @@ func TestMetal3DrivesFakeHardware(t *testing.T) {
 // TestMetal3DrivesARedfishMachine is the same on an emulated Redfish machine, in which the real agent runs when it boots
 // the ramdisk: from virtual media, and as its firmware loads it over HTTPS.
 func TestMetal3DrivesARedfishMachine(t *testing.T) {
+	t.Parallel()
 	s, _ := machine(t, 20*time.Millisecond)
 	m := connect(t, s.URL(), 0)
 	m.id = "m001" // the site has enrolled it already; here the operator does
@@ -479,6 +481,7 @@ func (m *metal3) stands(on bool, medium string) {
 // TestMetal3DrivesALiveISO is the sequence for a host that boots an ISO, on the emulated machine, which fetches the ISO as a BMC
 // does; it is cleaned by the real agent before and after.
 func TestMetal3DrivesALiveISO(t *testing.T) {
+	t.Parallel()
 	s, _ := machine(t, 20*time.Millisecond)
 	var reads atomic.Int64
 	images := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -3,8 +3,11 @@
 package clients
 
 import (
+	"cmp"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -18,6 +21,17 @@ import (
 	"github.com/bessemer-metal/bessemer/integration/crash"
 )
 
+// TestMain lets more sites run at once than there are processors: what runs in parallel waits for the most part.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("12"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
 // raidMarks are on either side of each order to a RAID controller, and before the end of a step is stored.
 var raidMarks = []string{"", "raid.delete.before", "raid.delete.after", "raid.create.before", "raid.create.after", "step.after"}
 
@@ -25,6 +39,7 @@ var raidMarks = []string{"", "raid.delete.before", "raid.delete.after", "raid.cr
 // BMCs that keep a ledger of their own. The server is killed at each order; the controller is told each thing once, and the
 // host is manageable with what is wanted and nothing else.
 func TestI08_F01_F15_Metal3PreparesRAIDAndTheServerIsKilled(t *testing.T) {
+	t.Parallel()
 	bin := t.TempDir()
 	for name, pkg := range map[string]string{"bessemer": "./server", "crash-agent": "./integration/cmd/crash-agent"} {
 		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "failpoint", "-o", filepath.Join(bin, name), pkg)
@@ -33,10 +48,21 @@ func TestI08_F01_F15_Metal3PreparesRAIDAndTheServerIsKilled(t *testing.T) {
 			t.Fatalf("build %s: %v\n%s", pkg, err, out)
 		}
 	}
-	when := []string{bmc.Immediate, bmc.OnReset}
+	for _, at := range []string{bmc.Immediate, bmc.OnReset} {
+		for _, mark := range raidMarks {
+			t.Run(fmt.Sprintf("%s/%s", at, cmp.Or(mark, "no kill")), func(t *testing.T) {
+				t.Parallel()
+				prepareKilled(t, bin, at, mark)
+			})
+		}
+	}
+}
+
+// prepareKilled has a host prepared by a server of its own, which is killed at the mark; "": it lives.
+func prepareKilled(t *testing.T, bin, at, mark string) {
 	s, err := crash.Open(t.Context(), crash.Config{Dir: t.TempDir(), Server: filepath.Join(bin, "bessemer"), Agent: filepath.Join(bin, "crash-agent"),
-		Nodes: len(when), Rand: rand.New(rand.NewPCG(rand.Uint64(), 1)), Fake: func(i int) *bmc.Parts {
-			return &bmc.Parts{CPUs: 4, MemoryMB: 8192, RAID: &bmc.RAID{Apply: when[i], Volumes: []bmc.Volume{{Name: "old", Type: "RAID1", Drives: []int{1, 2}}}}}
+		Nodes: 1, Rand: rand.New(rand.NewPCG(rand.Uint64(), 1)), Fake: func(int) *bmc.Parts {
+			return &bmc.Parts{CPUs: 4, MemoryMB: 8192, RAID: &bmc.RAID{Apply: at, Volumes: []bmc.Volume{{Name: "old", Type: "RAID1", Drives: []int{1, 2}}}}}
 		}})
 	if err != nil {
 		t.Fatal(err)
@@ -46,69 +72,59 @@ func TestI08_F01_F15_Metal3PreparesRAIDAndTheServerIsKilled(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for i, at := range when {
-		for k, mark := range raidMarks {
-			if _, err := s.Died(0); err != nil {
-				t.Fatal(err)
-			}
-			arm := ""
-			if mark != "" {
-				arm = mark + ":1"
-			}
-			if err := s.Start(t.Context(), arm); err != nil {
-				t.Fatal(err)
-			}
-			m := connect(t, s.URL(), 0)
-			m.id = fmt.Sprintf("m%03d", i+1)
-			root, data := fmt.Sprintf("root-%d", k), fmt.Sprintf("data-%d", k)
-			m.prepareRAID(root, data)
-			if mark != "" {
-				if byItself, err := s.Died(2 * time.Minute); err != nil || !byItself {
-					t.Fatalf("%s: the server did not come by %s: %v", at, mark, err)
-				}
-				if err := s.Start(t.Context(), ""); err != nil {
-					t.Fatal(err)
-				}
-			}
-			n := m.rests()
-			if n.ProvisionState != string(nodes.Manageable) || n.LastError != "" {
-				t.Fatalf("%s, killed at %q: %s (%s)", at, mark, n.ProvisionState, n.LastError)
-			}
-			var have []string
-			for _, v := range s.Volumes(i) {
-				have = append(have, v.Name)
-			}
-			slices.Sort(have)
-			if !slices.Equal(have, []string{data, root}) {
-				t.Errorf("%s, killed at %q: the controller has %v", at, mark, have)
-			}
-			acts, err := s.Acts(i, bmc.ActCreateVolume)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, name := range []string{root, data} {
-				made := slices.DeleteFunc(slices.Clone(acts), func(v string) bool { return !strings.Contains(v, fmt.Sprintf("%q", name)) })
-				if len(made) != 1 {
-					t.Errorf("%s, killed at %q: the controller was told to make %s %d times", at, mark, name, len(made))
-				}
-			}
-			var built []string
-			list, _ := n.RAIDConfig["logical_disks"].([]any)
-			for _, d := range list {
-				disk, _ := d.(map[string]any)
-				built = append(built, fmt.Sprintf("%v %v %v", disk["name"], disk["raid_level"], disk["is_root_volume"]))
-			}
-			if want := []string{root + " 1 true", data + " 0 <nil>"}; !slices.Equal(built, want) || n.TargetRAIDConfig["logical_disks"] == nil {
-				t.Errorf("%s, killed at %q: raid_config is %v, expected %v", at, mark, built, want)
-			}
-		}
-		deleted, err := s.Acts(i, bmc.ActDeleteVolume)
-		if err != nil {
+	if mark != "" {
+		if _, err := s.Died(0); err != nil {
 			t.Fatal(err)
 		}
-		if once := slices.Compact(slices.Sorted(slices.Values(deleted))); len(once) != len(deleted) {
-			t.Errorf("%s: the controller was told to delete %v", at, deleted)
+		if err := s.Start(t.Context(), mark+":1"); err != nil {
+			t.Fatal(err)
 		}
+	}
+	m := connect(t, s.URL(), 0)
+	m.id = "m001"
+	m.prepareRAID("root", "data")
+	if mark != "" {
+		if byItself, err := s.Died(2 * time.Minute); err != nil || !byItself {
+			t.Fatalf("the server did not come by %s: %v", mark, err)
+		}
+		if err := s.Start(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := m.rests()
+	if n.ProvisionState != string(nodes.Manageable) || n.LastError != "" {
+		t.Fatalf("%s (%s)", n.ProvisionState, n.LastError)
+	}
+	var have []string
+	for _, v := range s.Volumes(0) {
+		have = append(have, v.Name)
+	}
+	slices.Sort(have)
+	if !slices.Equal(have, []string{"data", "root"}) {
+		t.Errorf("the controller has %v", have)
+	}
+	acts, err := s.Acts(0, bmc.ActCreateVolume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"root", "data"} {
+		made := slices.DeleteFunc(slices.Clone(acts), func(v string) bool { return !strings.Contains(v, fmt.Sprintf("%q", name)) })
+		if len(made) != 1 {
+			t.Errorf("the controller was told to make %s %d times", name, len(made))
+		}
+	}
+	var built []string
+	list, _ := n.RAIDConfig["logical_disks"].([]any)
+	for _, d := range list {
+		disk, _ := d.(map[string]any)
+		built = append(built, fmt.Sprintf("%v %v %v", disk["name"], disk["raid_level"], disk["is_root_volume"]))
+	}
+	if want := []string{"root 1 true", "data 0 <nil>"}; !slices.Equal(built, want) || n.TargetRAIDConfig["logical_disks"] == nil {
+		t.Errorf("raid_config is %v, expected %v", built, want)
+	}
+	deleted, err := s.Acts(0, bmc.ActDeleteVolume)
+	if err != nil || len(deleted) != 1 {
+		t.Errorf("the controller was told to delete %v, %v; expected one volume", deleted, err)
 	}
 	broken, err := s.Check(t.Context(), false)
 	if err != nil || len(broken) > 0 {
