@@ -118,8 +118,8 @@ func TestT6_I25_ConnectionsOfOneAddressAreLimited(t *testing.T) {
 			}
 			wg.Go(func() {
 				defer func() { c.Close(); left <- struct{}{} }()
-				c.(*tls.Conn).Handshake()         //nolint:errcheck // the client tells
-				io.Copy(io.Discard, c.(net.Conn)) //nolint:errcheck // until the client is gone
+				c.(*tls.Conn).Handshake() //nolint:errcheck // the client tells
+				io.Copy(io.Discard, c)    //nolint:errcheck // until the client is gone
 			})
 		}
 	})

@@ -74,7 +74,7 @@ b.delete_chassis(rack)
 check(list(b.nodes()), [])
 
 # The layer for people's scripts.
-conn.register_machine([{'mac': '52:54:00:d1:00:09'}], driver='fake-hardware', name='n2', timeout=60)
+conn.register_machine([{'mac': '52:54:00:d1:00:09'}], driver='fake-hardware', name='n2', wait=True, timeout=60)
 check(conn.get_machine_by_mac('52:54:00:d1:00:09').name, 'n2')
 conn.unregister_machine([{'mac': '52:54:00:d1:00:09'}], conn.get_machine('n2').id, timeout=60)
 check(conn.list_machines(), [])
