@@ -10,9 +10,9 @@ import (
 
 // A program comes with its loader and all the libraries that it and they need, or not at all.
 func TestLinkedTakesWhatIsNeeded(t *testing.T) {
-	program, err := os.ReadFile("/bin/ls") // linked to libselinux, and that to libpcre2
+	program, err := os.ReadFile("/bin/ls") // a program of every Debian and Ubuntu, linked to libraries that are linked to others
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	libraries := map[string][]byte{}
 	for _, dir := range []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64"} {

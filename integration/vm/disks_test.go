@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -41,21 +40,13 @@ const pairMB = 256
 // over from an Ironic, cleaned by its metadata alone, deployed, and rebuilt after its disks have changed their slots.
 func TestTwoDisks(t *testing.T) {
 	ctx := t.Context()
-	built, err := lab.Build(ctx, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &pair{rack: &rack{t: t, dir: filepath.Join(built.Dir, "vm", "pair")}}
+	built, dir := ground(t, "pair")
+	p := &pair{rack: &rack{t: t, dir: dir}}
+	var err error
 	if p.small, err = image.Small(ctx, filepath.Join(built.Dir, "cache", "images")); err != nil {
 		t.Fatal(err)
 	}
 	if p.later, err = image.SmallMarked(ctx, filepath.Join(built.Dir, "cache", "images"), "later"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(p.dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	p.instance(t)

@@ -7,8 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,14 +26,7 @@ import (
 // server's own certificate, loads the ramdisk from the address that the BMC was given, and the agent proves itself by what was in
 // it (A1). The address opens nothing after that.
 func TestT11_FirmwareLoadsTheRamdiskOverHTTPS(t *testing.T) {
-	built, err := lab.Build(t.Context(), slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(built.Dir, "vm", "https")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	built, dir := ground(t, "https")
 	l, err := lab.Start(t.Context(), lab.Config{
 		Dir: dir, Cache: filepath.Join(built.Dir, "cache"), Bessemer: built.Bessemer, ISO: built.Ramdisk.ISO, Accel: "tcg",
 		Args:     []string{"--boot-tls-listen", "127.0.0.1:0", "--advertise-boot-tls", lab.GuestHost, "--base-program", built.Ramdisk.UKI},

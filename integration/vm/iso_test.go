@@ -4,8 +4,6 @@ package vm
 
 import (
 	"context"
-	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,17 +22,7 @@ import (
 // TestAnISORunsOnAMachineWithoutADisk: the deploy interface ramdisk boots an operator's ISO, at each start anew (requirement
 // 49). The ISO is a ramdisk that tells what it read from its own medium, which no other has.
 func TestAnISORunsOnAMachineWithoutADisk(t *testing.T) {
-	built, err := lab.Build(t.Context(), slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(built.Dir, "vm", "iso")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	built, dir := ground(t, "iso")
 	image, err := os.ReadFile(built.Ramdisk.ISO)
 	if err != nil {
 		t.Fatal(err)

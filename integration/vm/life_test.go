@@ -44,23 +44,29 @@ type rack struct {
 	small image.Image
 }
 
-func TestLife(t *testing.T) {
-	ctx := t.Context()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	built, err := lab.Build(ctx, log)
+// ground builds what the machines boot and gives a test its directory, empty: what is in it is kept until the next run, so that a
+// failure can be looked into.
+func ground(t *testing.T, name string) (built lab.Built, dir string) {
+	t.Helper()
+	built, err := lab.Build(t.Context(), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	small, err := image.Small(ctx, filepath.Join(built.Dir, "cache", "images"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Kept until the next run, so that a failure can be looked into.
-	dir := filepath.Join(built.Dir, "vm", "life")
+	dir = filepath.Join(built.Dir, "vm", name)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return built, dir
+}
+
+func TestLife(t *testing.T) {
+	ctx := t.Context()
+	built, dir := ground(t, "life")
+	small, err := image.Small(ctx, filepath.Join(built.Dir, "cache", "images"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	r := &rack{t: t, dir: dir, small: small}

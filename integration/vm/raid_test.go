@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -34,19 +33,9 @@ const (
 // boot, deploys an image onto it, which starts from either disk, and removes it.
 func TestSoftwareRAID(t *testing.T) {
 	ctx := t.Context()
-	built, err := lab.Build(ctx, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	built, dir := ground(t, "raid")
 	small, err := image.Small(ctx, filepath.Join(built.Dir, "cache", "images"))
 	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(built.Dir, "vm", "raid")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r := &rack{t: t, dir: dir, small: small}

@@ -30,14 +30,7 @@ import (
 func TestRegisterTakesAllToAvailable(t *testing.T) {
 	const simulated, later = 50, 3
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	built, err := lab.Build(t.Context(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(built.Dir, "vm", "register")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	built, dir := ground(t, "register")
 	short, err := os.MkdirTemp("", "register") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -47,16 +48,7 @@ func FuzzZ8_RedfishObjects(f *testing.F) {
 	f.Add("/redfish/v1/Managers/bmc/VirtualMedia/Cd", []byte(`{"MediaTypes":["CD"],"Inserted":true,"Actions":{"#VirtualMedia.EjectMedia":{"target":"\u0000"}}}`))
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLab(t)
-			l.before = func(w http.ResponseWriter, r *http.Request) bool {
-				if r.Method != http.MethodGet || strings.TrimSuffix(r.URL.Path, "/") != path {
-					return false
-				}
-				_, _ = w.Write(body)
-				return true
-			}
-			b := l.bmc(t)
-			b.(*bmc).account.transport.RegisterProtocol("http", direct{t, l.standIn})
+			b := newLab(t).lying(t, path, body)
 			for name, err := range everything(t, b) {
 				if f := fault.From(err); err != nil && (f.Reason == fault.InternalError || f.Message == "") {
 					t.Errorf("%s gives %v", name, err)
@@ -64,6 +56,20 @@ func FuzzZ8_RedfishObjects(f *testing.F) {
 			}
 		})
 	})
+}
+
+// lying is the BMC with these bytes in the place of the object at path.
+func (l *lab) lying(t *testing.T, path string, body []byte) conductor.BMC {
+	l.before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || strings.TrimSuffix(r.URL.Path, "/") != path {
+			return false
+		}
+		_, _ = w.Write(body)
+		return true
+	}
+	b := l.bmc(t)
+	b.(*bmc).account.transport.RegisterProtocol("http", direct{t, l.standIn})
+	return b
 }
 
 // FuzzZ8_Links holds resolve to its promise: a path of the origin, or a fault.
@@ -111,15 +117,7 @@ func FuzzZ8_FirmwareUpdate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLab(t)
-			l.before = func(w http.ResponseWriter, r *http.Request) bool {
-				if r.Method != http.MethodGet || strings.TrimSuffix(r.URL.Path, "/") != path {
-					return false
-				}
-				_, _ = w.Write(body)
-				return true
-			}
-			b := l.bmc(t)
-			b.(*bmc).account.transport.RegisterProtocol("http", direct{t, l.standIn})
+			b := l.lying(t, path, body)
 			_, err := runStep(t, t.Context(), b, state.Service, firmwareStep, image("http://192.0.2.9/bios"))
 			if f := fault.From(err); err != nil && (f.Reason == fault.InternalError || f.Message == "") {
 				t.Errorf("the step gives %v", err)
