@@ -70,9 +70,13 @@ func (m raidMachine) Refusal(err error) volumes.Refusal {
 
 func (m raidMachine) Passing(ctx context.Context, err error) bool { return passing(ctx, err) }
 
-func (m raidMachine) Task(ctx context.Context, link string) (done bool, percent float64, err error) {
-	err = m.b.run(ctx, false, func(o *operation) error { done, percent, err = m.b.taskDone(o, link); return err })
-	return done, percent, err
+func (m raidMachine) Task(ctx context.Context, link string) (told volumes.Task, err error) {
+	err = m.b.run(ctx, false, func(o *operation) error {
+		t, err := m.b.taskAt(o, link)
+		told = volumes.Task{Done: t.done, Waits: job{state: t.state}.waits(), Silent: t.state == "", Percent: t.percent}
+		return err
+	})
+	return told, err
 }
 
 func (m raidMachine) Open(ctx context.Context) (names []string, waits bool, err error) {

@@ -101,8 +101,9 @@ func (o *order) reached(l Layout) (key string, wrong string, done bool) {
 	return "", wrong, false
 }
 
-// confirm waits until an order has come about, and restarts the machine for one that waits for that. What was refused, and
-// what does not show though its answer was lost, ends the run: nothing is asked for twice.
+// confirm waits until an order has come about, and restarts the machine for one that waits for that: where the controller does
+// not let it be said when an order takes effect, its task must show it, since a restart cuts off one that is at work (F15). What was
+// refused, and what does not show though its answer was lost, ends the run: nothing is asked for twice.
 func (r *run) confirm(ctx context.Context, o *order) error {
 	within := lostTime
 	switch {
@@ -110,7 +111,7 @@ func (r *run) confirm(ctx context.Context, o *order) error {
 		return o.err
 	case o.err != nil && o.refusal != Unknown:
 		within = 0 // one look, since it may be so all the same
-	case o.err == nil && (o.apply == onReset || o.apply == "" && o.task != ""):
+	case o.err == nil && o.apply == onReset:
 		if err := r.restart(ctx, o); err != nil {
 			return err
 		}
@@ -119,14 +120,28 @@ func (r *run) confirm(ctx context.Context, o *order) error {
 		within = taskTime
 	}
 	end, ended, wrong := time.Now().Add(within), time.Time{}, ""
+	var stands time.Time // since when the task has shown no sign of work; zero: it has, or the machine was restarted for it
+	mayWait := o.err == nil && o.apply == "" && o.task != ""
 	for {
-		done, percent, err := true, 0.0, error(nil)
+		t, err := Task{Done: true}, error(nil)
 		if o.task != "" {
-			if done, percent, err = r.m.Task(ctx, o.task); err != nil && !r.m.Passing(ctx, err) {
+			if t, err = r.m.Task(ctx, o.task); err != nil && !r.m.Passing(ctx, err) {
 				return err
 			}
 		}
-		if done && err == nil {
+		switch {
+		case !mayWait || err != nil:
+		case t.Done || !t.Waits && !t.Silent:
+			stands = time.Time{}
+		case stands.IsZero():
+			stands = time.Now()
+		case t.Waits || time.Since(stands) >= lostTime: // looked at twice
+			if err := r.m.Restart(ctx); err != nil {
+				return err
+			}
+			mayWait, end = false, time.Now().Add(taskTime)
+		}
+		if t.Done && err == nil {
 			var l Layout
 			if l, err = r.read(ctx); err == nil {
 				var key string
@@ -145,7 +160,7 @@ func (r *run) confirm(ctx context.Context, o *order) error {
 		if time.Now().After(end) || within == 0 {
 			return r.unreached(o, wrong, within)
 		}
-		r.m.At(min(90, 20+percent/2), "%s: waiting for it to show", o.words())
+		r.m.At(min(90, 20+t.Percent/2), "%s: waiting for it to show", o.words())
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -154,7 +169,7 @@ func (r *run) confirm(ctx context.Context, o *order) error {
 
 func (r *run) restart(ctx context.Context, o *order) error {
 	if o.task != "" { // one that has failed already is no reason to restart the machine
-		if _, _, err := r.m.Task(ctx, o.task); err != nil && !r.m.Passing(ctx, err) {
+		if _, err := r.m.Task(ctx, o.task); err != nil && !r.m.Passing(ctx, err) {
 			return err
 		}
 	}

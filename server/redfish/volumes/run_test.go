@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -26,7 +27,7 @@ type board struct {
 	order   func(b *board, method, link string) (string, error)
 	open    []string
 	waits   bool
-	task    func() (bool, float64, error)
+	task    func() (Task, error)
 	noted   []byte
 	later   string // the name of a volume that comes by itself
 	at      time.Time
@@ -107,7 +108,7 @@ func (b *board) Passing(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && fault.From(err).Code.Retriable()
 }
 
-func (b *board) Task(context.Context, string) (bool, float64, error) { return b.task() }
+func (b *board) Task(context.Context, string) (Task, error) { return b.task() }
 
 func (b *board) Open(context.Context) ([]string, bool, error) { return b.open, b.waits, nil }
 
@@ -293,4 +294,41 @@ func TestF23_AnotherVolumeThanWasAskedFor(t *testing.T) {
 			t.Errorf("it tells %s", got)
 		}
 	})
+}
+
+// Where the controller does not let it be said when an order takes effect, the machine is restarted for a task that waits, or that
+// tells nothing for long, and not under one that is at work.
+func TestF15_NoRestartUnderAnOrderAtWork(t *testing.T) {
+	waits, works, silent := Task{Waits: true}, Task{Percent: 10}, Task{Silent: true}
+	for name, c := range map[string]struct {
+		first, then Task          // then from a look later
+		ends        time.Duration // after the order; 0: after the restart
+		did         string
+	}{
+		"at work":               {works, works, 10 * time.Minute, "POST /v"},
+		"new, and soon at work": {waits, works, 10 * time.Minute, "POST /v"},
+		"it waits":              {waits, waits, 0, "POST /v, restart"},
+		"it ends in silence":    {silent, silent, time.Minute, "POST /v"},
+		"it stands in silence":  {silent, silent, 0, "POST /v, restart"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBoard()
+			var given time.Time
+			b.order = func(*board, string, string) (string, error) { given = time.Now(); return "/t", nil }
+			b.task = func() (Task, error) {
+				since := time.Since(given)
+				switch {
+				case c.ends == 0 && slices.Contains(b.did, "restart") || c.ends > 0 && since >= c.ends:
+					b.volume("1", "a")
+					return Task{Done: true}, nil
+				case since >= pause:
+					return c.then, nil
+				}
+				return c.first, nil
+			}
+			if _, err := Run(t.Context(), b, mirror(t, "a")); err != nil || strings.Join(b.did, ", ") != c.did {
+				t.Errorf("%s: %v, %v; expected %s", name, b.did, err, c.did)
+			}
+		})
+	}
 }

@@ -40,8 +40,8 @@ type Machine interface {
 	Do(ctx context.Context, do func(s Service, system string) error) error
 	Refusal(err error) Refusal
 	Passing(ctx context.Context, err error) bool // it may go away by itself
-	// Task tells whether a task has ended; bmc.task_failed for one that failed.
-	Task(ctx context.Context, link string) (done bool, percent float64, err error)
+	// Task tells how far a task has come; bmc.task_failed for one that failed.
+	Task(ctx context.Context, link string) (Task, error)
 	// Open names the tasks that have not ended; waits tells of those that are yet to begin.
 	Open(ctx context.Context) (names []string, waits bool, err error)
 	On(ctx context.Context) (bool, error)
@@ -50,6 +50,14 @@ type Machine interface {
 	Restore(ctx context.Context) error     // the power that was before the step
 	Note(ctx context.Context, v any) error // keeps what a later attempt is to know, and returns when it is stored
 	At(percent float64, format string, args ...any)
+}
+
+// Task is what a task says of itself.
+type Task struct {
+	Done    bool    // it ended well, or the BMC knows it no more
+	Waits   bool    // it is yet to begin: at a restart, it may be
+	Silent  bool    // neither the one nor the other can be told
+	Percent float64 // of its work
 }
 
 // Drive is a physical disk of a controller.
