@@ -32,27 +32,29 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 		before = took(n, all)[r.Step.Name]
 		return err
 	})
-	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded}
-	if err == nil {
-		var s *stoppable
-		s, ctx = eng.stoppable(ctx, r, before)
-		defer eng.gone(s)
-		if !eng.begin(ctx, run, n, e) {
-			return
+	if err != nil {
+		if run.Err() == nil {
+			eng.notBegun(run, e, err)
 		}
-		s.ran = eng.clock.Start()
-		s.report(step.Progress{Item: "asking the BMC"})
-		var out ran
-		failpoint.Here("step.before")
-		// As it began: what was read while it stood in line is in its record.
-		err = retry.View(run, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) { r, err = tx.Step(e.Step); return err })
-		if err == nil {
-			out, err = eng.runBound(ctx, n, r, s)
-		}
-		err = s.end(err)
-		failpoint.Here("step.after")
-		end.Result, end.Power, end.Status = &out.result, out.power, out.status
+		return
 	}
+	s, ctx := eng.stoppable(ctx, r, before)
+	defer eng.gone(s)
+	if !eng.begin(ctx, run, n, e) {
+		return
+	}
+	s.ran = eng.clock.Start()
+	s.report(step.Progress{Item: "asking the BMC"})
+	var out ran
+	failpoint.Here("step.before")
+	// As it began: what was read while it stood in line is in its record.
+	err = retry.View(run, eng.cfg.Store, eng.cfg.Log, func(tx conductor.Tx) (err error) { r, err = tx.Step(e.Step); return err })
+	if err == nil {
+		out, err = eng.runBound(ctx, n, r, s)
+	}
+	err = s.end(err)
+	failpoint.Here("step.after")
+	end := conductor.StepEnded{ID: e.Step, Outcome: api.Succeeded, Result: &out.result, Power: out.power, Status: out.status}
 	if run.Err() != nil {
 		return // the server stops: what became of the step is unknown, and said so after the restart
 	}
@@ -64,7 +66,7 @@ func (eng *Engine) runStep(ctx, run context.Context, e conductor.Effect) {
 		end.Outcome, end.Result, end.Fault = api.Aborted, nil, fault.From(err)
 	case err != nil:
 		end.Outcome, end.Fault = api.Failed, fault.From(err)
-		if end.Result != nil && len(end.Result.Data) == 0 { // what a failed step tells is how far it came
+		if len(end.Result.Data) == 0 { // what a failed step tells is how far it came
 			end.Result = nil
 		}
 		if errors.Is(err, context.DeadlineExceeded) {

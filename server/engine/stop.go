@@ -113,5 +113,9 @@ func (s *stoppable) end(err error) error {
 	if err == nil || !s.stopped {
 		return err
 	}
+	return stoppedFirst(err)
+}
+
+func stoppedFirst(err error) *fault.Fault {
 	return fault.New(fault.StepAborted, "it was stopped before the BMC was told to change anything").Because(err)
 }

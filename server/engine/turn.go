@@ -38,7 +38,8 @@ func (eng *Engine) begin(ctx, run context.Context, n conductor.Node, e conductor
 		retry.Pause(ctx, max(until, retry.Backoff(try)))
 	}
 	if run.Err() == nil {
-		eng.done(run, conductor.EffectDone{Effect: e}, false) // its work has ended meanwhile
+		// Its work has ended meanwhile, or was aborted. Should it have begun all the same, by a commit whose answer was lost, this is its end.
+		eng.endStep(run, e, conductor.StepEnded{ID: e.Step, Outcome: api.Aborted, Fault: stoppedFirst(nil)}, nil)
 	}
 	return false
 }
@@ -55,9 +56,20 @@ func (eng *Engine) notYet(n conductor.Node) (why string, until time.Duration) {
 	return "", 0
 }
 
-// notBegun clears the effect of a step that Decide does not let begin: it was taken back meanwhile. That it has begun
-// already is the doing of a commit whose answer was lost; nothing was asked of the BMC for it, and it counts as cut off.
+// notBegun deals with a step that can't begin. It was taken back meanwhile, or has begun already by a commit whose answer was
+// lost: nothing was asked of the BMC for it, and it counts as cut off. Anything else, such as a record that can't be read, ends
+// the work with that.
 func (eng *Engine) notBegun(run context.Context, e conductor.Effect, why error) {
 	eng.cfg.Log.Info("a step does not begin", "node", e.Node, "step", e.Step, "err", why)
-	eng.endStep(run, e, conductor.StepEnded{ID: e.Step, Outcome: api.Interrupted}, nil)
+	end := conductor.StepEnded{ID: e.Step, Outcome: api.Interrupted}
+	if !fault.Has(why, fault.StepNotOffered) {
+		end.Outcome, end.Fault = api.Failed, unread(why)
+	}
+	eng.endStep(run, e, end, nil)
+}
+
+// unread says that a step was not begun for want of what the store has of it.
+func unread(why error) *fault.Fault {
+	f := fault.From(why)
+	return fault.New(f.Reason, "the step was not begun, as its record can't be read: %s", f.Message).WithHint("%s", f.Hint).Because(why)
 }

@@ -92,16 +92,7 @@ func TestI14_ATurnThatDoesNotComeEndsTheWork(t *testing.T) {
 		if acts := s.board.did(); len(acts) != 0 {
 			t.Errorf("acts upon the machine: %v", acts)
 		}
-		err := s.store.View(t.Context(), func(tx conductor.Tx) error {
-			left, err := tx.Effects()
-			if len(left) != 0 {
-				t.Errorf("effects are left in the store: %+v", left)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s.noEffects()
 	})
 }
 
@@ -181,28 +172,102 @@ func (s *site) open(tx conductor.Tx) []conductor.StepRecord {
 	return all
 }
 
-// A step whose record can't be read when its turn has come takes no server with it: a node may be deleted, or its row be damaged,
-// in between. It has not begun, so its turn is waited for, and its work fails with that.
+// calledBy fails what is called, however far down, by a method of the engine.
+func calledBy(method string, err error) func(context.Context) error {
+	return func(context.Context) error {
+		at := make([]uintptr, 64)
+		for frames := runtime.CallersFrames(at[:runtime.Callers(1, at)]); ; {
+			f, more := frames.Next()
+			if strings.HasSuffix(f.Function, "(*Engine)."+method) {
+				return err
+			}
+			if !more {
+				return nil
+			}
+		}
+	}
+}
+
+// once lets through what comes after the first failure.
+func once(fail func(context.Context) error) func(context.Context) error {
+	failed := false
+	return func(ctx context.Context) (err error) {
+		if !failed {
+			err = fail(ctx)
+			failed = err != nil
+		}
+		return err
+	}
+}
+
+// A step whose record can't be read when its turn has come takes no server with it: a row may be damaged. It has not begun, so
+// its work fails at once, with that, and without blame for the machine.
 func TestAStepThatCantBeReadEndsTheWork(t *testing.T) {
+	damaged := fault.New(fault.InternalError, "step X: unexpected end of JSON input")
+	for name, breaks := range map[string]func(*faulty){
+		"when it is taken up": func(f *faulty) { f.set(calledBy("runStep", damaged), nil, nil) },
+		"when it is to begin": func(f *faulty) { f.set(nil, once(calledBy("begin", damaged)), nil) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			s.manageable()
+			breaks(s.fault)
+			s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}}})
+			asked := time.Now()
+			n := s.until(state.CleanFail)
+			if acts, r := s.board.did(), s.last(); n.LastReason != fault.InternalError || n.Maintenance || len(acts) != 0 || r.State != conductor.StepInterrupted || !r.Started.IsZero() ||
+				!strings.Contains(n.LastError, "management.reset_bmc: the step was not begun, as its record can't be read: step X: unexpected end") {
+				t.Errorf("%s: %s, maintenance %t; %+v; acts upon the machine: %v", name, n.LastError, n.Maintenance, r, acts)
+			}
+			if took := time.Since(asked); took > time.Minute {
+				t.Errorf("%s: it took %s", name, took)
+			}
+			s.noEffects()
+		})
+	}
+}
+
+// The answer to the commit that begins a step is lost, and its work is aborted before the server has found that out: the work
+// ends then, and not with the time that a step has to stop in (F40).
+func TestF40_I08_AnAbortEndsAStepWhoseBeginningIsUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		s.manageable()
-		s.fault.set(func(context.Context) error {
-			at := make([]uintptr, 32)
-			for frames := runtime.CallersFrames(at[:runtime.Callers(1, at)]); ; {
-				f, more := frames.Next()
-				if strings.HasSuffix(f.Function, "(*Engine).runStep") {
-					return fault.New(fault.NodeNotFound, "there is no such node")
-				}
-				if !more {
-					return nil
+		s.fault.lose(func(tx conductor.Tx) bool {
+			for _, r := range s.open(tx) {
+				if r.State == conductor.StepStarted {
+					// The server thinks it unknown from here on: it pauses before it asks again.
+					s.fault.set(nil, calledBy("begin", fault.New(fault.StorageUnavailable, "the store is away")), nil)
+					return true
 				}
 			}
-		}, nil, nil)
+			return false
+		})
 		s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "management.reset_bmc"}}})
+		time.Sleep(10 * time.Second)
+		asked := time.Now()
+		s.provision(conductor.Provision{Verb: state.VerbAbort})
+		s.fault.set(nil, nil, nil)
 		n := s.until(state.CleanFail)
-		if acts := s.board.did(); n.LastReason != fault.BMCBusy || len(acts) != 0 {
-			t.Errorf("%s; acts upon the machine: %v", n.LastError, acts)
+		if acts, r := s.board.did(), s.last(); n.LastReason != fault.FlowAborted || n.Maintenance || r.State != conductor.StepAborted || len(acts) != 0 || time.Since(asked) > 10*time.Second {
+			t.Errorf("after %s: %s, maintenance %t; %+v; acts upon the machine: %v", time.Since(asked), n.LastError, n.Maintenance, r, acts)
 		}
+		s.noEffects()
 	})
+}
+
+// noEffects checks that nothing is left to be done.
+func (s *site) noEffects() {
+	s.t.Helper()
+	time.Sleep(time.Minute) // orders that were given are cleared with the next stamp
+	err := s.store.View(s.t.Context(), func(tx conductor.Tx) error {
+		left, err := tx.Effects()
+		if len(left) != 0 {
+			s.t.Errorf("effects are left in the store: %+v", left)
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }

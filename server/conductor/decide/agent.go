@@ -185,6 +185,11 @@ func (d *decider) stepEnded(e conductor.StepEnded) {
 	case !same(r.Nonce, e.Nonce): // out of band both are ""
 		d.Refuse = fault.New(fault.StepNotOffered, "the step was started by another claim").At(string(d.n.UUID), r.Step.Name)
 		return
+	case r.State == conductor.StepOffered && e.Outcome == api.Failed && e.Fault != nil && d.open() != nil:
+		f := *e.Fault // it can't begin: nothing was asked of the BMC for it
+		f.Step = r.Step.Name
+		d.fail(&f)
+		return
 	case r.State == conductor.StepOffered:
 		d.Refuse = fault.New(fault.StepNotOffered, "the step has not begun").At(string(d.n.UUID), r.Step.Name)
 		return
