@@ -4,13 +4,16 @@ import (
 	"go/ast"
 	"go/token"
 	"strconv"
+	"strings"
 )
 
-func product(f *File) bool      { return !f.Test && !f.integration() }
-func libraries(f *File) bool    { return product(f) && !f.Main }
-func libraryCode(f *File) bool  { return !f.Test && !f.Main }
-func notInTests(f *File) bool   { return !f.Test }
-func storeCode(f *File) bool    { return !f.Test && f.Package == "server/sqlite" }
+func product(f *File) bool     { return !f.Test && !f.integration() }
+func libraries(f *File) bool   { return product(f) && !f.Main }
+func libraryCode(f *File) bool { return !f.Test && !f.Main }
+func notInTests(f *File) bool  { return !f.Test }
+func storeCode(f *File) bool {
+	return !f.Test && (f.Package == "server/sqlite" || strings.HasPrefix(f.Package, "server/sqlite/"))
+}
 func isString(e ast.Expr) bool  { l, ok := e.(*ast.BasicLit); return ok && l.Kind == token.STRING }
 func isBinary(e ast.Expr) bool  { _, ok := e.(*ast.BinaryExpr); return ok }
 func isCall(e ast.Expr) bool    { _, ok := e.(*ast.CallExpr); return ok }

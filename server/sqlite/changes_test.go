@@ -1,12 +1,13 @@
 package sqlite
 
 import (
-	"database/sql"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/sqlite/records"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 )
 
 // The journal keeps its last entries and the last of each node; First says from where on nothing is missing.
@@ -15,7 +16,7 @@ func TestTheJournalIsPruned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []string{fmt.Sprintf("%% %d = 0", pruneEvery), fmt.Sprintf("new.seq - %d\n", keptChanges)} {
+	for _, n := range []string{fmt.Sprintf("%% %d = 0", records.PruneEvery), fmt.Sprintf("new.seq - %d\n", records.KeptChanges)} {
 		if !strings.Contains(string(text), n) {
 			t.Errorf("the trigger lacks %q", n)
 		}
@@ -32,8 +33,8 @@ func TestTheJournalIsPruned(t *testing.T) {
 	}
 	const row = `INSERT INTO changes (seq, node, name, state, target, power, maintenance, last_error, at, gone, told, owner, lessee, was_owner, was_lessee)
 		VALUES (?, ?, '', '', '', '', 0, '', '', ?, 1, '', '', '', '')`
-	last := int64((keptChanges/pruneEvery + 3) * pruneEvery)
-	edge := last - keptChanges
+	last := int64((records.KeptChanges/records.PruneEvery + 3) * records.PruneEvery)
+	edge := last - records.KeptChanges
 	for _, r := range []struct {
 		seq  int64
 		node string
@@ -47,7 +48,7 @@ func TestTheJournalIsPruned(t *testing.T) {
 	if left := number(t, conn, "SELECT count(*) FROM changes"); left != 3 {
 		t.Errorf("%d entries are left, expected 3", left)
 	}
-	x := &tx{session: &session{conn: conn, stmts: map[string]*sql.Stmt{}}}
+	x := (&Store{}).begin(session.New(conn), nil, nil, false)
 	_, pos, err := x.Changes(conductor.ChangeFilter{})
 	if err != nil || pos.First != edge || pos.Last != last {
 		t.Errorf("the journal goes from %d to %d, expected %d to %d (%v)", pos.First, pos.Last, edge, last, err)

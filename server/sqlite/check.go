@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"github.com/bessemer-metal/bessemer/server/sqlite/records"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 )
 
 // checked are the tables that decisions rest on. History, audit and inventories only grow and decide nothing; reading all
@@ -22,19 +25,19 @@ func (s *Store) check(ctx context.Context) error {
 		if beside = s.connectReaders(ctx, 1); beside != nil {
 			return
 		}
-		conn := s.readers.idle[0].conn // nobody else has the store yet
+		conn := s.readers.idle[0].Conn // nobody else has the store yet
 		if beside = check(ctx, conn, checked[1]); beside == nil {
 			beside = s.checkKeys(ctx, conn)
 		}
 		if beside == nil {
 			_, err := conn.ExecContext(ctx, readerCache)
-			beside = explain(err)
+			beside = session.Explain(err)
 		}
 		if beside == nil {
 			beside = s.connectReaders(ctx, readers)
 		}
 	})
-	err := check(ctx, s.writer.conn, checked[0])
+	err := check(ctx, s.writer.Conn, checked[0])
 	wg.Wait()
 	if err == nil {
 		err = beside
@@ -52,20 +55,20 @@ const (
 // check looks for damage in tables.
 func check(ctx context.Context, conn *sql.Conn, tables []string) error {
 	if _, err := conn.ExecContext(ctx, checkCache); err != nil {
-		return explain(err)
+		return session.Explain(err)
 	}
 	// It also runs before migrations: of the names, those that the schema has.
 	for _, table := range tables {
 		var there bool
 		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", table).Scan(&there); err != nil {
-			return explain(err)
+			return session.Explain(err)
 		}
 		if !there {
 			continue
 		}
 		var found string
 		if err := conn.QueryRowContext(ctx, "SELECT quick_check FROM pragma_quick_check(?)", table).Scan(&found); err != nil {
-			return explain(err)
+			return session.Explain(err)
 		}
 		if found != "ok" {
 			return fmt.Errorf("table %s is damaged: %s; restore the last backup and confirm each node", table, strings.ReplaceAll(found, "\n", ", "))
@@ -83,11 +86,11 @@ func (s *Store) checkKeys(ctx context.Context, conn *sql.Conn) error {
 			UNION ALL SELECT (SELECT min(key_id) FROM secrets WHERE key_id > id) FROM keys WHERE id IS NOT NULL)
 			SELECT s.node, s.field, s.key_id, s.sealed FROM keys
 			JOIN secrets s ON (s.node, s.field) = (SELECT node, field FROM secrets WHERE key_id = keys.id LIMIT 1)`},
-		{"webhooks", "SELECT '" + hookSecret + "', uuid, key_id, sealed FROM webhooks GROUP BY key_id"},
+		{"webhooks", "SELECT '" + records.HookSecret + "', uuid, key_id, sealed FROM webhooks GROUP BY key_id"},
 	} {
 		var there bool // it also runs before migrations
 		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", q.table).Scan(&there); err != nil {
-			return explain(err)
+			return session.Explain(err)
 		}
 		if !there {
 			continue
@@ -102,18 +105,18 @@ func (s *Store) checkKeys(ctx context.Context, conn *sql.Conn) error {
 func (s *Store) openEach(ctx context.Context, conn *sql.Conn, query string) error {
 	rows, err := conn.QueryContext(ctx, query)
 	if err != nil {
-		return explain(err)
+		return session.Explain(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var of, field, key string
 		var sealed []byte
 		if err := rows.Scan(&of, &field, &key, &sealed); err != nil {
-			return explain(err)
+			return session.Explain(err)
 		}
 		if _, err := s.cfg.Sealer.Open(of, field, key, sealed); err != nil {
 			return fmt.Errorf("its secrets can't be opened: they are sealed with key %s; put the master key file back that this database was used with: %w", key, err)
 		}
 	}
-	return explain(rows.Err())
+	return session.Explain(rows.Err())
 }

@@ -5,14 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/sqlite/nodes"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
+	"github.com/bessemer-metal/bessemer/server/sqlite/sidecar"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -34,7 +34,7 @@ func Examine(ctx context.Context, path string) (e Examination, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return e, err
 	}
-	if e.Holder, err = lockHolder(path + ".lock"); err != nil {
+	if e.Holder, err = sidecar.Holder(path + ".lock"); err != nil {
 		return e, err
 	}
 	all, err := readMigrations(migrations)
@@ -42,35 +42,35 @@ func Examine(ctx context.Context, path string) (e Examination, err error) {
 		return e, err
 	}
 	e.Known = len(all)
-	db, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+fmt.Sprintf("?mode=ro&_query_only=1&_busy_timeout=%d", busyTimeout.Milliseconds()))
+	db, err := session.Open(path, busyTimeout, "mode=ro&_query_only=1")
 	if err != nil {
 		return e, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&e.Schema); err != nil {
-		return e, explain(err)
+		return e, session.Explain(err)
 	}
 	if e.Damage, err = damage(func(q string, to *string) error { return db.QueryRowContext(ctx, q).Scan(to) }); err != nil {
-		return e, explain(err)
+		return e, session.Explain(err)
 	}
 	if e.Damage == "" && e.Schema == e.Known {
-		all, err := findWorn(func(q string, each func(scan func(...any) error) error) error { return eachRow(ctx, db, q, each) })
+		all, err := nodes.FindWorn(func(q string, each func(scan func(...any) error) error) error { return eachRow(ctx, db, q, each) })
 		if err != nil {
-			return e, explain(err)
+			return e, session.Explain(err)
 		}
 		e.Worn = len(all)
 	}
 	var alive string
 	err = db.QueryRowContext(ctx, "SELECT value FROM settings WHERE key = 'conductor.alive'").Scan(&alive)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return e, explain(err)
+		return e, session.Explain(err)
 	}
 	if t, err := time.Parse(time.RFC3339Nano, alive); err == nil {
 		e.Alive = t
 	}
 	var owned bool
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'owner'").Scan(&owned); err != nil || !owned {
-		return e, explain(err)
+		return e, session.Explain(err)
 	}
 	var host, expires string
 	var pid, fence int64
@@ -79,7 +79,7 @@ func Examine(ctx context.Context, path string) (e Examination, err error) {
 		return e, nil
 	}
 	if err != nil {
-		return e, explain(err)
+		return e, session.Explain(err)
 	}
 	e.Owner = fmt.Sprintf("process %d on %s, fence %d", pid, host, fence)
 	if t, err := time.Parse(time.RFC3339Nano, expires); err == nil {
@@ -114,34 +114,11 @@ func damage(ask func(q string, to *string) error) (string, error) {
 	return strings.ReplaceAll(found, "\n", ", "), nil
 }
 
-// lockHolder names the process that holds a lock file, "" when nobody does.
-func lockHolder(path string) (string, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err == nil {
-		return "", nil // ours until the file is closed, in a moment
-	} else if !errors.Is(err, syscall.EWOULDBLOCK) {
-		return "", err
-	}
-	text := make([]byte, 32)
-	n, err := f.Read(text)
-	if err != nil {
-		return "unknown", nil
-	}
-	return strings.TrimSpace(string(text[:n])), nil
-}
-
 // Sound reads the whole database and its audit's chain; what is damaged is a storage.unavailable fault.
 func (s *Store) Sound(ctx context.Context) error {
 	err := s.View(ctx, func(ct conductor.Tx) error {
 		t := ct.(*tx)
-		found, err := damage(func(q string, to *string) error { return t.row(q, nil, to) })
+		found, err := damage(func(q string, to *string) error { return t.Row(q, nil, to) })
 		if err == nil && found != "" {
 			return fault.New(fault.StorageUnavailable, "the database is damaged: %s", found).
 				WithHint("stop the server, restore the last backup and confirm each node")

@@ -31,12 +31,12 @@ func TestF05_I30_FullDiskIsToldAndOvercome(t *testing.T) {
 	}
 	limit := func(pages int) {
 		t.Helper()
-		if _, err := s.writer.conn.ExecContext(t.Context(), "PRAGMA max_page_count = "+strconv.Itoa(pages)); err != nil {
+		if _, err := s.writer.Conn.ExecContext(t.Context(), "PRAGMA max_page_count = "+strconv.Itoa(pages)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var pages int
-	if err := s.writer.conn.QueryRowContext(t.Context(), "PRAGMA page_count").Scan(&pages); err != nil {
+	if err := s.writer.Conn.QueryRowContext(t.Context(), "PRAGMA page_count").Scan(&pages); err != nil {
 		t.Fatal(err)
 	}
 	limit(pages)
@@ -146,11 +146,11 @@ func TestF05_I30_TheKernelRefusesToWrite(t *testing.T) {
 	}
 	s := open(t, cfg)
 	var nodes, audit int
-	if err := s.writer.conn.QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM audit)").Scan(&nodes, &audit); err != nil || nodes == 0 || nodes != audit {
+	if err := s.writer.Conn.QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM nodes), (SELECT count(*) FROM audit)").Scan(&nodes, &audit); err != nil || nodes == 0 || nodes != audit {
 		t.Errorf("%d nodes and %d audit entries (%v)", nodes, audit, err)
 	}
 	var ok string
-	if err := s.writer.conn.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&ok); err != nil || ok != "ok" {
+	if err := s.writer.Conn.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&ok); err != nil || ok != "ok" {
 		t.Errorf("integrity check: %s, %v", ok, err)
 	}
 }
@@ -174,7 +174,7 @@ func TestF06_FailedSyncEndsAllWriting(t *testing.T) {
 func TestF07_BusyIsTriedAgainAndBounded(t *testing.T) {
 	cfg := config(t, t.TempDir())
 	s := open(t, cfg)
-	if _, err := s.writer.conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 20"); err != nil {
+	if _, err := s.writer.Conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 20"); err != nil {
 		t.Fatal(err)
 	}
 	db, err := sql.Open("sqlite3", "file:"+cfg.Path+"?_txlock=immediate")
@@ -193,7 +193,7 @@ func TestF07_BusyIsTriedAgainAndBounded(t *testing.T) {
 	if err := s.View(t.Context(), func(conductor.Tx) error { return nil }); err != nil {
 		t.Errorf("a writer elsewhere must not hold up a view: %v", err)
 	}
-	if _, err := s.writer.conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 5000"); err != nil {
+	if _, err := s.writer.Conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 5000"); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error)
@@ -424,7 +424,7 @@ func TestI29_KilledServerKeepsWhatItAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		var ok string
-		if err := s.writer.conn.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&ok); err != nil || ok != "ok" {
+		if err := s.writer.Conn.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&ok); err != nil || ok != "ok" {
 			t.Errorf("integrity check: %s, %v", ok, err)
 		}
 	}

@@ -19,7 +19,7 @@ func TestInventoriesOfOlderProgramsAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	_, err = s.writer.conn.ExecContext(t.Context(), string(rows))
+	_, err = s.writer.Conn.ExecContext(t.Context(), string(rows))
 	s.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func changes(t *testing.T, s *Store) (n int) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.writer.conn.QueryRowContext(t.Context(), "SELECT total_changes()").Scan(&n); err != nil {
+	if err := s.writer.Conn.QueryRowContext(t.Context(), "SELECT total_changes()").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n

@@ -39,7 +39,7 @@ func BenchmarkJournal(b *testing.B) {
 func besideWithout(b *testing.B, nodes int, change func(n *conductor.Node, turn int)) {
 	stores, spent := [2]*Store{journalled(b, nodes), journalled(b, nodes)}, [2][]time.Duration{}
 	for _, trigger := range []string{"node_created", "node_changed", "node_deleted", "changes_pruned"} {
-		if err := stores[1].writer.run("DROP TRIGGER " + trigger); err != nil {
+		if err := stores[1].writer.Run("DROP TRIGGER " + trigger); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -105,7 +105,7 @@ func journalled(b *testing.B, nodes int) *Store {
 // entries is the length of a store's journal.
 func entries(b *testing.B, s *Store) (n int) {
 	b.Helper()
-	err := s.View(b.Context(), func(t conductor.Tx) error { return t.(*tx).row("SELECT count(*) FROM changes", nil, &n) })
+	err := s.View(b.Context(), func(t conductor.Tx) error { return t.(*tx).Row("SELECT count(*) FROM changes", nil, &n) })
 	if err != nil {
 		b.Fatal(err)
 	}

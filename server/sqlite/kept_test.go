@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/sqlite/records"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
@@ -18,7 +19,7 @@ func TestTheNumbersOfWhatIsKeptAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		fmt.Sprintf("last %d lines", conductor.KeptLines), fmt.Sprintf("last %d runs", conductor.KeptRuns), fmt.Sprintf("%d different steps", conductor.KeptDone), fmt.Sprintf("last %d,%03d entries", keptChanges/1000, keptChanges%1000),
+		fmt.Sprintf("last %d lines", conductor.KeptLines), fmt.Sprintf("last %d runs", conductor.KeptRuns), fmt.Sprintf("%d different steps", conductor.KeptDone), fmt.Sprintf("last %d,%03d entries", records.KeptChanges/1000, records.KeptChanges%1000),
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page lacks %q", want)

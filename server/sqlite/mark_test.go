@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
+	"github.com/bessemer-metal/bessemer/server/sqlite/sidecar"
 )
 
 // doubt reads why the records are doubted, and the epoch.
@@ -96,7 +97,7 @@ func TestF08_F35_AnOlderOrOtherDatabaseIsFoundByTheMark(t *testing.T) {
 			}
 			backup := cfg.Path + ".backup"
 			copyFile(t, cfg.Path, backup)
-			before, err := readMark(cfg.Path + ".mark")
+			before, err := sidecar.ReadMark(cfg.Path + ".mark")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,7 +169,7 @@ func TestI15_TheMarkFollowsTheAudit(t *testing.T) {
 		}
 		time.Sleep(2 * markEvery)
 		synctest.Wait()
-		m, err := readMark(cfg.Path + ".mark")
+		m, err := sidecar.ReadMark(cfg.Path + ".mark")
 		if err != nil || m.Audit != 1 || m.Hash == "" || m.Fence != s.Fence() {
 			t.Fatalf("mark %+v, %v", m, err)
 		}

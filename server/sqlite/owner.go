@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
+	"github.com/bessemer-metal/bessemer/server/sqlite/sidecar"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -66,11 +68,17 @@ func (s *Store) claim(ctx context.Context) error {
 	}
 }
 
+// relock tries for the lock of this host, or checks the one that is held. Without an error s.lock is nil when another process has it.
+func (s *Store) relock() (err error) {
+	s.lock, err = sidecar.Lock(s.lock, s.cfg.Path+".lock")
+	return err
+}
+
 // take tries once. It returns an owner that must be watched first; seen is that owner, when it was.
 func (s *Store) take(ctx context.Context, seen *Owner) (watch *Owner, err error) {
-	conn := s.writer.conn
+	conn := s.writer.Conn
 	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return nil, explain(err)
+		return nil, session.Explain(err)
 	}
 	defer func() {
 		if err != nil || watch != nil {
@@ -101,7 +109,7 @@ func (s *Store) take(ctx context.Context, seen *Owner) (watch *Owner, err error)
 			return &was, nil
 		}
 	}
-	before, err := readMark(s.cfg.Path + ".mark")
+	before, err := sidecar.ReadMark(s.cfg.Path + ".mark")
 	if err != nil {
 		s.cfg.Log.Warn("the mark beside the database can't be read, and counts as missing", "err", err)
 	}
@@ -111,7 +119,7 @@ func (s *Store) take(ctx context.Context, seen *Owner) (watch *Owner, err error)
 	}
 	if s.lock == nil {
 		// Whoever starts next must not take the end of the process that was passed over for ours.
-		if s.lock, err = newLock(s.cfg.Path + ".lock"); err != nil {
+		if s.lock, err = sidecar.ReplaceLock(s.cfg.Path + ".lock"); err != nil {
 			return nil, err
 		}
 		s.cfg.Log.Warn("the lease of the database's owner ran out; taking over", "process", was.PID, "host", was.Host, "expired", was.Expires)
@@ -120,7 +128,7 @@ func (s *Store) take(ctx context.Context, seen *Owner) (watch *Owner, err error)
 		ON CONFLICT (id) DO UPDATE SET holder = excluded.holder, host = excluded.host, boot = excluded.boot, pid = excluded.pid,
 		fence = excluded.fence, renewals = 0, expires = excluded.expires`,
 		me.Holder, me.Host, me.Boot, me.PID, me.Fence, stored(me.Expires)); err != nil {
-		return nil, explain(err)
+		return nil, session.Explain(err)
 	}
 	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return nil, s.unavailable(err)
@@ -132,7 +140,7 @@ func (s *Store) take(ctx context.Context, seen *Owner) (watch *Owner, err error)
 
 func (s *Store) held(by Owner, left time.Duration) error {
 	if by.PID == 0 {
-		return fmt.Errorf("another server (process %s) holds it; stop that one, or name another data directory", lockedBy(s.cfg.Path+".lock"))
+		return fmt.Errorf("another server (process %s) holds it; stop that one, or name another data directory", sidecar.LockedBy(s.cfg.Path+".lock"))
 	}
 	return fmt.Errorf("another server (process %d on %s) holds it, its lease runs out in %s unless it is renewed; stop that one, or name another data directory",
 		by.PID, by.Host, left.Round(time.Second))
@@ -143,7 +151,7 @@ func stored(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 // owned tells whether the schema has an owner: one before version 2 has none.
 func owned(ctx context.Context, conn *sql.Conn) (n bool, err error) {
 	err = conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'owner'").Scan(&n)
-	return n, explain(err)
+	return n, session.Explain(err)
 }
 
 func owner(ctx context.Context, conn *sql.Conn) (o Owner, err error) {
@@ -154,7 +162,7 @@ func owner(ctx context.Context, conn *sql.Conn) (o Owner, err error) {
 		return o, err
 	}
 	if err != nil {
-		return o, explain(err)
+		return o, session.Explain(err)
 	}
 	if o.Expires, err = time.Parse(time.RFC3339Nano, expires); err != nil {
 		return o, fmt.Errorf("read the owner's expiry: %w", err)
@@ -166,7 +174,7 @@ func owner(ctx context.Context, conn *sql.Conn) (o Owner, err error) {
 func (s *Store) Owner(ctx context.Context) (o Owner, err error) {
 	err = s.view(ctx, func(t *tx) error {
 		var expires string
-		err := t.row("SELECT holder, host, boot, pid, fence, renewals, expires FROM owner", nil,
+		err := t.Row("SELECT holder, host, boot, pid, fence, renewals, expires FROM owner", nil,
 			&o.Holder, &o.Host, &o.Boot, &o.PID, &o.Fence, &o.Renewals, &expires)
 		if err == nil {
 			o.Expires, err = time.Parse(time.RFC3339Nano, expires)
@@ -212,7 +220,7 @@ func (s *Store) Hold(ctx context.Context) error {
 func (s *Store) renew(ctx context.Context) error {
 	now := s.cfg.Now()
 	err := s.update(ctx, func(t *tx) error {
-		_, err := t.exec("UPDATE owner SET renewals = renewals + 1, expires = ?", stored(now.Add(leaseFor)))
+		_, err := t.Exec("UPDATE owner SET renewals = renewals + 1, expires = ?", stored(now.Add(leaseFor)))
 		return err
 	})
 	if err == nil {
@@ -253,7 +261,7 @@ func (s *Store) owns() error {
 		return s.lostLease()
 	default:
 	}
-	st, err := s.writer.stmt("SELECT fence FROM owner")
+	st, err := s.writer.Statement("SELECT fence FROM owner")
 	if err != nil {
 		return err
 	}
@@ -273,5 +281,5 @@ func (s *Store) release() error {
 	if s.fence == 0 {
 		return nil
 	}
-	return s.writer.run("UPDATE owner SET expires = ? WHERE fence = ?", stored(s.cfg.Now()), s.fence)
+	return s.writer.Run("UPDATE owner SET expires = ? WHERE fence = ?", stored(s.cfg.Now()), s.fence)
 }

@@ -119,7 +119,7 @@ func TestF09_AnOwnerOnAnotherHostIsWaitedFor(t *testing.T) {
 	cfg := config(t, t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, cfg)
-		if _, err := s.writer.conn.ExecContext(t.Context(), "UPDATE owner SET host = 'rack7', boot = 'other', pid = 4711"); err != nil {
+		if _, err := s.writer.Conn.ExecContext(t.Context(), "UPDATE owner SET host = 'rack7', boot = 'other', pid = 4711"); err != nil {
 			t.Fatal(err)
 		}
 		s.fence = 0 // it must not give the lease back
@@ -167,7 +167,7 @@ func TestI30_ARefusedRenewalIsTriedAgain(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Hold(ctx) }()
-		if _, err := s.writer.conn.ExecContext(t.Context(), "PRAGMA query_only = 1"); err != nil {
+		if _, err := s.writer.Conn.ExecContext(t.Context(), "PRAGMA query_only = 1"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(leaseFor + time.Second)
@@ -175,7 +175,7 @@ func TestI30_ARefusedRenewalIsTriedAgain(t *testing.T) {
 		if err := s.Held(); !fault.Has(err, fault.StorageUnavailable) {
 			t.Errorf("held: %v, want storage.unavailable", err)
 		}
-		if _, err := s.writer.conn.ExecContext(t.Context(), "PRAGMA query_only = 0"); err != nil {
+		if _, err := s.writer.Conn.ExecContext(t.Context(), "PRAGMA query_only = 0"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(retryEvery + time.Second)

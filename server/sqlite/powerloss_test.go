@@ -28,7 +28,7 @@ func TestF04_PowerLossLosesNothingCommitted(t *testing.T) {
 	cfg := config(t, dir)
 	s := open(t, cfg)
 	var full int
-	if err := s.writer.conn.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&full); err != nil || full != 2 {
+	if err := s.writer.Conn.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&full); err != nil || full != 2 {
 		t.Fatalf("synchronous is %d (%v): nothing would be on the disk after a commit", full, err)
 	}
 	node := storetest.Node(1)

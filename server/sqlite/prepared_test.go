@@ -8,6 +8,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
+	"github.com/bessemer-metal/bessemer/server/sqlite/nodes"
 )
 
 // told makes rows that say which node they are of, and how it stands.
@@ -73,7 +74,7 @@ func TestPreparedRowsAreAsNewAsTheirNodes(t *testing.T) {
 	update(own("b"))
 	expect("after a change", "f1", id+" b")
 	err := s.update(t.Context(), func(t *tx) error { // as a program that knows of no rows
-		_, err := t.exec(`UPDATE nodes SET version = version + 1, body = json_set(body, '$.owner', 'x')`)
+		_, err := t.Exec(`UPDATE nodes SET version = version + 1, body = json_set(body, '$.owner', 'x')`)
 		return err
 	})
 	if err != nil {
@@ -165,7 +166,7 @@ func BenchmarkPreparedList10k(b *testing.B) {
 // However rows are read together, a page has its nodes once, in order, with or without rows.
 func TestPagesOfRowsReadTogether(t *testing.T) {
 	s := open(t, config(t, t.TempDir()))
-	const all = 2*together + 50
+	const all = 2*nodes.Together + 50
 	s.Prepare("f", told)
 	err := s.Update(t.Context(), func(tx conductor.Tx) error {
 		for n := range all {
@@ -178,17 +179,17 @@ func TestPagesOfRowsReadTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, without := range [][]int{nil, {1}, {together}, {together + 1, all}} { // nodes whose rows are out of date
+	for _, without := range [][]int{nil, {1}, {nodes.Together}, {nodes.Together + 1, all}} { // nodes whose rows are out of date
 		for _, n := range without {
 			if err := s.update(t.Context(), func(t *tx) error {
-				_, err := t.exec("UPDATE nodes SET version = version + 1 WHERE uuid = ?", string(storetest.ID(n)))
+				_, err := t.Exec("UPDATE nodes SET version = version + 1 WHERE uuid = ?", string(storetest.ID(n)))
 				return err
 			}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, limit := range []int{0, 1, together - 1, together, together + 1, 2 * together, all, all + 1} {
-			for _, after := range []int{0, 1, together, all - 1, all} {
+		for _, limit := range []int{0, 1, nodes.Together - 1, nodes.Together, nodes.Together + 1, 2 * nodes.Together, all, all + 1} {
+			for _, after := range []int{0, 1, nodes.Together, all - 1, all} {
 				f := conductor.NodeFilter{Limit: limit, Roots: true}
 				if after > 0 {
 					f.After = storetest.ID(after)
@@ -262,7 +263,7 @@ func TestMissingRowIsMade(t *testing.T) {
 	if err := s.Update(t.Context(), create(storetest.Node(1))); err != nil {
 		t.Fatal(err)
 	}
-	err := s.update(t.Context(), func(t *tx) error { _, err := t.exec("DELETE FROM node_rows"); return err })
+	err := s.update(t.Context(), func(t *tx) error { _, err := t.Exec("DELETE FROM node_rows"); return err })
 	if err == nil {
 		err = s.PrepareRows(t.Context())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -12,10 +13,10 @@ import (
 type readPool struct {
 	turns chan struct{} // one for each that is idle
 	mu    sync.Mutex
-	idle  []*session
+	idle  []*session.Session
 }
 
-func (p *readPool) put(r *session) {
+func (p *readPool) put(r *session.Session) {
 	p.mu.Lock()
 	p.idle = append(p.idle, r)
 	p.mu.Unlock()
@@ -23,7 +24,7 @@ func (p *readPool) put(r *session) {
 }
 
 // pop gives the one whose turn was received.
-func (p *readPool) pop() *session {
+func (p *readPool) pop() *session.Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.idle) - 1
@@ -33,7 +34,7 @@ func (p *readPool) pop() *session {
 }
 
 // reader waits for an idle one; who got it puts it back.
-func (s *Store) reader(ctx context.Context) (*session, error) {
+func (s *Store) reader(ctx context.Context) (*session.Session, error) {
 	select {
 	case <-s.closing:
 		return nil, fault.New(fault.StorageUnavailable, "the database is closed: the server is stopping")

@@ -79,7 +79,7 @@ func TestT15_SealedSecretIsBoundToItsRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.writer.conn.ExecContext(t.Context(), "UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE field = 'a')"); err != nil {
+	if _, err := s.writer.Conn.ExecContext(t.Context(), "UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE field = 'a')"); err != nil {
 		t.Fatal(err)
 	}
 	err = s.View(t.Context(), func(tx conductor.Tx) error {
@@ -117,10 +117,10 @@ func TestI27_AuditShowsTampering(t *testing.T) {
 			if err != nil || head.Entries != 4 || len(head.Hash) != 64 {
 				t.Fatalf("head %+v, %v before tampering", head, err)
 			}
-			if _, err := s.writer.conn.ExecContext(t.Context(), tamper); err == nil && !strings.HasPrefix(tamper, "INSERT") {
+			if _, err := s.writer.Conn.ExecContext(t.Context(), tamper); err == nil && !strings.HasPrefix(tamper, "INSERT") {
 				t.Error("the table lets entries be changed")
 			}
-			if _, err := s.writer.conn.ExecContext(t.Context(), "DROP TRIGGER audit_kept; DROP TRIGGER audit_fixed; "+tamper); err != nil && !strings.HasPrefix(tamper, "INSERT") {
+			if _, err := s.writer.Conn.ExecContext(t.Context(), "DROP TRIGGER audit_kept; DROP TRIGGER audit_fixed; "+tamper); err != nil && !strings.HasPrefix(tamper, "INSERT") {
 				t.Fatal(err)
 			}
 			if _, err := s.VerifyAudit(t.Context(), nil); !fault.Is(err, fault.Internal) {

@@ -1,8 +1,8 @@
-// Package sqlite is conductor.Store on one SQLite file: the schema, its numbered migrations, the transactions and the
-// sealed columns. It decides nothing about nodes, and no other package knows SQL.
+// Package sqlite is conductor.Store on one SQLite file: the schema and its numbered migrations, the transactions that callers share,
+// who owns the file, and what is checked and mended. The SQL of nodes is in nodes, that of all beside them in records, a connection
+// and what its errors mean in session, the files beside the database in sidecar; nobody else knows SQL. It decides nothing about nodes.
 //
-// Start at Open, then Update (update.go), which commits concurrent callers together, and tx in tx.go; the objects are
-// in nodes.go, beside.go, steps.go, records.go and audit.go, the schema in migrations.
+// Start at Open, then Update (update.go), which commits concurrent callers together; the schema is in migrations.
 package sqlite
 
 import (
@@ -11,27 +11,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
-	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+	"github.com/bessemer-metal/bessemer/server/sqlite/nodes"
+	"github.com/bessemer-metal/bessemer/server/sqlite/records"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 )
-
-// Sealer seals what must not be read from a stolen file or backup (safety.md §2.9). Node and field are authenticated
-// with the value: what was sealed for one field opens for no other. Open fails for a key it does not have.
-type Sealer interface {
-	Seal(node, field string, plain []byte) (keyID string, blob []byte, err error)
-	Open(node, field, keyID string, blob []byte) ([]byte, error)
-}
 
 // Config is what Open needs; every field is.
 type Config struct {
 	Path   string // of the database; its directory exists
-	Sealer Sealer
+	Sealer records.Sealer
 	Log    *slog.Logger
 	Now    func() time.Time // wall time, for the lease of the owner and for how long others ran first
 }
@@ -74,11 +68,11 @@ type Store struct {
 
 	waiting  atomic.Int64 // callers of Update that wait for mu
 	mu       sync.Mutex   // guards what follows: who holds it has the write connection
-	writer   *session
+	writer   *session.Session
 	batch    *batch
 	crowded  int // commits to come that give way to nobody
 	closed   bool
-	preparer *preparer
+	preparer *nodes.Preparer
 }
 
 var _ conductor.Store = (*Store)(nil)
@@ -133,10 +127,9 @@ func (s *Store) connectReaders(ctx context.Context, n int) error {
 }
 
 // connect opens one connection of a pool; it is never given back, so that its statements stay prepared.
-func (s *Store) connect(ctx context.Context, pool int, params string) (*session, error) {
+func (s *Store) connect(ctx context.Context, pool int, params string) (*session.Session, error) {
 	if s.pools[pool] == nil {
-		name := "file:" + (&url.URL{Path: s.cfg.Path}).EscapedPath() + fmt.Sprintf("?_busy_timeout=%d&", busyTimeout.Milliseconds()) + params
-		db, err := sql.Open("sqlite3", name)
+		db, err := session.Open(s.cfg.Path, busyTimeout, params)
 		if err != nil {
 			return nil, err
 		}
@@ -144,22 +137,22 @@ func (s *Store) connect(ctx context.Context, pool int, params string) (*session,
 	}
 	conn, err := s.pools[pool].Conn(ctx)
 	if err != nil {
-		return nil, explain(err)
+		return nil, session.Explain(err)
 	}
-	return &session{conn: conn, stmts: map[string]*sql.Stmt{}}, nil
+	return session.New(conn), nil
 }
 
 // prepare makes the database fit to be used: checks, the lease, size limits, schema. What can refuse it comes first,
 // so that a refused database is as it was.
 func (s *Store) prepare(ctx context.Context) error {
-	conn := s.writer.conn
+	conn := s.writer.Conn
 	all, err := readMigrations(migrations)
 	if err != nil {
 		return err
 	}
 	from, err := version(ctx, conn, len(all))
 	if err != nil {
-		return explain(err)
+		return session.Explain(err)
 	}
 	leased, err := owned(ctx, conn)
 	if err != nil {
@@ -175,7 +168,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	var mode string
 	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
-		return explain(err)
+		return session.Explain(err)
 	}
 	if mode != "wal" {
 		return fmt.Errorf("its journal mode is %q, expected wal; put the data directory on a local file system", mode)
@@ -187,7 +180,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	// which costs as much as a commit, and whose disk can be full.
 	for _, q := range []string{"PRAGMA journal_size_limit = 16777216", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON", cache, "PRAGMA temp_store = MEMORY"} {
 		if _, err := conn.ExecContext(ctx, q); err != nil {
-			return explain(err)
+			return session.Explain(err)
 		}
 	}
 	s.adopted = from > 0 && !leased
@@ -197,7 +190,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		}
 	}
 	if _, err := migrate(ctx, conn, all); err != nil {
-		return explain(err)
+		return session.Explain(err)
 	}
 	if !leased {
 		if err := s.claim(ctx); err != nil {
@@ -235,10 +228,10 @@ func (s *Store) Close() error {
 	close(s.closing)
 	for range s.pooled { // a View in progress gives its connection back first
 		<-s.readers.turns
-		errs = append(errs, s.readers.pop().close())
+		errs = append(errs, s.readers.pop().Close())
 	}
 	if s.writer != nil {
-		errs = append(errs, s.writer.close())
+		errs = append(errs, s.writer.Close())
 	}
 	// The writer last: the last connection moves the log into the file, and a reader may not.
 	for _, db := range []*sql.DB{s.pools[1], s.pools[0]} {

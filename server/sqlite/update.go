@@ -6,9 +6,29 @@ import (
 	"runtime"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/sqlite/nodes"
+	"github.com/bessemer-metal/bessemer/server/sqlite/records"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
+
+// tx is conductor.Tx: one member of a batch, or one View.
+type tx struct {
+	*session.Tx
+	nodeTx
+	recordTx
+}
+
+type (
+	nodeTx   = nodes.Tx
+	recordTx = records.Tx
+)
+
+func (s *Store) begin(on *session.Session, preparer *nodes.Preparer, worn chan<- struct{}, writes bool) *tx {
+	t := on.Begin(writes)
+	return &tx{t, nodeTx{Tx: t, Preparer: preparer, Worn: worn}, recordTx{Tx: t, Sealer: s.cfg.Sealer}}
+}
 
 // batch is one database transaction that several callers of Update share: the first has it for itself, each later one
 // a savepoint of its own, which costs a copy of each page that it writes. It is committed by the last of them that
@@ -36,7 +56,7 @@ func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 				err = b.err
 			}
 		}
-		if try == tries || !busy(err) {
+		if try == tries || !session.Busy(err) {
 			return err
 		}
 	}
@@ -60,11 +80,11 @@ func (s *Store) join(ctx context.Context, fn func(*tx) error) (*batch, error) {
 	default:
 	}
 	if s.batch == nil {
-		if err := s.writer.run("BEGIN IMMEDIATE"); err != nil {
+		if err := s.writer.Run("BEGIN IMMEDIATE"); err != nil {
 			return nil, s.unavailable(err)
 		}
 		if err := s.owns(); err != nil {
-			_ = s.writer.run("ROLLBACK") // nothing was written
+			_ = s.writer.Run("ROLLBACK") // nothing was written
 			return nil, s.unavailable(err)
 		}
 		s.batch = &batch{done: make(chan struct{})}
@@ -109,29 +129,29 @@ func (s *Store) leave() {
 func (s *Store) member(b *batch, fn func(*tx) error) error {
 	first := b.n == 1
 	if !first {
-		if err := s.writer.run("SAVEPOINT member"); err != nil {
+		if err := s.writer.Run("SAVEPOINT member"); err != nil {
 			b.broken = err
 			return s.unavailable(err)
 		}
 	}
-	t := &tx{session: s.writer, sealer: s.cfg.Sealer, preparer: s.preparer, writes: true}
+	t := s.begin(s.writer, s.preparer, nil, true)
 	keep := false
 	defer func() {
-		t.ended = true
-		err := t.broken
+		t.End()
+		err := t.Broken()
 		switch {
 		case err != nil:
 		case first && !keep: // nobody else's work is in it: the next begins a batch anew
-			if err = s.writer.run("ROLLBACK"); err == nil {
+			if err = s.writer.Run("ROLLBACK"); err == nil {
 				s.batch = nil
 				close(b.done)
 			}
 		case !first:
 			if !keep {
-				err = s.writer.run("ROLLBACK TO member")
+				err = s.writer.Run("ROLLBACK TO member")
 			}
 			if err == nil {
-				err = s.writer.run("RELEASE member")
+				err = s.writer.Run("RELEASE member")
 			}
 		}
 		if err != nil && b.broken == nil {
@@ -149,12 +169,12 @@ func (s *Store) settle() {
 	s.batch = nil
 	if b.broken == nil {
 		failpoint.Here("store.commit.before")
-		if b.broken = s.writer.run("COMMIT"); b.broken == nil {
+		if b.broken = s.writer.Run("COMMIT"); b.broken == nil {
 			failpoint.Here("store.commit.after")
 		}
 	}
 	if b.broken != nil {
-		_ = s.writer.run("ROLLBACK") // fails when SQLite has rolled back by itself
+		_ = s.writer.Run("ROLLBACK") // fails when SQLite has rolled back by itself
 		b.err = s.unavailable(b.broken)
 	}
 	s.commits.Add(1)
@@ -163,17 +183,17 @@ func (s *Store) settle() {
 
 // unavailable explains a failure of the database; one that leaves the file in doubt ends all writing.
 func (s *Store) unavailable(err error) error {
-	if unsynced(err) {
+	if session.Unsynced(err) {
 		s.fail.Do(func() { close(s.failed) })
 	}
-	return explain(err)
+	return session.Explain(err)
 }
 
 // View implements conductor.Store.
 func (s *Store) View(ctx context.Context, fn func(conductor.Tx) error) error {
 	for try := 1; ; try++ {
 		err := s.view(ctx, func(t *tx) error { return fn(t) })
-		if try == tries || !busy(err) {
+		if try == tries || !session.Busy(err) {
 			return err
 		}
 	}
@@ -188,21 +208,21 @@ func (s *Store) view(ctx context.Context, fn func(*tx) error) (err error) {
 		return err
 	}
 	defer s.readers.put(r)
-	if err := r.run("BEGIN"); err != nil {
-		return explain(err)
+	if err := r.Run("BEGIN"); err != nil {
+		return session.Explain(err)
 	}
-	t := &tx{session: r, sealer: s.cfg.Sealer, worn: s.worn}
+	t := s.begin(r, nil, s.worn, false)
 	defer func() {
-		t.ended = true
-		if end := r.run("ROLLBACK"); end != nil {
-			err = errors.Join(err, explain(end))
+		t.End()
+		if end := r.Run("ROLLBACK"); end != nil {
+			err = errors.Join(err, session.Explain(end))
 		}
 	}()
 	if err := fn(t); err != nil {
 		return err
 	}
-	if t.broken != nil {
-		return explain(t.broken)
+	if t.Broken() != nil {
+		return session.Explain(t.Broken())
 	}
 	return nil
 }

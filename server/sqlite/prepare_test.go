@@ -11,6 +11,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/storetest"
+	"github.com/bessemer-metal/bessemer/server/sqlite/nodes"
 )
 
 // damages are what may happen to the row of the second of many nodes.
@@ -27,7 +28,7 @@ var damages = map[string]string{
 	"the first":      "DELETE FROM node_rows WHERE node = 1",
 }
 
-const manyRows = together + 20
+const manyRows = nodes.Together + 20
 
 func withRows(t *testing.T) (*Store, *bytes.Buffer) {
 	t.Helper()

@@ -1,4 +1,8 @@
-package sqlite
+// Package records is what the store keeps beside nodes: ports and their like in one table (beside.go), secrets, history, audit,
+// settings, defaults, webhooks and the journal of changes. It begins and commits no transaction.
+//
+// Start at Tx.
+package records
 
 import (
 	"database/sql"
@@ -10,8 +14,23 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/sqlite/nodes"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
+
+// Sealer seals what must not be read from a stolen file or backup (safety.md §2.9). Node and field are authenticated
+// with the value: what was sealed for one field opens for no other. Open fails for a key it does not have.
+type Sealer interface {
+	Seal(node, field string, plain []byte) (keyID string, blob []byte, err error)
+	Open(node, field, keyID string, blob []byte) ([]byte, error)
+}
+
+// Tx is a transaction upon all this.
+type Tx struct {
+	*session.Tx
+	Sealer Sealer
+}
 
 // The records that stand beside nodes: one table for all kinds. The columns hold what is unique or followed from a
 // node; by anything else a list is filtered and sorted in the body.
@@ -19,10 +38,10 @@ import (
 // fieldName is a field that a query may name: it becomes part of its text.
 var fieldName = regexp.MustCompile(`^[a-z_]+$`)
 
-func (t *tx) Record(kind conductor.Kind, ident string) (conductor.Record, error) {
+func (t *Tx) Record(kind conductor.Kind, ident string) (conductor.Record, error) {
 	var body []byte
-	err := t.row("SELECT body FROM records WHERE kind = ?1 AND uuid = ?2 UNION ALL SELECT body FROM records WHERE kind = ?1 AND name = ?2 LIMIT 1",
-		[]any{string(kind), text(ident)}, &body)
+	err := t.Row("SELECT body FROM records WHERE kind = ?1 AND uuid = ?2 UNION ALL SELECT body FROM records WHERE kind = ?1 AND name = ?2 LIMIT 1",
+		[]any{string(kind), session.Text(ident)}, &body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, kind.Missing(ident)
 	}
@@ -37,17 +56,17 @@ func readRecord(kind conductor.Kind, body []byte) (conductor.Record, error) {
 	if r == nil {
 		return nil, fault.New(fault.InternalError, "the store has a record of kind %q, which this program does not know", kind)
 	}
-	return r, decode(string(kind), body, r)
+	return r, session.Decode(string(kind), body, r)
 }
 
-func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor.Record, error) {
+func (t *Tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor.Record, error) {
 	where, args := "kind = ?", []any{string(kind)}
 	and := func(cond string, a ...any) { where, args = where+" AND "+cond, append(args, a...) }
 	if f.Node != "" {
-		and("node = ?", text(string(f.Node)))
+		and("node = ?", session.Text(string(f.Node)))
 	}
 	if f.Mark != "" {
-		and("mark = ?", text(f.Mark))
+		and("mark = ?", session.Text(f.Mark))
 	}
 	seen, seenBy := visibleRecords(f)
 	and(seen, seenBy...)
@@ -70,7 +89,7 @@ func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor
 		if err != nil {
 			return nil, err
 		}
-		and(field+` LIKE ? ESCAPE '\'`, "%"+likeEscaper.Replace(text(f.Contains[name]))+"%")
+		and(field+` LIKE ? ESCAPE '\'`, "%"+nodes.LikeEscaper.Replace(session.Text(f.Contains[name]))+"%")
 	}
 	key, than, dir := "id", " > ", ""
 	if f.Descending {
@@ -84,7 +103,7 @@ func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor
 	}
 	if f.After != "" {
 		var id int64
-		if err := t.row("SELECT id FROM records WHERE kind = ? AND uuid = ? AND "+seen, append([]any{string(kind), text(f.After)}, seenBy...), &id); errors.Is(err, sql.ErrNoRows) {
+		if err := t.Row("SELECT id FROM records WHERE kind = ? AND uuid = ? AND "+seen, append([]any{string(kind), session.Text(f.After)}, seenBy...), &id); errors.Is(err, sql.ErrNoRows) {
 			return nil, kind.Missing(f.After)
 		} else if err != nil {
 			return nil, err
@@ -101,7 +120,7 @@ func (t *tx) Records(kind conductor.Kind, f conductor.RecordFilter) ([]conductor
 		args = append(args, f.Limit)
 	}
 	var out []conductor.Record
-	err := t.rows(q, args, func(scan func(...any) error) error {
+	err := t.Rows(q, args, func(scan func(...any) error) error {
 		var body sql.RawBytes
 		if err := scan(&body); err != nil {
 			return err
@@ -120,9 +139,9 @@ func visibleRecords(f conductor.RecordFilter) (where string, args []any) {
 	case f.VisibleTo == "":
 		return "TRUE", nil
 	case f.Owned:
-		return "(coalesce(body ->> '$.owner', '') = ? OR body ->> '$.public' = 1)", []any{text(f.VisibleTo)}
+		return "(coalesce(body ->> '$.owner', '') = ? OR body ->> '$.public' = 1)", []any{session.Text(f.VisibleTo)}
 	}
-	return "node IN (SELECT uuid FROM nodes WHERE " + visible + ")", []any{text(f.VisibleTo), text(f.VisibleTo)}
+	return "node IN (SELECT uuid FROM nodes WHERE " + nodes.Visible + ")", []any{session.Text(f.VisibleTo), session.Text(f.VisibleTo)}
 }
 
 // inBody is the expression of a field. Times are compared as times: as text, a fraction would sort before none.
@@ -147,25 +166,25 @@ func among(name string, values []string) (string, []any, error) {
 	return field + " IN (SELECT value FROM json_each(?))", []any{string(list)}, err
 }
 
-func (t *tx) CreateRecord(r conductor.Record) error {
+func (t *Tx) CreateRecord(r conductor.Record) error {
 	k := r.Keys()
-	body, err := encode(string(k.Kind)+" "+k.UUID, r)
+	body, err := session.Encode(string(k.Kind)+" "+k.UUID, r)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("INSERT INTO records (kind, uuid, name, node, mark, body) VALUES (?, ?, ?, ?, ?, ?)",
-		string(k.Kind), text(k.UUID), null(k.Name), null(string(k.Node)), null(k.Mark), body)
+	_, err = t.Exec("INSERT INTO records (kind, uuid, name, node, mark, body) VALUES (?, ?, ?, ?, ?, ?)",
+		string(k.Kind), session.Text(k.UUID), session.Null(k.Name), session.Null(string(k.Node)), session.Null(k.Mark), body)
 	return collided(k, err)
 }
 
-func (t *tx) PutRecord(r conductor.Record) error {
+func (t *Tx) PutRecord(r conductor.Record) error {
 	k := r.Keys()
-	body, err := encode(string(k.Kind)+" "+k.UUID, r)
+	body, err := session.Encode(string(k.Kind)+" "+k.UUID, r)
 	if err != nil {
 		return err
 	}
-	changed, err := t.exec("UPDATE records SET name = ?, node = ?, mark = ?, body = ? WHERE kind = ? AND uuid = ?",
-		null(k.Name), null(string(k.Node)), null(k.Mark), body, string(k.Kind), text(k.UUID))
+	changed, err := t.Exec("UPDATE records SET name = ?, node = ?, mark = ?, body = ? WHERE kind = ? AND uuid = ?",
+		session.Null(k.Name), session.Null(string(k.Node)), session.Null(k.Mark), body, string(k.Kind), session.Text(k.UUID))
 	if err == nil && changed == 0 {
 		return k.Kind.Missing(k.UUID)
 	}
@@ -174,7 +193,7 @@ func (t *tx) PutRecord(r conductor.Record) error {
 
 // collided names what of a record is another one's already.
 func collided(k conductor.Keys, err error) error {
-	_, column, _ := strings.Cut(unique(err), ", ")
+	_, column, _ := strings.Cut(session.Unique(err), ", ")
 	switch column {
 	case "records.uuid":
 		return k.Kind.Taken("UUID " + k.UUID)
@@ -183,14 +202,14 @@ func collided(k conductor.Keys, err error) error {
 	case "records.mark":
 		return k.Kind.Taken(k.What)
 	}
-	if dangling(err) {
-		return noNode(string(k.Node))
+	if session.Dangling(err) {
+		return nodes.Missing(string(k.Node))
 	}
 	return err
 }
 
-func (t *tx) DeleteRecord(kind conductor.Kind, uuid string) error {
-	changed, err := t.exec("DELETE FROM records WHERE kind = ? AND uuid = ?", string(kind), text(uuid))
+func (t *Tx) DeleteRecord(kind conductor.Kind, uuid string) error {
+	changed, err := t.Exec("DELETE FROM records WHERE kind = ? AND uuid = ?", string(kind), session.Text(uuid))
 	if err == nil && changed == 0 {
 		err = kind.Missing(uuid)
 	}
@@ -198,15 +217,15 @@ func (t *tx) DeleteRecord(kind conductor.Kind, uuid string) error {
 }
 
 // list reads objects from a query of their bodies.
-func list[T any](t *tx, what, q string, args ...any) ([]T, error) {
+func list[T any](t *Tx, what, q string, args ...any) ([]T, error) {
 	var out []T
-	err := t.rows(q, args, func(scan func(...any) error) error {
+	err := t.Rows(q, args, func(scan func(...any) error) error {
 		var body sql.RawBytes
 		if err := scan(&body); err != nil {
 			return err
 		}
 		var v T
-		if err := decode(what, body, &v); err != nil {
+		if err := session.Decode(what, body, &v); err != nil {
 			return err
 		}
 		out = append(out, v)

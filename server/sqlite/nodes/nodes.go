@@ -1,4 +1,8 @@
-package sqlite
+// Package nodes is what the store keeps of nodes: their rows, the rows that lists show (prepared.go), inventories, parts, steps and
+// effects. It decides nothing about nodes, and begins and commits no transaction.
+//
+// Start at Tx.
+package nodes
 
 import (
 	"database/sql"
@@ -9,31 +13,40 @@ import (
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
 
-func noNode(ident string) error { return fault.New(fault.NodeNotFound, "there is no node %q", ident) }
+// Tx is a transaction upon all this.
+type Tx struct {
+	*session.Tx
+	Preparer *Preparer       // nil in views, and where rows are not prepared
+	Worn     chan<- struct{} // nil in updates: told when prepared rows do not fit their nodes
+}
 
-func (t *tx) node(where, ident string) (conductor.Node, error) {
+// Missing is the fault of a node that is not there.
+func Missing(ident string) error { return fault.New(fault.NodeNotFound, "there is no node %q", ident) }
+
+func (t *Tx) node(where, ident string) (conductor.Node, error) {
 	var n conductor.Node
 	var body []byte
-	err := t.row("SELECT version, body FROM nodes WHERE "+where, []any{text(ident)}, &n.Version, &body)
+	err := t.Row("SELECT version, body FROM nodes WHERE "+where, []any{session.Text(ident)}, &n.Version, &body)
 	if errors.Is(err, sql.ErrNoRows) {
-		return n, noNode(ident)
+		return n, Missing(ident)
 	}
 	if err != nil {
 		return n, err
 	}
-	return n, decode("node "+ident, body, &n)
+	return n, session.Decode("node "+ident, body, &n)
 }
 
-func (t *tx) Node(id conductor.NodeID) (conductor.Node, error) { return t.node("uuid = ?", string(id)) }
+func (t *Tx) Node(id conductor.NodeID) (conductor.Node, error) { return t.node("uuid = ?", string(id)) }
 
-func (t *tx) NodeByName(name string) (conductor.Node, error) { return t.node("name = ?", name) }
+func (t *Tx) NodeByName(name string) (conductor.Node, error) { return t.node("name = ?", name) }
 
-func (t *tx) NodeByAddress(mac string) (conductor.Node, error) {
+func (t *Tx) NodeByAddress(mac string) (conductor.Node, error) {
 	return t.node("uuid = (SELECT node FROM records WHERE kind = 'port' AND mark = ?)", strings.ToLower(mac))
 }
 
@@ -80,21 +93,21 @@ func busyNode() string {
 }
 
 // marker finds the node that a filter's page begins after, by its number; 0: it begins with the first.
-func (t *tx) marker(f conductor.NodeFilter) (id int64, err error) {
+func (t *Tx) marker(f conductor.NodeFilter) (id int64, err error) {
 	if f.After == "" {
 		return 0, nil
 	}
 	// A hidden marker is a missing one: where the page begins would tell that it is there, and how it sorts.
-	err = t.row("SELECT id FROM nodes WHERE uuid = ? AND (? = '' OR "+visible+")",
-		[]any{text(string(f.After)), text(f.VisibleTo), text(f.VisibleTo), text(f.VisibleTo)}, &id)
+	err = t.Row("SELECT id FROM nodes WHERE uuid = ? AND (? = '' OR "+Visible+")",
+		[]any{session.Text(string(f.After)), session.Text(f.VisibleTo), session.Text(f.VisibleTo), session.Text(f.VisibleTo)}, &id)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = noNode(string(f.After))
+		err = Missing(string(f.After))
 	}
 	return id, err
 }
 
 // nodeQuery adds to a query what a filter says; args are those of the query's beginning, after is the filter's marker.
-func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64) (string, []any, error) {
+func (t *Tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64) (string, []any, error) {
 	var where []string
 	and := func(cond string, a ...any) { where, args = append(where, cond), append(args, a...) }
 	for _, c := range []struct{ column, value string }{
@@ -103,24 +116,24 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64
 		{"instance_name", f.InstanceName}, {"parent", string(f.Parent)},
 	} {
 		if c.value != "" {
-			and(c.column+" = ?", text(c.value))
+			and(c.column+" = ?", session.Text(c.value))
 		}
 	}
 	if f.IDs != nil {
-		ids, err := encode("list of ids", f.IDs)
+		ids, err := session.Encode("list of ids", f.IDs)
 		if err != nil {
 			return "", nil, err
 		}
 		and("(uuid IN (SELECT value FROM json_each(?)) OR name IN (SELECT value FROM json_each(?)))", ids, ids)
 	}
 	if f.VisibleTo != "" {
-		and(visible, text(f.VisibleTo), text(f.VisibleTo))
+		and(Visible, session.Text(f.VisibleTo), session.Text(f.VisibleTo))
 	}
 	if f.Group != nil {
-		and("conductor_group = ?", text(*f.Group))
+		and("conductor_group = ?", session.Text(*f.Group))
 	}
 	if f.Description != nil {
-		and(`description <> '' AND description LIKE ? ESCAPE '\'`, "%"+likeEscaper.Replace(text(*f.Description))+"%")
+		and(`description <> '' AND description LIKE ? ESCAPE '\'`, "%"+LikeEscaper.Replace(session.Text(*f.Description))+"%")
 	}
 	if f.Associated != nil {
 		and("(instance_uuid IS NOT NULL) = ?", *f.Associated)
@@ -132,7 +145,7 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64
 		and("retired = ?", *f.Retired)
 	}
 	if f.Project != "" {
-		and("(owner = ? OR lessee = ?)", text(f.Project), text(f.Project))
+		and("(owner = ? OR lessee = ?)", session.Text(f.Project), session.Text(f.Project))
 	}
 	if f.Roots {
 		and("parent = ''")
@@ -160,7 +173,7 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64
 				WithHint("sort by one of %s", strings.Join(slices.Sorted(maps.Keys(sortable)), ", "))
 		}
 		if strings.Contains(key, "?") {
-			defaults, err := encode("defaults of "+f.SortKey, f.Defaults)
+			defaults, err := session.Encode("defaults of "+f.SortKey, f.Defaults)
 			if err != nil {
 				return "", nil, err
 			}
@@ -186,7 +199,7 @@ func (t *tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64
 	return q, args, nil
 }
 
-func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
+func (t *Tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	after, err := t.marker(f)
 	if err != nil {
 		return nil, err
@@ -196,13 +209,13 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 		return nil, err
 	}
 	var out []conductor.Node
-	err = t.rows(q, args, func(scan func(...any) error) error {
+	err = t.Rows(q, args, func(scan func(...any) error) error {
 		var n conductor.Node
 		var body sql.RawBytes
 		if err := scan(&n.Version, &body); err != nil {
 			return err
 		}
-		if err := decode("node", body, &n); err != nil {
+		if err := session.Decode("node", body, &n); err != nil {
 			return err
 		}
 		out = append(out, n)
@@ -211,9 +224,9 @@ func (t *tx) Nodes(f conductor.NodeFilter) ([]conductor.Node, error) {
 	return out, err
 }
 
-func (t *tx) EachNode(each func(id conductor.NodeID, open bool)) error {
+func (t *Tx) EachNode(each func(id conductor.NodeID, open bool)) error {
 	// Two indexes hold all that is asked. The plus keeps SQLite from reading the nodes for their order.
-	return t.rows("SELECT uuid, id IN (SELECT id FROM nodes WHERE working = 1) FROM nodes ORDER BY +id", nil, func(scan func(...any) error) error {
+	return t.Rows("SELECT uuid, id IN (SELECT id FROM nodes WHERE working = 1) FROM nodes ORDER BY +id", nil, func(scan func(...any) error) error {
 		var id conductor.NodeID
 		var open bool
 		if err := scan(&id, &open); err != nil {
@@ -224,39 +237,40 @@ func (t *tx) EachNode(each func(id conductor.NodeID, open bool)) error {
 	})
 }
 
-// visible selects the nodes that a project owns or leases.
-const visible = "(owner = ? OR lessee = ?)"
+// Visible selects the nodes that a project owns or leases.
+const Visible = "(owner = ? OR lessee = ?)"
 
-var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+// LikeEscaper makes a text one that LIKE takes as it is, with a backslash as escape.
+var LikeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // columns gives the values of a node's columns, in the order that both writers name them.
 func columns(n *conductor.Node) ([]any, error) {
-	body, err := encode("node "+string(n.UUID), n)
+	body, err := session.Encode("node "+string(n.UUID), n)
 	if err != nil {
 		return nil, err
 	}
 	return []any{
-		null(n.Name), text(string(n.State)), text(n.Driver), text(n.ResourceClass), text(n.Group), text(n.Owner),
-		null(n.InstanceUUID), text(n.Fault), text(n.Description), n.Maintenance, n.Retired,
-		text(n.InstanceName), text(n.Lessee), text(n.Shard), text(string(n.Parent)), text(n.Chassis), body,
+		session.Null(n.Name), session.Text(string(n.State)), session.Text(n.Driver), session.Text(n.ResourceClass), session.Text(n.Group), session.Text(n.Owner),
+		session.Null(n.InstanceUUID), session.Text(n.Fault), session.Text(n.Description), n.Maintenance, n.Retired,
+		session.Text(n.InstanceName), session.Text(n.Lessee), session.Text(n.Shard), session.Text(string(n.Parent)), session.Text(n.Chassis), body,
 		n.Lease != nil || n.Flow != nil && n.Flow.Phase != conductor.PhaseEnded,
 	}, nil
 }
 
-func (t *tx) CreateNode(n *conductor.Node) error {
+func (t *Tx) CreateNode(n *conductor.Node) error {
 	values, err := columns(n)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO nodes (uuid, version, name, provision_state, driver, resource_class, conductor_group, owner,
+	_, err = t.Exec(`INSERT INTO nodes (uuid, version, name, provision_state, driver, resource_class, conductor_group, owner,
 		instance_uuid, fault, description, maintenance, retired, instance_name, lessee, shard, parent, chassis, body, working)
 		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		append([]any{text(string(n.UUID))}, values...)...)
+		append([]any{session.Text(string(n.UUID))}, values...)...)
 	if err != nil {
 		return taken(n, err)
 	}
 	n.Version = 1
-	return t.putRow(n)
+	return t.PutRow(n)
 }
 
 // unchanged selects a node whose columns, but body, are what columns gives of it.
@@ -265,45 +279,45 @@ const unchanged = `name IS ? AND provision_state = ? AND driver = ? AND resource
 	shard = ? AND parent = ? AND chassis = ?`
 
 // PutNode writes most nodes by their body alone: what is set is written anew in each index that holds it.
-func (t *tx) PutNode(n *conductor.Node) error {
+func (t *Tx) PutNode(n *conductor.Node) error {
 	values, err := columns(n)
 	if err != nil {
 		return err
 	}
 	last := len(values) - 2
 	body, working := values[last], values[last+1]
-	args := append(append([]any{body, text(string(n.UUID)), n.Version}, values[:last]...), working)
-	changed, err := t.exec("UPDATE nodes SET body = ?, version = version + 1 WHERE uuid = ? AND version = ? AND "+unchanged+" AND working = ?", args...)
+	args := append(append([]any{body, session.Text(string(n.UUID)), n.Version}, values[:last]...), working)
+	changed, err := t.Exec("UPDATE nodes SET body = ?, version = version + 1 WHERE uuid = ? AND version = ? AND "+unchanged+" AND working = ?", args...)
 	if err != nil {
 		return err
 	}
 	if changed == 1 {
 		n.Version++
-		return t.putRow(n)
+		return t.PutRow(n)
 	}
-	changed, err = t.exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
+	changed, err = t.Exec(`UPDATE nodes SET name = ?, provision_state = ?, driver = ?, resource_class = ?, conductor_group = ?, owner = ?,
 		instance_uuid = ?, fault = ?, description = ?, maintenance = ?, retired = ?, instance_name = ?, lessee = ?, shard = ?, parent = ?,
 		chassis = ?, body = ?, working = ?, version = version + 1
-		WHERE uuid = ? AND version = ?`, append(values, text(string(n.UUID)), n.Version)...)
+		WHERE uuid = ? AND version = ?`, append(values, session.Text(string(n.UUID)), n.Version)...)
 	if err != nil {
 		return taken(n, err)
 	}
 	if changed == 0 {
 		var now int64
-		if err := t.row("SELECT version FROM nodes WHERE uuid = ?", []any{text(string(n.UUID))}, &now); errors.Is(err, sql.ErrNoRows) {
-			return noNode(string(n.UUID))
+		if err := t.Row("SELECT version FROM nodes WHERE uuid = ?", []any{session.Text(string(n.UUID))}, &now); errors.Is(err, sql.ErrNoRows) {
+			return Missing(string(n.UUID))
 		} else if err != nil {
 			return err
 		}
 		return fault.New(fault.StateConflict, "node %s was changed meanwhile: version %d was read, the stored one is %d", n.UUID, n.Version, now)
 	}
 	n.Version++
-	return t.putRow(n)
+	return t.PutRow(n)
 }
 
 // taken names what of a node is another node's already.
 func taken(n *conductor.Node, err error) error {
-	switch unique(err) {
+	switch session.Unique(err) {
 	case "nodes.uuid":
 		return fault.New(fault.NodeExists, "a node with UUID %s exists", n.UUID)
 	case "nodes.name":
@@ -314,18 +328,18 @@ func taken(n *conductor.Node, err error) error {
 	return err
 }
 
-func (t *tx) DeleteNode(id conductor.NodeID) error {
-	changed, err := t.exec("DELETE FROM nodes WHERE uuid = ?", text(string(id)))
+func (t *Tx) DeleteNode(id conductor.NodeID) error {
+	changed, err := t.Exec("DELETE FROM nodes WHERE uuid = ?", session.Text(string(id)))
 	if err == nil && changed == 0 {
-		err = noNode(string(id))
+		err = Missing(string(id))
 	}
 	return err
 }
 
 // Shards counts the nodes of each shard.
-func (t *tx) Shards() ([]conductor.Shard, error) {
+func (t *Tx) Shards() ([]conductor.Shard, error) {
 	var out []conductor.Shard
-	err := t.rows("SELECT shard, count(*) FROM nodes GROUP BY shard ORDER BY count(*) DESC, shard", nil, func(scan func(...any) error) error {
+	err := t.Rows("SELECT shard, count(*) FROM nodes GROUP BY shard ORDER BY count(*) DESC, shard", nil, func(scan func(...any) error) error {
 		var s conductor.Shard
 		err := scan(&s.Name, &s.Count)
 		out = append(out, s)

@@ -1,34 +1,35 @@
-package sqlite
+package records
 
 import (
 	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 )
 
 // How long the journal is, in entries, and how often it is pruned: as the trigger changes_pruned has them.
 const (
-	keptChanges = 500_000
-	pruneEvery  = 4096
+	KeptChanges = 500_000
+	PruneEvery  = 4096
 )
 
 // seenBy selects the changes that a project is told of.
 const seenBy = "(owner = ? OR lessee = ? OR was_owner = ? OR was_lessee = ?)"
 
-func (t *tx) Changes(f conductor.ChangeFilter) ([]conductor.Change, conductor.Position, error) {
+func (t *Tx) Changes(f conductor.ChangeFilter) ([]conductor.Change, conductor.Position, error) {
 	pos, err := t.position()
 	if err != nil {
 		return nil, pos, err
 	}
 	where, args := "seq > ?", []any{f.After}
 	and := func(cond string, a ...any) { where, args = where+" AND "+cond, append(args, a...) }
-	project := []any{text(f.VisibleTo), text(f.VisibleTo), text(f.VisibleTo), text(f.VisibleTo)}
+	project := []any{session.Text(f.VisibleTo), session.Text(f.VisibleTo), session.Text(f.VisibleTo), session.Text(f.VisibleTo)}
 	if f.Until > 0 {
 		and("seq <= ?", f.Until)
 	}
 	if f.Node != "" {
-		and("node = ?", text(string(f.Node)))
+		and("node = ?", session.Text(string(f.Node)))
 	}
 	if f.VisibleTo != "" {
 		and(seenBy, project...)
@@ -48,7 +49,7 @@ func (t *tx) Changes(f conductor.ChangeFilter) ([]conductor.Change, conductor.Po
 		q, args = q+" LIMIT ?", append(args, f.Limit)
 	}
 	var out []conductor.Change
-	err = t.rows(q, args, func(scan func(...any) error) error {
+	err = t.Rows(q, args, func(scan func(...any) error) error {
 		var c conductor.Change
 		var at string
 		if err := scan(&c.Seq, &c.Node, &c.Name, &c.State, &c.Target, &c.Power, &c.Maintenance, &c.LastError, &at, &c.Gone, &c.Told,
@@ -74,11 +75,11 @@ func (t *tx) Changes(f conductor.ChangeFilter) ([]conductor.Change, conductor.Po
 // seenByLater is seenBy of the entries called later.
 var seenByLater = strings.NewReplacer("owner =", "later.owner =", "lessee =", "later.lessee =", "was_owner =", "later.was_owner =", "was_lessee =", "later.was_lessee =").Replace(seenBy)
 
-func (t *tx) position() (p conductor.Position, err error) {
-	if err := t.row("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0)", nil, &p.Last); err != nil {
+func (t *Tx) position() (p conductor.Position, err error) {
+	if err := t.Row("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0)", nil, &p.Last); err != nil {
 		return p, err
 	}
-	p.First = max(0, p.Last/pruneEvery*pruneEvery-keptChanges)
+	p.First = max(0, p.Last/PruneEvery*PruneEvery-KeptChanges)
 	p.Epoch, err = t.Setting(conductor.SettingEpoch)
 	return p, err
 }

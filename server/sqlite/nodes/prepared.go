@@ -1,7 +1,6 @@
-package sqlite
+package nodes
 
 import (
-	"context"
 	"database/sql"
 	"encoding/binary"
 	"hash/crc32"
@@ -9,6 +8,7 @@ import (
 	"reflect"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/sqlite/session"
 )
 
 // Prepared rows: what lists of nodes show is made when a node is written, in the same transaction; a list then decodes
@@ -17,95 +17,63 @@ import (
 // nothing that can't be made anew: no check at the start reads them. A row that was lost or damaged in the file never hides its
 // node: who reads rows counts them and their checksums, reads the nodes instead, and has the rows made anew (mend.go).
 
-// preparer makes the prepared row of a node.
-type preparer struct {
+// Preparer makes the prepared row of a node.
+type Preparer struct {
 	form string
 	row  func(n *conductor.Node) ([]byte, error)
 }
 
-// Prepare sets how rows are prepared from now on. It is called once, before anything else uses the store; PrepareRows
-// then makes those of another form.
-func (s *Store) Prepare(form string, row func(n *conductor.Node) ([]byte, error)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.preparer = &preparer{form + framing, row}
+// NewPreparer makes rows of a form with row.
+func NewPreparer(form string, row func(n *conductor.Node) ([]byte, error)) *Preparer {
+	return &Preparer{form + framing, row}
 }
 
-// PrepareRows prepares the rows of another form: those that an older program wrote, or one with other rules of what may
-// be shown; and those that were lost. Until then lists decode these nodes, so it runs while the store is in use, in
-// transactions so short that they hold nobody up. Called again after an error it goes on.
-func (s *Store) PrepareRows(ctx context.Context) error {
-	s.mu.Lock()
-	p := s.preparer
-	s.mu.Unlock()
-	if done, err := s.allPrepared(ctx, p.form); done || err != nil {
-		return err
-	}
-	const batch = 50
-	for after := int64(0); ; {
-		n, last := 0, after
-		var lost []conductor.NodeID
-		err := s.update(ctx, func(t *tx) error {
-			var found []conductor.Node
-			lost = nil
-			err := t.rows(`SELECT id, version, body, form IS NULL FROM nodes LEFT JOIN node_rows ON node = id
-				WHERE id > ? AND form IS NOT ? ORDER BY id LIMIT ?`, []any{after, p.form, batch}, func(scan func(...any) error) error {
-				var x conductor.Node
-				var body sql.RawBytes
-				var none bool
-				if err := scan(&last, &x.Version, &body, &none); err != nil {
-					return err
-				}
-				if err := decode("node", body, &x); err != nil {
-					return err
-				}
-				if found = append(found, x); none {
-					lost = append(lost, x.UUID)
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			for i := range found {
-				if err := t.putRow(&found[i]); err != nil {
-					return err
-				}
-			}
-			n = len(found)
-			return nil
-		})
-		for _, id := range lost {
-			s.cfg.Log.Warn("the row of a node in lists was lost; made anew from the node", "node", id, "err", err)
-		}
-		if err != nil || n < batch {
+// AllPrepared tells whether every node has its row, of p's form.
+func (t *Tx) AllPrepared(p *Preparer) (all bool, err error) {
+	return all, t.Row("SELECT NOT EXISTS (SELECT 1 FROM nodes LEFT JOIN node_rows ON node = id WHERE form IS NOT ?)", []any{p.form}, &all)
+}
+
+// PrepareNext makes the rows of another form anew, of most nodes at most, which come after a number. It tells how many there were,
+// the number of the last, and the nodes that had no row at all.
+func (t *Tx) PrepareNext(after int64, most int) (n int, last int64, lost []conductor.NodeID, err error) {
+	var found []conductor.Node
+	last = after
+	err = t.Rows(`SELECT id, version, body, form IS NULL FROM nodes LEFT JOIN node_rows ON node = id
+		WHERE id > ? AND form IS NOT ? ORDER BY id LIMIT ?`, []any{after, t.Preparer.form, most}, func(scan func(...any) error) error {
+		var x conductor.Node
+		var body sql.RawBytes
+		var none bool
+		if err := scan(&last, &x.Version, &body, &none); err != nil {
 			return err
 		}
-		after = last
-	}
-}
-
-// allPrepared tells whether every node has its row. It is asked of a reader: the writer would keep what it read in its cache,
-// which is large.
-func (s *Store) allPrepared(ctx context.Context, form string) (all bool, err error) {
-	err = s.view(ctx, func(t *tx) error {
-		return t.row("SELECT NOT EXISTS (SELECT 1 FROM nodes LEFT JOIN node_rows ON node = id WHERE form IS NOT ?)", []any{form}, &all)
+		if err := session.Decode("node", body, &x); err != nil {
+			return err
+		}
+		if found = append(found, x); none {
+			lost = append(lost, x.UUID)
+		}
+		return nil
 	})
-	return all, err
+	for i := range found {
+		if err == nil {
+			err = t.PutRow(&found[i])
+		}
+	}
+	return len(found), last, lost, err
 }
 
-// putRow prepares the row of a node that was written, if rows are prepared.
-func (t *tx) putRow(n *conductor.Node) error {
-	if t.preparer == nil {
+// PutRow prepares the row of a node that was written, if rows are prepared.
+func (t *Tx) PutRow(n *conductor.Node) error {
+	if t.Preparer == nil {
 		return nil
 	}
-	row, err := t.preparer.row(n)
+	row, err := t.Preparer.row(n)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO node_rows (node, parent_node, form, prepared) SELECT id, parent, ?, ? FROM nodes WHERE uuid = ?
+	_, err = t.Exec(`INSERT INTO node_rows (node, parent_node, form, prepared) SELECT id, parent, ?, ? FROM nodes WHERE uuid = ?
 		ON CONFLICT (node) DO UPDATE SET parent_node = excluded.parent_node, form = excluded.form, prepared = excluded.prepared`,
-		t.preparer.form, framed(string(n.UUID), row), text(string(n.UUID)))
+		t.Preparer.form, framed(string(n.UUID), row), session.Text(string(n.UUID)))
 	return err
 }
 
@@ -119,7 +87,7 @@ const sumSize = 4 // bytes of a checksum, big endian
 
 func framed(uuid string, row []byte) []byte {
 	b := make([]byte, 0, len(uuid)+len(row)+2*binary.MaxVarintLen64+sumSize)
-	for _, part := range []string{text(uuid), string(row)} {
+	for _, part := range []string{session.Text(uuid), string(row)} {
 		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
 	}
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
@@ -158,11 +126,11 @@ func unframeAll(rows string, n int) (out []conductor.PreparedNode, ok bool) {
 	return out, len(out) == n
 }
 
-// together is how many rows SQLite hands over as one text: a call for each row costs more than the row.
-const together = 100
+// Together is how many rows SQLite hands over as one text: a call for each row costs more than the row.
+const Together = 100
 
 // PreparedNodes implements conductor.Tx.
-func (t *tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p conductor.PreparedNode) error) error {
+func (t *Tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p conductor.PreparedNode) error) error {
 	after, err := t.marker(f)
 	if err != nil {
 		return err
@@ -172,11 +140,11 @@ func (t *tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p cond
 		_, _, err := t.eachPrepared(f, after, form+framing, each)
 		return err
 	}
-	for left := f.Limit; f.Limit == 0 || left > 0; left -= together {
+	for left := f.Limit; f.Limit == 0 || left > 0; left -= Together {
 		f := f
-		f.Limit = together
+		f.Limit = Together
 		if left > 0 {
-			f.Limit = min(left, together)
+			f.Limit = min(left, Together)
 		}
 		n, last, err := t.preparedTogether(f, after, form+framing, each)
 		if err != nil || n < f.Limit {
@@ -189,7 +157,7 @@ func (t *tx) PreparedNodes(f conductor.NodeFilter, form string, each func(p cond
 
 // preparedTogether reads the next rows, as many as the filter's limit, and tells how many there were and the number of the last
 // node. Rows that are not all there, whole and of the form are read one by one.
-func (t *tx) preparedTogether(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) (n int, last int64, err error) {
+func (t *Tx) preparedTogether(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) (n int, last int64, err error) {
 	q, args, plain, err := t.rowQuery(form, f, after)
 	if err != nil {
 		return 0, 0, err
@@ -197,7 +165,7 @@ func (t *tx) preparedTogether(f conductor.NodeFilter, after int64, form string, 
 	var whole int
 	var end sql.NullInt64
 	var rows sql.NullString
-	if err := t.row("SELECT count(*), count(prepared), max(id), group_concat(prepared, '') FROM ("+q+")", args, &n, &whole, &end, &rows); err != nil {
+	if err := t.Row("SELECT count(*), count(prepared), max(id), group_concat(prepared, '') FROM ("+q+")", args, &n, &whole, &end, &rows); err != nil {
 		return 0, 0, err
 	}
 	if whole < n { // some are out of date
@@ -228,17 +196,17 @@ func (t *tx) preparedTogether(f conductor.NodeFilter, after int64, form string, 
 }
 
 // countNodes counts the nodes after a number up to another: those without a parent, or all. Two small indexes hold what is asked.
-func (t *tx) countNodes(roots bool, after, upto int64) (n int, err error) {
+func (t *Tx) countNodes(roots bool, after, upto int64) (n int, err error) {
 	q := "SELECT count(*) FROM nodes INDEXED BY nodes_roots WHERE parent = '' AND id > ?1 AND id <= ?2"
 	if !roots {
 		q = "SELECT (" + q + ") + (SELECT count(*) FROM nodes INDEXED BY nodes_parent WHERE parent <> '' AND id > ?1 AND id <= ?2)"
 	}
-	return n, t.row(q, []any{after, upto}, &n)
+	return n, t.Row(q, []any{after, upto}, &n)
 }
 
 // rowQuery asks for the number and the row of each node, in order of creation. Most lists are plain and need nothing of the
 // nodes: the schema's triggers see to it that each has a row, and an old one no form.
-func (t *tx) rowQuery(form string, f conductor.NodeFilter, after int64) (q string, args []any, plain bool, err error) {
+func (t *Tx) rowQuery(form string, f conductor.NodeFilter, after int64) (q string, args []any, plain bool, err error) {
 	rest := f
 	rest.Roots, rest.After, rest.Limit, rest.SortKey = false, "", 0, ""
 	if !reflect.ValueOf(rest).IsZero() {
@@ -255,7 +223,7 @@ func (t *tx) rowQuery(form string, f conductor.NodeFilter, after int64) (q strin
 const rowOf = "iif(form = ?, prepared, NULL) AS prepared FROM nodes LEFT JOIN node_rows ON node = id"
 
 // eachPrepared reads them one by one: in any order, and with nodes that have no row, or a damaged one.
-func (t *tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) (n int, last int64, err error) {
+func (t *Tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each func(p conductor.PreparedNode) error) (n int, last int64, err error) {
 	q, args, err := t.nodeQuery("SELECT id, uuid, iif(form = ?, NULL, body), form IS NULL, "+rowOf, []any{form, form}, f, after)
 	if err != nil {
 		return 0, 0, err
@@ -266,7 +234,7 @@ func (t *tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each
 	var lost bool
 	var row, body sql.RawBytes
 	var buffer []byte
-	err = t.rows(q, args, func(scan func(...any) error) error {
+	err = t.Rows(q, args, func(scan func(...any) error) error {
 		if err := scan(&last, &uuid, &body, &lost, &row); err != nil {
 			return err
 		}
@@ -276,7 +244,7 @@ func (t *tx) eachPrepared(f conductor.NodeFilter, after int64, form string, each
 		p := conductor.PreparedNode{UUID: uuid}
 		if row == nil {
 			p.Node = &conductor.Node{}
-			if err := decode("node", body, p.Node); err != nil {
+			if err := session.Decode("node", body, p.Node); err != nil {
 				return err
 			}
 		} else if q, rest, ok := unframe(string(row), &buffer); ok && rest == "" && q.UUID == uuid {
