@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -441,12 +439,7 @@ func (s imageStore) origin(check func(context.Context, string) error) func(conte
 }
 
 func (s imageStore) Put(ctx context.Context, name string, r io.Reader) (api.Image, error) {
-	// The upload says what it is by its first bytes (RFC 8878 §3.1.1); a disk never begins so.
-	in, format := bufio.NewReader(r), images.Raw
-	if magic, err := in.Peek(4); err == nil && bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
-		format = images.RawZstd
-	}
-	i, err := s.Store.Put(ctx, name, format, in)
+	i, err := s.Store.Put(ctx, name, r)
 	return s.wire(i), err
 }
 

@@ -15,12 +15,14 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
 	"github.com/bessemer-metal/bessemer/agent/meter"
 	"github.com/bessemer-metal/bessemer/agent/system"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -29,7 +31,7 @@ import (
 // Spec is what to write.
 type Spec struct {
 	URL       string
-	Format    string // "raw" or "raw.zst"; "" goes by the URL's ending
+	Format    string // one of catalog.Formats; "" goes by the URL's ending, or else by the file's first bytes
 	Algorithm string // "sha256" or "sha512"
 	Digest    string // hex, of the file as the URL serves it
 	// ConfigDrive gives the config drive's file system image; nil when the node has none.
@@ -90,7 +92,6 @@ func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(s
 	if err := s.check(); err != nil {
 		return out, err
 	}
-	out.Format = s.Format
 	firmware, err := w.Firmware() // a machine that could not be made to boot is not written at all
 	if err != nil {
 		return out, err
@@ -107,7 +108,6 @@ func (w *Writer) Write(ctx context.Context, s Spec, to *disk.Disk, report func(s
 	progress := meter.New(report, w.Now)
 	defer progress.Tick()()
 	track := progress.Track(to.String(), 0)
-	track.Method("write-" + s.Format)
 	track.Stage("fetch")
 	for {
 		err := w.transfer(ctx, s, to, track, &out)
@@ -148,18 +148,10 @@ func stopped(ctx context.Context, to *disk.Disk, out *Written, err error) error 
 // check fills in the format and refuses a spec that can't be met, before anything is fetched.
 func (s *Spec) check() error {
 	if s.Format == "" {
-		name := strings.ToLower(redact(s.URL))
-		switch {
-		case strings.HasSuffix(name, ".zst"), strings.HasSuffix(name, ".zstd"):
-			s.Format = "raw.zst"
-		case strings.HasSuffix(name, ".qcow2"), strings.HasSuffix(name, ".gz"), strings.HasSuffix(name, ".xz"), strings.HasSuffix(name, ".vmdk"):
-			return fault.New(fault.ImageFormat, "%s is, by its name, neither raw nor zstd-compressed raw", redact(s.URL))
-		default:
-			s.Format = "raw"
-		}
+		s.Format = catalog.FormatByName(s.URL)
 	}
-	if s.Format != "raw" && s.Format != "raw.zst" {
-		return fault.New(fault.ImageFormat, "format %q is not known", s.Format)
+	if s.Format != "" && !slices.Contains(catalog.Formats, s.Format) {
+		return fault.New(fault.ImageFormat, "%s is to be %.40q", redact(s.URL), s.Format)
 	}
 	h, err := newHash(s.Algorithm)
 	if err != nil {
@@ -193,27 +185,25 @@ func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *met
 	}
 	defer src.Close()
 	defer func() { out.Resumed += src.Resumed }()
-	if s.Format == "raw" && src.size > to.Bytes {
-		return tooSmall(src.size, to)
-	}
-	if src.size == 0 {
-		return fault.New(fault.ImageSize, "%s is empty", out.Source)
-	}
-	track.Total(max(0, src.size))
-	if err := to.Confirm(); err != nil {
-		return err
-	}
-	track.Stage("clear")
-	out.begun = true
-	if err := to.ClearTables(); err != nil {
-		return err
-	}
-	track.Stage("write")
-	p, body, sum, err := prepare(s, src, to, track)
+	head, err := peek(src, catalog.Sniffed)
 	if err != nil {
 		return err
 	}
-	err = p.run(ctx, stop, body)
+	if out.Format, err = s.content(head.first); err != nil {
+		return err
+	}
+	track.Method("write-" + out.Format)
+	if out.Format == catalog.Raw && src.size > to.Bytes {
+		return tooSmall(src.size, to)
+	}
+	track.Total(max(0, src.size))
+	p, body, sum, err := prepare(s.Algorithm, out.Format, head, to, track)
+	if err != nil {
+		return w.explain(err, src, out)
+	}
+	if body, err = w.begin(body, to, track, out); err == nil {
+		err = p.run(ctx, stop, body)
+	}
 	got := sum()
 	out.Served = src.off
 	if err != nil {
@@ -232,23 +222,98 @@ func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *met
 	return p.complete()
 }
 
-// prepare joins source, decoder and hashes. sum waits for the digest of the file as served; it is called once, after
-// the pipeline's run. A raw file is served as it is written, so that one pass makes both digests.
-func prepare(s Spec, src io.Reader, to *disk.Disk, track *meter.Track) (p *pipeline, body io.ReadCloser, sum func() []byte, err error) {
-	h, err := newHash(s.Algorithm)
+// content tells the format of a file that begins with head. What is not as asked for is refused before anything is written.
+func (s *Spec) content(head []byte) (string, error) {
+	found := catalog.FormatByContent(head)
+	switch {
+	case len(head) == 0:
+		return "", fault.New(fault.ImageSize, "%s is empty", redact(s.URL))
+	case s.Format != "" && found != s.Format:
+		return "", fault.New(fault.ImageFormat, "%s is to be %s, and is %s by its first bytes", redact(s.URL), s.Format, found).
+			WithHint("set image_disk_format to what the URL serves")
+	case !slices.Contains(catalog.Formats, found):
+		return "", fault.New(fault.ImageFormat, "%s is %s by its first bytes", redact(s.URL), found)
+	}
+	return found, nil
+}
+
+// begin looks at the first bytes to be written and makes the disk unbootable. It closes body when it fails.
+func (w *Writer) begin(body io.ReadCloser, to *disk.Disk, track *meter.Track, out *Written) (_ io.ReadCloser, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, body.Close())
+		}
+	}()
+	inner, err := peek(body, catalog.Sniffed)
+	if err != nil {
+		return nil, err
+	}
+	if found := catalog.FormatByContent(inner.first); found != catalog.Raw {
+		return nil, fault.New(fault.ImageFormat, "%s is %s, and what is packed in it is no raw disk but %s", out.Source, out.Format, found).
+			WithHint("serve the %s file itself, or a raw disk", found)
+	}
+	if err := to.Confirm(); err != nil {
+		return nil, err
+	}
+	track.Stage("clear")
+	out.begun = true
+	if err := to.ClearTables(); err != nil {
+		return nil, err
+	}
+	track.Stage("write")
+	return inner, nil
+}
+
+// peeked gives what was read from the start of src, and then the rest.
+type peeked struct {
+	first []byte
+	rest  []byte // of first, not given yet
+	src   io.Reader
+}
+
+// peek reads the first n bytes, or all where there are fewer.
+func peek(src io.Reader, n int) (*peeked, error) {
+	first := make([]byte, n)
+	n, err := fill(src, first)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	return &peeked{first: first[:n], rest: first[:n], src: src}, nil
+}
+
+func (p *peeked) Read(b []byte) (int, error) {
+	if len(p.rest) > 0 {
+		n := copy(b, p.rest)
+		p.rest = p.rest[n:]
+		return n, nil
+	}
+	return p.src.Read(b)
+}
+
+func (p *peeked) Close() error {
+	if c, ok := p.src.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// prepare joins source, decoder and hashes. sum waits for the digest of the file as served; it is called once, when nothing
+// reads body any more. A raw file is served as it is written, so that one pass makes both digests.
+func prepare(algorithm, format string, src io.Reader, to *disk.Disk, track *meter.Track) (p *pipeline, body io.ReadCloser, sum func() []byte, err error) {
+	h, err := newHash(algorithm)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if s.Format == "raw" {
+	if format == catalog.Raw {
 		body = io.NopCloser(&counted{src, track})
-		if s.Algorithm == "sha256" {
+		if algorithm == "sha256" {
 			p = newPipeline(to)
 			return p, body, func() []byte { return p.sums[0].Sum(nil) }, nil
 		}
 		return newPipeline(to, h), body, func() []byte { return h.Sum(nil) }, nil
 	}
 	file := newServed(&counted{src, track}, h)
-	if body, err = unpack(file); err != nil {
+	if body, err = unpack(format, file); err != nil {
 		file.close()
 		return nil, nil, nil, err
 	}
@@ -277,7 +342,7 @@ func (w *Writer) explain(err error, src *stream, out *Written) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fault.New(fault.ImageCorrupt, "%s ends in the middle of its compressed data, after %d bytes", out.Source, src.off).Because(err)
 	}
-	return fault.New(fault.ImageCorrupt, "%s can't be decoded: %v", out.Source, err).Because(err)
+	return fault.New(fault.ImageCorrupt, "%s can't be decoded as %s, near byte %d: %v", out.Source, out.Format, src.off, err).Because(err)
 }
 
 func mustHex(s string) []byte { b, _ := hex.DecodeString(s); return b } // checked by Spec.check

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +22,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 	"go.uber.org/goleak"
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
@@ -120,6 +123,36 @@ func compress(t testing.TB, b []byte, opts ...zstd.EOption) []byte {
 	return e.EncodeAll(b, nil)
 }
 
+// gz and xzs compress as gzip and xz do.
+func gz(t testing.TB, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func xzs(t testing.TB, b []byte, dictionary int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := xz.WriterConfig{DictCap: dictionary}.NewWriter(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 // notBootable fails if firmware or kernel could find anything to boot on the disk.
 func (b *bench) notBootable() {
 	b.t.Helper()
@@ -158,6 +191,13 @@ func TestI06_WriteEveryForm(t *testing.T) {
 		"zstd":             {"/image.raw.zst", packed, false},
 		"zstd, SHA-512":    {"/image.zst?token=secret", packed, true},
 		"zstd, two frames": {"/image.zst", twoFrames, false},
+		"zstd, by content": {"/image?name=debian.qcow2", packed, false},
+		"gzip":             {"/image.raw.gz", gz(t, img), false},
+		"gzip, SHA-512":    {"/image.img", gz(t, img), true},
+		"gzip, members":    {"/image.gz", append(gz(t, img[:10*mib+1]), gz(t, img[10*mib+1:])...), false},
+		"xz":               {"/image.raw.xz", xzs(t, img, 0), false},
+		"xz, SHA-512":      {"/image", slices.Concat(xzs(t, img[:512], 64<<20), xzs(t, img[512:], 0)), true},
+		"xz, streams":      {"/image.xz", slices.Concat(xzs(t, img[:10*mib+1], 0), make([]byte, 8), xzs(t, img[10*mib+1:], 0)), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, 40*mib, serve(c.served))
@@ -208,6 +248,7 @@ func TestI06_WriteEveryForm(t *testing.T) {
 func TestI06_T09_F32_F33_BadImages(t *testing.T) {
 	img := disktest.Bootable(t, 24*mib)
 	packed := compress(t, img)
+	packedXZ, hugeXZ := xzs(t, img, 0), xzs(t, img[:512], 65<<20)
 	bad := bytes.Clone(packed)
 	bad[len(bad)/2] ^= 1
 	other := bytes.Clone(img)
@@ -229,14 +270,35 @@ func TestI06_T09_F32_F33_BadImages(t *testing.T) {
 		"another packed image":     {"/a.zst", compress(t, other), packed, fault.ImageDigest, nil, false, false},
 		"damaged packing":          {"/a.zst", bad, bad, fault.ImageCorrupt, nil, false, false},
 		"cut off packing":          {"/a.zst", packed[:len(packed)-100], packed, fault.ImageCorrupt, nil, false, false},
-		"not packed":               {"/a.zst", img, img, fault.ImageCorrupt, nil, false, false},
+		"not packed":               {"/a.zst", img, img, fault.ImageFormat, nil, true, false},
+		"packed, and not to be":    {"/a.raw", packed, packed, fault.ImageFormat, nil, true, false},
+		"packed otherwise":         {"/a.gz", packed, packed, fault.ImageFormat, nil, true, false},
+		"another gzip file":        {"/a.gz", gz(t, other), gz(t, img), fault.ImageDigest, nil, false, false},
+		"damaged gzip":             {"/a.gz", flip(gz(t, img)), nil, fault.ImageCorrupt, nil, false, false},
+		"cut off gzip":             {"/a.gz", cut(gz(t, img), 100), nil, fault.ImageCorrupt, nil, false, false},
+		"gzip without its end":     {"/a.gz", cut(gz(t, img), 8), nil, fault.ImageCorrupt, nil, false, false},
+		"rubbish after gzip":       {"/a.gz", append(gz(t, img), "rubbish!"...), nil, fault.ImageCorrupt, nil, false, false},
+		"gzip bomb":                {"/a.gz", bytes.Repeat(gz(t, make([]byte, 20*mib)), 3), nil, fault.DiskTooSmall, nil, false, false},
+		"another xz file":          {"/a.xz", append(xzs(t, img[:512], 0), packedXZ...), bytes.Clone(packedXZ), fault.ImageDigest, nil, false, false},
+		"damaged xz":               {"/a.xz", flip(bytes.Clone(packedXZ)), nil, fault.ImageCorrupt, nil, false, false},
+		"cut off xz":               {"/a.xz", cut(bytes.Clone(packedXZ), 100), nil, fault.ImageCorrupt, nil, false, false},
+		"xz without its end":       {"/a.xz", cut(bytes.Clone(packedXZ), 4), nil, fault.ImageCorrupt, nil, false, false},
+		"rubbish after xz":         {"/a.xz", append(bytes.Clone(packedXZ), "rubbish!"...), nil, fault.ImageCorrupt, nil, false, false},
+		"xz bomb":                  {"/a.xz", bytes.Repeat(xzs(t, make([]byte, 20*mib), 0), 3), nil, fault.DiskTooSmall, nil, false, false},
+		"xz of a huge dictionary":  {"/a.xz", hugeXZ, nil, fault.ImageFormat, nil, true, false},
+		"xz that turns huge":       {"/a.xz", append(bytes.Clone(packedXZ), hugeXZ...), nil, fault.ImageFormat, nil, false, false},
+		"gzip in gzip":             {"/a.gz", gz(t, gz(t, img)), nil, fault.ImageFormat, nil, true, false},
+		"qcow2 in gzip":            {"/a.gz", gz(t, []byte("QFI\xfb\x00\x00\x00\x03")), nil, fault.ImageFormat, nil, true, false},
+		"qcow2 in xz":              {"/a.xz", xzs(t, []byte("QFI\xfb\x00\x00\x00\x03"), 0), nil, fault.ImageFormat, nil, true, false},
+		"qcow2 in zstd":            {"/a.zst", compress(t, []byte("QFI\xfb\x00\x00\x00\x03")), nil, fault.ImageFormat, nil, true, false},
+		"vmdk":                     {"/a.img", []byte("KDMV\x01\x00\x00\x00"), nil, fault.ImageFormat, nil, true, false},
 		"rubbish after the end":    {"/a.zst", append(bytes.Clone(packed), "rubbish!"...), packed, fault.ImageCorrupt, nil, false, false},
 		"one more byte":            {"/a.raw", append(bytes.Clone(img), 0), img, fault.ImageDigest, nil, false, false},
 		"empty":                    {"/a.raw", nil, nil, fault.ImageSize, nil, true, false},
 		"too large":                {"/a.raw", make([]byte, 40*mib), nil, fault.DiskTooSmall, nil, true, false},
 		"too large when unpacked":  {"/a.zst", compress(t, make([]byte, 40*mib)), nil, fault.DiskTooSmall, nil, false, false},
 		"bomb":                     {"/a.zst", bytes.Repeat(compress(t, make([]byte, 60*mib)), 20), nil, fault.DiskTooSmall, nil, false, false},
-		"needs much memory":        {"/a.zst", compressLong(t), nil, fault.ImageFormat, nil, false, false},
+		"needs much memory":        {"/a.zst", compressLong(t), nil, fault.ImageFormat, nil, true, false},
 		"digest of a wrong length": {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.Digest = s.Digest[:10] }, true, false},
 		"unknown algorithm":        {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.Algorithm = "md5" }, true, false},
 		"unknown format":           {"/a.raw", img, img, fault.ImageFormat, func(s *image.Spec) { s.Format = "vhd" }, true, false},
@@ -274,6 +336,10 @@ func TestI06_T09_F32_F33_BadImages(t *testing.T) {
 		})
 	}
 }
+
+// flip damages the middle of a file, and cut takes some of its end away.
+func flip(b []byte) []byte       { b[len(b)/2] ^= 1; return b }
+func cut(b []byte, n int) []byte { return b[:len(b)-n] }
 
 // compressLong makes a frame whose window is larger than the agent allows.
 func compressLong(t testing.TB) []byte {

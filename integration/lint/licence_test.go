@@ -23,6 +23,7 @@ var licences = []struct{ name, phrase string }{
 	{"BSD-2-Clause", `Redistribution and use in source and binary forms`},
 	{"MIT", `Permission is hereby granted, free of charge`},
 	{"ISC", `Permission to use, copy, modify, and/or distribute`},
+	{"public domain", `have been put into the public domain\. You can do whatever you want with these files`},
 	{"Unlicense", `free and unencumbered software released into the public domain`},
 }
 

@@ -25,13 +25,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
-)
-
-// The formats. Raw is a disk's bytes, RawZstd the same compressed by zstd.
-const (
-	Raw     = "raw"
-	RawZstd = "raw.zst"
 )
 
 // Image is one stored image. Size and both digests (lower-case hex) are those of the file as it is served.
@@ -99,15 +94,12 @@ func check(name string) error {
 }
 
 // Put stores what r gives under a name, replacing what had it; whoever reads the old image goes on reading it. It
-// returns request.invalid for a bad name or a broken upload, image.format for content that is not of the format,
+// returns request.invalid for a bad name or a broken upload, image.format for content that is of none of the formats,
 // request.too_large beyond the bound and storage.unavailable when the disk does not take it. After an error nothing
 // is stored.
-func (s *Store) Put(ctx context.Context, name, format string, r io.Reader) (Image, error) {
+func (s *Store) Put(ctx context.Context, name string, r io.Reader) (Image, error) {
 	if err := check(name); err != nil {
 		return Image{}, err
-	}
-	if format != Raw && format != RawZstd {
-		return Image{}, fault.New(fault.ImageFormat, "image format %q is not known, expected %s or %s", format, Raw, RawZstd)
 	}
 	file := tmp + "/" + rand.Text()
 	f, err := s.root.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -115,7 +107,7 @@ func (s *Store) Put(ctx context.Context, name, format string, r io.Reader) (Imag
 		return Image{}, disk(name, err)
 	}
 	defer func() { _ = s.root.Remove(file) }() // moved away if all went well; what stays is cleared at the next start
-	img, err := s.receive(ctx, f, name, format, r)
+	img, err := s.receive(ctx, f, name, r)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return Image{}, err
 	}
@@ -128,15 +120,19 @@ func (s *Store) Put(ctx context.Context, name, format string, r io.Reader) (Imag
 }
 
 // receive copies r to f in one pass that also makes both digests.
-func (s *Store) receive(ctx context.Context, f *os.File, name, format string, r io.Reader) (Image, error) {
-	head := make([]byte, 8)
+func (s *Store) receive(ctx context.Context, f *os.File, name string, r io.Reader) (Image, error) {
+	head := make([]byte, catalog.Sniffed)
 	n, err := io.ReadFull(r, head)
 	if err != nil && !errors.Is(err, io.EOF) && (n == 0 || !errors.Is(err, io.ErrUnexpectedEOF)) {
 		return Image{}, broken(name, int64(n), err)
 	}
 	head = head[:n]
-	if err := sniff(name, format, head); err != nil {
-		return Image{}, err
+	if n == 0 {
+		return Image{}, fault.New(fault.ImageSize, "image %s has no bytes", name)
+	}
+	format := catalog.FormatByContent(head)
+	if !slices.Contains(catalog.Formats, format) {
+		return Image{}, fault.New(fault.ImageFormat, "image %s is %s by its first bytes", name, format)
 	}
 	short, long := sha256.New(), sha512.New()
 	out := &sink{f: f}
@@ -298,35 +294,6 @@ func (s *Store) Delete(name string) error {
 	}
 	if err := errors.Join(err, s.sync(names), s.sweep()); err != nil {
 		return disk(name, err)
-	}
-	return nil
-}
-
-// magics are the first bytes of what is taken for an image by mistake.
-var magics = []struct{ bytes, name string }{
-	{"\x28\xb5\x2f\xfd", RawZstd}, {"\x1f\x8b", "gzip"}, {"\xfd7zXZ\x00", "xz"}, {"QFI\xfb", "qcow2"}, {"BZh", "bzip2"},
-}
-
-// looks tells what the first bytes are those of. A zstd file may also begin with a skippable frame, whose magic
-// number has sixteen values.
-func looks(head string) string {
-	if len(head) >= 4 && head[0]>>4 == 5 && head[1:4] == "\x2a\x4d\x18" {
-		return RawZstd
-	}
-	for _, m := range magics {
-		if strings.HasPrefix(head, m.bytes) {
-			return m.name
-		}
-	}
-	return Raw
-}
-
-func sniff(name, format string, head []byte) error {
-	if len(head) == 0 {
-		return fault.New(fault.ImageSize, "image %s has no bytes", name)
-	}
-	if found := looks(string(head)); found != format {
-		return fault.New(fault.ImageFormat, "image %s is to be %s, but begins like %s", name, format, found)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"go.uber.org/goleak"
 )
@@ -40,7 +41,7 @@ func store(t *testing.T, dir string) *Store {
 
 func put(t *testing.T, s *Store, name, content string) Image {
 	t.Helper()
-	img, err := s.Put(t.Context(), name, Raw, strings.NewReader(content))
+	img, err := s.Put(t.Context(), name, strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +69,12 @@ func TestStoredImageIsDescribedAndRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "images")
 	s := store(t, dir)
 	content := strings.Repeat("disk", 1000)
-	got, err := s.Put(t.Context(), "debian-12.raw", Raw, iotest.OneByteReader(strings.NewReader(content)))
+	got, err := s.Put(t.Context(), "debian-12.raw", iotest.OneByteReader(strings.NewReader(content)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	short, long := sha256.Sum256([]byte(content)), sha512.Sum512([]byte(content))
-	want := Image{"debian-12.raw", Raw, 4000, hex.EncodeToString(short[:]), hex.EncodeToString(long[:]), noon}
+	want := Image{"debian-12.raw", catalog.Raw, 4000, hex.EncodeToString(short[:]), hex.EncodeToString(long[:]), noon}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -140,24 +141,18 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
-		ctx    context.Context
-		format string
-		r      io.Reader
-		want   fault.Reason
+		ctx  context.Context
+		r    io.Reader
+		want fault.Reason
 	}{
-		"empty":           {t.Context(), Raw, strings.NewReader(""), fault.ImageSize},
-		"too large":       {t.Context(), Raw, io.LimitReader(zeros{}, 1<<20+1), fault.RequestTooLarge},
-		"broken at once":  {t.Context(), Raw, iotest.ErrReader(io.ErrUnexpectedEOF), fault.RequestInvalid},
-		"broken":          {t.Context(), Raw, io.MultiReader(strings.NewReader("half of it"), iotest.ErrReader(io.ErrUnexpectedEOF)), fault.RequestInvalid},
-		"unknown format":  {t.Context(), "vmdk", strings.NewReader("x"), fault.ImageFormat},
-		"qcow2 as raw":    {t.Context(), Raw, strings.NewReader("QFI\xfb\x00\x00\x00\x03"), fault.ImageFormat},
-		"zstd as raw":     {t.Context(), Raw, strings.NewReader("\x28\xb5\x2f\xfd\x00"), fault.ImageFormat},
-		"skippable zstd":  {t.Context(), Raw, strings.NewReader("\x5e\x2a\x4d\x18\x00"), fault.ImageFormat},
-		"raw as zstd":     {t.Context(), RawZstd, strings.NewReader("raw bytes"), fault.ImageFormat},
-		"gzip as raw":     {t.Context(), Raw, strings.NewReader("\x1f\x8b\x08"), fault.ImageFormat},
-		"context is over": {ended, Raw, strings.NewReader("x"), ""},
+		"empty":           {t.Context(), strings.NewReader(""), fault.ImageSize},
+		"too large":       {t.Context(), io.LimitReader(zeros{}, 1<<20+1), fault.RequestTooLarge},
+		"broken at once":  {t.Context(), iotest.ErrReader(io.ErrUnexpectedEOF), fault.RequestInvalid},
+		"broken":          {t.Context(), io.MultiReader(strings.NewReader("half of it"), iotest.ErrReader(io.ErrUnexpectedEOF)), fault.RequestInvalid},
+		"vmdk":            {t.Context(), strings.NewReader("KDMV\x01\x00\x00\x00"), fault.ImageFormat},
+		"context is over": {ended, strings.NewReader("x"), ""},
 	} {
-		_, err := s.Put(c.ctx, "img", c.format, c.r)
+		_, err := s.Put(c.ctx, "img", c.r)
 		if c.want == "" {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: %v, want the context's error", name, err)
@@ -169,10 +164,12 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 			t.Errorf("%s: %d files are left", name, n)
 		}
 	}
-	if _, err := s.Put(t.Context(), "img", RawZstd, strings.NewReader("\x28\xb5\x2f\xfd\x00")); err != nil {
-		t.Errorf("zstd as zstd: %v", err)
+	for head, want := range map[string]string{"\x28\xb5\x2f\xfd\x00": catalog.RawZstd, "\x5e\x2a\x4d\x18\x00": catalog.RawZstd, "\x1f\x8b\x08": catalog.RawGzip, "\xfd7zXZ\x00": catalog.RawXZ, "x": catalog.Raw} {
+		if i, err := s.Put(t.Context(), "img", strings.NewReader(head)); err != nil || i.Format != want {
+			t.Errorf("%q: %+v, %v", head, i, err)
+		}
 	}
-	if _, err := s.Put(t.Context(), "edge", Raw, io.LimitReader(zeros{}, 1<<20)); err != nil {
+	if _, err := s.Put(t.Context(), "edge", io.LimitReader(zeros{}, 1<<20)); err != nil {
 		t.Errorf("exactly at the bound: %v", err)
 	}
 }
@@ -188,7 +185,7 @@ func TestF05_DiskErrorIsToldAsSuch(t *testing.T) {
 		t.Skipf("this system has no /dev/full: %v", err)
 	}
 	defer full.Close()
-	_, err = s.receive(t.Context(), full, "img", Raw, strings.NewReader(strings.Repeat("x", 100)))
+	_, err = s.receive(t.Context(), full, "img", strings.NewReader(strings.Repeat("x", 100)))
 	if !fault.Has(err, fault.StorageUnavailable) || !strings.Contains(err.Error(), "disk is full") {
 		t.Errorf("got %v, want storage.unavailable with the cause", err)
 	}
@@ -222,7 +219,7 @@ func TestT12_I21_NamesKeepToTheGrammar(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"", ".", "..", ".hidden", "-rf", "a/b", "../outside", "../../outside", "a\x00", "a\nb", "ä", "a b", "a%2fb", `a\b`, "$(id)", strings.Repeat("x", 129)} {
-		_, putErr := s.Put(t.Context(), bad, Raw, strings.NewReader("x"))
+		_, putErr := s.Put(t.Context(), bad, strings.NewReader("x"))
 		_, getErr := s.Get(bad)
 		_, _, openErr := s.OpenImage(bad)
 		for what, err := range map[string]error{"Put": putErr, "Get": getErr, "OpenImage": openErr, "Delete": s.Delete(bad)} {
@@ -248,7 +245,7 @@ func TestConcurrentUploadsOfOneName(t *testing.T) {
 	for n := range 20 {
 		wg.Go(func() {
 			content := fmt.Sprintf("content %d", n%3)
-			if _, err := s.Put(t.Context(), "img", Raw, strings.NewReader(content)); err != nil {
+			if _, err := s.Put(t.Context(), "img", strings.NewReader(content)); err != nil {
 				t.Error(err)
 			}
 			img, f, err := s.OpenImage("img")

@@ -60,7 +60,7 @@ var InBand = []step.Step{
 		Priority: map[state.Flow]int{state.Deploy: 80},
 		Args: []step.Arg{
 			{Name: "url", Type: step.String, Required: true, Doc: "http or https URL of the image"},
-			{Name: "format", Type: step.String, Enum: []string{"raw", "raw.zst"}, Doc: "what the URL serves; default: by the name's ending"},
+			{Name: "format", Type: step.String, Enum: Formats, Doc: "what the URL serves; default: by the name's ending, or else by the first bytes"},
 			{Name: "digest_algorithm", Type: step.String, Required: true, Enum: []string{"sha256", "sha512"}, Doc: "algorithm of digest"},
 			{Name: "digest", Type: step.String, Required: true, Doc: "hex digest of the file as the URL serves it"},
 			{Name: "configdrive", Type: step.Boolean, Default: false, Doc: "whether a config drive is stored for the node"},
@@ -121,7 +121,7 @@ func (e Erased) Whole() bool {
 // for people.
 type Written struct {
 	ID        inventory.DeviceID `json:"id"`
-	Format    string             `json:"format"` // "raw" or "raw.zst": what was served
+	Format    string             `json:"format"` // one of Formats: what was served
 	Algorithm string             `json:"digest_algorithm"`
 	Digest    string             `json:"digest"` // met by the file as served
 	Bytes     int64              `json:"written_bytes"`
@@ -141,7 +141,7 @@ func (w Written) Lacks(args step.Args, disk inventory.DeviceID) string {
 		return fmt.Sprintf("%d bytes were written to a disk of %d", w.Bytes, disk.Size)
 	case err != nil || len(sum) != sha256.Size:
 		return "it has no SHA-256 of the bytes written"
-	case w.Format == "raw" && w.Algorithm == "sha256" && !strings.EqualFold(w.SHA256, w.Digest):
+	case w.Format == Raw && w.Algorithm == "sha256" && !strings.EqualFold(w.SHA256, w.Digest):
 		return "the bytes written are not those served"
 	}
 	return ""

@@ -136,6 +136,27 @@ func TestImageFields(t *testing.T) {
 	}
 }
 
+// What an image is packed in stands in its name, of which Ironic's formats know nothing; else what was said of it goes before its name.
+func TestImageFormat(t *testing.T) {
+	base := nodetest.Snapshot().Node.InstanceInfo
+	for _, c := range []struct{ url, format, want string }{
+		{"http://x/os.raw", "raw", "raw"}, {"http://x/os.raw", "", "raw"}, {"http://x/os.img", "", ""}, {"http://x/os.img", "raw", "raw"},
+		{"http://x/os.raw.gz?a=b", "raw", "raw.gz"}, {"http://x/os.XZ", "", "raw.xz"}, {"http://x/os.zst", "raw", "raw.zst"}, {"http://x/os.zst", "raw.gz", "raw.gz"},
+		{"http://x/os", "raw.xz", "raw.xz"}, {"http://x/os.vmdk", "", "!"}, {"http://x/os.raw", "vmdk", "!"}, {"http://x/os.qcow2.gz", "", "!"}, {"http://x/os.vmdk", "raw", "raw"},
+	} {
+		info := maps.Clone(base)
+		info["image_source"], info["image_disk_format"] = c.url, c.format
+		args, err := ImageArgs(info, nil)
+		got := args.Text("format")
+		if err != nil && fault.Has(err, fault.ImageFormat) && fault.From(err).Hint != "" {
+			got = "!"
+		}
+		if got != c.want {
+			t.Errorf("%s as %q: %q (%v), expected %q", c.url, c.format, got, err, c.want)
+		}
+	}
+}
+
 // A URL in the place of the digest is that of a file of checksums; what was read of it is of that file and that image only.
 func TestChecksums(t *testing.T) {
 	const list, image = "https://images/SHA256SUMS", "http://images/os.raw"

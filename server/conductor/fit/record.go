@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -164,15 +164,16 @@ func ImageArgs(info map[string]any, read *conductor.ImageDigest) (step.Args, err
 
 // imageFormat adds the image's format to the arguments, where it is known.
 func imageFormat(args step.Args, format string) (step.Args, error) {
-	name := path.Base(strings.SplitN(args.Text("url"), "?", 2)[0])
+	named := catalog.FormatByName(args.Text("url"))
+	if format == "" || format == catalog.Raw && strings.HasPrefix(named, catalog.Raw+".") { // Ironic has no word for what it is packed in
+		format = named
+	}
 	switch {
-	case strings.HasSuffix(name, ".zst") || strings.HasSuffix(name, ".zstd") || format == "raw.zst":
-		args["format"] = "raw.zst"
-	case format == "": // the agent goes by the name
-	case format == "raw":
-		args["format"] = "raw"
+	case format == "": // the agent looks at the first bytes
+	case slices.Contains(catalog.Formats, format):
+		args["format"] = format
 	default:
-		return nil, fault.New(fault.ImageFormat, "image_disk_format is %q", format)
+		return nil, fault.New(fault.ImageFormat, "the image is %.40q by image_disk_format or by its name", format)
 	}
 	return args, nil
 }
