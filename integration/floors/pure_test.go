@@ -29,7 +29,7 @@ var words = []string{"server/access", "server/drivers", "server/raid"}
 // pure are the standard library's packages that the core may import: none does I/O by itself, waits or draws by chance. Of
 // package time the lint rule wall-time keeps the clock away; context and io are for the seams' signatures.
 var pure = []string{
-	"cmp", "context", "crypto/sha256", "crypto/subtle", "encoding/json", "fmt", "io", "maps", "net/netip", "net/url", "path", "reflect", "slices",
+	"cmp", "context", "crypto/sha256", "crypto/subtle", "encoding/json", "fmt", "io", "maps", "net/netip", "net/url", "reflect", "slices",
 	"strconv", "strings", "time",
 }
 
