@@ -37,7 +37,7 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("5"); err != nil {
+		if err := f.Value.Set("8"); err != nil {
 			panic(err)
 		}
 	}
@@ -292,6 +292,7 @@ func TestI08_F14_AgentKilledAtEachMark(t *testing.T) {
 
 // TestMutantsAreCaught: agents with a mistake. What the harness does not find in them it would not find in ours.
 func TestMutantsAreCaught(t *testing.T) {
+	t.Parallel()
 	for mutant, want := range map[string]string{"eager": "I8", "again": "I8", "liar": "I10"} {
 		t.Run(mutant, func(t *testing.T) {
 			t.Parallel()

@@ -15,8 +15,6 @@ type images struct {
 	ended  chan error
 }
 
-const imagesPort = ":6389"
-
 func openImages(addr string) (*images, error) {
 	ln, err := net.Listen("tcp", addr+imagesPort)
 	if err != nil {

@@ -58,6 +58,7 @@ func (m serverMutant) build(t *testing.T, name string) string {
 // shows, and the server as it is passes the same kill. What the harness did not find in the one it would not find in the
 // other.
 func TestI08_ServerMutantsAreCaught(t *testing.T) {
+	t.Parallel()
 	for name, m := range serverMutants {
 		for _, sound := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/guarded=%v", name, sound), func(t *testing.T) {

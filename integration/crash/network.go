@@ -37,9 +37,9 @@ func (l *link) cut() {
 }
 
 func openNetwork(host string) (*network, error) {
-	n := &network{server: net.JoinHostPort(host, "6386"), open: map[*link]bool{}}
+	n := &network{server: host + agentPort, open: map[*link]bool{}}
 	var err error
-	if n.listener, err = net.Listen("tcp", net.JoinHostPort(host, "7386")); err != nil {
+	if n.listener, err = net.Listen("tcp", host+networkPort); err != nil {
 		return nil, err
 	}
 	n.closing, n.end = context.WithCancel(context.Background())

@@ -17,17 +17,17 @@ import (
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// until waits for something of the site.
+// until waits for something of the site. The longer it takes, the less often is it looked for: a look may read all that the site
+// has written, which would take the processor from the others.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	late, again := time.After(5*time.Minute), time.NewTicker(20*time.Millisecond)
-	defer again.Stop()
+	begun, limit := time.Now(), 5*time.Minute
 	for !ok() {
-		select {
-		case <-again.C:
-		case <-late:
-			t.Fatalf("within five minutes: not %s", what)
+		waited := time.Since(begun)
+		if waited > limit {
+			t.Fatalf("within %s: not %s", limit, what)
 		}
+		pause(min(max(waited/20, 20*time.Millisecond), 500*time.Millisecond))
 	}
 }
 

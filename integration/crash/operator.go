@@ -267,21 +267,25 @@ func (p *operator) cleaning() []map[string]any {
 		return []map[string]any{management, erase, {"interface": "deploy", "step": "erase_devices"}}
 	}
 	p.cleans++
-	switch p.cleans % 4 {
-	case 1:
-		// The value is given to no other step: by it the BMC's line is this step's.
-		return []map[string]any{management, {"interface": "bios", "step": "apply_configuration", "args": map[string]any{
-			"settings": []map[string]any{{"name": "ServerLabel", "value": fmt.Sprintf("%s-%d", p.node, p.cleans)}},
-		}}, erase}
-	case 2:
-		return []map[string]any{{"interface": "bios", "step": "factory_reset"}, erase}
-	case 3:
-		return []map[string]any{{"interface": "firmware", "step": "update", "args": map[string]any{
-			"settings": []map[string]any{{"component": "bios", "url": fmt.Sprintf("%s/bios/%s-%d", p.site.Images(), p.node, p.cleans)}},
-		}}, erase}
+	name := p.site.cfg.Clean
+	if name == "" {
+		name = outOfBandSteps[p.cleans%len(outOfBandSteps)]
 	}
-	return []map[string]any{{"interface": "management", "step": "reset_bmc"}, erase}
+	kind, act, _ := strings.Cut(name, ".")
+	first := map[string]any{"interface": kind, "step": act}
+	// The value is given to no other step: by it the BMC's line is this step's.
+	switch mine := fmt.Sprintf("%s-%d", p.node, p.cleans); name {
+	case "bios.apply_configuration":
+		first["args"] = map[string]any{"settings": []map[string]any{{"name": "ServerLabel", "value": mine}}}
+		return []map[string]any{management, first, erase}
+	case updateStep:
+		first["args"] = map[string]any{"settings": []map[string]any{{"component": "bios", "url": p.site.Images() + "/bios/" + mine}}}
+	}
+	return []map[string]any{first, erase}
 }
+
+// outOfBandSteps are what cleans by hand do by turns before the ramdisk's.
+var outOfBandSteps = []string{"management.reset_bmc", "bios.apply_configuration", "bios.factory_reset", updateStep}
 
 func closed(c chan struct{}) bool {
 	select {

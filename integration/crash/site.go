@@ -38,6 +38,7 @@ type Config struct {
 	Nodes  int
 	Work   time.Duration // of a step on one disk
 	Rand   *rand.Rand
+	Clean  string // the step out of band of each clean by hand, "bios.factory_reset"; "": by turns
 	Mutant string // a mistake that the agents have
 	// Fake is what machine i is made of for its BMC; nil, or one that gives nil, is the usual.
 	Fake func(i int) *bmc.Parts
@@ -66,6 +67,9 @@ type Site struct {
 }
 
 const (
+	// Not a server's own ports: one of the same computer's that listens on all addresses would have them here as well.
+	apiPort, agentPort, bootPort, bootTLSPort, imagesPort, networkPort = ":26385", ":26386", ":26387", ":26388", ":26389", ":27386"
+
 	password = "password" // of the BMCs, whose user is admin
 	ready    = time.Minute
 	away     = 300 * time.Millisecond // of a BMC that restarts
@@ -141,7 +145,7 @@ func (s *Site) LogFile() string      { return filepath.Join(s.cfg.Dir, "log") }
 func (s *Site) ledgerFile() string   { return filepath.Join(s.cfg.Dir, "ledger") }
 func (s *Site) passedFile() string   { return filepath.Join(s.cfg.Dir, "passed") }
 func (s *Site) databaseFile() string { return filepath.Join(s.cfg.Dir, "data", "bessemer.db") }
-func (s *Site) api() string          { return "http://" + s.addr + ":6385" }
+func (s *Site) api() string          { return "http://" + s.addr + apiPort }
 
 // URL is the address of the API.
 func (s *Site) URL() string { return s.api() }
@@ -176,9 +180,9 @@ func (s *Site) Start(ctx context.Context, mark string) error {
 		return err
 	}
 	args := []string{
-		"serve", "--data-dir", filepath.Join(s.cfg.Dir, "data"), "--listen", s.addr + ":6385", "--agent-listen", s.addr + ":6386",
-		"--boot-listen", s.addr + ":6387", "--advertise-agent", s.network.address(), "--base-iso", filepath.Join(s.cfg.Dir, "base.iso"),
-		"--boot-tls-listen", s.addr + ":6388",
+		"serve", "--data-dir", filepath.Join(s.cfg.Dir, "data"), "--listen", s.addr + apiPort, "--agent-listen", s.addr + agentPort,
+		"--boot-listen", s.addr + bootPort, "--advertise-agent", s.network.address(), "--base-iso", filepath.Join(s.cfg.Dir, "base.iso"),
+		"--boot-tls-listen", s.addr + bootTLSPort,
 		"--allow-origin", "127.0.0.0/8", "--any-boot-source", "--log-level", "debug",
 	}
 	p, err := start(s.cfg.Server, args, []string{"HOME=" + s.cfg.Dir, "FAILPOINT=" + mark, "FAILPOINT_LOG=" + s.passedFile()}, s.log)
