@@ -17,10 +17,14 @@ export CGO_CFLAGS
 GO       := go
 TOOLS    := -modfile=integration/tools/go.mod
 RECORD   := $(GO) run ./integration/safetyreport
-# One package at a time: a machine without KVM takes both cores of a small host.
+# How long the tests of one package with the build tag vm may take.
 VM_LIMIT := 25m
-# The packages with tests for virtual machines; the others ran with the unit tests.
-VM_TESTS  = $(shell grep -rl --include='*_test.go' '^//go:build vm' integration | xargs -n1 dirname | sort -u | sed 's,^,./,')
+# Of the packages with that tag, those whose tests run programs and wait for the most part. They run beside each other.
+WAITING  := ./integration/clients ./integration/crash
+# The others, with virtual machines; one package at a time: a machine without KVM takes both cores of a small host.
+MACHINES  = $(filter-out $(WAITING),$(shell grep -rl --include='*_test.go' '^//go:build vm' integration | xargs -n1 dirname | sort -u | sed 's,^,./,'))
+# The simulation has no goroutines, and a test keeps it so: the race detector would only make it four times as slow.
+PURE     := ./integration/pure
 
 .PHONY: help setup build test compare check vm ramdisk demo bench docs nightly safety-report mutants clean
 
@@ -37,16 +41,18 @@ build: setup ## build the server, the agent and the Redfish emulator into build/
 	CGO_ENABLED=0 $(GO) build -trimpath -o build/redfish-emulator ./integration/cmd/redfish-emulator
 
 test: setup ## run everything: vet, unit and simulation tests with -race, the comparison with Ironic, virtual machines
-	$(GO) vet ./...
-	$(RECORD) -record build/test/unit.json -- -race ./...
+	$(GO) vet -trimpath ./...
+	$(RECORD) -record build/test/unit.json -- -race -vet=off -p 3 $$($(GO) list ./... | grep -v '/integration/pure$$')
+	$(RECORD) -record build/test/pure.json -- -trimpath -vet=off $(PURE)
 	@$(MAKE) --no-print-directory compare
 	@$(MAKE) --no-print-directory vm
 
-vm: setup ## run the tests that boot virtual machines
-	$(RECORD) -record build/test/vm.json -- -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) $(VM_TESTS)
+vm: setup ## run the tests of real programs together: clients, kills, virtual machines
+	$(RECORD) -record build/test/waiting.json -- -trimpath -tags vm -p 2 -count=1 -timeout $(VM_LIMIT) $(WAITING)
+	$(RECORD) -record build/test/vm.json -- -trimpath -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) $(MACHINES)
 
 compare: setup ## send the same requests to Debian's Ironic and to this server; fails where a difference is not listed
-	$(RECORD) -record build/test/compare.json -- -tags ironic -run LikeIronic -count=1 -timeout 10m ./integration/differential -args -differences $(CURDIR)/build/differences.txt
+	$(RECORD) -record build/test/compare.json -- -trimpath -tags ironic -run LikeIronic -count=1 -timeout 10m ./integration/differential -args -differences $(CURDIR)/build/differences.txt
 
 check: setup ## format, vet, linters, floors, generated pages, licences, vulnerabilities
 	@integration/scripts/check
