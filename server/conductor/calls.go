@@ -1,6 +1,7 @@
 package conductor
 
 import (
+	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -30,6 +31,8 @@ type ImageDigest struct {
 	List, Source string // the URLs of the file and of the image
 	Algorithm    string // sha256 or sha512
 	Digest       string // hex
+	// Fault is why the file could not be read; only a plan is made with it, so that it shows what is wrong beside all else.
+	Fault *fault.Fault
 }
 
 // ConfigDrive is what an operator gives: Files from which the server makes an ISO, or a ready Image.

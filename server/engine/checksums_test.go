@@ -110,7 +110,13 @@ func TestADeploymentWithoutItsChecksumIsRefused(t *testing.T) {
 		} {
 			s.describe(info())
 			answer = c.answer
-			err := s.c.Provision(t.Context(), conductor.Caller{Name: "op"}, "n1", conductor.Provision{Verb: state.VerbDeploy})
+			// Its plan shows all the same what would be done, and at which step this is wrong.
+			p, err := s.c.Plan(t.Context(), "n1", conductor.Provision{Verb: state.VerbDeploy, DeploySteps: []step.Wanted{{Name: "bios.nope", Priority: 95}}})
+			if err != nil || len(p.Items) != 1 || len(p.Problems) != 2 || p.Problems[0].Step != "bios.nope" || p.Problems[1].Reason != c.reason || c.reason == fault.ImageUnreachable && p.Problems[1].Step != "deploy.write_image" {
+				t.Errorf("%s: planned %+v, %v", name, p, err)
+			}
+			s.describe(info())
+			err = s.c.Provision(t.Context(), conductor.Caller{Name: "op"}, "n1", conductor.Provision{Verb: state.VerbDeploy})
 			if !fault.Has(err, c.reason) || s.node().State != state.Available {
 				t.Errorf("%s: %v, %s", name, err, s.node().State)
 			}

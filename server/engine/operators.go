@@ -89,10 +89,11 @@ func (eng *Engine) readDigest(ctx context.Context, n conductor.Node, p *conducto
 		return nil //nolint:nilerr // the plan tells it, with all else that is wrong
 	}
 	read := conductor.ImageDigest{List: list, Source: args.Text("url")}
-	if read.Algorithm, read.Digest, err = eng.cfg.Digest(ctx, list, read.Source); err != nil {
-		return fault.From(err).At(string(n.UUID), "")
-	}
 	p.Image = &read
+	if read.Algorithm, read.Digest, err = eng.cfg.Digest(ctx, list, read.Source); err != nil {
+		read.Fault = fault.From(err).At(string(n.UUID), catalog.WriteStep)
+		return read.Fault
+	}
 	return nil
 }
 

@@ -21,8 +21,8 @@ func (eng *Engine) Plan(ctx context.Context, ident string, p conductor.Provision
 	if err != nil {
 		return out, err
 	}
-	if err := eng.readDigest(ctx, n, &p); err != nil {
-		return out, err
+	if err := eng.readDigest(ctx, n, &p); err != nil && ctx.Err() != nil {
+		return out, err // else the plan shows it at its step
 	}
 	err = eng.cfg.Store.View(ctx, func(tx conductor.Tx) error {
 		n, err := nodes.Find(tx, ident)

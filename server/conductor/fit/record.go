@@ -142,6 +142,8 @@ func ImageArgs(info map[string]any, read *conductor.ImageDigest) (step.Args, err
 		return imageFormat(step.Args{"url": url}, text("image_disk_format"))
 	case read.List != list || read.Source != url:
 		return nil, fault.New(fault.StateConflict, "the image was changed while its file of checksums was read")
+	case read.Fault != nil:
+		return nil, read.Fault
 	case text("image_os_hash_value") != "" && read.Algorithm != algo:
 		return nil, fault.New(fault.RequestInvalid, "the file of checksums has a %s digest of the image, and image_os_hash_algo is %s", read.Algorithm, algo)
 	default:
