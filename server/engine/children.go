@@ -14,7 +14,9 @@ import (
 
 // onChildren carries out a step on the nodes below its node, one after the other in order of creation. On each it is a power
 // act asked for like an operator's, by who asked for the flow: what the child's own record forbids is not done, and the first
-// child that fails ends it. Result.Data["nodes"] is the UUIDs of those that it was done on. The acts are absolute, so that an
+// child that fails ends it. Result.Data tells by step.ChildrenDone and step.ChildFailed on which nodes; who reads it is shown those
+// that he may see. What failed is told in full only of a child that is the same project's as the node: the text stands on the node,
+// whose owner and lessee read it (I26). The acts are absolute, so that an
 // attempt after a restart of the server does them again (F25). docs/adr/0304-steps-on-child-nodes.md.
 func (eng *Engine) onChildren(ctx context.Context, n conductor.Node, r conductor.StepRecord) (step.Result, error) {
 	done := []string{}
@@ -31,12 +33,21 @@ func (eng *Engine) onChildren(ctx context.Context, n conductor.Node, r conductor
 			if ctx.Err() != nil {
 				return step.Result{}, err
 			}
-			f := fault.From(err)
-			return step.Result{}, fault.New(f.Reason, "child node %s: %s", cmp.Or(c.Name, string(c.UUID)), f.Message).WithHint("%s", f.Hint).Because(err)
+			return step.Result{Data: map[string]any{step.ChildrenDone: done, step.ChildFailed: []string{string(c.UUID)}}}, childFailed(n, c, err)
 		}
 		done = append(done, string(c.UUID))
 	}
-	return step.Result{Data: map[string]any{"nodes": done}}, nil
+	return step.Result{Data: map[string]any{step.ChildrenDone: done}}, nil
+}
+
+// childFailed tells on a node why a step failed on a child of it.
+func childFailed(n, c conductor.Node, err error) error {
+	f := fault.From(err)
+	if c.Owner != n.Owner || n.Lessee != "" && n.Lessee != c.Lessee {
+		return fault.New(f.Reason, "the step failed on a child node that is another project's").
+			WithHint("whoever may see that node finds it in the step's result, and in its own record what failed").Because(err)
+	}
+	return fault.New(f.Reason, "child node %s: %s", cmp.Or(c.Name, string(c.UUID)), f.Message).WithHint("%s", f.Hint).Because(err)
 }
 
 // childrenOf lists the nodes directly below a node.

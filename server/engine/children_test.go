@@ -105,6 +105,45 @@ func TestAStepFailsWhereAChildNodeForbidsIt(t *testing.T) {
 	})
 }
 
+// TestI26_WhatFailedOnAnotherProjectsNodeIsNotToldOnItsParent: the parent's owner reads last_error. Who may see the child finds which
+// it was in the result, which the API cuts to what its reader may see.
+func TestI26_WhatFailedOnAnotherProjectsNodeIsNotToldOnItsParent(t *testing.T) {
+	for name, c := range map[string]struct {
+		owner, lessee, childOwner, childLessee string
+		told                                   bool
+	}{
+		"the same owner":                   {"red", "", "red", "blue", true},
+		"the same owner and lessee":        {"red", "blue", "red", "blue", true},
+		"another owner":                    {"red", "", "blue", "", false},
+		"no owner, which is the site's":    {"red", "", "", "", false},
+		"a lessee that is not the child's": {"red", "blue", "red", "", false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, ids := family(t)
+			for node, set := range map[string]func(n *conductor.Node){
+				"n1": func(n *conductor.Node) { n.Owner, n.Lessee = c.owner, c.lessee },
+				"c1": func(n *conductor.Node) { n.Owner, n.Lessee = c.childOwner, c.childLessee },
+				"c2": func(n *conductor.Node) { n.Owner, n.Lessee, n.DisablePowerOff = c.childOwner, c.childLessee, true },
+			} {
+				if _, err := s.c.UpdateNode(t.Context(), conductor.Caller{Name: "op"}, node, func(n *conductor.Node, _ map[string]string) error {
+					set(n)
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{below("power.power_off", nil)}})
+			n := s.until(state.CleanFail)
+			if told := strings.Contains(n.LastError, "child node c2: power off is disabled"); told != c.told || !told && (strings.Contains(n.LastError, "c2") || !strings.Contains(n.LastError, "another project's")) {
+				t.Errorf("%s: %s", name, n.LastError)
+			}
+			if r := s.last(); n.LastReason != fault.NodeInUse || r.Result == nil || fmt.Sprint(r.Result.Data["nodes"], r.Result.Data["failed"]) != fmt.Sprint(ids[:1], ids[1:2]) {
+				t.Errorf("%s: %s, result %+v", name, n.LastReason, r.Result)
+			}
+		})
+	}
+}
+
 // What a child is at work with is not cut off by a step of its parent, though an operator may cut it off by name once it is in
 // maintenance.
 func TestAStepLeavesAChildNodeAtWorkAlone(t *testing.T) {

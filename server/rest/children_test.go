@@ -2,11 +2,14 @@ package rest_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -66,6 +69,57 @@ func TestStepsOnChildNodes(t *testing.T) {
 	s.enrolled()
 	s.nodes[0].State = state.Available
 	s.want(s.do("PUT", first+"/states/provision", `{"target": "active", "deploy_steps": [{"interface": "power", "step": "reboot", "args": {}, "priority": 5, "execute_on_child_nodes": true}]}`), 400)
+}
+
+// TestI26_APlanOnChildNodesNeedsThemToBeSeen: who may read a plan may read it of what he may not ask for, for nodes that he may see.
+func TestI26_APlanOnChildNodesNeedsThemToBeSeen(t *testing.T) {
+	for name, status := range map[string]int{"lent": 200, "leased": 200, "foreign": 404, "free": 404} {
+		for _, limit := range []bool{true, false} {
+			s := tenants(t, access.Grant{Role: observer, Project: "blue"})
+			child := s.byName(name)
+			child.Parent = s.nodes[0].UUID
+			entry := `{"interface": "power", "step": "reboot", "execute_on_child_nodes": true`
+			if limit {
+				entry += `, "limit_child_node_execution": ["` + string(child.UUID) + `"]`
+			}
+			s.want(s.do("GET", "/v1/nodes/own/plan?target=clean&steps="+url.QueryEscape("["+entry+"}]"), ""), status)
+		}
+	}
+}
+
+// TestI26_OfStepsOnChildNodesThoseAreShownThatMayBeSeen: an administrator asked for them on all nodes below, and on some by name.
+func TestI26_OfStepsOnChildNodesThoseAreShownThatMayBeSeen(t *testing.T) {
+	for project, names := range map[string][]string{"blue": {"lent", "leased"}, "": {"lent", "leased", "foreign", "free"}} {
+		s := tenants(t, access.Grant{Role: observer, Project: project})
+		var all []string
+		var stored []any // as it comes from the store
+		for _, name := range []string{"lent", "leased", "foreign", "free"} {
+			all, stored = append(all, string(s.byName(name).UUID)), append(stored, string(s.byName(name).UUID))
+		}
+		var shown []string
+		for _, name := range names {
+			shown = append(shown, string(s.byName(name).UUID))
+		}
+		s.nodes[0].State = state.CleanWait
+		reboot := step.Step{Name: "power.reboot", Where: step.Server}
+		s.records = []conductor.StepRecord{{Step: reboot, State: conductor.StepStarted, Children: &step.Children{Only: all},
+			Result: &step.Result{Data: map[string]any{step.ChildrenDone: stored, step.ChildFailed: all, "nodes_else": stored[0]}}}}
+		data := s.want(s.do("GET", "/v1/nodes/own/steps", ""), 200).body["steps"].([]any)[0].(map[string]any)["result"].(map[string]any)["data"].(map[string]any)
+		if want := fmt.Sprint(shown); fmt.Sprint(data[step.ChildrenDone]) != want || fmt.Sprint(data[step.ChildFailed]) != want || data["nodes_else"] != all[0] {
+			t.Errorf("%q is shown %v, expected %s", project, data, want)
+		}
+		running := s.want(s.do("GET", "/v1/nodes/own", ""), 200).body["clean_step"].(map[string]any)
+		if fmt.Sprint(running["limit_child_node_execution"]) != fmt.Sprint(shown) {
+			t.Errorf("%q is shown %v", project, running)
+		}
+	}
+}
+
+// byName is one of the tenants' nodes.
+func (s *server) byName(name string) *conductor.Node {
+	s.Helper()
+	i := slices.IndexFunc(s.nodes, func(n conductor.Node) bool { return n.Name == name })
+	return &s.nodes[i]
 }
 
 // TestI26_StepsOnChildNodesNeedTheVerbsRightThere asks for a step on nodes that are others', by name and by being below.

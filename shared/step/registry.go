@@ -64,6 +64,12 @@ type Children struct {
 	Only []string `json:"only,omitempty"` // UUIDs; one that is not below the node is passed over
 }
 
+// What the result of a step that ran on the nodes below a node tells, as lists of UUIDs.
+const (
+	ChildrenDone = "nodes"  // it was done on these
+	ChildFailed  = "failed" // and failed on this one
+)
+
 // Names lists the steps that a flow offers, in the order they were added.
 func (r *Registry) Names(f state.Flow) []string {
 	var out []string

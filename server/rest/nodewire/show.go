@@ -158,7 +158,7 @@ func (w *Wire) addStep(c *serve.Call, ctx context.Context, n conductor.Node, out
 		if on := r.Children; on != nil {
 			(*into)["execute_on_child_nodes"] = true
 			if !on.All {
-				(*into)["limit_child_node_execution"] = on.Only
+				(*into)["limit_child_node_execution"] = c.Seen(on.Only)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,9 +19,9 @@ const (
 	limitChildNodes = "limit_child_node_execution"
 )
 
-// children reads on which nodes below n an entry's step is to run; nil is n itself. The caller needs the right of the verb on
-// each of them, too: a user of a project is kept to those that are there now. wrong makes faults that tell the entry.
-func (a *API) children(c *serve.Call, n conductor.Node, entry map[string]any, wrong func(string, ...any) *fault.Fault) (*step.Children, error) {
+// children reads on which nodes below n an entry's step is to run; nil is n itself. The caller has to have need,
+// the right of the verb or of its plan, on each of them, too: a user of a project is kept to those that are there now. wrong makes faults that tell the entry.
+func (a *API) children(c *serve.Call, n conductor.Node, entry map[string]any, need access.Right, wrong func(string, ...any) *fault.Fault) (*step.Children, error) {
 	on, given := entry[onChildNodes]
 	below, isFlag := on.(bool)
 	if given && !isFlag {
@@ -45,7 +46,7 @@ func (a *API) children(c *serve.Call, n conductor.Node, entry map[string]any, wr
 		}
 		child, err := c.FindNode(strings.ToLower(id))
 		if err == nil {
-			err = c.MayOn(access.NodeProvision, child)
+			err = c.MayOn(need, child)
 		}
 		if err != nil {
 			return nil, err
@@ -64,7 +65,7 @@ func (a *API) children(c *serve.Call, n conductor.Node, entry map[string]any, wr
 			return nil, err
 		}
 		for _, child := range some {
-			if err := c.MayOn(access.NodeProvision, child); err != nil {
+			if err := c.MayOn(need, child); err != nil {
 				return nil, err
 			}
 			out.Only = append(out.Only, string(child.UUID))
@@ -74,4 +75,27 @@ func (a *API) children(c *serve.Call, n conductor.Node, entry map[string]any, wr
 		}
 		f.After = some[len(some)-1].UUID
 	}
+}
+
+// seenBelow is the result of a step that ran on the nodes below a node, with those of them that the caller may see (I26).
+func seenBelow(c *serve.Call, data map[string]any) map[string]any {
+	out := maps.Clone(data)
+	for key, v := range data {
+		if key != step.ChildrenDone && key != step.ChildFailed {
+			continue
+		}
+		ids := []string{}
+		switch v := v.(type) {
+		case []string:
+			ids = v
+		case []any: // as it is read from the store
+			for _, id := range v {
+				if id, is := id.(string); is {
+					ids = append(ids, id)
+				}
+			}
+		}
+		out[key] = c.Seen(ids)
+	}
+	return out
 }

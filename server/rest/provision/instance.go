@@ -3,6 +3,7 @@ package provision
 import (
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/rest/serve"
 	"github.com/bessemer-metal/bessemer/shared/api"
@@ -30,8 +31,8 @@ func (a *API) outOfService(c *serve.Call) error {
 	return c.Accepted(id)
 }
 
-// instanceArguments reads what goes with service and rescue. only gives an argument, refused with any other verb.
-func (a *API) instanceArguments(c *serve.Call, p *conductor.Provision, n conductor.Node, only func(name string, since api.Version) (any, error)) error {
+// instanceArguments reads what goes with service and rescue. below is as in provisionArguments; only gives an argument, refused with any other verb.
+func (a *API) instanceArguments(c *serve.Call, p *conductor.Provision, n conductor.Node, below access.Right, only func(name string, since api.Version) (any, error)) error {
 	password, err := only("rescue_password", 38)
 	if err != nil {
 		return err
@@ -50,7 +51,7 @@ func (a *API) instanceArguments(c *serve.Call, p *conductor.Provision, n conduct
 	if err != nil || p.Verb != state.VerbService || len(p.ServiceSteps) > 0 { // of a runbook
 		return err
 	}
-	if p.ServiceSteps, err = a.wantedSteps(c, n, "service_steps", list); err != nil {
+	if p.ServiceSteps, err = a.wantedSteps(c, n, "service_steps", list, below); err != nil {
 		return err
 	}
 	if len(p.ServiceSteps) == 0 {

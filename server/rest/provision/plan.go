@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/plan"
 	"github.com/bessemer-metal/bessemer/server/rest/mask"
@@ -57,7 +58,7 @@ func (a *API) plan(c *serve.Call) error {
 		body[field] = steps
 	}
 	p := conductor.Provision{Verb: verb}
-	if err := a.provisionArguments(c, &p, target, body, n); err != nil {
+	if err := a.provisionArguments(c, &p, target, body, n, access.NodeRead); err != nil {
 		return err
 	}
 	plan, err := a.backend.Plan(c.R.Context(), id, p)

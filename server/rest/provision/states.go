@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
 	"github.com/bessemer-metal/bessemer/server/drivers"
@@ -88,7 +89,7 @@ func (a *API) provision(c *serve.Call) error {
 		}
 	}
 	p := conductor.Provision{Verb: verb}
-	if err := a.provisionArguments(c, &p, target, body, n); err != nil {
+	if err := a.provisionArguments(c, &p, target, body, n, access.NodeProvision); err != nil {
 		return err
 	}
 	if err := a.backend.Provision(c.R.Context(), c.Who, id, p); err != nil {
@@ -128,8 +129,9 @@ func abortSince(s state.State) api.Version {
 	return 13
 }
 
-// provisionArguments reads what goes with a verb and refuses what does not.
-func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target string, body map[string]any, n conductor.Node) error {
+// provisionArguments reads what goes with a verb and refuses what does not. below is the right that the caller needs on nodes below
+// the node which a step is to run on.
+func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target string, body map[string]any, n conductor.Node, below access.Right) error {
 	only := func(name string, since api.Version) (any, error) {
 		v, given := body[name]
 		if !given || v == nil || isEmpty(name, v) {
@@ -160,7 +162,7 @@ func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target s
 		err = a.useRunbook(c, p, book, body, n)
 	}
 	if err == nil {
-		err = a.instanceArguments(c, p, n, only)
+		err = a.instanceArguments(c, p, n, below, only)
 	}
 	if err != nil {
 		return err
@@ -171,7 +173,7 @@ func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target s
 		return err
 	}
 	if p.Verb == state.VerbClean && book == nil {
-		if p.CleanSteps, err = a.wantedSteps(c, n, "clean_steps", clean); err != nil {
+		if p.CleanSteps, err = a.wantedSteps(c, n, "clean_steps", clean, below); err != nil {
 			return err
 		}
 		if len(p.CleanSteps) == 0 {
@@ -184,7 +186,7 @@ func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target s
 		return err
 	}
 	if deploy != nil {
-		if p.DeploySteps, err = a.wantedSteps(c, n, "deploy_steps", deploy); err != nil {
+		if p.DeploySteps, err = a.wantedSteps(c, n, "deploy_steps", deploy, below); err != nil {
 			return err
 		}
 	}
@@ -207,7 +209,7 @@ func (a *API) provisionArguments(c *serve.Call, p *conductor.Provision, target s
 var ServiceInterfaces = append([]string{"network"}, drivers.StepKinds...)
 
 // wantedSteps checks the form of a list of steps; whether the steps exist is the conductor's question.
-func (a *API) wantedSteps(c *serve.Call, n conductor.Node, name string, v any) ([]step.Wanted, error) {
+func (a *API) wantedSteps(c *serve.Call, n conductor.Node, name string, v any, below access.Right) ([]step.Wanted, error) {
 	list, ok := v.([]any)
 	if v != nil && !ok {
 		return nil, fault.New(fault.RequestInvalid, "%s must be a list", name)
@@ -270,7 +272,7 @@ func (a *API) wantedSteps(c *serve.Call, n conductor.Node, name string, v any) (
 		}
 		w.Args = args
 		var err error
-		if w.Children, err = a.children(c, n, m, wrong); err != nil {
+		if w.Children, err = a.children(c, n, m, below, wrong); err != nil {
 			return nil, err
 		}
 		if name == "deploy_steps" {

@@ -44,7 +44,7 @@ func (a *API) steps(c *serve.Call) error {
 	}
 	answer.Abort = doctor.AbortOf(n, records)
 	for _, r := range records {
-		answer.Steps = append(answer.Steps, stepView(r))
+		answer.Steps = append(answer.Steps, stepView(c, r))
 	}
 	return c.JSON(http.StatusOK, answer)
 }
@@ -66,7 +66,8 @@ func verbsFrom(s state.State) []string {
 	return out
 }
 
-func stepView(r conductor.StepRecord) api.StepView {
+// stepView is an attempt as it is shown. Of the nodes below the node that a step ran on those are told that the caller may see.
+func stepView(c *serve.Call, r conductor.StepRecord) api.StepView {
 	v := api.StepView{
 		ID: r.ID, Order: r.Order, Attempt: r.Attempt, Step: r.Step.Name, Doc: r.Step.Doc, Where: r.Step.Where,
 		Args: mask.Args(r.Step, r.Args), State: string(r.State), Generation: r.Generation, Progress: r.Progress,
@@ -76,6 +77,9 @@ func stepView(r conductor.StepRecord) api.StepView {
 	v.Log = r.Log
 	if r.Result != nil {
 		masked, _ := mask.Deep(r.Result.Data).(map[string]any)
+		if r.Children != nil {
+			masked = seenBelow(c, masked)
+		}
 		v.Result = &step.Result{Data: masked, Reboot: r.Result.Reboot}
 	}
 	if r.Fault != nil {

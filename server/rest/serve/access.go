@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/gorilla/mux"
@@ -199,6 +200,17 @@ func (c *Call) FindNode(ident string) (conductor.Node, error) {
 		return conductor.Node{}, noNode(c, ident)
 	}
 	return n, err
+}
+
+// Seen are those of some nodes' UUIDs that the caller may see.
+func (c *Call) Seen(ids []string) []string {
+	if c.Grant.Project == "" {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		_, err := c.FindNode(id)
+		return err != nil
+	})
 }
 
 // MayRefer refuses the name of a node in a body that the caller may not see, in the words for one that is not there.
