@@ -82,7 +82,7 @@ func (l *life) do(e conductor.Event) error {
 	l.effects = append(l.effects, d.Effects...)
 	l.history = append(l.history, d.History...)
 	l.audit = append(l.audit, d.Audit...)
-	if f := l.s.Node.Flow; f != nil && f.Phase != conductor.PhaseEnded && (f.Wait == nil || f.Wait.Since.Equal(l.now) && !f.Wait.Deadline.After(l.now) || f.Wait.For == "" || f.Wait.Owner == "") {
+	if f := l.s.Node.Flow; f != nil && f.Phase != conductor.PhaseEnded && (f.Wait == nil || f.Wait.Since.Equal(l.now) && !f.Wait.Deadline.After(l.now) || f.Wait.For == "" || f.Wait.Owner == "" || f.Wait.Reason == "") {
 		l.t.Fatalf("TestI14: %T leaves the node %s in phase %s waiting for nobody: %+v", e, l.s.Node.State, f.Phase, f.Wait)
 	}
 	if i := slices.IndexFunc(l.effects, func(e conductor.Effect) bool { return e.Kind == conductor.EffectPrepare }); i >= 0 && !l.byHand {

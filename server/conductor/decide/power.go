@@ -53,7 +53,7 @@ func (d *decider) power(e conductor.PowerAsked) {
 	node := cmp.Or(d.n.Name, id)
 	switch {
 	case cut && d.n.PowerTarget == "" && !d.n.DisablePowerOff:
-	case busy && flow.Flow == state.Clean:
+	case busy && flow.Flow == state.Clean && !d.held():
 		d.Refuse = fault.New(fault.StateVerb, "power can't be changed while the node is %s", d.n.State).
 			WithHint("abort the cleaning first: bessemer node abort %s; or cut it off: bessemer node maintenance set %[1]s, then bessemer node power off %[1]s", node).At(id, "")
 		return
@@ -70,7 +70,7 @@ func (d *decider) power(e conductor.PowerAsked) {
 	if !state.IsFailed(d.n.State) {
 		d.n.LastReason = ""
 	}
-	if d.open() != nil && (target == conductor.PowerOff || ef.Reboot) {
+	if d.open() != nil && (cut || !d.held()) && (target == conductor.PowerOff || ef.Reboot) {
 		f := fault.New(fault.StepInterrupted, "the machine was powered off on request of %s", cmp.Or(e.Caller.Name, "an operator"))
 		if r := d.running(); r != nil {
 			f.Step = r.Step.Name
@@ -87,6 +87,13 @@ func (d *decider) power(e conductor.PowerAsked) {
 	d.note("INFO", "power", 0, "%s asked for by %s", e.Ask.Target, cmp.Or(e.Caller.Name, "an operator"))
 	d.effect(ef)
 	d.audit("power."+strings.ReplaceAll(e.Ask.Target, " ", "_"), nil)
+}
+
+// held tells whether a hold keeps the node, in which nothing runs on any machine.
+func (d *decider) held() bool {
+	f, _ := state.FlowOf(d.n.State)
+	r := d.running()
+	return f.Held != "" && d.n.State == f.Held && d.open() != nil && r != nil && pauses(*r)
 }
 
 func (d *decider) powerDone(e conductor.EffectDone) {

@@ -51,22 +51,78 @@ func TestF40_AbortAndPowerOffInHold(t *testing.T) {
 	l := newLife(t)
 	l.cleaning("deploy.hold", "deploy.erase_devices")
 	l.want(state.CleanHold)
-	if err := l.do(conductor.PowerAsked{Ask: conductor.PowerRequest{Target: "power off"}}); !fault.Has(err, fault.StateVerb) {
-		t.Fatalf("power during a clean: %v", err)
-	}
 	l.verb(state.VerbAbort)
 	l.want(state.CleanFail)
 	if l.s.Steps[0].State != conductor.StepAborted || len(l.effects) != 0 || l.s.Node.LastReason != fault.FlowAborted || l.s.Node.Maintenance {
 		t.Fatalf("%s, effects %v, %s", l.s.Steps[0].State, l.kinds(), l.s.Node.LastError)
 	}
 
+	// In maintenance a power off cuts off whatever goes on (docs/adr/0053-power-off-fences.md).
 	l = newLife(t)
 	l.available()
 	l.ok(conductor.VerbAsked{Ask: conductor.Provision{Verb: state.VerbDeploy, DeploySteps: nodetest.Wanted("deploy.hold=90")}})
 	l.want(state.DeployHold)
+	l.s.Node.Maintenance = true
 	l.ok(conductor.PowerAsked{Ask: conductor.PowerRequest{Target: "power off"}})
 	l.want(state.DeployFail)
 	l.take(conductor.EffectPower)
+}
+
+// TestF40_I12_PowerActsInAHold: who asked for the hold may switch the machine, as with Ironic, and the work stays where it is. What ran
+// on a machine that lost its power is not taken for what goes on: the next step that needs the ramdisk boots it anew.
+func TestF40_I12_PowerActsInAHold(t *testing.T) {
+	const erase = "deploy.erase_devices_metadata"
+	flows := map[string]func(l *life){
+		"clean": func(l *life) { l.cleaning(erase, "deploy.hold", "deploy.erase_devices") },
+		"deploy": func(l *life) {
+			l.available()
+			l.ok(conductor.VerbAsked{Ask: conductor.Provision{Verb: state.VerbDeploy, DeploySteps: nodetest.Wanted(erase+"=95", "deploy.hold=90")}})
+		},
+	}
+	for flow, begin := range flows {
+		for _, act := range []string{"power on", "power off", "rebooting", "soft power off", "soft rebooting"} {
+			l := newLife(t)
+			begin(l)
+			l.boot()
+			l.runStep(erase, nil)
+			held := l.s.Node.State
+			before := *l.s.Node.Flow.Wait
+			if f, _ := state.FlowOf(held); held != f.Held {
+				t.Fatalf("%s: %s", flow, held)
+			}
+			l.ok(conductor.PowerAsked{Ask: conductor.PowerRequest{Target: act}})
+			l.want(held)
+			if w := *l.s.Node.Flow.Wait; w != before || l.running().State != conductor.StepStarted {
+				t.Errorf("%s, %s: waits for %+v", flow, act, w)
+			}
+			on := act == "power on"
+			if b := l.s.Node.Boot; b.Ended == on {
+				t.Errorf("%s, %s: the boot has ended: %t", flow, act, b.Ended)
+			}
+			for _, v := range []state.Event{state.VerbUnhold, state.VerbAbort} {
+				if err := l.do(conductor.VerbAsked{Ask: conductor.Provision{Verb: v}}); !fault.Has(err, fault.NodeBusy) {
+					t.Errorf("%s, %s: %s meanwhile: %v", flow, act, v, err)
+				}
+			}
+			if err := l.do(conductor.PowerAsked{Ask: conductor.PowerRequest{Target: "power on"}}); !fault.Has(err, fault.NodeBusy) {
+				t.Errorf("%s, %s: a second act meanwhile: %v", flow, act, err)
+			}
+			l.ok(conductor.EffectDone{Effect: l.take(conductor.EffectPower), Power: map[bool]conductor.Power{true: conductor.PowerOn, false: conductor.PowerOff}[l.s.Node.PowerTarget == conductor.PowerOn]})
+			l.want(held)
+			l.s.Heard = l.now
+			generation := l.s.Node.Generation
+			l.verb(state.VerbUnhold)
+			if boots := l.s.Node.Generation == generation+1; boots == on {
+				t.Errorf("%s, %s: the ramdisk is booted anew: %t", flow, act, boots)
+			}
+		}
+	}
+	l := newLife(t)
+	l.s.Node.DisablePowerOff = true
+	l.cleaning("deploy.hold")
+	if err := l.do(conductor.PowerAsked{Ask: conductor.PowerRequest{Target: "power off"}}); err == nil || l.s.Node.PowerTarget != "" {
+		t.Errorf("a machine that may not be powered off: %v", err)
+	}
 }
 
 func TestI14_AHoldEndsInTheFailedState(t *testing.T) {

@@ -64,6 +64,7 @@ func (d *decider) contestedUncut(f *fault.Fault) bool {
 	d.wait("operator", fmt.Sprintf("%s to end, which can't be cut off; two machines claim to be this node, and neither is believed. Or find the second one, then: bessemer node maintenance set %s and bessemer node power off %[2]s",
 		r.Progress.Uncut, cmp.Or(d.n.Name, string(d.n.UUID))), r.Deadline.Sub(d.now), fault.NodeContested)
 	d.n.Flow.Wait.Silent = true
+	d.seen("%s", f.Message)
 	d.lastError(f)
 	d.note("ERROR", "identity", d.now.Sub(r.Started), "%s; step %s does what can't be cut off (%s): the machine keeps its power until %s",
 		f.Message, r.Step.Name, r.Progress.Uncut, r.Deadline.UTC().Format(time.RFC3339))

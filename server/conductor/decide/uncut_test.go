@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/conductor/nodetest"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
@@ -290,5 +291,31 @@ func TestI18_AnEarlierContestEndsNoOtherWork(t *testing.T) {
 		if next := l.running(); next.Step.Name != "management.reset_bmc" {
 			t.Errorf("%s: %s follows", name, next.Step.Name)
 		}
+	}
+}
+
+// TestI18_AContestOutlivesAListThroughTheBMC: a node that is contested takes a list of steps out of band, which go to the BMC by the
+// BMC's own credentials, and give nothing to either machine. Only a fresh boot settles who it is (safety.md 2.2).
+func TestI18_AContestOutlivesAListThroughTheBMC(t *testing.T) {
+	l := newLife(t)
+	l.manageable()
+	l.s.Node.Boot = &conductor.Boot{Generation: l.s.Node.Generation, Contested: true, Key: agentA.Key, Redeemed: l.now}
+	l.ok(conductor.VerbAsked{Ask: conductor.Provision{Verb: state.VerbClean, CleanSteps: nodetest.Wanted("management.reset_bmc", "bios.factory_reset", "power.reboot")}})
+	for range 3 {
+		l.outOfBand("")
+		if b := l.s.Node.Boot; !b.Contested || b.Ended {
+			t.Fatalf("the boot is %+v", b)
+		}
+		for _, who := range []conductor.Peer{agentA, agentB} {
+			if err := l.lookup(who); err == nil {
+				t.Error("an agent is admitted")
+			}
+		}
+	}
+	l.want(state.Manageable)
+	l.none()
+	l.ok(conductor.VerbAsked{Ask: conductor.Provision{Verb: state.VerbClean, CleanSteps: nodetest.Wanted("deploy.erase_devices_metadata")}})
+	if b := l.s.Node.Boot; b.Contested || b.Ended || b.Key != "" {
+		t.Errorf("a fresh boot is %+v", b)
 	}
 }
