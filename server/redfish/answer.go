@@ -163,10 +163,10 @@ func (o *operation) resolve(link string) (string, error) {
 			return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s points to %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
 		}
 	}
-	if !strings.HasPrefix(u.Path, "/") {
+	out := (&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}).RequestURI()
+	if !strings.HasPrefix(u.Path, "/") || !strings.HasPrefix(out, "/") { // %2fx has a path, and would go on with the origin's port
 		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the relative link %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
 	}
-	out := (&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}).RequestURI()
 	if strings.HasPrefix(out, "//") {
 		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the ambiguous link %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
 	}

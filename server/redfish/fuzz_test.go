@@ -74,7 +74,7 @@ func (l *lab) lying(t *testing.T, path string, body []byte) conductor.BMC {
 
 // FuzzZ8_Links holds resolve to its promise: a path of the origin, or a fault.
 func FuzzZ8_Links(f *testing.F) {
-	for _, l := range append(foreign, "/redfish/v1/Systems/1", "http://bmc.test/redfish/v1/Systems/1?a=b#c", "HTTP://BMC.TEST:80/x", "/%2f%2fevil.test", "/..//evil.test") {
+	for _, l := range append(foreign, "/redfish/v1/Systems/1", "http://bmc.test/redfish/v1/Systems/1?a=b#c", "HTTP://BMC.TEST:80/x", "/%2f%2fevil.test", "/..//evil.test", "%2f0", "%2f.evil.test/x") {
 		f.Add(l)
 	}
 	f.Fuzz(func(t *testing.T, link string) {
