@@ -95,6 +95,7 @@ func TestEachVersionAddsWhatItAdds(t *testing.T) {
 		{82, "shards", "", "GET /v1/shards", "", 404, 200},
 		{82, "ports of shards", "", "GET /v1/ports?shard=a", "", 406, 200},
 		{83, "children", "", "GET " + first + "/children", "", 404, 200},
+		{84, "what an inspection found", "", "POST /v1/continue_inspection", `{}`, 404, 400},
 		{85, "unhold", state.CleanHold, "PUT " + first + "/states/provision", provision(`"unhold"`), 406, 202},
 		{85, "reserved steps", state.Manageable, "PUT " + first + "/states/provision", provision(`"clean", "clean_steps": [{"interface": "deploy", "step": "hold"}]`), 406, 202},
 		{86, "firmware", "", "GET " + first + "/firmware", "", 404, 200},

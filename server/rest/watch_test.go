@@ -298,6 +298,95 @@ func TestT06_SlowRequestsAreCutOff(t *testing.T) {
 	})
 }
 
+// TestI25_WhoDoesNotReadIsCutOff: a client that asks and then reads nothing, be it a stream of events, a log that is followed or a
+// long list, is let go of after a while, and holds nothing here any more. Its connection has no room: a write waits for it.
+func TestI25_WhoDoesNotReadIsCutOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		path string
+		most time.Duration
+	}{
+		"events": {"/v1/events", time.Minute}, "log": {"/v1/nodes/n1/logs?follow=true", time.Minute}, "list": {"/v1/nodes/detail", 3 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				s.enrolled()
+				s.logs[1] = "a line\n"
+				h := rest.New(rest.Config{Backend: s.backend, Images: s.images, Auth: login.None{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+				ended := make(chan time.Duration, 1)
+				srv := rest.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					began := time.Now()
+					h.ServeHTTP(w, r)
+					ended <- time.Since(began)
+				}), slog.New(slog.DiscardHandler))
+				ln := pipes{conns: make(chan net.Conn, 1), shut: make(chan struct{})}
+				client, conn := net.Pipe()
+				ln.conns <- conn
+				done := make(chan error)
+				go func() { done <- srv.Serve(ln) }()
+				if _, err := io.WriteString(client, "GET "+c.path+" HTTP/1.1\r\nHost: 127.0.0.1\r\nX-OpenStack-Ironic-API-Version: latest\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case took := <-ended:
+					if took > c.most {
+						t.Errorf("the handler waited for %s, expected %s at most", took, c.most)
+					}
+				case <-time.After(time.Hour):
+					t.Error("the handler still waits for a client that does not read")
+				}
+				if err := srv.Close(); err != nil {
+					t.Error(err)
+				}
+				<-done
+				client.Close()
+			})
+		})
+	}
+}
+
+// pipes is a listener of connections that the test has made.
+type pipes struct {
+	conns chan net.Conn
+	shut  chan struct{}
+}
+
+func (l pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.shut:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l pipes) Close() error   { close(l.shut); return nil }
+func (l pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestT06_AnUploadThatStandsStillIsCutOff: it has time as long as it moves, and no longer.
+func TestT06_AnUploadThatStandsStillIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		conn, err := s.listening().network.Dial(t.Context(), "127.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "PUT /v1/images/half.raw HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf"); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := io.ReadAll(conn); err != nil || !strings.Contains(string(answer), " 400 ") || !strings.Contains(string(answer), "broke off") {
+			t.Errorf("the connection is still open, or was answered otherwise: %v, %q", err, answer)
+		}
+		if len(s.images.images) != 0 {
+			t.Errorf("half an upload is an image: %v", s.images.images)
+		}
+	})
+}
+
 // TestT06_HalfABodyBeforeAStream: what a client owes of a request's body is waited for as long as any request is read,
 // and the stream begins then; it is not waited for without end.
 func TestT06_HalfABodyBeforeAStream(t *testing.T) {
