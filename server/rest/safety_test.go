@@ -246,7 +246,7 @@ func basic(t *testing.T) *login.Basic {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := login.NewBasic(strings.NewReader("# users\n\nann:"+string(hash)+"\nbob:$2y"+string(hash[3:])+"\n"), strings.NewReader("ann:admin\nbob:admin\n"))
+	b, err := login.NewBasic(strings.NewReader("# users\n\nann:"+string(hash)+"\nbob:$2y"+string(hash[3:])+"\n"), strings.NewReader("ann:admin\nbob:admin\n"), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,6 +279,10 @@ func TestI24_NothingWithoutCredentials(t *testing.T) {
 			}
 			if status == 401 && (w.Header().Get("WWW-Authenticate") == "" || !strings.Contains(w.Body.String(), `{"error":{"code":401`)) {
 				t.Errorf("%q: 401 in another form: %v %s", auth, w.Header(), w.Body)
+			}
+			if f := api.ReadErrorBody(w.Code, w.Body.Bytes()); !strings.Contains(w.Body.String(), `"reason":"`+string(f.Reason)+`"`) || f.Hint == "" ||
+				f.Reason != map[int]fault.Reason{401: fault.RequestAuth, 400: fault.RequestInvalid}[status] {
+				t.Errorf("%q: reason and hint are missing or others: %s", auth, w.Body)
 			}
 			if w.Header().Get(api.HeaderMaxVersion) == "" || w.Header().Get(api.HeaderRequest) == "" {
 				t.Errorf("%q: the answer lacks headers", auth)

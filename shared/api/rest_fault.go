@@ -105,11 +105,15 @@ func ReadErrorBody(status int, body []byte) *fault.Fault {
 	var basic struct {
 		Error struct {
 			Message string `json:"message"`
+			hinted
 		} `json:"error"`
 	}
 	if json.Unmarshal(body, &basic) == nil && basic.Error.Message != "" {
 		f := fault.New(fault.RequestAuth, "%s", basic.Error.Message)
 		f.Code = codeOf(status)
+		if basic.Error.Reason != "" {
+			f.Reason, f.Hint = basic.Error.Reason, basic.Error.Hint
+		}
 		return f
 	}
 	return &fault.Fault{Code: codeOf(status), Message: "the server answered " + http.StatusText(status)}

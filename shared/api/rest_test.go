@@ -109,6 +109,11 @@ func TestErrorBodies(t *testing.T) {
 			t.Errorf("%s is %d, expected %d", c.reason, got, c.status)
 		}
 	}
+	// What this server adds to the form of HTTP basic is read back, as it is of the others.
+	if got := api.ReadErrorBody(503, []byte(`{"error": {"message": "too many", "code": 503, "reason": "request.rate_limited", "hint": "wait"}}`)); got.Reason != fault.RequestRate ||
+		got.Hint != "wait" || got.Code != fault.Unavailable || got.Message != "too many" {
+		t.Errorf("too many log-ins are read as %+v", got)
+	}
 	// Upstream's forms, and what is none.
 	for body, want := range map[string]string{
 		`{"error_message": "{\"faultcode\": \"Client\", \"faultstring\": \"gone\", \"debuginfo\": null}"}`:  "gone",

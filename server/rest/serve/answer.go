@@ -105,7 +105,7 @@ func (c *Call) fail(err error) {
 	_ = c.JSON(status, form(f, c.Who.Request))
 }
 
-// unauthenticated answers in the form that Ironic's HTTP basic has.
+// unauthenticated answers in the form that Ironic's HTTP basic has, with reason and hint as every error.
 func (c *Call) unauthenticated(err error, realm string) {
 	f := fault.From(err)
 	status := http.StatusBadRequest
@@ -116,7 +116,7 @@ func (c *Call) unauthenticated(err error, realm string) {
 	if f.Code == fault.Unavailable {
 		status = http.StatusServiceUnavailable
 	}
-	_ = c.JSON(status, map[string]any{"error": map[string]any{"message": f.Message, "code": status}})
+	_ = c.JSON(status, map[string]any{"error": map[string]any{"message": f.Message, "code": status, "reason": string(f.Reason), "hint": f.Hint}})
 }
 
 // Accepted answers 202 with the place where the outcome is to be seen.
