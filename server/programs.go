@@ -80,7 +80,7 @@ func (s *server) listenPrograms() (p programs, err error) {
 	}
 	p.chain = cert.Certificate
 	if p.ln != nil {
-		p.ln = tls.NewListener(channel.Limited(p.ln, "machines'", firmwareLimits(), s.now, s.log), &tls.Config{
+		p.ln = tls.NewListener(moving{channel.Limited(p.ln, machines, firmwareLimits(), s.now, s.log), s.now}, &tls.Config{
 			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, CipherSuites: firmwareSuites,
 		})
 	}

@@ -65,7 +65,7 @@ func serve(ctx context.Context, cfg config.Server, out io.Writer, now func() tim
 	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
 	first := !exists(filepath.Join(cfg.DataDir, "bessemer.db"))
 	stamp := usersStamp(cfg)
-	auth, err := authenticator(cfg, first, out) // before all else is made: a first start that fails leaves nothing behind
+	auth, err := authenticator(cfg, first, out, now) // before all else is made: a first start that fails leaves nothing behind
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,9 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 	restAPI := rest.New(rest.Config{
 		Backend: c, Form: rows.Form(), Images: imageStore{store, imagesURL}, Auth: auth, Hostname: host, Public: cfg.PublicURL, WebhookOrigins: cfg.WebhookOrigins, Now: s.now, Started: s.now(), Log: log, Checks: look.checks,
 	})
-	if !loopback(apiLn.Addr()) {
+	beyond := !loopback(apiLn.Addr())
+	apiLn = s.limited(apiLn, operators)
+	if beyond {
 		if apiLn, err = s.secure(apiLn); err != nil {
 			return err
 		}
@@ -246,7 +248,7 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 		mux := http.NewServeMux()
 		mux.Handle(boot.Path, boot.Handler(cfg.BaseISO, c, log))
 		mux.Handle(images.Prefix, store.Handler())
-		s.serveHTTP(ctx, stop, "boot files and images", rest.Server(mux, log), bootLn)
+		s.serveHTTP(ctx, stop, "boot files and images", rest.Server(mux, log), moving{s.limited(bootLn, machines), s.now})
 	}
 	if programs.ln != nil {
 		mux := http.NewServeMux()

@@ -284,7 +284,7 @@ func TestUsersAreReplacedWhileTheServerRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(line, "ann:admin")
-	auth, err := authenticator(s.cfg, false, io.Discard)
+	auth, err := authenticator(s.cfg, false, io.Discard, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

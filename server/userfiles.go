@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/bessemer-metal/bessemer/server/access"
 	"github.com/bessemer-metal/bessemer/server/cli/host"
@@ -69,7 +70,7 @@ func has(lines []string, name string) bool {
 // write checks both files as the server reads them, then writes those that have changed, for nobody else to read. What
 // gives less comes first: a user without a role has no access, and neither has a role without a user.
 func (l userLines) write(cfg config.Server, was userLines) error {
-	if _, err := login.NewBasic(strings.NewReader(joined(l.users)), strings.NewReader(joined(l.roles))); err != nil {
+	if _, err := login.NewBasic(strings.NewReader(joined(l.users)), strings.NewReader(joined(l.roles)), time.Now); err != nil {
 		return fmt.Errorf("nothing was written: %w", err)
 	}
 	for _, f := range []struct {

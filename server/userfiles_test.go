@@ -30,7 +30,7 @@ func TestUserCommandKeepsTheFiles(t *testing.T) {
 	}
 	grant := func(name, password string) string {
 		t.Helper()
-		auth, err := authenticator(cfg, false, nil)
+		auth, err := authenticator(cfg, false, nil, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}

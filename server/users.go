@@ -23,7 +23,7 @@ const usersEvery = 5 * time.Second
 
 // authenticator reads who may call the API. On a first start with basic and no user file at its default place it makes
 // one administrator, and tells out, this once, in which file the password is.
-func authenticator(cfg config.Server, first bool, out io.Writer) (login.Authenticator, error) {
+func authenticator(cfg config.Server, first bool, out io.Writer, now func() time.Time) (login.Authenticator, error) {
 	if cfg.Auth != "basic" {
 		return login.None{}, nil
 	}
@@ -39,7 +39,7 @@ func authenticator(cfg config.Server, first bool, out io.Writer) (login.Authenti
 	}
 	defer users.Close()
 	defer roles.Close()
-	return login.NewBasic(users, roles)
+	return login.NewBasic(users, roles, now)
 }
 
 func openUsers(cfg config.Server) (users, roles *os.File, err error) {

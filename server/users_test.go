@@ -36,7 +36,7 @@ func TestI26_AFailedReloadIsTriedAgain(t *testing.T) {
 		}
 		write(s.cfg.Users, line)
 		write(s.cfg.Roles, "ann:admin")
-		auth, err := authenticator(s.cfg, false, io.Discard)
+		auth, err := authenticator(s.cfg, false, io.Discard, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -162,6 +163,15 @@ func (c *counted) computed() {
 func (c *counted) Write(p []byte) (int, error) {
 	c.computed()
 	return c.Conn.Write(p)
+}
+
+// ReadFrom keeps what the connection itself has to send a file without reading it.
+func (c *counted) ReadFrom(r io.Reader) (int64, error) {
+	c.computed()
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
 }
 
 func (c *counted) Close() error {

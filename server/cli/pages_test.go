@@ -145,7 +145,7 @@ func TestConnectAsThePageSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	auth, err := login.NewBasic(strings.NewReader(line+"\n"), strings.NewReader("ann:admin\n"))
+	auth, err := login.NewBasic(strings.NewReader(line+"\n"), strings.NewReader("ann:admin\n"), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -23,7 +24,7 @@ func usersOfThePage() login.Authenticator {
 		}
 		users.WriteString(name + ":" + string(hash) + "\n")
 	}
-	auth, err := login.NewBasic(strings.NewReader(users.String()), strings.NewReader(rolesOfThePage))
+	auth, err := login.NewBasic(strings.NewReader(users.String()), strings.NewReader(rolesOfThePage), time.Now)
 	if err != nil {
 		panic(err)
 	}

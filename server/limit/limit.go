@@ -60,6 +60,21 @@ func (b *Buckets[K]) Take(k K) bool {
 	return true
 }
 
+// Spent tells whether k has no budget left, and uses none of it. Of what was never taken from, all is left.
+func (b *Buckets[K]) Spent(k K) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	one := b.m[k]
+	if one == nil {
+		if len(b.m) < maxBuckets {
+			return false
+		}
+		one = &b.rest
+	}
+	b.fill(one, b.now())
+	return one.level < 1
+}
+
 func (b *Buckets[K]) fill(one *bucket, now time.Time) {
 	if passed := now.Sub(one.at).Seconds(); passed > 0 {
 		one.level = min(b.burst, one.level+passed*b.rate)

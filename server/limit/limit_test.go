@@ -28,6 +28,31 @@ func TestT06_BucketsAreBounded(t *testing.T) {
 	}
 }
 
+func TestT06_WhetherABudgetIsSpentCostsNothing(t *testing.T) {
+	clock := time.Now()
+	b := NewBuckets[int](1, 2, func() time.Time { return clock })
+	for range 5 {
+		if b.Spent(1) {
+			t.Fatal("a look uses the budget up")
+		}
+	}
+	if b.Take(1); b.Spent(1) || !b.Take(1) || !b.Spent(1) || b.Spent(2) {
+		t.Error("two of two are taken: the one that took them has nothing left, another all")
+	}
+	clock = clock.Add(time.Second)
+	if b.Spent(1) {
+		t.Error("a second later there is one again")
+	}
+	for i := range maxBuckets {
+		b.Take(-i - 1)
+	}
+	for b.Take(-maxBuckets - 5) { // a newcomer, who shares what is left
+	}
+	if !b.Spent(-maxBuckets - 6) {
+		t.Error("newcomers beyond the bound share no budget")
+	}
+}
+
 func TestT06_OneMachineIsOneNetwork(t *testing.T) {
 	for _, c := range []struct {
 		one, other string

@@ -15,10 +15,12 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/bessemer-metal/bessemer/server/access"
+	"github.com/bessemer-metal/bessemer/server/limit"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -56,6 +58,7 @@ func CheckListen(a Authenticator, addr net.Addr, force bool) error {
 // Basic is HTTP basic authentication against a list of users, as upstream's user file has it, and a list of their roles.
 type Basic struct {
 	slots chan struct{} // bounds how many hashes are computed at once
+	wrong *limit.Buckets[netip.Addr]
 
 	mu    sync.Mutex
 	users map[string][]byte // name to bcrypt hash
@@ -66,13 +69,17 @@ type Basic struct {
 	limit int
 }
 
-// Bound of the user file (I25).
-const maxUsers = 1 << 20 // bytes
+// Bounds (I25). Each try costs a tenth of a second of a processor by design, and those that fail are the sender's to pay.
+const (
+	maxUsers   = 1 << 20 // bytes of the user file
+	wrongRate  = 1       // wrong credentials a second from one network
+	wrongBurst = 30
+)
 
 // NewBasic reads a user file: lines of name:hash with a bcrypt hash ($2a, $2b or $2y), # comments, empty lines; and a
-// roles file (access.ParseRoles).
-func NewBasic(users, roles io.Reader) (*Basic, error) {
-	b := &Basic{slots: make(chan struct{}, 2), limit: 1024}
+// roles file (access.ParseRoles). now is the wall time.
+func NewBasic(users, roles io.Reader, now func() time.Time) (*Basic, error) {
+	b := &Basic{slots: make(chan struct{}, 2), limit: 1024, wrong: limit.NewBuckets[netip.Addr](wrongRate, wrongBurst, now)}
 	return b, b.Replace(users, roles)
 }
 
@@ -148,11 +155,22 @@ func (b *Basic) Authenticate(r *http.Request) (string, access.Grant, error) {
 	if who, grant, known := b.known(name, password); known {
 		return who, grant, nil
 	}
+	from := source(r)
+	if b.wrong.Spent(from) {
+		return "", access.Grant{}, tooMany()
+	}
 	select {
 	case b.slots <- struct{}{}:
 		defer func() { <-b.slots }()
 	case <-r.Context().Done():
 		return "", access.Grant{}, fault.New(fault.RequestRate, "too many log-ins at once").Because(r.Context().Err())
+	}
+	// What others have found while this one waited.
+	if who, grant, known := b.known(name, password); known {
+		return who, grant, nil
+	}
+	if b.wrong.Spent(from) {
+		return "", access.Grant{}, tooMany()
 	}
 	b.mu.Lock()
 	hash, exists := b.users[name]
@@ -161,6 +179,7 @@ func (b *Basic) Authenticate(r *http.Request) (string, access.Grant, error) {
 	}
 	b.mu.Unlock()
 	if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil || !exists {
+		b.wrong.Take(from)
 		return "", access.Grant{}, fault.New(fault.RequestAuth, "Incorrect username or password")
 	}
 	b.mu.Lock()
@@ -173,6 +192,20 @@ func (b *Basic) Authenticate(r *http.Request) (string, access.Grant, error) {
 	}
 	b.seen[b.mac(name, password)] = name
 	return name, b.roles[name], nil
+}
+
+// source is the network that a request comes from.
+func source(r *http.Request) netip.Addr {
+	p, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{} // all such share one budget
+	}
+	return limit.Network(p.Addr().Unmap().WithZone(""))
+}
+
+func tooMany() error {
+	return fault.New(fault.RequestRate, "too many log-ins with wrong credentials came from this address").
+		WithHint("correct the user name and password that a program there uses, and wait a minute")
 }
 
 // known finds a pair that was right before.

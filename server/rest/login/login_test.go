@@ -3,21 +3,24 @@ package login_test
 import (
 	"net"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/bessemer-metal/bessemer/server/rest/login"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
-func basic(t *testing.T) *login.Basic {
+func basic(t *testing.T, now func() time.Time) *login.Basic {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := login.NewBasic(strings.NewReader("ann:"+string(hash)+"\nbob:"+string(hash)+"\n"), strings.NewReader("ann:admin\nbob:admin\n"))
+	b, err := login.NewBasic(strings.NewReader("ann:"+string(hash)+"\nbob:"+string(hash)+"\n"), strings.NewReader("ann:admin\nbob:admin\n"), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +39,7 @@ func TestNoAuthStaysOnLoopback(t *testing.T) {
 		if err := login.CheckListen(login.None{}, a, true); err != nil {
 			t.Errorf("%s forced: %v", addr, err)
 		}
-		if err := login.CheckListen(basic(t), a, false); err != nil {
+		if err := login.CheckListen(basic(t, time.Now), a, false); err != nil {
 			t.Errorf("%s with credentials: %v", addr, err)
 		}
 	}
@@ -44,8 +47,65 @@ func TestNoAuthStaysOnLoopback(t *testing.T) {
 
 func TestUserFilesThatAreNone(t *testing.T) {
 	for _, file := range []string{"", "ann", "ann:plain", "ann:{SHA}x", ":$2y$05$x"} {
-		if _, err := login.NewBasic(strings.NewReader(file), strings.NewReader("ann:admin")); err == nil {
+		if _, err := login.NewBasic(strings.NewReader(file), strings.NewReader("ann:admin"), time.Now); err == nil {
 			t.Errorf("the user file %q is accepted", file)
+		}
+	}
+}
+
+// A flood of wrong passwords, each of which takes a tenth of a second of a processor to refuse, ends at its sender's budget: who
+// is logged in there goes on, right credentials cost none of it, and other addresses are not touched.
+func TestT06_I25_WrongPasswordsOfOneAddressAreBounded(t *testing.T) {
+	clock := time.Now()
+	b := basic(t, func() time.Time { return clock })
+	try := func(from, name, password string) fault.Reason {
+		r := httptest.NewRequest("GET", "http://lab.example/v1/nodes", nil)
+		r.RemoteAddr = from
+		r.SetBasicAuth(name, password)
+		_, _, err := b.Authenticate(r)
+		if err == nil {
+			return ""
+		}
+		return fault.From(err).Reason
+	}
+	expect := func(what, from, name, password string, want fault.Reason) {
+		t.Helper()
+		if got := try(from, name, password); got != want {
+			t.Errorf("%s: %q, expected %q", what, got, want)
+		}
+	}
+	const flood, rack, other = "192.0.2.1:40000", "192.0.2.1:50000", "192.0.2.2:40000"
+	expect("one who logs in before the flood", rack, "bob", "right", "")
+	for i := range 30 {
+		expect("wrong password "+strconv.Itoa(i), flood, "ann", "wrong"+strconv.Itoa(i), fault.RequestAuth)
+	}
+	expect("one more", flood, "ann", "wrong", fault.RequestRate)
+	expect("one more of nobody", flood, "eve", "wrong", fault.RequestRate)
+	expect("from another port", rack, "ann", "wrong", fault.RequestRate)
+	expect("who is logged in there", rack, "bob", "right", "")
+	expect("who is not yet", rack, "ann", "right", fault.RequestRate)
+	expect("another address", other, "ann", "right", "")
+	expect("another address with a wrong password", other, "ann", "wrong", fault.RequestAuth)
+	clock = clock.Add(time.Second)
+	expect("a second later", flood, "ann", "wrong", fault.RequestAuth)
+	expect("and at once again", flood, "ann", "wrong", fault.RequestRate)
+	expect("an IPv6 address", "[2001:db8::1]:1", "ann", "wrong", fault.RequestAuth)
+	for range 40 {
+		try("[2001:db8::2]:1", "ann", "wrong")
+	}
+	expect("the same machine's other address", "[2001:db8::1]:1", "ann", "wrong", fault.RequestRate)
+
+	// Right credentials that are asked for anew, since the files were replaced, are no flood.
+	users, err := login.UserLine("ann", "right")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := b.Replace(strings.NewReader(users), strings.NewReader("ann:admin")); err != nil {
+			t.Fatal(err)
+		}
+		for range 29 {
+			expect("after the files changed", "192.0.2.3:1", "ann", "right", "")
 		}
 	}
 }
@@ -55,7 +115,8 @@ func FuzzI25_Credentials(f *testing.F) {
 	for _, h := range []string{"", "Basic", "Basic !!", "basic YW5uOnJpZ2h0", "Basic YW5uOndyb25n", "Bearer x", "Basic Og==", "Basic \x00"} {
 		f.Add(h)
 	}
-	b := basic(&testing.T{})
+	clock := time.Now()
+	b := basic(&testing.T{}, func() time.Time { clock = clock.Add(time.Hour); return clock }) // what was wrong before is forgiven
 	f.Fuzz(func(t *testing.T, header string) {
 		r := httptest.NewRequest("GET", "http://127.0.0.1/v1/nodes", nil)
 		r.Header.Set("Authorization", header)

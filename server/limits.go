@@ -1,0 +1,97 @@
+package main
+
+import (
+	"io"
+	"net"
+	"time"
+
+	"github.com/bessemer-metal/bessemer/server/channel"
+)
+
+// What one address may cost the listeners beside the agents' (safety.md T6, I25). A connection is a file and, before anybody has
+// proven anything, some memory; with TLS it begins with a handshake. An operator's page or command takes a few, a proxy before
+// the API or a router before a rack some hundred.
+const (
+	operatorConns = 256 // at once
+	operatorRate  = 100 // new ones a second
+	operatorBurst = 1000
+	mediaConns    = 256
+	mediaRate     = 100
+	mediaBurst    = 1000
+)
+
+// limited bounds the connections of the API and of the boot listener, each to its share of the files that this process may open.
+// Those of this host are bounded all together only: who is there could stop the server as well.
+func (s *server) limited(ln net.Listener, whose string) net.Listener {
+	all := channel.DefaultLimits().Conns
+	l := channel.Limits{Conns: all / 8, AddressConns: operatorConns, DialRate: operatorRate, DialBurst: operatorBurst}
+	if whose == machines {
+		l = channel.Limits{Conns: all / 4, AddressConns: mediaConns, DialRate: mediaRate, DialBurst: mediaBurst}
+	}
+	if loopback(ln.Addr()) {
+		l.AddressConns, l.DialRate, l.DialBurst = l.Conns, 1e6, 1e6
+	}
+	l.AddressConns = min(l.AddressConns, l.Conns)
+	return channel.Limited(ln, whose, l, s.now, s.log)
+}
+
+// standstill is how long a machine may take nothing of what it loads. Some read a medium only as they boot, with pauses.
+const standstill = 5 * time.Minute
+
+// moving gives each piece that is sent its time, so that a download may take long but not stand still: without it a client that
+// reads nothing would hold its connection, and the file it asked for, without end. The API says for each answer how long it
+// may take; what is behind these listeners does not.
+type moving struct {
+	net.Listener
+	now func() time.Time
+}
+
+func (l moving) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &movingConn{c, l.now}, nil
+}
+
+type movingConn struct {
+	net.Conn
+	now func() time.Time
+}
+
+func (c *movingConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(c.now().Add(standstill)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// piece is what must be taken within a standstill: what ReadFrom is given may be a whole image.
+const piece = 256 << 10
+
+// ReadFrom sends a file by the kernel, piece by piece, where the connection can.
+func (c *movingConn) ReadFrom(r io.Reader) (all int64, err error) {
+	to, ok := c.Conn.(io.ReaderFrom)
+	whole, bounded := r.(*io.LimitedReader) // as http.ServeContent gives it
+	if !ok || !bounded {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
+	for whole.N > 0 {
+		if err := c.SetWriteDeadline(c.now().Add(standstill)); err != nil {
+			return all, err
+		}
+		part := &io.LimitedReader{R: whole.R, N: min(whole.N, piece)} // the kernel sends what is limited once, not twice
+		n, err := to.ReadFrom(part)
+		whole.N -= n
+		if all += n; err != nil || part.N > 0 { // part.N > 0: the file has ended
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// Whose connections are limited, for the log.
+const (
+	operators = "operators'"
+	machines  = "machines'"
+)
