@@ -1,9 +1,11 @@
 package rest_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -65,8 +67,11 @@ func (s *server) conforms(method, target, sent string, a answer) {
 		path = "/v1" + path
 	}
 	doc := described()
-	for template, item := range doc["paths"].(map[string]any) {
-		op, there := item.(map[string]any)[strings.ToLower(method)].(map[string]any)
+	// Of two templates that match, the one with fewer variables is meant.
+	paths := doc["paths"].(map[string]any)
+	templates := slices.SortedFunc(maps.Keys(paths), func(x, y string) int { return cmp.Compare(strings.Count(x, "{"), strings.Count(y, "{")) })
+	for _, template := range templates {
+		op, there := paths[template].(map[string]any)[strings.ToLower(method)].(map[string]any)
 		if !there || !matches(template, path) {
 			continue
 		}
