@@ -9,19 +9,20 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/bmctest"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 func TestContract(t *testing.T) {
 	bmctest.Run(t, func(t *testing.T) conductor.BMC { return newLab(t).bmc(t) })
-	bmctest.RunDriver(t, newLab(t).driver, info(), map[string]string{keyPassword: password})
+	bmctest.RunDriver(t, newLab(t).driver, info(), map[string]string{target.KeyPassword: password})
 }
 
 func TestFacts(t *testing.T) {
 	for _, auth := range []string{"auto", "session", "basic"} {
 		t.Run(auth, func(t *testing.T) {
 			l := newLab(t)
-			got, err := l.bmc(t, keyAuth, auth).Facts(t.Context())
+			got, err := l.bmc(t, target.KeyAuth, auth).Facts(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +73,7 @@ func TestAutoFallsBackToBasic(t *testing.T) {
 	if l.made != 0 || l.refused != 0 {
 		t.Errorf("%d sessions, %d refusals", l.made, l.refused)
 	}
-	if _, err := l.bmc(t, keyAuth, "session").Power(t.Context()); err == nil {
+	if _, err := l.bmc(t, target.KeyAuth, "session").Power(t.Context()); err == nil {
 		t.Error("auth type session works without sessions")
 	}
 }
@@ -89,11 +90,11 @@ func TestSystemIsChosen(t *testing.T) {
 		t.Errorf("two systems and none named give: %v", err)
 	}
 	for _, id := range []string{"1", "/redfish/v1/Systems/1"} {
-		if p, err := l.bmc(t, keySystem, id).Power(t.Context()); err != nil || p != conductor.PowerOff {
+		if p, err := l.bmc(t, target.KeySystem, id).Power(t.Context()); err != nil || p != conductor.PowerOff {
 			t.Errorf("system %s: %q, %v", id, p, err)
 		}
 	}
-	if _, err := l.bmc(t, keySystem, "3").Power(t.Context()); !fault.Has(err, fault.DriverInfoMissing) {
+	if _, err := l.bmc(t, target.KeySystem, "3").Power(t.Context()); !fault.Has(err, fault.DriverInfoMissing) {
 		t.Errorf("an unknown system gives %v", err)
 	}
 }
@@ -208,46 +209,28 @@ func TestSetBootWithoutATagWhereTagsAreOfNoUse(t *testing.T) {
 
 func TestValidateNamesAllAtOnce(t *testing.T) {
 	d := newLab(t).driver
-	err := d.Validate(map[string]any{keyVerify: "true"})
+	err := d.Validate(map[string]any{target.KeyVerify: "true"})
 	if !fault.Has(err, fault.DriverInfoMissing) {
 		t.Fatalf("got %v", err)
 	}
-	for _, key := range []string{keyAddress, keyUsername, keyPassword} {
+	for _, key := range []string{target.KeyAddress, target.KeyUsername, target.KeyPassword} {
 		if !strings.Contains(err.Error(), key) {
 			t.Errorf("%q does not name %s", err, key)
 		}
 	}
-	err = d.Validate(info(keyAddress, "ftp://bmc", keyAuth, "magic", keyVerify, "maybe", keySystem, "http://other/x"))
+	err = d.Validate(info(target.KeyAddress, "ftp://bmc", target.KeyAuth, "magic", target.KeyVerify, "maybe", target.KeySystem, "http://other/x"))
 	if !fault.Has(err, fault.RequestInvalid) {
 		t.Fatalf("got %v", err)
 	}
-	for _, key := range []string{keyAddress, keyAuth, keyVerify, keySystem} {
+	for _, key := range []string{target.KeyAddress, target.KeyAuth, target.KeyVerify, target.KeySystem} {
 		if !strings.Contains(err.Error(), key) {
 			t.Errorf("%q does not name %s", err, key)
 		}
 	}
 }
 
-func TestAddresses(t *testing.T) {
-	good := map[string]string{
-		"10.0.0.7":                     "https://10.0.0.7:443/redfish/v1/",
-		"https://BMC.example:8443":     "https://bmc.example:8443/redfish/v1/",
-		"http://10.0.0.7":              "http://10.0.0.7:80/redfish/v1/",
-		"fe80::1":                      "https://[fe80::1]:443/redfish/v1/",
-		"https://[fe80::1]:8000/":      "https://[fe80::1]:8000/redfish/v1/",
-		"https://gw/bmc/7/redfish/v1/": "https://gw:443/bmc/7/redfish/v1/",
-	}
-	for in, want := range good {
-		if u, err := parseAddress(in); err != nil || u.String() != want {
-			t.Errorf("%s gives %v, %v; expected %s", in, u, err, want)
-		}
-	}
-	for _, bad := range []string{"", "https://", "https://u:p@h", "https://h?x=1", "gopher://h", "https://h#f", "http://h:port"} {
-		if u, err := parseAddress(bad); err == nil {
-			t.Errorf("%q is taken as %v", bad, u)
-		}
-	}
-	if got := newLab(t).driver.Address(info(keyAddress, "https://[fe80::1]:8443")); got != "fe80::1" {
+func TestAddress(t *testing.T) {
+	if got := newLab(t).driver.Address(info(target.KeyAddress, "https://[fe80::1]:8443")); got != "fe80::1" {
 		t.Errorf("address is %q", got)
 	}
 }

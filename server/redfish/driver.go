@@ -1,40 +1,29 @@
-// Package redfish is the hardware type "redfish": it reads and drives machines through their BMCs, and binds the
-// out-of-band steps of shared/catalog. A BMC is not trusted: every connection goes through the Dialer handed in, to
-// the one origin that redfish_address names; links elsewhere are refused, bodies, requests and time are bounded, and a
-// BMC that does not answer costs only its own nodes. It decides nothing about nodes and stores nothing but the pins of
-// certificates, through Pins.
+// Package redfish is the hardware type "redfish": the driver, what is read of machines and BMCs, and the powers of a BMC
+// that concern no flow. It decides nothing about nodes and stores nothing but the pins of certificates, through Pins.
 //
-// Start at Driver and BMC (bmc.go). An operation (operation.go) is the unit that has a budget; endpoint.go holds what
-// all operations on one BMC share.
+// Start at Driver. How requests reach a BMC that is not trusted is in package wire, what one machine is and how it is driven
+// in package machine, the out-of-band steps in package steps; docs/adr/0320-redfish-is-parted.md has the map.
 package redfish
 
 import (
 	"context"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/drivers"
+	"github.com/bessemer-metal/bessemer/server/redfish/machine"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Dialer makes the connections. It is where the policy for origins is: it resolves, checks and dials in one act.
-type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// Pins keeps the public key that a BMC showed first, by origin ("https://10.0.0.7:443"). Pin answers "" when there is
-// none. A pin is "sha256:" and the hex digest of the key.
-type Pins interface {
-	Pin(ctx context.Context, origin string) (string, error)
-	PutPin(ctx context.Context, origin, pin string) error
-}
-
 // Config is what a Driver needs. Dial and Log must be set. Without Pins, pins last as long as the Driver.
 type Config struct {
-	Dial Dialer
-	Pins Pins
+	Dial wire.Dialer
+	Pins wire.Pins
 	Log  *slog.Logger
 	Now  func() time.Time // wall time, for certificates; nil is time.Now
 	// Interfaces is what is offered of the hardware type (drivers.Settings); nil is all.
@@ -45,7 +34,7 @@ type Config struct {
 type Driver struct {
 	cfg       Config
 	mu        sync.Mutex
-	endpoints map[string]*endpoint // by origin
+	endpoints map[string]*wire.Endpoint // by origin
 }
 
 var (
@@ -64,20 +53,20 @@ func New(cfg Config) *Driver {
 	if cfg.Interfaces == nil {
 		cfg.Interfaces = drivers.Offered("redfish")
 	}
-	return &Driver{cfg: cfg, endpoints: map[string]*endpoint{}}
+	return &Driver{cfg: cfg, endpoints: map[string]*wire.Endpoint{}}
 }
 
 // Close logs out of every BMC, as far as ctx leaves time, and closes idle connections.
 func (d *Driver) Close(ctx context.Context) {
 	d.mu.Lock()
-	all := make([]*endpoint, 0, len(d.endpoints))
+	all := make([]*wire.Endpoint, 0, len(d.endpoints))
 	for _, e := range d.endpoints {
 		all = append(all, e)
 	}
 	d.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, e := range all {
-		wg.Go(func() { e.close(ctx) })
+		wg.Go(func() { e.Close(ctx) })
 	}
 	wg.Wait()
 }
@@ -92,12 +81,15 @@ func (d *Driver) Interfaces() map[string][]string { return d.cfg.Interfaces }
 // would keep management.reset_bmc from the BMCs that need it.
 func (d *Driver) Steps() []step.Step { return catalog.Redfish }
 
+// Properties gives each key of driver_info in one sentence.
+func (d *Driver) Properties() map[string]string { return target.Properties() }
+
 // SecretKeys lists what is sealed.
-func (d *Driver) SecretKeys() []string { return []string{keyPassword} }
+func (d *Driver) SecretKeys() []string { return []string{target.KeyPassword} }
 
 // Address is the host of redfish_address, without its port; "" when there is none.
 func (d *Driver) Address(info map[string]any) string {
-	u, err := parseAddress(text(info, keyAddress))
+	u, err := target.Address(info)
 	if err != nil {
 		return ""
 	}
@@ -106,32 +98,32 @@ func (d *Driver) Address(info map[string]any) string {
 
 // Validate checks driver_info: driver.info_missing names all that is missing, request.invalid all that is wrong.
 func (d *Driver) Validate(info map[string]any) error {
-	_, err := parse(info, nil)
+	_, err := target.Parse(info, nil)
 	return err
 }
 
 // Open prepares access to one machine. It makes no connection; the faults are those of Validate.
 func (d *Driver) Open(ctx context.Context, a conductor.Access) (conductor.BMC, error) {
-	t, err := parse(a.Info, a.Secrets)
+	t, err := target.Parse(a.Info, a.Secrets)
 	if err != nil {
 		return nil, err
 	}
 	e := d.endpoint(t)
-	acct, err := e.account(t)
+	acct, err := e.Account(t)
 	if err != nil {
 		return nil, err
 	}
 	if a.Again {
-		if err := acct.forgive(ctx); err != nil {
+		if err := acct.Forgive(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return &bmc{target: t, endpoint: e, account: acct, node: a.Node, is: a.Machine, keep: a.Keep, iso: a.ISO, chain: a.BootChain, mayAct: a.Held, log: d.cfg.Log.With("node", a.Node)}, nil
+	return &bmc{machine.New(t, e, acct, a, d.cfg.Log.With("node", a.Node))}, nil
 }
 
 // Health tells how the BMC that driver_info names has answered lately; the zero Health when driver_info names none.
 func (d *Driver) Health(info map[string]any) conductor.Health {
-	u, err := parseAddress(text(info, keyAddress))
+	u, err := target.Address(info)
 	if err != nil {
 		return conductor.Health{}
 	}
@@ -142,17 +134,17 @@ func (d *Driver) Health(info map[string]any) conductor.Health {
 	if e == nil {
 		return conductor.Health{Origin: origin}
 	}
-	return e.breaker.health(origin)
+	return e.Health()
 }
 
 // endpoint is the BMC's shared part, made at first use.
-func (d *Driver) endpoint(t target) *endpoint {
+func (d *Driver) endpoint(t target.Target) *wire.Endpoint {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	e, ok := d.endpoints[t.origin]
+	e, ok := d.endpoints[t.Origin]
 	if !ok {
-		e = newEndpoint(t, d.cfg)
-		d.endpoints[t.origin] = e
+		e = wire.NewEndpoint(t, wire.Config{Dial: d.cfg.Dial, Pins: d.cfg.Pins, Log: d.cfg.Log, Now: d.cfg.Now})
+		d.endpoints[t.Origin] = e
 	}
 	return e
 }

@@ -6,70 +6,54 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/machine"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/api"
 )
-
-// devices is how Redfish names what a machine boots from, the usual name first.
-var devices = []struct {
-	device  string
-	sources []schemas.BootSource
-}{
-	{"cdrom", []schemas.BootSource{schemas.CdBootSource, "UsbCd"}},
-	{"disk", []schemas.BootSource{schemas.HddBootSource}},
-	{"pxe", []schemas.BootSource{schemas.PxeBootSource}},
-	{"uefihttp", []schemas.BootSource{schemas.UefiHTTPBootSource}},
-	{"bios", []schemas.BootSource{schemas.BiosSetupBootSource}},
-	{"floppy", []schemas.BootSource{schemas.FloppyBootSource}},
-}
 
 // Facts reads what the BMC says of its machine. Parts that the BMC does not have stay empty.
 func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 	var f conductor.Facts
-	err := b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	err := b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
 		f = conductor.Facts{
-			Power:       powerOf(m.PowerState),
-			Vendor:      clean(m.Manufacturer, 100),
-			Model:       clean(m.Model, 100),
-			Serial:      serial(m.SerialNumber),
-			UUID:        clean(strings.ToLower(m.UUID), 64),
-			BIOSVersion: clean(m.BiosVersion, 100),
-			BootMode:    bootModes[m.Boot.BootSourceOverrideMode],
-			BootModes:   m.links.modes(),
+			Power:       machine.PowerOf(m.PowerState),
+			Vendor:      wire.Clean(m.Manufacturer, 100),
+			Model:       wire.Clean(m.Model, 100),
+			Serial:      m.Serial(),
+			UUID:        wire.Clean(strings.ToLower(m.UUID), 64),
+			BIOSVersion: wire.Clean(m.BiosVersion, 100),
+			BootMode:    m.BootMode(),
+			BootModes:   m.Modes(),
 			Health:      healthOf(m.Status),
-			BootDevices: bootDevices(m.Boot.AllowableBootSourceOverrideTargetValues),
-			BootURI:     new(len(m.links.Boot.URI) > 0),
+			BootDevices: m.BootDevices(),
+			BootURI:     new(len(m.More.Boot.URI) > 0),
 		}
 		parts := []struct {
 			name string
 			read func() error
 		}{
 			{conductor.PartManager, func() error {
-				mgr, err := b.manager(o, m)
+				mgr, err := b.Manager(o, m)
 				if err == nil && mgr != nil {
-					f.BMCModel, f.BMCFirmware = clean(mgr.Model, 100), clean(mgr.FirmwareVersion, 100)
-					f.ClockAhead = b.clockAhead(mgr)
+					f.BMCModel, f.BMCFirmware = wire.Clean(mgr.Model, 100), wire.Clean(mgr.FirmwareVersion, 100)
+					f.ClockAhead = b.ClockAhead(mgr)
 				}
 				return err
 			}},
-			{conductor.PartMedia, func() error {
-				drives, err := b.drives(o, m, cds...)
-				f.VirtualMedia = len(drives) > 0
-				return err
-			}},
+			{conductor.PartMedia, func() (err error) { f.VirtualMedia, err = b.HasCD(o, m); return err }},
 			{conductor.PartCards, func() (err error) { f.MACs, err = macs(o, m); return err }},
-			{conductor.PartBootTrust, func() (err error) { f.BootTrust, err = b.trusts(o, m); return err }},
-			{conductor.PartSecureBoot, func() (err error) { f.SecureBoot, err = readSecureBoot(o, m); return err }},
+			{conductor.PartBootTrust, func() (err error) { f.BootTrust, err = b.Trusts(o, m); return err }},
+			{conductor.PartSecureBoot, func() (err error) { f.SecureBoot, err = m.SecureBoot(o); return err }},
 			{conductor.PartBIOS, func() error {
-				bios, err := readBIOS(o, m)
+				bios, err := machine.ReadBIOS(o, m)
 				if err == nil && bios != nil {
 					f.BIOS = maps.Clone(map[string]any(bios.Attributes))
 				}
@@ -77,49 +61,23 @@ func (b *bmc) Facts(ctx context.Context) (conductor.Facts, error) {
 			}},
 		}
 		allowed, err := m.GetSupportedResetTypes()
-		if err := b.optional(o, "allowed resets", err); err != nil {
+		if err := b.Optional(o, "allowed resets", err); err != nil {
 			return err
 		}
-		f.PowerActs = powerActs(allowed)
+		f.PowerActs = machine.PowerActs(allowed)
 		for _, p := range parts {
 			err := p.read()
-			if status := statusOf(err); err != nil && status != http.StatusNotFound && status != http.StatusMethodNotAllowed && status != http.StatusNotImplemented {
+			if status := wire.StatusOf(err); err != nil && status != http.StatusNotFound && status != http.StatusMethodNotAllowed && status != http.StatusNotImplemented {
 				f.Unread = append(f.Unread, p.name)
 			}
-			if err := b.optional(o, p.name, err); err != nil {
+			if err := b.Optional(o, p.name, err); err != nil {
 				return err
 			}
 		}
-		f.NoSession = b.account.sessionless()
+		f.NoSession = b.Account.Sessionless()
 		return nil
 	})
 	return f, err
-}
-
-var bootModes = map[schemas.BootSourceOverrideMode]string{
-	schemas.UEFIBootSourceOverrideMode:   "uefi",
-	schemas.LegacyBootSourceOverrideMode: "bios",
-}
-
-// powerActs are those of ours among a BMC's resets.
-func powerActs(allowed []schemas.ResetType) []conductor.PowerAction {
-	var out []conductor.PowerAction
-	for _, a := range []conductor.PowerAction{conductor.On, conductor.ForceOff, conductor.GracefulShutdown} {
-		if slices.Contains(allowed, resets[a].reset) {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
-// clockAhead compares the BMC's clock with the server's; nil when it shows none that can be read.
-func (b *bmc) clockAhead(mgr *manager) *time.Duration {
-	t, err := time.Parse(time.RFC3339, mgr.DateTime)
-	if err != nil {
-		return nil
-	}
-	ahead := t.Sub(b.endpoint.cfg.Now()).Truncate(time.Second)
-	return &ahead
 }
 
 func healthOf(s schemas.Status) string {
@@ -134,25 +92,15 @@ func healthOf(s schemas.Status) string {
 	return ""
 }
 
-func bootDevices(allowed []schemas.BootSource) []string {
-	var out []string
-	for _, d := range devices {
-		if slices.ContainsFunc(d.sources, func(s schemas.BootSource) bool { return slices.Contains(allowed, s) }) {
-			out = append(out, d.device)
-		}
-	}
-	return out
-}
-
 // macs lists the cards' addresses, lower case, in the BMC's order, each once. What is no address is left out.
-func macs(o *operation, m machine) ([]string, error) {
-	links, err := o.members(m.links.EthernetInterfaces.String())
+func macs(o *wire.Operation, m machine.System) ([]string, error) {
+	links, err := o.Members(m.More.EthernetInterfaces.String())
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, l := range links {
-		card, err := read[schemas.EthernetInterface](o, l)
+		card, err := wire.Read[schemas.EthernetInterface](o, l)
 		if err != nil {
 			return out, err
 		}

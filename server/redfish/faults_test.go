@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -40,7 +41,7 @@ func TestF21_I28_DeadBMCDelaysOnlyItsOwnNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		l.wire.drop["dead.test:80"] = true
-		dead := l.bmc(t, keyAddress, "http://dead.test")
+		dead := l.bmc(t, target.KeyAddress, "http://dead.test")
 		alive := l.bmc(t)
 		var wg sync.WaitGroup
 		for range 20 {
@@ -136,7 +137,7 @@ func TestF21_HealthTellsWhatWasAskedLast(t *testing.T) {
 		l.before = func(http.ResponseWriter, *http.Request) bool { <-gate; return false }
 		var wg sync.WaitGroup
 		for _, id := range []string{"2", "3"} { // they take all of what a BMC is asked at a time
-			wg.Go(func() { _, _ = l.bmc(t, keySystem, "/redfish/v1/Systems/"+id).Power(t.Context()) })
+			wg.Go(func() { _, _ = l.bmc(t, target.KeySystem, "/redfish/v1/Systems/"+id).Power(t.Context()) })
 		}
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -162,7 +163,7 @@ func TestF21_HalfOpenBreakerSendsOneToSee(t *testing.T) {
 		before := l.count("GET")
 		var wg sync.WaitGroup
 		for _, id := range []string{"1", "2", "3", "4"} { // operations on different machines run at the same time
-			wg.Go(func() { _, _ = l.bmc(t, keySystem, "/redfish/v1/Systems/"+id).Power(t.Context()) })
+			wg.Go(func() { _, _ = l.bmc(t, target.KeySystem, "/redfish/v1/Systems/"+id).Power(t.Context()) })
 		}
 		wg.Wait()
 		if n := l.count("GET") - before; n != 1 {
@@ -447,7 +448,7 @@ func TestF27_WrongCredentialsAreTriedTwiceAtMost(t *testing.T) {
 				var wg sync.WaitGroup
 				for range 10 {
 					wg.Go(func() {
-						b := l.with(t, "wrong", keyAuth, auth)
+						b := l.with(t, "wrong", target.KeyAuth, auth)
 						for name, err := range everything(t, b) {
 							if !fault.Has(err, fault.BMCAuth) {
 								t.Errorf("%s gives %v", name, err)
@@ -459,7 +460,7 @@ func TestF27_WrongCredentialsAreTriedTwiceAtMost(t *testing.T) {
 				if l.refused != 2 {
 					t.Errorf("the wrong password was tried %d times, expected 2", l.refused)
 				}
-				if _, err := l.bmc(t, keyAuth, auth).Power(t.Context()); err != nil {
+				if _, err := l.bmc(t, target.KeyAuth, auth).Power(t.Context()); err != nil {
 					t.Errorf("the right password is not tried: %v", err)
 				}
 			})
@@ -474,7 +475,7 @@ func TestF27_OperatorAsksAnew(t *testing.T) {
 	for range 3 {
 		_, _ = b.Power(t.Context())
 	}
-	again, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: "wrong"}, Again: true})
+	again, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{target.KeyPassword: "wrong"}, Again: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -537,7 +538,7 @@ func TestI22_SecretsStayOutOfErrorsAndLogs(t *testing.T) {
 		}
 		secrets := []string{"canary", "token-", base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
 		for _, auth := range []string{"basic", "session"} {
-			b := l.bmc(t, keyAuth, auth)
+			b := l.bmc(t, target.KeyAuth, auth)
 			all := everything(t, b)
 			for name, err := range all {
 				for e := err; e != nil; e = errors.Unwrap(e) {

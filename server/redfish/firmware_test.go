@@ -12,9 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
-	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -65,7 +64,7 @@ func TestUpdateSaysWhatItHasTo(t *testing.T) {
 				l.neighbours = map[string]map[string]any{"2": {}}
 				want["Targets"] = []any{"/redfish/v1/Systems/1"}
 			}
-			if _, err := runStep(t, t.Context(), l.bmc(t, keySystem, "/redfish/v1/Systems/1"), state.Clean, firmwareStep, image("https://192.0.2.9/bios?sig=1")); err != nil {
+			if _, err := runStep(t, t.Context(), l.bmc(t, target.KeySystem, "/redfish/v1/Systems/1"), state.Clean, firmwareStep, image("https://192.0.2.9/bios?sig=1")); err != nil {
 				t.Fatal(err)
 			}
 			if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -170,20 +169,5 @@ func TestI08_WhichAnswersSayThatNothingWasDone(t *testing.T) {
 				t.Errorf("%d: sent %d times", status, posts)
 			}
 		})
-	}
-}
-
-func TestHowLongABMCMayBeAway(t *testing.T) {
-	d := New(Config{})
-	for value, want := range map[any]time.Duration{nil: 15 * time.Minute, 30: 30 * time.Second, 1800.0: 30 * time.Minute, "300": 5 * time.Minute, 3600: time.Hour,
-		0: 0, 1.5: 0, -1: 0, 3601: 0, "x": 0, "": 0, "1e3": 0, true: 0} {
-		all := map[string]any{keyAddress: "http://bmc.test", keyUsername: user, keyPassword: conductor.Masked, keyAway: value}
-		got, err := parse(all, nil)
-		if want == 0 && (!fault.Has(err, fault.RequestInvalid) || !strings.Contains(err.Error(), keyAway)) || want != 0 && (err != nil || got.away != want) {
-			t.Errorf("%v gives %s, %v", value, got.away, err)
-		}
-		if (d.Validate(all) == nil) != (want != 0) {
-			t.Errorf("%v: validate says %v", value, d.Validate(all))
-		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 )
@@ -68,7 +70,7 @@ func (l *lab) lying(t *testing.T, path string, body []byte) conductor.BMC {
 		return true
 	}
 	b := l.bmc(t)
-	b.(*bmc).account.transport.RegisterProtocol("http", direct{t, l.standIn})
+	b.(*bmc).Account.Transport.RegisterProtocol("http", direct{t, l.standIn})
 	return b
 }
 
@@ -78,17 +80,21 @@ func FuzzZ8_Links(f *testing.F) {
 		f.Add(l)
 	}
 	f.Fuzz(func(t *testing.T, link string) {
-		tgt, err := parse(info(), nil)
+		tgt, err := target.Parse(info(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := newOperation(t.Context(), &account{endpoint: newEndpoint(tgt, Config{Log: slog.New(slog.DiscardHandler)}), root: tgt.root}, false)
-		defer o.cancel()
-		path, err := o.resolve(link)
+		a, err := wire.NewEndpoint(tgt, wire.Config{Log: slog.New(slog.DiscardHandler)}).Account(tgt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := wire.NewOperation(t.Context(), a, false, nil)
+		defer o.End()
+		path, err := o.Resolve(link)
 		if err != nil {
 			return
 		}
-		req, err := http.NewRequest(http.MethodGet, o.account.endpoint.origin+path, http.NoBody)
+		req, err := http.NewRequest(http.MethodGet, origin+path, http.NoBody)
 		if err != nil {
 			t.Fatalf("%q is resolved to the unusable %q", link, path)
 		}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -35,7 +36,7 @@ func TestF30_I16_NoActLeavesWhileTheLeaseIsInDoubt(t *testing.T) {
 				l := newLab(t)
 				l.tasks["1"], l.tasks["2"], l.tasks["3"] = "Running", "Running", "Running"
 				var asked atomic.Int64
-				b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Held: func() error {
+				b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{target.KeyPassword: password}, Held: func() error {
 					if asked.Add(1) > allowed {
 						return fault.New(fault.StorageUnavailable, "in doubt")
 					}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -18,7 +19,7 @@ const (
 // known opens the machine as one that was verified.
 func (l *lab) known(t *testing.T, i conductor.Identity, change ...string) conductor.BMC {
 	t.Helper()
-	b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(change...), Machine: i, Secrets: map[string]string{keyPassword: password}})
+	b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(change...), Machine: i, Secrets: map[string]string{target.KeyPassword: password}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func (l *lab) written() (out []string) {
 func TestF24_ChangedIDIsFoundByUUID(t *testing.T) {
 	for _, system := range []string{"/redfish/v1/Systems/1", "1", ""} {
 		l := newLab(t)
-		b := l.known(t, conductor.IdentityOf(ourUUID, "S1"), keySystem, system)
+		b := l.known(t, conductor.IdentityOf(ourUUID, "S1"), target.KeySystem, system)
 		l.do(func() { l.system, l.neighbours = "Self", map[string]map[string]any{"7": {"UUID": otherUUID}} })
 		if err := b.SetPower(t.Context(), conductor.On); err != nil || l.power != "On" {
 			t.Errorf("%q: after the id changed: %v, power %s", system, err, l.power)
@@ -71,7 +72,7 @@ func TestF24_ChangedIDIsFoundByUUID(t *testing.T) {
 func TestF24_SwappedIDsAreToldApart(t *testing.T) {
 	l := newLab(t)
 	l.system, l.neighbours = "2", map[string]map[string]any{"1": {"UUID": otherUUID, "SerialNumber": "S2"}}
-	b := l.known(t, conductor.IdentityOf(ourUUID, "S1"), keySystem, "/redfish/v1/Systems/1")
+	b := l.known(t, conductor.IdentityOf(ourUUID, "S1"), target.KeySystem, "/redfish/v1/Systems/1")
 	if err := b.SetPower(t.Context(), conductor.On); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestF24_AnotherMachineIsNotTouched(t *testing.T) {
 					}
 				}
 				for _, system := range []string{"/redfish/v1/Systems/1", ""} {
-					for act, err := range acts(t, l.known(t, c.was, keySystem, system)) {
+					for act, err := range acts(t, l.known(t, c.was, target.KeySystem, system)) {
 						if !fault.Has(err, fault.BMCOtherMachine) {
 							t.Errorf("%s gives %v", act, err)
 						}
@@ -168,7 +169,7 @@ func TestF24_TheSameMachineInOtherWords(t *testing.T) {
 					o["UUID"] = c.uuid
 				}
 			}
-			if err := l.known(t, c.was, keySystem, "/redfish/v1/Systems/1").SetPower(t.Context(), conductor.On); err != nil || l.power != "On" {
+			if err := l.known(t, c.was, target.KeySystem, "/redfish/v1/Systems/1").SetPower(t.Context(), conductor.On); err != nil || l.power != "On" {
 				t.Errorf("%s: %v, power %s", name, err, l.power)
 			}
 		})
@@ -179,7 +180,7 @@ func TestF24_TheSameMachineInOtherWords(t *testing.T) {
 func TestF24_AUUIDThatTwoHaveIsNoProof(t *testing.T) {
 	l := newLab(t)
 	l.neighbours = map[string]map[string]any{"2": {"UUID": ourUUID}}
-	err := l.known(t, conductor.IdentityOf(ourUUID, ""), keySystem, "/redfish/v1/Systems/9").SetPower(t.Context(), conductor.ForceOff)
+	err := l.known(t, conductor.IdentityOf(ourUUID, ""), target.KeySystem, "/redfish/v1/Systems/9").SetPower(t.Context(), conductor.ForceOff)
 	if !fault.Has(err, fault.BMCOtherMachine) || len(l.written()) > 0 {
 		t.Errorf("%v; sent %v", err, l.written())
 	}
@@ -188,7 +189,7 @@ func TestF24_AUUIDThatTwoHaveIsNoProof(t *testing.T) {
 // What an operator names is not followed elsewhere: a node that was not verified yet, or is verified anew.
 func TestF24_WithoutAnIdentityThePathDecides(t *testing.T) {
 	l := newLab(t)
-	b := l.bmc(t, keySystem, "/redfish/v1/Systems/1")
+	b := l.bmc(t, target.KeySystem, "/redfish/v1/Systems/1")
 	if _, err := b.Power(t.Context()); err != nil {
 		t.Fatal(err)
 	}

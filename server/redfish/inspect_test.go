@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/inventory"
 )
@@ -57,26 +58,6 @@ func TestInspect(t *testing.T) {
 	})
 }
 
-func TestAddressesOfTheBMC(t *testing.T) {
-	show := func(s *string) string {
-		if s == nil {
-			return ""
-		}
-		return *s
-	}
-	for address, want := range map[string][2]string{
-		"192.0.2.7": {"192.0.2.7", ""}, "http://[2001:db8::7]:8000/redfish/v1": {"", "2001:db8::7"}, "bmc.test": {"", ""},
-	} {
-		tgt, err := parse(info(keyAddress, address), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if v4, v6 := tgt.addresses(); show(v4) != want[0] || show(v6) != want[1] {
-			t.Errorf("%s: %q, %q", address, show(v4), show(v6))
-		}
-	}
-}
-
 // F24: a BMC that restarts while it is read may show another machine at the path. What was read of both is of no use.
 func TestF24_AnotherMachineWhileItIsRead(t *testing.T) {
 	for name, from := range map[string]string{"before the parts": "/redfish/v1/Systems/1", "behind the parts": "/EthernetInterfaces/2"} {
@@ -102,8 +83,7 @@ func TestF24_AnotherMachineWhileItIsRead(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) { // and the node's machine is looked for first, as by every operation
 		l := newLab(t)
-		b := l.bmc(t).(*bmc)
-		b.is = conductor.IdentityOf("cccccccc-0000-4000-8000-000000000003", "S3")
+		b := l.known(t, conductor.IdentityOf("cccccccc-0000-4000-8000-000000000003", "S3"))
 		if _, err := inspect(t, b); !fault.Has(err, fault.BMCOtherMachine) {
 			t.Errorf("got %v", err)
 		}
@@ -201,7 +181,7 @@ func TestALongSerialNumberIsOne(t *testing.T) {
 		if err != nil || facts.Serial != long[:min(n, 255)] {
 			t.Fatalf("%d characters: a serial number of %d, %v", n, len(facts.Serial), err)
 		}
-		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Machine: conductor.IdentityOf(facts.UUID, facts.Serial)})
+		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{target.KeyPassword: password}, Machine: conductor.IdentityOf(facts.UUID, facts.Serial)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -77,7 +78,7 @@ func TestF24_OperatorsMediaThatOnlyTheirNameIsShownOf(t *testing.T) {
 				}
 			}
 		}
-		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Keep: c.keep, ISO: c.iso})
+		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{target.KeyPassword: password}, Keep: c.keep, ISO: c.iso})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +130,7 @@ func TestF24_AnOperatorsMediumDoesNotPassForTheISOOfAnInstance(t *testing.T) {
 			}
 		}
 		iso := cmp.Or(c.iso, iso)
-		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{keyPassword: password}, Keep: c.keep, ISO: iso})
+		b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{target.KeyPassword: password}, Keep: c.keep, ISO: iso})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,12 +8,21 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/machine"
 	"github.com/bessemer-metal/bessemer/server/redfish/parts"
+	"github.com/bessemer-metal/bessemer/server/redfish/steps"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
+	"github.com/bessemer-metal/bessemer/shared/step"
 )
+
+// bmc is one machine behind its BMC, with all that Redfish offers of it.
+type bmc struct{ *machine.Machine }
 
 // The powers of a Redfish BMC beside those that every BMC has.
 var (
+	_ conductor.BMC              = (*bmc)(nil)
 	_ conductor.StatusReader     = (*bmc)(nil)
 	_ conductor.PartsReader      = (*bmc)(nil)
 	_ conductor.ModeSetter       = (*bmc)(nil)
@@ -24,32 +33,22 @@ var (
 	_ conductor.Passer           = (*bmc)(nil)
 )
 
+// Steps binds the out-of-band steps. It asks the BMC nothing.
+func (b *bmc) Steps(context.Context) ([]step.Bound, error) { return steps.Bind(b.Machine) }
+
 // Status reads the system, and what it says of secure boot, at most two objects more than Power does.
 func (b *bmc) Status(ctx context.Context) (conductor.Status, error) {
 	var s conductor.Status
-	err := b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	err := b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
-		s = conductor.Status{Power: powerOf(m.PowerState), BootMode: bootModes[m.Boot.BootSourceOverrideMode], Health: healthOf(m.Status)}
-		s.SecureBoot, err = readSecureBoot(o, m)
-		return b.optional(o, conductor.PartSecureBoot, err)
+		s = conductor.Status{Power: machine.PowerOf(m.PowerState), BootMode: m.BootMode(), Health: healthOf(m.Status)}
+		s.SecureBoot, err = m.SecureBoot(o)
+		return b.Optional(o, conductor.PartSecureBoot, err)
 	})
 	return s, err
-}
-
-// readSecureBoot tells whether the machine booted securely; nil when the BMC does not show it.
-func readSecureBoot(o *operation, m machine) (*bool, error) {
-	if m.links.SecureBoot == "" {
-		return nil, nil
-	}
-	s, err := read[schemas.SecureBoot](o, m.links.SecureBoot.String())
-	if err != nil {
-		return nil, err
-	}
-	on := s.SecureBootCurrentBoot == schemas.EnabledSecureBootCurrentBootType
-	return &on, nil
 }
 
 // Parts reads BIOS settings and firmware. Each is an operation of its own: what one of a BMC's answers spoils does not
@@ -57,35 +56,35 @@ func readSecureBoot(o *operation, m machine) (*bool, error) {
 func (b *bmc) Parts(ctx context.Context) (conductor.Parts, error) {
 	var out conductor.Parts
 	registry := ""
-	err := b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	err := b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
-		if m.links.Bios == "" {
+		if m.More.Bios == "" {
 			out.BIOS = []conductor.BIOSSetting{}
 			return nil
 		}
-		out.BIOS, registry, err = parts.BIOS(service{o}, m.links.Bios.String())
+		out.BIOS, registry, err = parts.BIOS(o.Parts(), m.More.Bios.String())
 		return err
 	})
 	if !b.lacking(ctx, "BIOS", err) {
 		return out, err
 	}
 	if registry != "" {
-		err = b.run(ctx, false, func(o *operation) error {
-			more, err := o.services()
+		err = b.Run(ctx, false, func(o *wire.Operation) error {
+			more, err := o.Services()
 			if err != nil {
 				return err
 			}
-			return parts.Describe(service{o}, more.Registries.String(), registry, out.BIOS)
+			return parts.Describe(o.Parts(), more.Registries.String(), registry, out.BIOS)
 		})
 		if !b.lacking(ctx, "registry of the BIOS", err) {
 			return out, err
 		}
 	}
-	err = b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	err = b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
@@ -93,17 +92,26 @@ func (b *bmc) Parts(ctx context.Context) (conductor.Parts, error) {
 		if err != nil {
 			return err
 		}
-		more, err := o.services()
+		more, err := o.Services()
 		if err != nil {
 			return err
 		}
-		out.Firmware, err = parts.Firmware(service{o}, where, more.UpdateService.String())
+		out.Firmware, err = parts.Firmware(o.Parts(), where, more.UpdateService.String())
 		return err
 	})
 	if b.lacking(ctx, "firmware", err) {
 		err = nil
 	}
 	return out, err
+}
+
+// partsOf is where a machine's parts are.
+func (b *bmc) partsOf(o *wire.Operation, m machine.System) (parts.Machine, error) {
+	mgr, err := b.Manager(o, m)
+	if err := b.Optional(o, "manager", err); err != nil {
+		return parts.Machine{}, err
+	}
+	return machine.Placed(m, mgr), nil
 }
 
 // lacking tells whether reading goes on without a part. It does not when the BMC as a whole is of no use now.
@@ -114,98 +122,14 @@ func (b *bmc) lacking(ctx context.Context, what string, err error) bool {
 	if ctx.Err() != nil || fault.Has(err, fault.BMCUnreachable) || fault.Has(err, fault.BMCAuth) || fault.Has(err, fault.BMCCertificate) {
 		return false
 	}
-	b.log.Info("a part of the machine can't be read", "bmc", b.target.origin, "part", what, "err", err)
+	b.Log.Info("a part of the machine can't be read", "bmc", b.Target.Origin, "part", what, "err", err)
 	return true
-}
-
-// SetBootMode sets how the machine boots from its next start on, and reads that back.
-func (b *bmc) SetBootMode(ctx context.Context, mode string) error {
-	var want schemas.BootSourceOverrideMode
-	for word, m := range bootModes {
-		if m == mode {
-			want = word
-		}
-	}
-	if want == "" {
-		return fault.New(fault.BMCBootMode, "boot mode %q is not known; uefi and bios are", mode)
-	}
-	return b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
-		if err != nil {
-			return err
-		}
-		if m.Boot.BootSourceOverrideMode == want {
-			return nil
-		}
-		if have := m.links.modes(); len(have) > 0 && !slices.Contains(have, mode) {
-			return fault.New(fault.BMCBootMode, "the BMC at %s can't boot the machine in mode %s; it offers %s", b.target.origin, mode, join(have))
-		}
-		ok, err := ensure(o, func() error { return patchBoot(o, m, map[string]any{"BootSourceOverrideMode": want}) }, func() (bool, error) {
-			now, err := b.machine(o)
-			if err == nil {
-				m = now
-			}
-			return err == nil && now.Boot.BootSourceOverrideMode == want, err
-		})
-		if err != nil || ok {
-			return err
-		}
-		return fault.New(fault.BMCBootMode, "the BMC at %s accepted boot mode %s, but still says %s", b.target.origin, mode, orNone(m.Boot.BootSourceOverrideMode))
-	})
-}
-
-// SetSecureBoot switches secure boot from the next start on, and reads that back.
-func (b *bmc) SetSecureBoot(ctx context.Context, on bool) error {
-	return b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
-		if err != nil {
-			return err
-		}
-		place := m.links.SecureBoot.String()
-		if place == "" {
-			return fault.New(fault.BMCSecureBoot, "the BMC at %s shows no secure boot of the machine", b.target.origin)
-		}
-		reached := func() (bool, error) {
-			s, err := read[schemas.SecureBoot](o, place)
-			return err == nil && s.SecureBootEnable == on, err
-		}
-		if ok, err := reached(); ok || err != nil {
-			return err
-		}
-		ok, err := ensure(o, func() error {
-			_, err := patchTagged(o, place, map[string]any{"SecureBootEnable": on})
-			return err
-		}, reached)
-		if err != nil || ok {
-			return err
-		}
-		return fault.New(fault.BMCSecureBoot, "the BMC at %s accepted to set secure boot to %t, but it is as it was", b.target.origin, on)
-	})
-}
-
-// BootDevices lists what the BMC can be told to boot the machine from. One that does not say may know all.
-func (b *bmc) BootDevices(ctx context.Context) ([]string, error) {
-	var out []string
-	err := b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
-		if err != nil {
-			return err
-		}
-		allowed := m.Boot.AllowableBootSourceOverrideTargetValues
-		for _, d := range devices {
-			if len(allowed) == 0 || slices.ContainsFunc(d.sources, func(s schemas.BootSource) bool { return slices.Contains(allowed, s) }) {
-				out = append(out, d.device)
-			}
-		}
-		return nil
-	})
-	return out, err
 }
 
 // InjectNMI asks once: whether the interrupt arrived can't be read.
 func (b *bmc) InjectNMI(ctx context.Context) error {
-	return b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	return b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
@@ -214,7 +138,7 @@ func (b *bmc) InjectNMI(ctx context.Context) error {
 			return err
 		}
 		if len(allowed) > 0 && !slices.Contains(allowed, schemas.NmiResetType) {
-			return fault.New(fault.BMCUnsupported, "the BMC at %s can't interrupt the machine; it offers %s", b.target.origin, join(allowed))
+			return fault.New(fault.BMCUnsupported, "the BMC at %s can't interrupt the machine; it offers %s", b.Target.Origin, wire.Join(allowed))
 		}
 		_, err = m.Reset(schemas.NmiResetType)
 		return err
@@ -223,16 +147,16 @@ func (b *bmc) InjectNMI(ctx context.Context) error {
 
 // lit does something with the machine's indicators.
 func (b *bmc) lit(ctx context.Context, do func(parts.Service, parts.Machine) error) error {
-	return b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	return b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
 		where := parts.Machine{System: m.ODataID}
-		for _, c := range m.links.Links.Chassis {
+		for _, c := range m.More.Links.Chassis {
 			where.Chassis = append(where.Chassis, c.String())
 		}
-		return do(service{o}, where)
+		return do(o.Parts(), where)
 	})
 }
 
@@ -285,17 +209,17 @@ func (b *bmc) Pass(ctx context.Context, method string, args map[string]any) (out
 			return nil, fault.New(fault.RequestInvalid, "id is required")
 		}
 	}
-	err = b.run(ctx, false, func(o *operation) error {
+	err = b.Run(ctx, false, func(o *wire.Operation) error {
 		for _, h := range want.Headers {
 			for _, v := range h.(map[string]any) {
-				o.secrets = append(o.secrets, v.(string)) // wanted saw to it
+				o.Conceal(v.(string)) // wanted saw to it
 			}
 		}
-		more, err := o.services()
+		more, err := o.Services()
 		if err != nil {
 			return err
 		}
-		s, events := service{o}, more.EventService.String()
+		s, events := o.Parts(), more.EventService.String()
 		switch method {
 		case "create_subscription":
 			out, err = parts.Subscribe(s, events, want)
@@ -307,9 +231,9 @@ func (b *bmc) Pass(ctx context.Context, method string, args map[string]any) (out
 			place, all, listErr := parts.Subscriptions(s, events)
 			members := []any{}
 			for _, l := range all {
-				members = append(members, map[string]any{"@odata.id": clean(l, 500)})
+				members = append(members, map[string]any{"@odata.id": wire.Clean(l, 500)})
 			}
-			out, err = map[string]any{"@odata.id": clean(place, 500), "Members": members, "Members@odata.count": len(members)}, listErr
+			out, err = map[string]any{"@odata.id": wire.Clean(place, 500), "Members": members, "Members@odata.count": len(members)}, listErr
 		default:
 			err = fault.New(fault.NoMethod, "there is no method %.60q", method)
 		}
@@ -332,7 +256,7 @@ func wanted(args map[string]any) (parts.Wanted, error) {
 		list, isList := v.([]any)
 		switch key {
 		case "Destination", "Context", "Protocol":
-			if !isText || len(s) > 2048 || hasControl(s) {
+			if !isText || len(s) > 2048 || target.HasControl(s) {
 				return wrong(key, "a text of at most 2048 bytes")
 			}
 			*map[string]*string{"Destination": &w.Destination, "Context": &w.Context, "Protocol": &w.Protocol}[key] = s

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 )
 
 const (
@@ -376,8 +377,8 @@ func (s *standIn) count(prefix string) (n int) {
 	return n
 }
 
-// wire connects a driver to stand-ins through pipes, so that all of it can run in a bubble of fake time.
-type wire struct {
+// cables connect a driver to stand-ins through pipes, so that all of it can run in a bubble of fake time.
+type cables struct {
 	mu    sync.Mutex
 	hosts map[string]*pipes // by host:port
 	asked []string          // every address dialled
@@ -401,10 +402,10 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-func newWire() *wire { return &wire{hosts: map[string]*pipes{}, drop: map[string]bool{}} }
+func newCables() *cables { return &cables{hosts: map[string]*pipes{}, drop: map[string]bool{}} }
 
 // serve makes a handler answer at a host until the test ends.
-func (w *wire) serve(t *testing.T, host string, h http.Handler) {
+func (w *cables) serve(t *testing.T, host string, h http.Handler) {
 	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	w.hosts[host] = p
 	srv := &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
@@ -413,7 +414,7 @@ func (w *wire) serve(t *testing.T, host string, h http.Handler) {
 	t.Cleanup(func() { _ = srv.Close(); <-served })
 }
 
-func (w *wire) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+func (w *cables) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	w.mu.Lock()
 	w.asked = append(w.asked, addr)
 	p, drop := w.hosts[addr], w.drop[addr]
@@ -434,13 +435,13 @@ func (w *wire) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 // lab is a driver, its log and one stand-in.
 type lab struct {
 	*standIn
-	wire   *wire
+	wire   *cables
 	driver *Driver
 	logged *safeBuffer
 }
 
 func newLab(t *testing.T) *lab {
-	l := &lab{standIn: newStandIn(), wire: newWire(), logged: &safeBuffer{}}
+	l := &lab{standIn: newStandIn(), wire: newCables(), logged: &safeBuffer{}}
 	l.wire.serve(t, "bmc.test:80", l.standIn)
 	l.driver = New(Config{Dial: l.wire.dial, Log: slog.New(slog.NewTextHandler(l.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	t.Cleanup(func() { l.driver.Close(context.Background()) })
@@ -448,7 +449,7 @@ func newLab(t *testing.T) *lab {
 }
 
 func info(change ...string) map[string]any {
-	out := map[string]any{keyAddress: "http://bmc.test", keyUsername: user, keyPassword: conductor.Masked}
+	out := map[string]any{target.KeyAddress: "http://bmc.test", target.KeyUsername: user, target.KeyPassword: conductor.Masked}
 	for i := 0; i < len(change); i += 2 {
 		out[change[i]] = change[i+1]
 	}
@@ -463,7 +464,7 @@ func (l *lab) bmc(t *testing.T, change ...string) conductor.BMC {
 
 func (l *lab) with(t *testing.T, password string, change ...string) conductor.BMC {
 	t.Helper()
-	b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(change...), Secrets: map[string]string{keyPassword: password}})
+	b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(change...), Secrets: map[string]string{target.KeyPassword: password}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -78,7 +80,7 @@ func TestResetBMC(t *testing.T) {
 	for _, auth := range []string{"session", "basic"} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLab(t)
-			b := l.bmc(t, keyAuth, auth)
+			b := l.bmc(t, target.KeyAuth, auth)
 			// The BMC goes away for two minutes as soon as it has answered, and is busy for ten seconds after that.
 			var down time.Time
 			l.before = func(w http.ResponseWriter, r *http.Request) bool {
@@ -120,7 +122,7 @@ func TestF27_ResetBMCWithLogInRefusedAtFirst(t *testing.T) {
 	}{{time.Minute, true}, {time.Hour, false}} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLab(t)
-			b := l.bmc(t, keyAuth, "session")
+			b := l.bmc(t, target.KeyAuth, "session")
 			var down time.Time
 			l.before = func(w http.ResponseWriter, r *http.Request) bool {
 				if strings.HasSuffix(r.URL.Path, "Manager.Reset") {
@@ -330,8 +332,8 @@ func TestF26_ATasksPercentageIsReadAsFarAsItIsOne(t *testing.T) {
 			l := newLab(t)
 			l.tasks["JID_1"], l.percent = "Running", c.says
 			b := l.bmc(t).(*bmc)
-			err := b.run(t.Context(), false, func(o *operation) error {
-				done, percent, err := b.taskDone(o, "/redfish/v1/TaskService/Tasks/JID_1")
+			err := b.Run(t.Context(), false, func(o *wire.Operation) error {
+				done, percent, err := o.TaskDone("/redfish/v1/TaskService/Tasks/JID_1")
 				if done || percent != c.want {
 					t.Errorf("%v: done %t, at %v; expected %v", c.says, done, percent, c.want)
 				}
@@ -440,14 +442,14 @@ func TestF23_FlappingPowerIsNotTaken(t *testing.T) {
 		l.power = "On"
 		readings := 0
 		l.lie = func(_ string, o map[string]any) {
-			if o["PowerState"] == nil {
+			if o["PowerState"] == nil || len(l.resets) != 1 { // it was asked for Off, and not for On
 				return
 			}
 			if readings++; readings < 8 {
 				o["PowerState"] = []string{"Off", "On"}[readings%2]
 			}
 		}
-		if err := l.bmc(t).(*bmc).reach(t.Context(), conductor.ForceOff, powerTime); err != nil {
+		if _, err := runStep(t, t.Context(), l.bmc(t), state.Clean, resetStep, nil); err != nil {
 			t.Fatal(err)
 		}
 		if readings < 8 {

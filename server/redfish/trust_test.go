@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -47,7 +49,7 @@ func certificate(t *testing.T, names ...string) tls.Certificate {
 
 // tlsLab is a lab whose BMC speaks TLS with a certificate that can be changed.
 func tlsLab(t *testing.T, first tls.Certificate) (l *lab, change func(tls.Certificate)) {
-	l = &lab{standIn: newStandIn(), wire: newWire(), logged: &safeBuffer{}}
+	l = &lab{standIn: newStandIn(), wire: newCables(), logged: &safeBuffer{}}
 	current := first
 	inner := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	l.wire.hosts["bmc.test:443"] = inner
@@ -67,7 +69,7 @@ func tlsLab(t *testing.T, first tls.Certificate) (l *lab, change func(tls.Certif
 }
 
 // restart makes the driver anew, as a restart of the server does.
-func (l *lab) restart(t *testing.T, pins Pins) {
+func (l *lab) restart(t *testing.T, pins wire.Pins) {
 	l.driver = New(Config{Dial: l.wire.dial, Pins: pins, Log: slog.New(slog.NewTextHandler(l.logged, nil))})
 	d := l.driver
 	t.Cleanup(func() { d.Close(t.Context()) })
@@ -97,9 +99,9 @@ func TestT08_CertificateIsChecked(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, _ := tlsLab(t, c.cert)
-			in := info(keyAddress, "bmc.test")
-			in[keyVerify] = c.verify
-			b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: in, Secrets: map[string]string{keyPassword: password}})
+			in := info(target.KeyAddress, "bmc.test")
+			in[target.KeyVerify] = c.verify
+			b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: in, Secrets: map[string]string{target.KeyPassword: password}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +126,7 @@ func TestT08_FirstSeenKeyIsKeptAndAnotherRefused(t *testing.T) {
 	pins := &memoryPins{pins: map[string]string{}}
 	l.restart(t, pins)
 	open := func() conductor.BMC {
-		return l.bmc(t, keyAddress, "https://bmc.test", keyVerify, "false")
+		return l.bmc(t, target.KeyAddress, "https://bmc.test", target.KeyVerify, "false")
 	}
 	if _, err := open().Power(t.Context()); err != nil {
 		t.Fatal(err)
@@ -140,7 +142,7 @@ func TestT08_FirstSeenKeyIsKeptAndAnotherRefused(t *testing.T) {
 		t.Errorf("another key gives %v, and the BMC was sent %v", err, l.log[before:])
 	}
 	// The operator confirms the new one.
-	b := l.bmc(t, keyAddress, "https://bmc.test", keyVerify, pinOf(second.Leaf))
+	b := l.bmc(t, target.KeyAddress, "https://bmc.test", target.KeyVerify, pinOf(second.Leaf))
 	if _, err := b.Power(t.Context()); err != nil {
 		t.Errorf("the key confirmed: %v", err)
 	}
@@ -149,7 +151,7 @@ func TestT08_FirstSeenKeyIsKeptAndAnotherRefused(t *testing.T) {
 func TestDialerFaultsComeThrough(t *testing.T) {
 	refuse := fault.New(fault.OriginRefused, "no")
 	d := New(Config{Log: slog.New(slog.DiscardHandler), Dial: func(_ context.Context, _, _ string) (net.Conn, error) { return nil, refuse }})
-	b, err := d.Open(t.Context(), conductor.Access{Node: "n", Info: info(), Secrets: map[string]string{keyPassword: password}})
+	b, err := d.Open(t.Context(), conductor.Access{Node: "n", Info: info(), Secrets: map[string]string{target.KeyPassword: password}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -275,7 +276,7 @@ func TestF21_F24_ABMCThatStaysAway(t *testing.T) {
 			begun := time.Now()
 			r.leaves, r.gone = begun.Add(30*time.Second), begun.Add(30*time.Second+c.gone)
 			_, err := r.run(want("bios")...)
-			if c.ok && err != nil || !c.ok && (!fault.Has(err, fault.BMCUnreachable) || !strings.Contains(fault.From(err).Hint, KeyAway)) {
+			if c.ok && err != nil || !c.ok && (!fault.Has(err, fault.BMCUnreachable) || !strings.Contains(fault.From(err).Hint, target.KeyAway)) {
 				t.Errorf("away for %s: %v", c.gone, err)
 			}
 			if took := time.Since(begun); took > c.gone+startTime {

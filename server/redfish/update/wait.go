@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
@@ -40,7 +41,7 @@ func (u *updater) watch(ctx context.Context, look func(BMC) (bool, error)) error
 			}
 			if gone := time.Since(since); gone > u.away {
 				return fault.New(fault.BMCUnreachable, "since the image for %s was sent the BMC has been away for %s: %s", u.want().Component, gone.Round(time.Second), fault.From(err).Message).
-					WithHint("look at the BMC; one that takes longer for its own update needs a larger %s in driver_info", KeyAway).Because(err)
+					WithHint("look at the BMC; one that takes longer for its own update needs a larger %s in driver_info", target.KeyAway).Because(err)
 			}
 			u.lost = u.lost || fault.Has(err, fault.BMCUnreachable)
 			u.tell(0, "the BMC is away: %s", fault.From(err).Message)
@@ -51,9 +52,6 @@ func (u *updater) watch(ctx context.Context, look func(BMC) (bool, error)) error
 		}
 	}
 }
-
-// KeyAway is the key of driver_info that says how long, in seconds, a BMC may be away.
-const KeyAway = "firmware_update_unresponsive_bmc_wait"
 
 // waits tells whether a task in this state has not begun, or has been stopped, and may wait for the machine's restart.
 func waits(state string) bool {

@@ -1,4 +1,4 @@
-package redfish
+package wire
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -35,8 +36,8 @@ func (e *statusError) Unwrap() []error {
 	return []error{e.fault, &schemas.Error{HTTPReturnedStatusCode: e.status}}
 }
 
-// statusOf is the HTTP status that an error came from; 0 when there was no answer.
-func statusOf(err error) int {
+// StatusOf is the HTTP status that an error came from; 0 when there was no answer.
+func StatusOf(err error) int {
 	if e, ok := errors.AsType[*statusError](err); ok {
 		return e.status
 	}
@@ -44,7 +45,7 @@ func statusOf(err error) int {
 }
 
 // bad makes the error of an answer without success: what was asked, what the BMC says about it.
-func (o *operation) bad(r request, resp *http.Response) error {
+func (o *Operation) bad(r request, resp *http.Response) error {
 	origin, status := o.account.endpoint.origin, resp.StatusCode
 	reason := fault.BMCError
 	switch {
@@ -60,11 +61,11 @@ func (o *operation) bad(r request, resp *http.Response) error {
 	if said == "" {
 		said = http.StatusText(status)
 	}
-	f := fault.New(reason, "the BMC at %s answers %s %s with %d: %s", origin, r.method, o.mask(r.path), status, said)
+	f := fault.New(reason, "the BMC at %s answers %s %s with %d: %s", origin, r.method, o.Mask(r.path), status, said)
 	switch {
 	case status >= 300 && status < 400:
-		f.Message = fmt.Sprintf("the BMC at %s redirects %s to %s; redirects are not followed", origin, o.mask(r.path), clean(o.mask(resp.Header.Get("Location")), 200))
-		f = f.WithHint("put the address that it names into %s", keyAddress)
+		f.Message = fmt.Sprintf("the BMC at %s redirects %s to %s; redirects are not followed", origin, o.Mask(r.path), Clean(o.Mask(resp.Header.Get("Location")), 200))
+		f = f.WithHint("put the address that it names into %s", target.KeyAddress)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		f = f.WithHint("the log-in works: give user %q the privilege for it on the BMC", o.account.username)
 	}
@@ -72,7 +73,7 @@ func (o *operation) bad(r request, resp *http.Response) error {
 }
 
 // said is the BMC's own explanation, masked and cut to size.
-func (o *operation) said(resp *http.Response) string {
+func (o *Operation) said(resp *http.Response) string {
 	var body struct {
 		Error struct {
 			Message  string `json:"message"`
@@ -98,12 +99,12 @@ func (o *operation) said(resp *http.Response) string {
 	if len(out) == 0 {
 		out = []string{body.Error.Message}
 	}
-	return clean(o.mask(strings.Join(out, " ")), 400)
+	return Clean(o.Mask(strings.Join(out, " ")), 400)
 }
 
-// hide keeps an address that works as a key out of messages: also its query, the values in it and the long parts of its
+// Hide keeps an address that works as a key out of messages: also its query, the values in it and the long parts of its
 // path, each by itself, since a BMC may repeat any of them.
-func (o *operation) hide(link string) {
+func (o *Operation) Hide(link string) {
 	o.secrets = append(o.secrets, link)
 	path, query, _ := strings.Cut(link, "?")
 	o.secrets = append(o.secrets, query)
@@ -129,8 +130,11 @@ func (o *operation) hide(link string) {
 	}
 }
 
-// mask hides the operation's secrets.
-func (o *operation) mask(s string) string {
+// Conceal keeps a secret out of messages.
+func (o *Operation) Conceal(secret string) { o.secrets = append(o.secrets, secret) }
+
+// Mask hides the operation's secrets.
+func (o *Operation) Mask(s string) string {
 	for _, secret := range o.secrets {
 		if secret != "" {
 			s = strings.ReplaceAll(s, secret, conductor.Masked)
@@ -139,36 +143,36 @@ func (o *operation) mask(s string) string {
 	return s
 }
 
-func (o *operation) notRedfish(path string, err error) *fault.Fault {
+func (o *Operation) notRedfish(path string, err error) *fault.Fault {
 	if f, ok := errors.AsType[*fault.Fault](err); ok {
 		return o.spoil(f)
 	}
 	return fault.New(fault.BMCError, "what the BMC at %s answers at %s is not what Redfish defines there: %s",
-		o.account.endpoint.origin, o.mask(path), clean(o.mask(err.Error()), 160)).Because(err)
+		o.account.endpoint.origin, o.Mask(path), Clean(o.Mask(err.Error()), 160)).Because(err)
 }
 
-// resolve gives the path of a link that a BMC wrote, if it is of the BMC's own origin. Any other ends the operation.
-func (o *operation) resolve(link string) (string, error) {
+// Resolve gives the path of a link that a BMC wrote, if it is of the BMC's own origin. Any other ends the operation.
+func (o *Operation) Resolve(link string) (string, error) {
 	origin := o.account.endpoint.origin
 	if link == "" {
 		return "", fault.New(fault.BMCUnsupported, "the BMC at %s does not offer what is asked: it names no place for it", origin)
 	}
 	u, err := url.Parse(link)
 	if err != nil {
-		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the unreadable link %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
+		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the unreadable link %s", origin, Clean(fmt.Sprintf("%.120q", o.Mask(link)), 160)))
 	}
 	if u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
-		own, err := parseAddress(u.Scheme + "://" + u.Host)
+		own, err := target.ParseAddress(u.Scheme + "://" + u.Host)
 		if u.User != nil || err != nil || own.Scheme+"://"+own.Host != origin {
-			return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s points to %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
+			return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s points to %s", origin, Clean(fmt.Sprintf("%.120q", o.Mask(link)), 160)))
 		}
 	}
 	out := (&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}).RequestURI()
 	if !strings.HasPrefix(u.Path, "/") || !strings.HasPrefix(out, "/") { // %2fx has a path, and would go on with the origin's port
-		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the relative link %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
+		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the relative link %s", origin, Clean(fmt.Sprintf("%.120q", o.Mask(link)), 160)))
 	}
 	if strings.HasPrefix(out, "//") {
-		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the ambiguous link %s", origin, clean(fmt.Sprintf("%.120q", o.mask(link)), 160)))
+		return "", o.spoil(fault.New(fault.BMCOrigin, "the BMC at %s gives the ambiguous link %s", origin, Clean(fmt.Sprintf("%.120q", o.Mask(link)), 160)))
 	}
 	return out, nil
 }

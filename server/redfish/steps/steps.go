@@ -1,4 +1,9 @@
-package redfish
+// Package steps is the out-of-band steps of shared/catalog: what takes longer than one operation of package wire, tells how
+// far it is and waits for machine and BMC meanwhile. Packages update and volumes know how firmware and RAID volumes come
+// about; this package lets them reach the machine.
+//
+// Start at Bind; a stepper runs one step on one machine.
+package steps
 
 import (
 	"context"
@@ -7,15 +12,21 @@ import (
 	"time"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/machine"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/state"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
-// Steps binds the rows of catalog.Redfish. It asks the BMC nothing; a machine without what a step needs answers
+// stepper runs steps on one machine.
+type stepper struct{ *machine.Machine }
+
+// Bind binds the rows of catalog.Redfish. It asks the BMC nothing; a machine without what a step needs answers
 // bmc.unsupported when the step starts, before anything is changed.
-func (b *bmc) Steps(context.Context) ([]step.Bound, error) {
+func Bind(c *machine.Machine) ([]step.Bound, error) {
+	b := stepper{c}
 	runs := map[string]func(context.Context, *work) (step.Result, error){
 		"management.reset_bmc":        b.resetBMC,
 		"management.clear_job_queue":  b.clearJobs,
@@ -81,8 +92,8 @@ const (
 
 // reach brings the machine to a power state and confirms it: two readings in a row must agree, since one may be
 // stale or a lie. It asks again now and then; the acts are absolute. bmc.power_not_reached after powerTime.
-func (b *bmc) reach(ctx context.Context, a conductor.PowerAction, within time.Duration) error {
-	want := resets[a].leads
+func (b stepper) reach(ctx context.Context, a conductor.PowerAction, within time.Duration) error {
+	want := machine.Leads(a)
 	var asked time.Time
 	agreed, seen := 0, conductor.Power("")
 	end := time.Now().Add(within)
@@ -107,15 +118,15 @@ func (b *bmc) reach(ctx context.Context, a conductor.PowerAction, within time.Du
 		if err == nil {
 			seen = p
 		}
-		if err := sleep(ctx, powerPause); err != nil {
+		if err := wire.Sleep(ctx, powerPause); err != nil {
 			return err
 		}
 	}
-	return fault.New(fault.BMCPower, "asked for %s, the BMC at %s still says %q after %s", a, b.target.origin, orNone(seen), within)
+	return fault.New(fault.BMCPower, "asked for %s, the BMC at %s still says %q after %s", a, b.Target.Origin, wire.OrNone(seen), within)
 }
 
 // cycle restarts the machine: off, confirmed, on, confirmed.
-func (b *bmc) cycle(ctx context.Context, w *work) error {
+func (b stepper) cycle(ctx context.Context, w *work) error {
 	if err := b.stop(ctx, w); err != nil {
 		return err
 	}
@@ -124,7 +135,7 @@ func (b *bmc) cycle(ctx context.Context, w *work) error {
 }
 
 // stop switches the machine off, confirmed. One at work (service) is asked to shut down first.
-func (b *bmc) stop(ctx context.Context, w *work) error {
+func (b stepper) stop(ctx context.Context, w *work) error {
 	if w.Flow == state.Service {
 		w.at(20, "asking the operating system to shut down")
 		err := b.reach(ctx, conductor.GracefulShutdown, gracefulTime)
@@ -140,15 +151,15 @@ const persistTime = 3 * time.Minute
 
 // persist does an operation again while the BMC is busy or does not answer, for persistTime. What it does must be
 // harmless to repeat.
-func (b *bmc) persist(ctx context.Context, w *work, do func(*operation) error) error {
+func (b stepper) persist(ctx context.Context, w *work, do func(*wire.Operation) error) error {
 	end := time.Now().Add(persistTime)
 	for {
-		err := b.run(ctx, false, do)
+		err := b.Run(ctx, false, do)
 		if err == nil || !passing(ctx, err) || time.Now().After(end) {
 			return err
 		}
 		w.at(0, "waiting for the BMC: %s", fault.From(err).Message)
-		if err := sleep(ctx, biosPause); err != nil {
+		if err := wire.Sleep(ctx, biosPause); err != nil {
 			return err
 		}
 	}

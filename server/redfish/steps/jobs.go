@@ -1,4 +1,4 @@
-package redfish
+package steps
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/redfish/parts"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -60,15 +61,15 @@ type job struct{ link, id, state, target string }
 
 // clearJobs removes every task and job that has not ended, by the make's own action where it has one, and reads the
 // queue again. bmc.task_failed names what stays.
-func (b *bmc) clearJobs(ctx context.Context, w *work) (step.Result, error) {
+func (b stepper) clearJobs(ctx context.Context, w *work) (step.Result, error) {
 	w.at(0, "reading the queue")
-	err := b.persist(ctx, w, func(o *operation) error {
-		root, err := o.root()
+	err := b.persist(ctx, w, func(o *wire.Operation) error {
+		root, err := o.Root()
 		if err != nil {
 			return err
 		}
-		if root.tasks == "" && root.jobs == "" {
-			return fault.New(fault.BMCUnsupported, "the BMC at %s has neither task nor job service", b.target.origin)
+		if root.Tasks == "" && root.Jobs == "" {
+			return fault.New(fault.BMCUnsupported, "the BMC at %s has neither task nor job service", b.Target.Origin)
 		}
 		return b.clearByQuirk(o)
 	})
@@ -90,11 +91,11 @@ func (b *bmc) clearJobs(ctx context.Context, w *work) (step.Result, error) {
 			if err != nil {
 				return step.Result{}, err
 			}
-			return step.Result{}, fault.New(fault.BMCTask, "the BMC at %s keeps %d entries in its queue: %s", b.target.origin, len(left), named(left)).
+			return step.Result{}, fault.New(fault.BMCTask, "the BMC at %s keeps %d entries in its queue: %s", b.Target.Origin, len(left), named(left)).
 				WithHint("run management.reset_bmc, then management.clear_job_queue again")
 		}
 		w.at(min(90, float64(30+10*round)), "%d entries are left", len(left))
-		if err := sleep(ctx, jobsPause); err != nil {
+		if err := wire.Sleep(ctx, jobsPause); err != nil {
 			return step.Result{}, err
 		}
 	}
@@ -103,7 +104,7 @@ func (b *bmc) clearJobs(ctx context.Context, w *work) (step.Result, error) {
 func named(jobs []job) string {
 	var out []string
 	for _, j := range jobs[:min(len(jobs), 10)] {
-		out = append(out, clean(j.id, 60)+" ("+clean(j.state, 30)+")")
+		out = append(out, wire.Clean(j.id, 60)+" ("+wire.Clean(j.state, 30)+")")
 	}
 	if len(jobs) > 10 {
 		out = append(out, "…")
@@ -113,19 +114,19 @@ func named(jobs []job) string {
 
 // clearByQuirk uses the make's own action. A make without one, or a BMC that does not know it, is cleared entry by
 // entry.
-func (b *bmc) clearByQuirk(o *operation) error {
-	m, err := b.machine(o)
+func (b stepper) clearByQuirk(o *wire.Operation) error {
+	m, err := b.System(o)
 	if err != nil {
 		return err
 	}
-	mgr, err := b.manager(o, m)
+	mgr, err := b.Manager(o, m)
 	if err != nil || mgr == nil {
 		return err
 	}
 	q := quirkOf(m.Manufacturer, m.Model, mgr.FirmwareVersion)
 	for _, action := range q.clearJobs {
 		_, err := o.Post(strings.ReplaceAll(action, "{manager}", mgr.ID), q.clearBody)
-		if status := statusOf(err); status != http.StatusNotFound && status != http.StatusMethodNotAllowed {
+		if status := wire.StatusOf(err); status != http.StatusNotFound && status != http.StatusMethodNotAllowed {
 			return err
 		}
 	}
@@ -133,26 +134,22 @@ func (b *bmc) clearByQuirk(o *operation) error {
 }
 
 // listJobs lists the tasks and jobs of the queue, those that have ended too.
-func (b *bmc) listJobs(ctx context.Context) (links []string, err error) {
-	err = b.run(ctx, false, func(o *operation) error {
-		root, err := o.root()
+func (b stepper) listJobs(ctx context.Context) (links []string, err error) {
+	err = b.Run(ctx, false, func(o *wire.Operation) error {
+		root, err := o.Root()
 		if err != nil {
 			return err
 		}
-		for _, service := range []string{root.tasks, root.jobs} {
+		for _, service := range []string{root.Tasks, root.Jobs} {
 			if service == "" {
 				continue
 			}
-			resp, err := o.Get(service)
-			if err != nil {
+			var lists struct{ Tasks, Jobs schemas.Link }
+			if err := o.Parts().Read(service, &lists); err != nil {
 				return err
 			}
-			var lists struct{ Tasks, Jobs schemas.Link }
-			if err := decode(bodyOf(resp), &lists); err != nil {
-				return o.notRedfish(service, err)
-			}
 			for _, l := range []schemas.Link{lists.Tasks, lists.Jobs} {
-				more, err := o.members(l.String())
+				more, err := o.Members(l.String())
 				if err != nil {
 					return err
 				}
@@ -165,15 +162,15 @@ func (b *bmc) listJobs(ctx context.Context) (links []string, err error) {
 }
 
 // unended lists what has not ended. What is told to be another machine's is left out.
-func (b *bmc) unended(ctx context.Context) ([]job, error) {
+func (b stepper) unended(ctx context.Context) ([]job, error) {
 	links, err := b.listJobs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []job
 	for chunk := range slices.Chunk(links, jobsAtATime) {
-		err := b.run(ctx, false, func(o *operation) error {
-			place, err := b.place(o)
+		err := b.Run(ctx, false, func(o *wire.Operation) error {
+			place, err := b.Place(o)
 			if err != nil {
 				return err
 			}
@@ -208,14 +205,14 @@ func (j job) waits() bool {
 }
 
 // openJobs looks at the queue, asks for the removal of what has not ended, and tells what is left.
-func (b *bmc) openJobs(ctx context.Context, w *work, removed map[string]bool) ([]job, error) {
+func (b stepper) openJobs(ctx context.Context, w *work, removed map[string]bool) ([]job, error) {
 	links, err := b.listJobs(ctx)
 	var left []job
 	for chunk := range slices.Chunk(links, jobsAtATime) {
 		if err != nil {
 			return nil, err
 		}
-		err = b.run(ctx, false, func(o *operation) error {
+		err = b.Run(ctx, false, func(o *wire.Operation) error {
 			for _, l := range chunk {
 				j, open, err := readJob(o, l)
 				if err != nil {
@@ -225,12 +222,12 @@ func (b *bmc) openJobs(ctx context.Context, w *work, removed map[string]bool) ([
 					continue
 				}
 				left = append(left, j)
-				w.at(20, "removing %s", clean(j.id, 60))
+				w.at(20, "removing %s", wire.Clean(j.id, 60))
 				_, err = o.Delete(l)
-				switch status := statusOf(err); {
+				switch status := wire.StatusOf(err); {
 				case err == nil, status == http.StatusNotFound:
 					removed[l] = true
-				case status == 0 || worthRepeating(status):
+				case status == 0 || wire.WorthRepeating(status):
 					return err
 				}
 				// Refused: it stays in left, and the last look names it.
@@ -242,14 +239,7 @@ func (b *bmc) openJobs(ctx context.Context, w *work, removed map[string]bool) ([
 }
 
 // readJob reads a task or job; open is false when it has ended or is gone.
-func readJob(o *operation, link string) (j job, open bool, err error) {
-	resp, err := o.Get(link)
-	if statusOf(err) == http.StatusNotFound {
-		return job{}, false, nil
-	}
-	if err != nil {
-		return job{}, false, err
-	}
+func readJob(o *wire.Operation, link string) (j job, open bool, err error) {
 	var found struct {
 		ID        string `json:"Id"`
 		TaskState string
@@ -258,8 +248,11 @@ func readJob(o *operation, link string) (j job, open bool, err error) {
 			TargetURI string `json:"TargetUri"`
 		}
 	}
-	if err := decode(bodyOf(resp), &found); err != nil {
-		return job{}, false, o.notRedfish(link, err)
+	if err := o.Parts().Read(link, &found); err != nil {
+		if wire.StatusOf(err) == http.StatusNotFound {
+			err = nil
+		}
+		return job{}, false, err
 	}
 	j = job{link: link, id: found.ID, state: found.TaskState + found.JobState, target: found.Payload.TargetURI}
 	switch j.state {

@@ -1,4 +1,4 @@
-package redfish
+package wire
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -22,7 +23,7 @@ const handshakeTimeout = 15 * time.Second
 // verifier makes TLS connections to one BMC and decides which certificate is its own.
 type verifier struct {
 	origin string
-	trust  trust
+	trust  target.Trust
 	base   *tls.Config
 	dial   Dialer
 	pins   Pins
@@ -30,21 +31,21 @@ type verifier struct {
 	mu     sync.Mutex // held while a first pin is kept
 }
 
-func newVerifier(t target, cfg Config) (*verifier, error) {
-	host, _, err := net.SplitHostPort(t.host)
+func newVerifier(t target.Target, cfg Config) (*verifier, error) {
+	host, _, err := net.SplitHostPort(t.Host)
 	if err != nil {
-		return nil, fmt.Errorf("split address %s: %w", t.host, err)
+		return nil, fmt.Errorf("split address %s: %w", t.Host, err)
 	}
-	v := &verifier{origin: t.origin, trust: t.trust, dial: cfg.Dial, pins: cfg.Pins, log: cfg.Log}
+	v := &verifier{origin: t.Origin, trust: t.Trust, dial: cfg.Dial, pins: cfg.Pins, log: cfg.Log}
 	v.base = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, Time: cfg.Now}
-	if t.trust.file != "" {
-		pem, err := os.ReadFile(t.trust.file)
+	if t.Trust.File != "" {
+		pem, err := os.ReadFile(t.Trust.File)
 		if err != nil {
-			return nil, fault.New(fault.BMCCertificate, "the CA file %s can't be read", t.trust.file).Because(err)
+			return nil, fault.New(fault.BMCCertificate, "the CA file %s can't be read", t.Trust.File).Because(err)
 		}
 		v.base.RootCAs = x509.NewCertPool()
 		if !v.base.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fault.New(fault.BMCCertificate, "the CA file %s holds no certificate", t.trust.file)
+			return nil, fault.New(fault.BMCCertificate, "the CA file %s holds no certificate", t.Trust.File)
 		}
 	}
 	return v, nil
@@ -54,8 +55,8 @@ func newVerifier(t target, cfg Config) (*verifier, error) {
 func (v *verifier) connect(ctx context.Context, network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	want, first := v.trust.pin, false
-	if v.trust.first {
+	want, first := v.trust.Pin, false
+	if v.trust.First {
 		var err error
 		if want, err = v.pins.Pin(ctx, v.origin); err != nil {
 			return nil, fmt.Errorf("read the pin of %s: %w", v.origin, err)
@@ -103,7 +104,7 @@ func (v *verifier) compare(s tls.ConnectionState, want string) error {
 		return nil
 	}
 	return fault.New(fault.BMCCertificate, "the BMC at %s shows key %s, expected %s", v.origin, seen, want).
-		WithHint("if the BMC's certificate was renewed on purpose, set %s=%s; else somebody stands between server and BMC", keyVerify, seen)
+		WithHint("if the BMC's certificate was renewed on purpose, set %s=%s; else somebody stands between server and BMC", target.KeyVerify, seen)
 }
 
 // keep pins the key of a first connection. Of two first connections at once, the later must agree.
@@ -127,7 +128,7 @@ func (v *verifier) keep(ctx context.Context, s tls.ConnectionState) error {
 
 func pinOf(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
-	return pinPrefix + hex.EncodeToString(sum[:])
+	return target.PinPrefix + hex.EncodeToString(sum[:])
 }
 
 // certificateFault tells a refused certificate from other trouble; nil when err is something else.
@@ -139,7 +140,7 @@ func certificateFault(err error, origin string) *fault.Fault {
 	f := fault.New(fault.BMCCertificate, "the certificate of the BMC at %s is not trusted: %v", origin, bad.Err).Because(err)
 	if len(bad.UnverifiedCertificates) > 0 {
 		f = f.WithHint("set %s to the file of its CA, or, after comparing it with what the BMC itself shows, to %s",
-			keyVerify, pinOf(bad.UnverifiedCertificates[0]))
+			target.KeyVerify, pinOf(bad.UnverifiedCertificates[0]))
 	}
 	return f
 }

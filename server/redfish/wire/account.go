@@ -1,4 +1,4 @@
-package redfish
+package wire
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 // wrongTries is how often credentials are tried that a BMC refuses. BMCs lock accounts after three to five.
 const wrongTries = 2
 
-// account is one log-in: a session, or basic authentication that was seen to work. The credentials never change;
+// Account is one log-in: a session, or basic authentication that was seen to work. The credentials never change;
 // other ones are another account.
-type account struct {
-	endpoint  *endpoint
-	transport *http.Transport
+type Account struct {
+	endpoint  *Endpoint
+	Transport *http.Transport
 	root      string
 	username  string
 	password  string
@@ -36,11 +36,11 @@ type pass struct {
 }
 
 // basic is the credentials as basic authentication spells them.
-func (a *account) basic() string {
+func (a *Account) basic() string {
 	return base64.StdEncoding.EncodeToString([]byte(a.username + ":" + a.password))
 }
 
-func (a *account) acquire(ctx context.Context) error {
+func (a *Account) acquire(ctx context.Context) error {
 	select {
 	case a.lock <- struct{}{}:
 		return nil
@@ -49,10 +49,10 @@ func (a *account) acquire(ctx context.Context) error {
 	}
 }
 
-func (a *account) release() { <-a.lock }
+func (a *Account) release() { <-a.lock }
 
 // current gives a pass, logging in when there is none or when the one given has been refused.
-func (a *account) current(o *operation, refused *pass) (*pass, error) {
+func (a *Account) current(o *Operation, refused *pass) (*pass, error) {
 	if err := a.acquire(o.ctx); err != nil {
 		return nil, err
 	}
@@ -72,19 +72,19 @@ func (a *account) current(o *operation, refused *pass) (*pass, error) {
 	return p, nil
 }
 
-func (a *account) refusal() *fault.Fault {
+func (a *Account) refusal() *fault.Fault {
 	return fault.New(fault.BMCAuth, "the BMC at %s refused user %q and the password given, %d of at most %d tries", a.endpoint.origin, a.username, a.refused, wrongTries)
 }
 
 // login tries a session, basic authentication, or one after the other. Each refusal counts.
-func (a *account) login(o *operation) (*pass, error) {
+func (a *Account) login(o *Operation) (*pass, error) {
 	a.told = ""
 	if a.auth != "basic" {
 		p, err := a.newSession(o)
 		if err == nil {
 			return p, nil
 		}
-		status := statusOf(err)
+		status := StatusOf(err)
 		if status != 0 && status != http.StatusNotFound && status != http.StatusMethodNotAllowed && status != http.StatusNotImplemented {
 			a.told = fault.From(err).Message
 		}
@@ -103,12 +103,12 @@ func (a *account) login(o *operation) (*pass, error) {
 		}
 	}
 	// The service root is open to everybody; the list of systems is not.
-	root, err := o.root()
+	root, err := o.Root()
 	if err != nil {
 		return nil, err
 	}
 	p := &pass{basic: true}
-	r := request{method: http.MethodGet, path: root.systems, pass: p}
+	r := request{method: http.MethodGet, path: root.Systems, pass: p}
 	resp, err := o.exchange(r)
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (a *account) login(o *operation) (*pass, error) {
 }
 
 // count counts a refusal; not of a BMC that is waited for: it may be starting still, and its caller counts.
-func (a *account) count(o *operation) {
+func (a *Account) count(o *Operation) {
 	if !o.patient {
 		a.refused++
 	}
@@ -135,8 +135,8 @@ func isRefusal(status int) bool {
 }
 
 // newSession logs in. The answer's body is not used in errors: it may repeat what was sent.
-func (a *account) newSession(o *operation) (*pass, error) {
-	root, err := o.root()
+func (a *Account) newSession(o *Operation) (*pass, error) {
+	root, err := o.Root()
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func (a *account) newSession(o *operation) (*pass, error) {
 		return nil, &statusError{status: http.StatusNotImplemented, fault: fault.New(fault.BMCError, "the BMC at %s made a session without a token", a.endpoint.origin)}
 	}
 	if link := resp.Header.Get("Location"); link != "" {
-		if p.session, err = o.resolve(link); err != nil {
+		if p.session, err = o.Resolve(link); err != nil {
 			return nil, err
 		}
 	}
@@ -166,7 +166,7 @@ func (a *account) newSession(o *operation) (*pass, error) {
 }
 
 // logout ends the session, if there is one: BMCs have few. Failure is of no consequence, sessions end by themselves.
-func (a *account) logout(ctx context.Context) {
+func (a *Account) logout(ctx context.Context) {
 	if a.acquire(ctx) != nil {
 		return
 	}
@@ -176,15 +176,15 @@ func (a *account) logout(ctx context.Context) {
 	if p == nil || p.session == "" {
 		return
 	}
-	o := newOperation(ctx, a, false)
+	o := NewOperation(ctx, a, false, nil)
 	if _, err := o.exchange(request{method: http.MethodDelete, path: p.session, pass: p}); err != nil {
 		a.endpoint.log.Debug("the session could not be ended", "err", err)
 	}
 }
 
-// sessionless says why the BMC gave no session though it knows sessions; "" when it gave one, or none was asked for. Nil
+// Sessionless says why the BMC gave no session though it knows sessions; "" when it gave one, or none was asked for. Nil
 // of a lock that can't be had is no answer.
-func (a *account) sessionless() string {
+func (a *Account) Sessionless() string {
 	select {
 	case a.lock <- struct{}{}:
 		defer a.release()
@@ -194,8 +194,8 @@ func (a *account) sessionless() string {
 	}
 }
 
-// forgive lets refused credentials be tried again: an operator says that the cause is gone.
-func (a *account) forgive(ctx context.Context) error {
+// Forgive lets refused credentials be tried again: an operator says that the cause is gone.
+func (a *Account) Forgive(ctx context.Context) error {
 	if err := a.acquire(ctx); err != nil {
 		return err
 	}
@@ -204,8 +204,8 @@ func (a *account) forgive(ctx context.Context) error {
 	return nil
 }
 
-// held is the pass held now; nil before a log-in.
-func (a *account) held(ctx context.Context) (*pass, error) {
+// Held is the pass held now; nil before a log-in.
+func (a *Account) Held(ctx context.Context) (*pass, error) {
 	if err := a.acquire(ctx); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package redfish
+package wire
 
 import (
 	"bytes"
@@ -8,15 +8,16 @@ import (
 
 	"github.com/stmcginnis/gofish/schemas"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // gofish's own client joins addresses as text, has no bounds and decodes in goroutines where a crash can't be caught.
 // An operation is gofish's client instead: the objects of gofish call it, and it lets nothing pass that breaks a rule.
-var _ schemas.Client = (*operation)(nil)
+var _ schemas.Client = (*Operation)(nil)
 
-func (o *operation) call(method, link string, payload any, header map[string]string) (*http.Response, error) {
-	path, err := o.resolve(link)
+func (o *Operation) call(method, link string, payload any, header map[string]string) (*http.Response, error) {
+	path, err := o.Resolve(link)
 	if err != nil {
 		return nil, err
 	}
@@ -30,57 +31,75 @@ func (o *operation) call(method, link string, payload any, header map[string]str
 }
 
 // GetSettings and the methods below are gofish's; a link may be a path or a URL of the origin.
-func (o *operation) GetSettings() schemas.ClientSettings { return schemas.ClientSettings{} }
+func (o *Operation) GetSettings() schemas.ClientSettings { return schemas.ClientSettings{} }
 
-func (o *operation) Get(link string) (*http.Response, error) {
+func (o *Operation) Get(link string) (*http.Response, error) {
 	return o.call(http.MethodGet, link, nil, nil)
 }
 
-func (o *operation) GetWithHeaders(link string, h map[string]string) (*http.Response, error) {
+func (o *Operation) GetWithHeaders(link string, h map[string]string) (*http.Response, error) {
 	return o.call(http.MethodGet, link, nil, h)
 }
 
-func (o *operation) Post(link string, payload any) (*http.Response, error) {
+func (o *Operation) Post(link string, payload any) (*http.Response, error) {
 	return o.call(http.MethodPost, link, payload, nil)
 }
 
-func (o *operation) PostWithHeaders(link string, payload any, h map[string]string) (*http.Response, error) {
+func (o *Operation) PostWithHeaders(link string, payload any, h map[string]string) (*http.Response, error) {
 	return o.call(http.MethodPost, link, payload, h)
 }
 
-func (o *operation) Patch(link string, payload any) (*http.Response, error) {
+func (o *Operation) Patch(link string, payload any) (*http.Response, error) {
 	return o.call(http.MethodPatch, link, payload, nil)
 }
 
-func (o *operation) PatchWithHeaders(link string, payload any, h map[string]string) (*http.Response, error) {
+func (o *Operation) PatchWithHeaders(link string, payload any, h map[string]string) (*http.Response, error) {
 	return o.call(http.MethodPatch, link, payload, h)
 }
 
-func (o *operation) Put(link string, payload any) (*http.Response, error) {
+func (o *Operation) Put(link string, payload any) (*http.Response, error) {
 	return o.call(http.MethodPut, link, payload, nil)
 }
 
-func (o *operation) PutWithHeaders(link string, payload any, h map[string]string) (*http.Response, error) {
+func (o *Operation) PutWithHeaders(link string, payload any, h map[string]string) (*http.Response, error) {
 	return o.call(http.MethodPut, link, payload, h)
 }
 
-func (o *operation) Delete(link string) (*http.Response, error) {
+func (o *Operation) Delete(link string) (*http.Response, error) {
 	return o.call(http.MethodDelete, link, nil, nil)
 }
 
-func (o *operation) DeleteWithHeaders(link string, h map[string]string) (*http.Response, error) {
+func (o *Operation) DeleteWithHeaders(link string, h map[string]string) (*http.Response, error) {
 	return o.call(http.MethodDelete, link, nil, h)
 }
 
-func (o *operation) PostMultipart(link string, payload map[string]io.Reader) (*http.Response, error) {
+func (o *Operation) PostMultipart(link string, payload map[string]io.Reader) (*http.Response, error) {
 	return o.PostMultipartWithHeaders(link, payload, nil)
 }
 
 // PostMultipartWithHeaders is not offered: gofish would hold a whole firmware image in memory.
-func (o *operation) PostMultipartWithHeaders(string, map[string]io.Reader, map[string]string) (*http.Response, error) {
+func (o *Operation) PostMultipartWithHeaders(string, map[string]io.Reader, map[string]string) (*http.Response, error) {
 	return nil, fault.New(fault.BMCUnsupported, "uploads to a BMC are not offered")
 }
 
+// PatchTagged reads an object's tag and patches under it; where the tag fails though it is fresh, without it.
+func (o *Operation) PatchTagged(link string, payload any) (*http.Response, error) {
+	resp, err := o.Get(link)
+	if err != nil {
+		return nil, err
+	}
+	header := map[string]string{}
+	if tag := resp.Header.Get("ETag"); tag != "" {
+		header["If-Match"] = tag
+	}
+	resp, err = o.PatchWithHeaders(link, payload, header)
+	if StatusOf(err) == http.StatusPreconditionFailed {
+		return o.Patch(link, payload)
+	}
+	return resp, err
+}
+
+// bodyOf is the body of an answer, which has been read.
 func bodyOf(resp *http.Response) []byte {
 	if resp == nil || resp.Body == nil {
 		return nil
@@ -92,8 +111,8 @@ func bodyOf(resp *http.Response) []byte {
 	return b.Bytes()
 }
 
-// read gets one object as gofish knows it, and its further fields into extra.
-func read[T any, PT schemas.GenericSchemaObjectPointer[T]](o *operation, link string, extra ...any) (*T, error) {
+// Read gets one object as gofish knows it, and its further fields into extra.
+func Read[T any, PT schemas.GenericSchemaObjectPointer[T]](o *Operation, link string, extra ...any) (*T, error) {
 	resp, err := o.Get(link)
 	if err != nil {
 		return nil, err
@@ -112,12 +131,12 @@ func read[T any, PT schemas.GenericSchemaObjectPointer[T]](o *operation, link st
 	return (*T)(out), nil
 }
 
-// members lists the links of a collection, page by page, each once.
-func (o *operation) members(link string) ([]string, error) {
+// Members lists the links of a collection, page by page, each once.
+func (o *Operation) Members(link string) ([]string, error) {
 	var out []string
 	pages, known := map[string]bool{}, map[string]bool{}
 	for link != "" {
-		path, err := o.resolve(link)
+		path, err := o.Resolve(link)
 		if err != nil {
 			return nil, err
 		}
@@ -153,11 +172,11 @@ func (o *operation) members(link string) ([]string, error) {
 
 // serviceRoot is what is needed of the entrance, as paths.
 type serviceRoot struct {
-	systems, managers, tasks, jobs, sessions string
+	Systems, Managers, Tasks, Jobs, sessions string
 }
 
-// root reads the entrance, once per operation and without logging in: it is open to all.
-func (o *operation) root() (serviceRoot, error) {
+// Root reads the entrance, once per operation and without logging in: it is open to all.
+func (o *Operation) Root() (serviceRoot, error) {
 	if o.entrance != nil {
 		return *o.entrance, nil
 	}
@@ -184,7 +203,7 @@ func (o *operation) root() (serviceRoot, error) {
 	}
 	if found.Systems == "" {
 		return serviceRoot{}, fault.New(fault.BMCError, "what answers at %s%s is no Redfish service: it names no systems", o.account.endpoint.origin, base).
-			WithHint("check %s", keyAddress)
+			WithHint("check %s", target.KeyAddress)
 	}
 	if found.Links.Sessions == "" {
 		found.Links.Sessions = schemas.Link(base + "SessionService/Sessions")
@@ -194,13 +213,13 @@ func (o *operation) root() (serviceRoot, error) {
 		to   *string
 		link schemas.Link
 	}{
-		{&root.systems, found.Systems}, {&root.managers, found.Managers}, {&root.tasks, found.Tasks},
-		{&root.jobs, found.JobService}, {&root.sessions, found.Links.Sessions},
+		{&root.Systems, found.Systems}, {&root.Managers, found.Managers}, {&root.Tasks, found.Tasks},
+		{&root.Jobs, found.JobService}, {&root.sessions, found.Links.Sessions},
 	} {
 		if f.link == "" {
 			continue
 		}
-		if *f.to, err = o.resolve(f.link.String()); err != nil {
+		if *f.to, err = o.Resolve(f.link.String()); err != nil {
 			return serviceRoot{}, err
 		}
 	}

@@ -1,11 +1,13 @@
-package redfish
+package steps
 
 import (
 	"context"
 	"net/http"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/machine"
 	"github.com/bessemer-metal/bessemer/server/redfish/update"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -13,7 +15,7 @@ import (
 
 // updateFirmware is the step firmware.update: package update knows how, this file lets it reach the machine. One that was
 // off is off afterwards.
-func (b *bmc) updateFirmware(ctx context.Context, w *work) (step.Result, error) {
+func (b stepper) updateFirmware(ctx context.Context, w *work) (step.Result, error) {
 	all, err := catalog.FirmwareSettings(w.Args["settings"])
 	if err != nil {
 		return step.Result{}, fault.New(fault.StepArgument, "settings: %v", err)
@@ -25,7 +27,7 @@ func (b *bmc) updateFirmware(ctx context.Context, w *work) (step.Result, error) 
 		}
 		w.Power = string(p)
 	}
-	done, err := update.Run(ctx, &updating{b: b, w: w}, all, w.Noted, b.target.away, w.Log)
+	done, err := update.Run(ctx, &updating{b: b, w: w}, all, w.Noted, b.Target.Away, w.Log)
 	res := step.Result{Data: map[string]any{"updated": done}}
 	if err != nil {
 		return res, err
@@ -42,11 +44,11 @@ func (b *bmc) updateFirmware(ctx context.Context, w *work) (step.Result, error) 
 }
 
 // powerNow is Power of a BMC that may be busy.
-func (b *bmc) powerNow(ctx context.Context, w *work) (p conductor.Power, err error) {
-	err = b.persist(ctx, w, func(o *operation) error {
-		m, err := b.machine(o)
+func (b stepper) powerNow(ctx context.Context, w *work) (p conductor.Power, err error) {
+	err = b.persist(ctx, w, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err == nil {
-			p = powerOf(m.PowerState)
+			p = machine.PowerOf(m.PowerState)
 		}
 		return err
 	})
@@ -55,7 +57,7 @@ func (b *bmc) powerNow(ctx context.Context, w *work) (p conductor.Power, err err
 
 // updating is a machine and its BMC as package update sees them.
 type updating struct {
-	b       *bmc
+	b       stepper
 	w       *work
 	several *bool // the BMC has several machines; nil: not asked yet
 }
@@ -63,7 +65,7 @@ type updating struct {
 var _ update.Machine = (*updating)(nil)
 
 func (u *updating) Ask(ctx context.Context, patient bool, do func(update.BMC) error) error {
-	return u.b.run(ctx, patient, func(o *operation) error { return do(updatingBMC{service{o}, u}) })
+	return u.b.Run(ctx, patient, func(o *wire.Operation) error { return do(updatingBMC{o.Parts(), o, u}) })
 }
 
 func (u *updating) Off(ctx context.Context) error { return u.b.stop(ctx, u.w) }
@@ -89,49 +91,54 @@ func (u *updating) Passing(ctx context.Context, err error) bool { return passing
 // Refused holds for answers that say so by their status: the request's fault, or a BMC that is busy. Of a server's error,
 // and of a gateway's, nobody knows what was done before it.
 func (u *updating) Refused(err error) bool {
-	status := statusOf(err)
+	status := wire.StatusOf(err)
 	return status >= 300 && status < 500 && status != http.StatusRequestTimeout ||
 		status == http.StatusServiceUnavailable || status == http.StatusNotImplemented
 }
 
 // updatingBMC is one operation of it.
 type updatingBMC struct {
-	service
+	wire.Service
+	o *wire.Operation
 	u *updating
 }
 
-func (s updatingBMC) Hide(url string) { s.o.hide(url) }
+func (s updatingBMC) Hide(url string) { s.o.Hide(url) }
 
-func (s updatingBMC) Own(link string) error { _, err := s.o.resolve(link); return err }
+func (s updatingBMC) Own(link string) error { _, err := s.o.Resolve(link); return err }
 
 func (s updatingBMC) Task(link string) (update.Task, error) {
-	t, err := s.u.b.taskAt(s.o, link)
-	return update.Task{State: t.state, Over: t.done, Gone: t.gone, Percent: t.percent}, err
+	t, err := s.o.TaskAt(link)
+	return update.Task{State: t.State, Over: t.Done, Gone: t.Gone, Percent: t.Percent}, err
 }
 
 func (s updatingBMC) Find() (update.Found, error) {
 	b := s.u.b
-	m, err := b.machine(s.o)
+	m, err := b.System(s.o)
 	if err != nil {
 		return update.Found{}, err
 	}
-	root, err := s.o.root()
+	root, err := s.o.Root()
+	if err != nil {
+		return update.Found{}, err
+	}
+	more, err := s.o.Services()
 	if err != nil {
 		return update.Found{}, err
 	}
 	if s.u.several == nil {
-		all, err := s.o.members(root.systems)
+		all, err := s.o.Members(root.Systems)
 		if err != nil {
 			return update.Found{}, err
 		}
 		several := len(all) > 1
 		s.u.several = &several
 	}
-	mgr, err := b.manager(s.o, m)
-	if err := b.optional(s.o, "manager", err); err != nil {
+	mgr, err := b.Manager(s.o, m)
+	if err := b.Optional(s.o, "manager", err); err != nil {
 		return update.Found{}, err
 	}
-	f := update.Found{Machine: placed(m, mgr), Updates: s.o.more.UpdateService.String(), Tasks: root.tasks, Several: *s.u.several}
+	f := update.Found{Machine: machine.Placed(m, mgr), Updates: more.UpdateService.String(), Tasks: root.Tasks, Several: *s.u.several}
 	if mgr != nil {
 		f.Reset = mgr.LastResetTime
 	}

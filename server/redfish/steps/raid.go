@@ -1,4 +1,4 @@
-package redfish
+package steps
 
 import (
 	"context"
@@ -7,18 +7,19 @@ import (
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/raid"
 	"github.com/bessemer-metal/bessemer/server/redfish/volumes"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
 
 // deleteRAID deletes the RAID volumes.
-func (b *bmc) deleteRAID(ctx context.Context, w *work) (step.Result, error) {
+func (b stepper) deleteRAID(ctx context.Context, w *work) (step.Result, error) {
 	return b.volumes(ctx, w, volumes.Want{Delete: true})
 }
 
 // createRAID builds what the argument raid_config wants and is not there.
-func (b *bmc) createRAID(ctx context.Context, w *work) (step.Result, error) {
+func (b stepper) createRAID(ctx context.Context, w *work) (step.Result, error) {
 	config, _ := w.Args[catalog.ArgRAID].(map[string]any)
 	disks, err := raid.ThroughBMC(config)
 	if err == nil && len(disks) == 0 {
@@ -30,7 +31,7 @@ func (b *bmc) createRAID(ctx context.Context, w *work) (step.Result, error) {
 	return b.volumes(ctx, w, volumes.Want{Disks: disks, Root: w.Args.Bool("create_root_volume"), NonRoot: w.Args.Bool("create_nonroot_volumes"), Delete: w.Args.Bool("delete_existing")})
 }
 
-func (b *bmc) volumes(ctx context.Context, w *work, want volumes.Want) (step.Result, error) {
+func (b stepper) volumes(ctx context.Context, w *work, want volumes.Want) (step.Result, error) {
 	want.Properties, want.Noted = w.Node, w.Noted
 	data, err := volumes.Run(ctx, raidMachine{b, w}, want)
 	if err == nil {
@@ -41,25 +42,25 @@ func (b *bmc) volumes(ctx context.Context, w *work, want volumes.Want) (step.Res
 
 // raidMachine is the machine as package volumes sees it: all bounds and rules of operation hold.
 type raidMachine struct {
-	b *bmc
+	b stepper
 	w *work
 }
 
 var _ volumes.Machine = raidMachine{}
 
 func (m raidMachine) Do(ctx context.Context, do func(volumes.Service, string) error) error {
-	return m.b.run(ctx, false, func(o *operation) error {
-		is, err := m.b.machine(o)
+	return m.b.Run(ctx, false, func(o *wire.Operation) error {
+		is, err := m.b.System(o)
 		if err != nil {
 			return err
 		}
-		return do(service{o}, is.ODataID)
+		return do(o.Parts(), is.ODataID)
 	})
 }
 
 // Refusal goes by the status: without one, and where the BMC itself is in trouble, nobody knows what came of an order.
 func (m raidMachine) Refusal(err error) volumes.Refusal {
-	switch status := statusOf(err); status {
+	switch status := wire.StatusOf(err); status {
 	case 0, http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return volumes.Unknown
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusConflict, http.StatusLocked:
@@ -71,9 +72,9 @@ func (m raidMachine) Refusal(err error) volumes.Refusal {
 func (m raidMachine) Passing(ctx context.Context, err error) bool { return passing(ctx, err) }
 
 func (m raidMachine) Task(ctx context.Context, link string) (told volumes.Task, err error) {
-	err = m.b.run(ctx, false, func(o *operation) error {
-		t, err := m.b.taskAt(o, link)
-		told = volumes.Task{Done: t.done, Waits: job{state: t.state}.waits(), Silent: t.state == "", Percent: t.percent}
+	err = m.b.Run(ctx, false, func(o *wire.Operation) error {
+		t, err := o.TaskAt(link)
+		told = volumes.Task{Done: t.Done, Waits: job{state: t.State}.waits(), Silent: t.State == "", Percent: t.Percent}
 		return err
 	})
 	return told, err
@@ -117,27 +118,4 @@ func (m raidMachine) Note(ctx context.Context, v any) error {
 
 func (m raidMachine) At(percent float64, format string, args ...any) {
 	m.w.at(percent, format, args...)
-}
-
-// Order sends something once, with the task that goes on with it: where the answer says 202, at its Location or in its body.
-func (s service) Order(method, link string, body any) (string, error) {
-	resp, err := s.o.call(method, link, body, nil)
-	if err != nil || resp.StatusCode != http.StatusAccepted {
-		return "", err
-	}
-	if monitor := resp.Header.Get("Location"); monitor != "" {
-		return monitor, nil
-	}
-	var t struct {
-		ID          string `json:"@odata.id"`
-		TaskMonitor string
-		TaskState   string
-	}
-	if decode(bodyOf(resp), &t) != nil || t.TaskState == "" {
-		return "", nil // it shows by what it brings about
-	}
-	if t.TaskMonitor != "" {
-		return t.TaskMonitor, nil
-	}
-	return t.ID, nil
 }

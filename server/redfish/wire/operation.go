@@ -1,4 +1,4 @@
-package redfish
+package wire
 
 import (
 	"bytes"
@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/bessemer-metal/bessemer/server/redfish/parts"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -30,11 +29,11 @@ const (
 	longestRetry  = 15 * time.Second // of a Retry-After
 )
 
-// operation is one act or question of ours, made of many requests. It has one budget and one goroutine.
-type operation struct {
+// Operation is one act or question of ours, made of many requests. It has one budget and one goroutine.
+type Operation struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
-	account  *account
+	account  *Account
 	patient  bool         // waits for the BMC to come back: not stopped by the breaker
 	mayAct   func() error // asked before each request that changes anything but our own log-in; nil: it may
 	requests int
@@ -47,10 +46,42 @@ type operation struct {
 
 var errOperationTime = errors.New("operation took too long")
 
-func newOperation(ctx context.Context, a *account, patient bool) *operation {
-	o := &operation{account: a, patient: patient, secrets: []string{a.password, a.basic()}}
+// NewOperation begins one; its owner ends it. mayAct may be nil.
+func NewOperation(ctx context.Context, a *Account, patient bool, mayAct func() error) *Operation {
+	o := &Operation{account: a, patient: patient, mayAct: mayAct, secrets: []string{a.password, a.basic()}}
 	o.ctx, o.cancel = context.WithTimeoutCause(ctx, operationTime, errOperationTime)
 	return o
+}
+
+// End sets free what the operation holds.
+func (o *Operation) End() { o.cancel() }
+
+// Context ends with the operation's time.
+func (o *Operation) Context() context.Context { return o.ctx }
+
+// spoilt is the rule that was broken, after which nothing more is asked; nil while none is.
+func (o *Operation) spoilt() *fault.Fault { return o.poison }
+
+// Over tells that nothing more is asked: a rule was broken, or the time is up.
+func (o *Operation) Over() bool { return o.poison != nil || o.ctx.Err() != nil }
+
+// Explain makes a bmc.* fault of any error of the operation but the end of its caller's own context.
+func (o *Operation) Explain(ctx context.Context, err error) error {
+	origin := o.account.endpoint.origin
+	switch {
+	case err == nil:
+		return nil
+	case o.poison != nil:
+		return o.poison
+	case ctx.Err() != nil:
+		return fmt.Errorf("ask the BMC at %s: %w", origin, errors.Join(ctx.Err(), err))
+	case errors.Is(context.Cause(o.ctx), errOperationTime):
+		return fault.New(fault.BMCUnreachable, "the BMC at %s did not get done within %s", origin, operationTime).Because(err)
+	}
+	if _, ok := errors.AsType[*fault.Fault](err); ok {
+		return err
+	}
+	return fault.New(fault.BMCError, "the BMC at %s: %s", origin, Clean(o.Mask(err.Error()), 300)).Because(err)
 }
 
 // request is one HTTP request. Path is of the BMC's origin, query included; pass is nil for what is open to all.
@@ -64,7 +95,7 @@ type request struct {
 }
 
 // do sends a request with a pass, logging in anew once per operation when the BMC has forgotten us (401).
-func (o *operation) do(r request) (*http.Response, error) {
+func (o *Operation) do(r request) (*http.Response, error) {
 	var err error
 	if r.pass, err = o.account.current(o, nil); err != nil {
 		return nil, err
@@ -88,10 +119,10 @@ func (o *operation) do(r request) (*http.Response, error) {
 
 // repeat sends a GET again, a few times, when the answer says that a later one may be better. Other methods are sent
 // once: what came of them is for the caller to find out.
-func (o *operation) repeat(r request) (*http.Response, error) {
+func (o *Operation) repeat(r request) (*http.Response, error) {
 	for try := 1; ; try++ {
 		resp, err := o.exchange(r)
-		again := err == nil && worthRepeating(resp.StatusCode) || brokenOff(err)
+		again := err == nil && WorthRepeating(resp.StatusCode) || BrokenOff(err)
 		if err == nil && r.once && resp.StatusCode == http.StatusInternalServerError {
 			again = false
 		}
@@ -104,13 +135,14 @@ func (o *operation) repeat(r request) (*http.Response, error) {
 				pause = time.Duration(min(int64(s), int64(longestRetry/time.Second))) * time.Second
 			}
 		}
-		if err := sleep(o.ctx, pause+rand.N(pause/4+1)); err != nil {
+		if err := Sleep(o.ctx, pause+rand.N(pause/4+1)); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func worthRepeating(status int) bool {
+// WorthRepeating tells a status after which a later answer may be better.
+func WorthRepeating(status int) bool {
 	switch status {
 	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -119,15 +151,15 @@ func worthRepeating(status int) bool {
 	return false
 }
 
-// brokenOff tells a connection that ended under a request from one that never came about or never answered.
-func brokenOff(err error) bool {
+// BrokenOff tells a connection that ended under a request from one that never came about or never answered.
+func BrokenOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // exchange sends one request within all budgets and reads the whole answer, of whatever status. The Location of an
 // answer is a path of the origin, or the operation ends.
-func (o *operation) exchange(r request) (*http.Response, error) {
+func (o *Operation) exchange(r request) (*http.Response, error) {
 	e := o.account.endpoint
 	if o.poison != nil {
 		return nil, o.poison
@@ -161,7 +193,7 @@ func (o *operation) exchange(r request) (*http.Response, error) {
 		return nil, o.ctx.Err()
 	default:
 		if f, ok := errors.AsType[*fault.Fault](err); ok {
-			if e.breaker.refused(o.asked(r), clean(o.mask(f.Message), 160)); f.Reason == fault.BMCTooLarge {
+			if e.breaker.refused(o.asked(r), Clean(o.Mask(f.Message), 160)); f.Reason == fault.BMCTooLarge {
 				return nil, o.spoil(f)
 			}
 			return nil, f
@@ -171,10 +203,10 @@ func (o *operation) exchange(r request) (*http.Response, error) {
 			return nil, f
 		}
 		e.breaker.fail(o.asked(r), inWords(err))
-		return nil, fault.New(fault.BMCUnreachable, "the BMC at %s does not answer %s %s: %s", e.origin, r.method, o.mask(r.path), inWords(err)).Because(err)
+		return nil, fault.New(fault.BMCUnreachable, "the BMC at %s does not answer %s %s: %s", e.origin, r.method, o.Mask(r.path), inWords(err)).Because(err)
 	}
 	if link := resp.Header.Get("Location"); link != "" {
-		path, err := o.resolve(link)
+		path, err := o.Resolve(link)
 		if err != nil {
 			return nil, err
 		}
@@ -184,7 +216,7 @@ func (o *operation) exchange(r request) (*http.Response, error) {
 }
 
 // send makes the round trip. Redirects are not followed: a RoundTripper never does.
-func (o *operation) send(r request) (*http.Response, error) {
+func (o *Operation) send(r request) (*http.Response, error) {
 	limit := writeTime
 	if r.method == http.MethodGet {
 		limit = readTime
@@ -197,7 +229,7 @@ func (o *operation) send(r request) (*http.Response, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, o.account.endpoint.origin+r.path, body)
 	if err != nil {
-		return nil, fault.New(fault.BMCError, "the BMC at %s names the unusable path %.100q", o.account.endpoint.origin, o.mask(r.path))
+		return nil, fault.New(fault.BMCError, "the BMC at %s names the unusable path %.100q", o.account.endpoint.origin, o.Mask(r.path))
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("OData-Version", "4.0")
@@ -218,7 +250,7 @@ func (o *operation) send(r request) (*http.Response, error) {
 		}
 		req.Header.Set("X-Auth-Token", p.token)
 	}
-	resp, err := o.account.transport.RoundTrip(req)
+	resp, err := o.account.Transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -228,20 +260,20 @@ func (o *operation) send(r request) (*http.Response, error) {
 		return nil, fmt.Errorf("read the body: %w", err)
 	}
 	if len(raw) > maxBody {
-		return nil, fault.New(fault.BMCTooLarge, "the BMC at %s answers %s %s with more than %d MiB", o.account.endpoint.origin, r.method, o.mask(r.path), maxBody>>20)
+		return nil, fault.New(fault.BMCTooLarge, "the BMC at %s answers %s %s with more than %d MiB", o.account.endpoint.origin, r.method, o.Mask(r.path), maxBody>>20)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(raw))
 	return resp, nil
 }
 
 // asked is a request for people: without the query, which says nothing to them and may be a key.
-func (o *operation) asked(r request) string {
+func (o *Operation) asked(r request) string {
 	path, _, _ := strings.Cut(r.path, "?")
-	return r.method + " " + clean(o.mask(path), 120)
+	return r.method + " " + Clean(o.Mask(path), 120)
 }
 
 // spoil ends the operation: what is asked after it gets the same fault.
-func (o *operation) spoil(f *fault.Fault) *fault.Fault {
+func (o *Operation) spoil(f *fault.Fault) *fault.Fault {
 	if o.poison == nil {
 		o.poison = f
 	}
@@ -249,7 +281,7 @@ func (o *operation) spoil(f *fault.Fault) *fault.Fault {
 }
 
 // late tells a caller who gave up from an operation that used up its time waiting for its turn.
-func (o *operation) late(r request, err error) error {
+func (o *Operation) late(r request, err error) error {
 	if errors.Is(o.ctx.Err(), context.Canceled) {
 		return o.ctx.Err()
 	}
@@ -267,17 +299,17 @@ func inWords(err error) string {
 		return "no route to it"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time"
-	case brokenOff(err):
+	case BrokenOff(err):
 		return "connection broken off"
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return "name " + dns.Name + " does not resolve"
 	}
-	return clean(err.Error(), 160)
+	return Clean(err.Error(), 160)
 }
 
-// sleep waits, or returns ctx's error.
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits, or returns ctx's error.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -286,13 +318,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// clean is parts.Words for a message: what was cut off shows.
-func clean(s string, most int) string {
-	short := parts.Words(s, most)
-	if parts.Words(s, most+1) != short {
-		return short + "…"
-	}
-	return short
 }

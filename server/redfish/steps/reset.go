@@ -1,4 +1,4 @@
-package redfish
+package steps
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/stmcginnis/gofish/schemas"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -21,36 +22,36 @@ const (
 )
 
 // resetBMC restarts the BMC and waits until machine and log-in work again.
-func (b *bmc) resetBMC(ctx context.Context, w *work) (step.Result, error) {
+func (b stepper) resetBMC(ctx context.Context, w *work) (step.Result, error) {
 	w.at(0, "asking the BMC to restart")
 	var before string
-	err := b.persist(ctx, w, func(o *operation) error {
-		m, err := b.machine(o)
+	err := b.persist(ctx, w, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
-		mgr, err := b.manager(o, m)
+		mgr, err := b.Manager(o, m)
 		if err != nil {
 			return err
 		}
 		if mgr == nil {
-			return fault.New(fault.BMCUnsupported, "the BMC at %s shows no manager that could be restarted", b.target.origin)
+			return fault.New(fault.BMCUnsupported, "the BMC at %s shows no manager that could be restarted", b.Target.Origin)
 		}
 		before = mgr.LastResetTime
 		kind := schemas.GracefulRestartResetType
 		allowed, err := mgr.GetSupportedResetTypes()
-		if err := b.optional(o, "allowed resets of the manager", err); err != nil {
+		if err := b.Optional(o, "allowed resets of the manager", err); err != nil {
 			return err
 		}
 		if len(allowed) > 0 && !slices.Contains(allowed, kind) {
 			if kind = schemas.ForceRestartResetType; !slices.Contains(allowed, kind) {
-				return fault.New(fault.BMCUnsupported, "the BMC at %s can't be restarted: it offers %s", b.target.origin, join(allowed))
+				return fault.New(fault.BMCUnsupported, "the BMC at %s can't be restarted: it offers %s", b.Target.Origin, wire.Join(allowed))
 			}
 		}
 		failpoint.Here("bmc.reset.before")
 		_, err = mgr.Reset(kind)
 		failpoint.Here("bmc.reset.after")
-		if brokenOff(err) {
+		if wire.BrokenOff(err) {
 			return nil // it went down while it answered
 		}
 		return err
@@ -69,31 +70,31 @@ func (b *bmc) resetBMC(ctx context.Context, w *work) (step.Result, error) {
 
 // comeBack waits until the BMC has been away (no answer, a forgotten session, another reset time) and answers well
 // again, several times in a row.
-func (b *bmc) comeBack(ctx context.Context, w *work, before string) (time.Duration, error) {
+func (b stepper) comeBack(ctx context.Context, w *work, before string) (time.Duration, error) {
 	start := time.Now()
-	b.account.transport.CloseIdleConnections()
-	pass, err := b.account.held(ctx)
+	b.Account.Transport.CloseIdleConnections()
+	pass, err := b.Account.Held(ctx)
 	if err != nil {
 		return 0, err
 	}
 	away, good, refusals := false, 0, 0
 	for {
-		if err := sleep(ctx, resetPause); err != nil {
+		if err := wire.Sleep(ctx, resetPause); err != nil {
 			return 0, err
 		}
-		err := b.run(ctx, true, func(o *operation) error {
-			m, err := b.machine(o)
+		err := b.Run(ctx, true, func(o *wire.Operation) error {
+			m, err := b.System(o)
 			if err != nil {
 				return err
 			}
-			mgr, err := b.manager(o, m)
+			mgr, err := b.Manager(o, m)
 			if err == nil && mgr != nil && mgr.LastResetTime != before {
 				away = true
 			}
 			return err
 		})
 		took := time.Since(start)
-		switch now, lockErr := b.account.held(ctx); {
+		switch now, lockErr := b.Account.Held(ctx); {
 		case lockErr != nil:
 			return 0, lockErr
 		case fault.Has(err, fault.BMCAuth):
@@ -103,7 +104,7 @@ func (b *bmc) comeBack(ctx context.Context, w *work, before string) (time.Durati
 			}
 			away, good = true, 0
 			w.at(40, "the BMC is starting and refuses the log-in so far")
-			if err := sleep(ctx, resetRefused); err != nil {
+			if err := wire.Sleep(ctx, resetRefused); err != nil {
 				return 0, err
 			}
 		case err != nil && (ctx.Err() != nil || fault.Has(err, fault.BMCOrigin) || fault.Has(err, fault.BMCCertificate)):

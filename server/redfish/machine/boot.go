@@ -1,4 +1,4 @@
-package redfish
+package machine
 
 import (
 	"context"
@@ -10,14 +10,28 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
+// devices is how Redfish names what a machine boots from, the usual name first.
+var devices = []struct {
+	device  string
+	sources []schemas.BootSource
+}{
+	{"cdrom", []schemas.BootSource{schemas.CdBootSource, "UsbCd"}},
+	{"disk", []schemas.BootSource{schemas.HddBootSource}},
+	{"pxe", []schemas.BootSource{schemas.PxeBootSource}},
+	{"uefihttp", []schemas.BootSource{schemas.UefiHTTPBootSource}},
+	{"bios", []schemas.BootSource{schemas.BiosSetupBootSource}},
+	{"floppy", []schemas.BootSource{schemas.FloppyBootSource}},
+}
+
 // Boot reads what the machine boots from next; without an override, Device is empty.
-func (b *bmc) Boot(ctx context.Context) (conductor.BootTarget, error) {
+func (b *Machine) Boot(ctx context.Context) (conductor.BootTarget, error) {
 	var t conductor.BootTarget
-	err := b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	err := b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
@@ -41,25 +55,25 @@ func bootOf(s schemas.Boot) conductor.BootTarget {
 		}
 	}
 	if t.Device == "uefihttp" {
-		t.URL = clean(s.HTTPBootURI, 2000)
+		t.URL = wire.Clean(s.HTTPBootURI, 2000)
 	}
 	return t
 }
 
-// trusts tells whether one of the certificates that the BMC lists as trusted by the machine's firmware for HTTPS boot vouches for
+// Trusts tells whether one of the certificates that the BMC lists as trusted by the machine's firmware for HTTPS boot vouches for
 // the server's; nil where that was not asked, or the BMC lists none at all.
-func (b *bmc) trusts(o *operation, m machine) (*bool, error) {
-	list := m.links.Boot.Certificates.String()
+func (b *Machine) Trusts(o *wire.Operation, m System) (*bool, error) {
+	list := m.More.Boot.Certificates.String()
 	if len(b.chain) == 0 || list == "" {
 		return nil, nil
 	}
-	links, err := o.members(list)
+	links, err := o.Members(list)
 	if err != nil {
 		return nil, err
 	}
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	for _, l := range links {
-		c, err := read[schemas.Certificate](o, l)
+		c, err := wire.Read[schemas.Certificate](o, l)
 		if err != nil {
 			return nil, err
 		}
@@ -74,19 +88,19 @@ func (b *bmc) trusts(o *operation, m machine) (*bool, error) {
 			between.AddCert(c)
 		}
 	}
-	_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: b.endpoint.cfg.Now()})
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: b.Endpoint.Now()})
 	return new(err == nil), nil
 }
 
 // noBoot takes an override away, and reads that back. The address of an HTTP boot may stay: it is used with its override only.
-func (b *bmc) noBoot(ctx context.Context) error {
-	return b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+func (b *Machine) noBoot(ctx context.Context) error {
+	return b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil || bootOf(m.Boot).Device == "" {
 			return err
 		}
 		reached := func() (bool, error) {
-			now, err := b.machine(o)
+			now, err := b.System(o)
 			if err != nil {
 				return false, err
 			}
@@ -98,14 +112,14 @@ func (b *bmc) noBoot(ctx context.Context) error {
 		if err != nil || ok {
 			return err
 		}
-		return fault.New(fault.BMCError, "the BMC at %s accepted to take its boot override away, but still says %s, %s", b.target.origin,
-			orNone(m.Boot.BootSourceOverrideTarget), orNone(m.Boot.BootSourceOverrideEnabled))
+		return fault.New(fault.BMCError, "the BMC at %s accepted to take its boot override away, but still says %s, %s", b.Target.Origin,
+			wire.OrNone(m.Boot.BootSourceOverrideTarget), wire.OrNone(m.Boot.BootSourceOverrideEnabled))
 	})
 }
 
 // SetBoot overrides the boot device and reads it back: some BMCs accept it and do nothing. UEFI asks for that boot
 // mode; without it the mode stays as it is.
-func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
+func (b *Machine) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 	if t == (conductor.BootTarget{}) {
 		return b.noBoot(ctx)
 	}
@@ -118,9 +132,9 @@ func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 	if sources == nil {
 		return fault.New(fault.BMCUnsupported, "boot device %q is not known; bios, cdrom, disk, floppy, pxe and uefihttp are", t.Device)
 	}
-	return b.run(ctx, false, func(o *operation) error {
-		o.hide(t.URL)
-		m, err := b.machine(o)
+	return b.Run(ctx, false, func(o *wire.Operation) error {
+		o.Hide(t.URL)
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
@@ -128,7 +142,7 @@ func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 		if allowed := m.Boot.AllowableBootSourceOverrideTargetValues; len(allowed) > 0 {
 			i := slices.IndexFunc(sources, func(s schemas.BootSource) bool { return slices.Contains(allowed, s) })
 			if i < 0 {
-				return fault.New(fault.BMCUnsupported, "the BMC at %s can't boot the machine from %s; it offers %s", b.target.origin, t.Device, join(allowed))
+				return fault.New(fault.BMCUnsupported, "the BMC at %s can't boot the machine from %s; it offers %s", b.Target.Origin, t.Device, wire.Join(allowed))
 			}
 			source = sources[i]
 		}
@@ -143,7 +157,7 @@ func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 			want["HttpBootUri"] = t.URL
 		}
 		reached := func() (bool, error) {
-			now, err := b.machine(o)
+			now, err := b.System(o)
 			if err != nil {
 				return false, err
 			}
@@ -156,8 +170,8 @@ func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 		if err != nil || ok {
 			return err
 		}
-		f := fault.New(fault.BMCError, "the BMC at %s accepted to boot from %s (%s), but still says %s, %s", b.target.origin,
-			source, want["BootSourceOverrideEnabled"], orNone(m.Boot.BootSourceOverrideTarget), orNone(m.Boot.BootSourceOverrideEnabled))
+		f := fault.New(fault.BMCError, "the BMC at %s accepted to boot from %s (%s), but still says %s, %s", b.Target.Origin,
+			source, want["BootSourceOverrideEnabled"], wire.OrNone(m.Boot.BootSourceOverrideTarget), wire.OrNone(m.Boot.BootSourceOverrideEnabled))
 		if t.Device == "uefihttp" && m.Boot.HTTPBootURI != t.URL {
 			f.Message += ", with another HttpBootUri than it was given" // which opens the ramdisk, and is not told
 		}
@@ -166,11 +180,11 @@ func (b *bmc) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 }
 
 // patchBoot writes to the system, or, where that is read-only, to its settings object.
-func patchBoot(o *operation, m machine, want map[string]any) error {
+func patchBoot(o *wire.Operation, m System, want map[string]any) error {
 	payload := map[string]any{"Boot": want}
 	err := m.Patch(m.ODataID, payload)
-	settings := m.links.Settings.SettingsObject.String()
-	switch statusOf(err) {
+	settings := m.More.Settings.SettingsObject.String()
+	switch wire.StatusOf(err) {
 	case http.StatusPreconditionFailed:
 		// The tag was read moments ago: this BMC's tags are of no use.
 		_, err = o.Patch(m.ODataID, payload)
@@ -178,31 +192,7 @@ func patchBoot(o *operation, m machine, want map[string]any) error {
 		if settings == "" || settings == m.ODataID {
 			return err
 		}
-		_, err = patchTagged(o, settings, payload)
+		_, err = o.PatchTagged(settings, payload)
 	}
 	return err
-}
-
-// patchTagged reads an object's tag and patches under it; where the tag fails though it is fresh, without it.
-func patchTagged(o *operation, link string, payload any) (*http.Response, error) {
-	resp, err := o.Get(link)
-	if err != nil {
-		return nil, err
-	}
-	header := map[string]string{}
-	if tag := resp.Header.Get("ETag"); tag != "" {
-		header["If-Match"] = tag
-	}
-	resp, err = o.PatchWithHeaders(link, payload, header)
-	if statusOf(err) == http.StatusPreconditionFailed {
-		return o.Patch(link, payload)
-	}
-	return resp, err
-}
-
-func orNone[T ~string](s T) string {
-	if s == "" {
-		return "nothing"
-	}
-	return clean(string(s), 60)
 }

@@ -1,4 +1,4 @@
-package redfish
+package steps
 
 import (
 	"cmp"
@@ -14,6 +14,8 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/machine"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/failpoint"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
@@ -23,46 +25,6 @@ const (
 	biosTime  = 15 * time.Minute // from power on until the attributes show: memory is trained meanwhile
 	biosPause = 5 * time.Second
 )
-
-// bios is the BIOS object, with where its settings are written and when they may take effect.
-type bios struct {
-	*schemas.Bios
-	links struct {
-		Pending  *bool `json:"ResetBiosToDefaultsPending"`
-		Settings struct {
-			SettingsObject      schemas.Link
-			SupportedApplyTimes []schemas.SettingsApplyTime
-		} `json:"@Redfish.Settings"`
-	}
-}
-
-// readBIOS gives nil when the machine has no BIOS object.
-func readBIOS(o *operation, m machine) (*bios, error) {
-	if m.links.Bios == "" {
-		return nil, nil
-	}
-	out := &bios{}
-	var err error
-	if out.Bios, err = read[schemas.Bios](o, m.links.Bios.String(), &out.links); err != nil {
-		return nil, err
-	}
-	if out.ODataID == "" {
-		out.ODataID = m.links.Bios.String()
-	}
-	return out, nil
-}
-
-func (b *bmc) bios(o *operation) (*bios, machine, error) {
-	m, err := b.machine(o)
-	if err != nil {
-		return nil, m, err
-	}
-	found, err := readBIOS(o, m)
-	if err == nil && found == nil {
-		err = fault.New(fault.BMCUnsupported, "the BMC at %s shows no BIOS of the machine", b.target.origin)
-	}
-	return found, m, err
-}
 
 // wantedSettings reads the argument settings: a list of objects with name and value.
 func wantedSettings(args step.Args) (map[string]any, error) {
@@ -99,7 +61,7 @@ func difference(have schemas.SettingsAttributes, want map[string]any) (names []s
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if got, ok := have[name]; !ok || !same(got, want[name]) {
 			names = append(names, name)
-			out = append(out, fmt.Sprintf("%s is %s, expected %v", name, clean(fmt.Sprint(got), 80), want[name]))
+			out = append(out, fmt.Sprintf("%s is %s, expected %v", name, wire.Clean(fmt.Sprint(got), 80), want[name]))
 		}
 	}
 	return names, strings.Join(out, "; ")
@@ -118,7 +80,7 @@ func same(a, b any) bool {
 
 // applyBIOS sets attributes, restarts the machine and reads them back. Attributes that are as wanted are not sent;
 // when all are, the machine is not touched, unless an attempt that was cut off left it with another power.
-func (b *bmc) applyBIOS(ctx context.Context, w *work) (step.Result, error) {
+func (b stepper) applyBIOS(ctx context.Context, w *work) (step.Result, error) {
 	want, err := wantedSettings(w.Args)
 	if err != nil {
 		return step.Result{}, err
@@ -127,12 +89,12 @@ func (b *bmc) applyBIOS(ctx context.Context, w *work) (step.Result, error) {
 	var changed []string
 	var power conductor.Power
 	var task string
-	err = b.persist(ctx, w, func(o *operation) error {
-		found, m, err := b.bios(o)
+	err = b.persist(ctx, w, func(o *wire.Operation) error {
+		found, m, err := b.BIOS(o)
 		if err != nil {
 			return err
 		}
-		power = powerOf(m.PowerState)
+		power = machine.PowerOf(m.PowerState)
 		if err := b.checkSettings(found, want); err != nil {
 			return err
 		}
@@ -151,7 +113,7 @@ func (b *bmc) applyBIOS(ctx context.Context, w *work) (step.Result, error) {
 	if err != nil || len(changed) == 0 {
 		return step.Result{Data: map[string]any{"changed": []string{}}}, err
 	}
-	err = b.restartAndWait(ctx, w, w.before(power), task, func(f *bios) string {
+	err = b.restartAndWait(ctx, w, w.before(power), task, func(f *machine.BIOS) string {
 		_, words := difference(f.Attributes, want)
 		return words
 	})
@@ -159,7 +121,7 @@ func (b *bmc) applyBIOS(ctx context.Context, w *work) (step.Result, error) {
 }
 
 // checkSettings refuses names that the BIOS does not have and values of another type, all at once.
-func (b *bmc) checkSettings(found *bios, want map[string]any) error {
+func (b stepper) checkSettings(found *machine.BIOS, want map[string]any) error {
 	var bad []string
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		got, ok := found.Attributes[name]
@@ -171,7 +133,7 @@ func (b *bmc) checkSettings(found *bios, want map[string]any) error {
 		case !ok:
 			bad = append(bad, fmt.Sprintf("the BIOS has no attribute %s", name))
 		case got != nil && (gotText != text || gotBool != boolean):
-			bad = append(bad, fmt.Sprintf("%s is %s, which is of another type than %v", name, clean(fmt.Sprint(got), 80), want[name]))
+			bad = append(bad, fmt.Sprintf("%s is %s, which is of another type than %v", name, wire.Clean(fmt.Sprint(got), 80), want[name]))
 		}
 	}
 	if len(bad) > 0 {
@@ -182,24 +144,24 @@ func (b *bmc) checkSettings(found *bios, want map[string]any) error {
 }
 
 // writeSettings sends the changes and gives the task that applies them, if there is one.
-func writeSettings(o *operation, found *bios, want map[string]any, changed []string) (task string, err error) {
+func writeSettings(o *wire.Operation, found *machine.BIOS, want map[string]any, changed []string) (task string, err error) {
 	attributes := map[string]any{}
 	for _, name := range changed {
 		attributes[name] = want[name]
 	}
 	payload := map[string]any{"Attributes": attributes}
-	if slices.Contains(found.links.Settings.SupportedApplyTimes, schemas.OnResetSettingsApplyTime) {
+	if slices.Contains(found.More.Settings.SupportedApplyTimes, schemas.OnResetSettingsApplyTime) {
 		payload["@Redfish.SettingsApplyTime"] = map[string]any{"ApplyTime": schemas.OnResetSettingsApplyTime}
 	}
-	to := found.links.Settings.SettingsObject.String()
+	to := found.More.Settings.SettingsObject.String()
 	if to == "" {
 		to = found.ODataID
 	}
 	var resp *http.Response
 	// Writing the same values again does no harm, and nothing tells whether they arrived: so it is repeated.
-	err = act(o, func() (err error) {
+	err = machine.Act(o, func() (err error) {
 		failpoint.Here("bios.write.before")
-		resp, err = patchTagged(o, to, payload)
+		resp, err = o.PatchTagged(to, payload)
 		failpoint.Here("bios.write.after")
 		return err
 	}, func() (bool, error) { return false, nil })
@@ -213,17 +175,17 @@ func writeSettings(o *operation, found *bios, want map[string]any, changed []str
 }
 
 // resetBIOS asks for the maker's defaults, restarts the machine and waits until nothing is pending.
-func (b *bmc) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
+func (b stepper) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
 	w.at(0, "asking for the maker's defaults")
 	var power conductor.Power
 	var task string
-	err := b.persist(ctx, w, func(o *operation) error {
-		found, m, err := b.bios(o)
+	err := b.persist(ctx, w, func(o *wire.Operation) error {
+		found, m, err := b.BIOS(o)
 		if err != nil {
 			return err
 		}
-		power = powerOf(m.PowerState)
-		return act(o, func() error {
+		power = machine.PowerOf(m.PowerState)
+		return machine.Act(o, func() error {
 			failpoint.Here("bios.reset.before")
 			info, err := found.ResetBios()
 			failpoint.Here("bios.reset.after")
@@ -232,15 +194,15 @@ func (b *bmc) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
 			}
 			return err
 		}, func() (bool, error) {
-			now, err := readBIOS(o, m)
-			return err == nil && now.links.Pending != nil && *now.links.Pending, err
+			now, err := machine.ReadBIOS(o, m)
+			return err == nil && now.More.Pending != nil && *now.More.Pending, err
 		})
 	})
 	if err != nil {
 		return step.Result{}, err
 	}
-	return step.Result{}, b.restartAndWait(ctx, w, w.before(power), task, func(f *bios) string {
-		if f.links.Pending != nil && *f.links.Pending {
+	return step.Result{}, b.restartAndWait(ctx, w, w.before(power), task, func(f *machine.BIOS) string {
+		if f.More.Pending != nil && *f.More.Pending {
 			return "the reset to defaults is still pending"
 		}
 		return ""
@@ -249,9 +211,9 @@ func (b *bmc) resetBIOS(ctx context.Context, w *work) (step.Result, error) {
 
 // restartAndWait restarts the machine so that the BIOS applies what is pending, and waits until missing finds nothing
 // missing and the task has ended. A machine that was off is off afterwards.
-func (b *bmc) restartAndWait(ctx context.Context, w *work, before conductor.Power, task string, missing func(*bios) string) error {
+func (b stepper) restartAndWait(ctx context.Context, w *work, before conductor.Power, task string, missing func(*machine.BIOS) string) error {
 	// A task that has failed already is no reason to restart the machine.
-	err := b.run(ctx, false, func(o *operation) error { _, _, err := b.taskDone(o, task); return err })
+	err := b.Run(ctx, false, func(o *wire.Operation) error { _, _, err := o.TaskDone(task); return err })
 	if err != nil && !passing(ctx, err) {
 		return err
 	}
@@ -271,15 +233,15 @@ func (b *bmc) restartAndWait(ctx context.Context, w *work, before conductor.Powe
 		} else {
 			w.at(50+40*(1-float64(time.Until(end))/float64(biosTime)), "waiting for the BIOS")
 		}
-		err := b.run(ctx, false, func(o *operation) error {
-			done, percent, err := b.taskDone(o, task)
+		err := b.Run(ctx, false, func(o *wire.Operation) error {
+			done, percent, err := o.TaskDone(task)
 			if err != nil {
 				return err
 			}
 			if task != "" && !done {
 				told = percent
 			}
-			found, _, err := b.bios(o)
+			found, _, err := b.BIOS(o)
 			if err != nil {
 				return err
 			}
@@ -298,7 +260,7 @@ func (b *bmc) restartAndWait(ctx context.Context, w *work, before conductor.Powe
 		if good {
 			break
 		}
-		if err := sleep(ctx, biosPause); err != nil {
+		if err := wire.Sleep(ctx, biosPause); err != nil {
 			return err
 		}
 	}
@@ -319,7 +281,7 @@ func (w *work) before(now conductor.Power) conductor.Power {
 }
 
 // restore gives the machine the power that it had before the step, where it has another one now.
-func (b *bmc) restore(ctx context.Context, w *work, now conductor.Power) error {
+func (b stepper) restore(ctx context.Context, w *work, now conductor.Power) error {
 	switch want := w.before(now); {
 	case want == now:
 		return nil

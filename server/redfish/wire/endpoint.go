@@ -1,4 +1,11 @@
-package redfish
+// Package wire is how requests reach one BMC, and what its answers may be. A BMC is not trusted: every connection goes
+// through the Dialer handed in, to the one origin that redfish_address names; links elsewhere are refused, bodies, requests and
+// time are bounded, and a BMC that does not answer costs only its own nodes. It knows what a link, a list, a task and an error
+// are, and nothing of machines.
+//
+// An Operation (operation.go) is the unit that has a budget; an Endpoint holds what all operations on one BMC share, an Account
+// (account.go) the log-in, object.go what gofish needs, answer.go what is refused of an answer.
+package wire
 
 import (
 	"context"
@@ -16,6 +23,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/target"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -33,8 +41,26 @@ const (
 	headerBytes   = 64 << 10
 )
 
-// endpoint is what all operations on one origin share: the budget, the breaker, the connections, the log-ins.
-type endpoint struct {
+// Dialer makes the connections. It is where the policy for origins is: it resolves, checks and dials in one act.
+type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Pins keeps the public key that a BMC showed first, by origin ("https://10.0.0.7:443"). Pin answers "" when there is
+// none. A pin is "sha256:" and the hex digest of the key.
+type Pins interface {
+	Pin(ctx context.Context, origin string) (string, error)
+	PutPin(ctx context.Context, origin, pin string) error
+}
+
+// Config is what endpoints need; all of it must be set.
+type Config struct {
+	Dial Dialer
+	Pins Pins
+	Log  *slog.Logger
+	Now  func() time.Time // wall time, for certificates
+}
+
+// Endpoint is what all operations on one origin share: the budget, the breaker, the connections, the log-ins.
+type Endpoint struct {
 	origin  string
 	cfg     Config
 	log     *slog.Logger
@@ -43,26 +69,22 @@ type endpoint struct {
 	breaker breaker
 
 	mu       sync.Mutex
-	accounts map[string]*account
-	systems  map[string]*system // by redfish_system_id
+	accounts map[string]*Account
+	turns    map[string]chan struct{} // by redfish_system_id; each holds one token, taken by the running operation
 }
 
-// system is one machine behind the BMC: operations on it exclude each other.
-type system struct {
-	turn chan struct{} // holds one token; taken by the running operation
-}
-
-func newEndpoint(t target, cfg Config) *endpoint {
-	return &endpoint{
-		origin: t.origin, cfg: cfg, log: cfg.Log.With("bmc", t.origin),
+// NewEndpoint makes no connection.
+func NewEndpoint(t target.Target, cfg Config) *Endpoint {
+	return &Endpoint{
+		origin: t.Origin, cfg: cfg, log: cfg.Log.With("bmc", t.Origin),
 		slots: make(chan struct{}, slots), limiter: rate.NewLimiter(perSecond, burst),
-		accounts: map[string]*account{}, systems: map[string]*system{},
+		accounts: map[string]*Account{}, turns: map[string]chan struct{}{},
 	}
 }
 
-// account is the log-in shared by all nodes with the same credentials and trust.
-func (e *endpoint) account(t target) (*account, error) {
-	sum := sha256.Sum256([]byte(strings.Join([]string{t.root, t.trust.String(), t.auth, t.username, t.password}, "\x00")))
+// Account is the log-in shared by all nodes with the same credentials and trust.
+func (e *Endpoint) Account(t target.Target) (*Account, error) {
+	sum := sha256.Sum256([]byte(strings.Join([]string{t.Root, t.Trust.String(), t.Auth, t.Username, t.Password}, "\x00")))
 	key := hex.EncodeToString(sum[:])
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -73,10 +95,10 @@ func (e *endpoint) account(t target) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &account{
-		endpoint: e, root: t.root, username: t.username, password: t.password, auth: t.auth,
+	a := &Account{
+		endpoint: e, root: t.Root, username: t.Username, password: t.Password, auth: t.Auth,
 		lock: make(chan struct{}, 1),
-		transport: &http.Transport{
+		Transport: &http.Transport{
 			DialContext:            withTimeout(e.cfg.Dial),
 			DialTLSContext:         v.connect,
 			MaxConnsPerHost:        slots,
@@ -99,27 +121,35 @@ func withTimeout(dial Dialer) Dialer {
 	}
 }
 
-func (e *endpoint) system(id string) *system {
+// Turn is the token of one machine behind the BMC: operations on it exclude each other.
+func (e *Endpoint) Turn(system string) chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s, ok := e.systems[id]
+	t, ok := e.turns[system]
 	if !ok {
-		s = &system{turn: make(chan struct{}, 1)}
-		e.systems[id] = s
+		t = make(chan struct{}, 1)
+		e.turns[system] = t
 	}
-	return s
+	return t
 }
 
-func (e *endpoint) close(ctx context.Context) {
+// Now is wall time, as it is handed down.
+func (e *Endpoint) Now() time.Time { return e.cfg.Now() }
+
+// Health tells how the BMC has answered lately.
+func (e *Endpoint) Health() conductor.Health { return e.breaker.health(e.origin) }
+
+// Close logs out of the BMC, as far as ctx leaves time, and closes idle connections.
+func (e *Endpoint) Close(ctx context.Context) {
 	e.mu.Lock()
-	all := make([]*account, 0, len(e.accounts))
+	all := make([]*Account, 0, len(e.accounts))
 	for _, a := range e.accounts {
 		all = append(all, a)
 	}
 	e.mu.Unlock()
 	for _, a := range all {
 		a.logout(ctx)
-		a.transport.CloseIdleConnections()
+		a.Transport.CloseIdleConnections()
 	}
 }
 

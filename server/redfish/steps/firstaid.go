@@ -1,4 +1,4 @@
-package redfish
+package steps
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/machine"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 	"github.com/bessemer-metal/bessemer/shared/step"
 )
@@ -16,7 +18,7 @@ const clockTolerance = time.Minute
 
 // knownGood is first aid for a BMC: an empty queue, by a restart where entries stay or the BMC answers badly, and a clock
 // that is right. It neither stops nor starts the machine.
-func (b *bmc) knownGood(ctx context.Context, w *work) (step.Result, error) {
+func (b stepper) knownGood(ctx context.Context, w *work) (step.Result, error) {
 	data := map[string]any{"restarted": false}
 	w.part(0, 40)
 	res, err := b.clearJobs(ctx, w)
@@ -53,38 +55,38 @@ func curable(ctx context.Context, err error) bool {
 
 // setClock sets the BMC's clock where it is wrong and reads it back. That it can't be set is told and no failure: it may
 // be kept by a time server, and the BMC is of use without.
-func (b *bmc) setClock(ctx context.Context, w *work) (said string, err error) {
+func (b stepper) setClock(ctx context.Context, w *work) (said string, err error) {
 	w.at(0, "comparing the clocks")
-	err = b.persist(ctx, w, func(o *operation) error {
-		m, err := b.machine(o)
+	err = b.persist(ctx, w, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
-		mgr, err := b.manager(o, m)
+		mgr, err := b.Manager(o, m)
 		if err != nil {
 			return err
 		}
-		if mgr == nil || b.clockAhead(mgr) == nil {
+		if mgr == nil || b.ClockAhead(mgr) == nil {
 			said = "the BMC shows none"
 			return nil
 		}
-		ahead := *b.clockAhead(mgr)
+		ahead := *b.ClockAhead(mgr)
 		if ahead.Abs() <= clockTolerance {
 			said = "right"
 			return nil
 		}
 		reached := func() (bool, error) {
-			now, err := b.manager(o, m)
-			if err != nil || now == nil || b.clockAhead(now) == nil {
+			now, err := b.Manager(o, m)
+			if err != nil || now == nil || b.ClockAhead(now) == nil {
 				return false, err
 			}
-			return b.clockAhead(now).Abs() <= clockTolerance, nil
+			return b.ClockAhead(now).Abs() <= clockTolerance, nil
 		}
-		err = act(o, func() error {
-			_, err := patchTagged(o, mgr.ODataID, map[string]any{"DateTime": b.endpoint.cfg.Now().UTC().Format(time.RFC3339)})
+		err = machine.Act(o, func() error {
+			_, err := o.PatchTagged(mgr.ODataID, map[string]any{"DateTime": b.Endpoint.Now().UTC().Format(time.RFC3339)})
 			return err
 		}, reached)
-		switch statusOf(err) {
+		switch wire.StatusOf(err) {
 		case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusConflict:
 			said = "wrong by " + ahead.Abs().String() + ", and can't be set: " + fault.From(err).Message
 			return nil
@@ -92,7 +94,7 @@ func (b *bmc) setClock(ctx context.Context, w *work) (said string, err error) {
 		if err != nil {
 			return err
 		}
-		ok, err := settle(o, reached)
+		ok, err := machine.Settle(o, reached)
 		if err != nil {
 			return err
 		}

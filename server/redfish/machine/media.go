@@ -1,4 +1,4 @@
-package redfish
+package machine
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/stmcginnis/gofish/schemas"
 
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -18,9 +19,9 @@ var cds = []schemas.VirtualMediaType{schemas.CDVirtualMediaType, schemas.DVDVirt
 
 // drives lists the virtual drives of a machine that take one of these media, or all, in a lasting order. Newer BMCs keep
 // them at the system, most at the manager.
-func (b *bmc) drives(o *operation, m machine, types ...schemas.VirtualMediaType) ([]*schemas.VirtualMedia, error) {
-	lists := []string{m.links.VirtualMedia.String()}
-	mgr, err := b.manager(o, m)
+func (b *Machine) drives(o *wire.Operation, m System, types ...schemas.VirtualMediaType) ([]*schemas.VirtualMedia, error) {
+	lists := []string{m.More.VirtualMedia.String()}
+	mgr, err := b.Manager(o, m)
 	if err != nil {
 		return nil, err
 	}
@@ -29,8 +30,8 @@ func (b *bmc) drives(o *operation, m machine, types ...schemas.VirtualMediaType)
 	}
 	for _, list := range lists {
 		var out []*schemas.VirtualMedia
-		links, err := o.members(list)
-		if statusOf(err) == http.StatusNotFound {
+		links, err := o.Members(list)
+		if wire.StatusOf(err) == http.StatusNotFound {
 			continue
 		}
 		if err != nil {
@@ -38,7 +39,7 @@ func (b *bmc) drives(o *operation, m machine, types ...schemas.VirtualMediaType)
 		}
 		slices.Sort(links)
 		for _, l := range links {
-			v, err := read[schemas.VirtualMedia](o, l)
+			v, err := wire.Read[schemas.VirtualMedia](o, l)
 			if err != nil {
 				return nil, err
 			}
@@ -56,9 +57,15 @@ func (b *bmc) drives(o *operation, m machine, types ...schemas.VirtualMediaType)
 	return nil, nil
 }
 
+// HasCD tells whether the machine has a virtual CD drive.
+func (b *Machine) HasCD(o *wire.Operation, m System) (bool, error) {
+	all, err := b.drives(o, m, cds...)
+	return len(all) > 0, err
+}
+
 // kept tells whether a drive holds a medium that an operator attached, or one that is called like it where nothing but a name is
 // shown.
-func (b *bmc) kept(v *schemas.VirtualMedia) bool {
+func (b *Machine) kept(v *schemas.VirtualMedia) bool {
 	return slices.ContainsFunc(b.keep, func(url string) bool { return v.Image == url && url != "" || called(v, url) })
 }
 
@@ -66,10 +73,10 @@ func (b *bmc) kept(v *schemas.VirtualMedia) bool {
 // every virtual CD drive. A drive with an operator's medium is used only where there is no other, and is emptied only
 // then. Where the BMC shows nothing of a medium but its name, and an operator attached one of the same name, which of the two is
 // in can't be told: bmc.no_virtual_media. It may be called again.
-func (b *bmc) SetMedia(ctx context.Context, url string) error {
-	return b.run(ctx, false, func(o *operation) error {
-		o.hide(url) // the address is what opens the medium
-		m, err := b.machine(o)
+func (b *Machine) SetMedia(ctx context.Context, url string) error {
+	return b.Run(ctx, false, func(o *wire.Operation) error {
+		o.Hide(url) // the address is what opens the medium
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
@@ -81,7 +88,7 @@ func (b *bmc) SetMedia(ctx context.Context, url string) error {
 			if url == "" {
 				return nil
 			}
-			return fault.New(fault.BMCUnsupported, "the BMC at %s has no virtual CD drive", b.target.origin)
+			return fault.New(fault.BMCUnsupported, "the BMC at %s has no virtual CD drive", b.Target.Origin)
 		}
 		if url == "" {
 			for _, d := range drives {
@@ -105,7 +112,7 @@ func (b *bmc) SetMedia(ctx context.Context, url string) error {
 			if namesakes(in, url, b.keep) == 0 {
 				return nil
 			}
-			return fault.New(fault.BMCNoMedia, "the BMC at %s shows nothing of a medium but its name, and an operator attached another one of the same name: which of the two is in can't be told", b.target.origin).
+			return fault.New(fault.BMCNoMedia, "the BMC at %s shows nothing of a medium but its name, and an operator attached another one of the same name: which of the two is in can't be told", b.Target.Origin).
 				WithHint("take that one out first: bessemer node vmedia detach NODE cdrom")
 		}
 		if err := b.eject(o, drive); err != nil {
@@ -152,17 +159,17 @@ func names(address string) []string {
 }
 
 // eject empties a drive and reads that back. An empty drive is left alone: some BMCs answer an eject with an error.
-func (b *bmc) eject(o *operation, v *schemas.VirtualMedia) error {
+func (b *Machine) eject(o *wire.Operation, v *schemas.VirtualMedia) error {
 	if !inserted(v) && v.Image == "" {
 		return nil
 	}
 	reached := func() (bool, error) {
-		now, err := read[schemas.VirtualMedia](o, v.ODataID)
+		now, err := wire.Read[schemas.VirtualMedia](o, v.ODataID)
 		return err == nil && !inserted(now), err
 	}
 	ok, err := ensure(o, func() error {
 		if !v.SupportsMediaEject {
-			_, err := patchTagged(o, v.ODataID, map[string]any{"Image": nil, "Inserted": false})
+			_, err := o.PatchTagged(v.ODataID, map[string]any{"Image": nil, "Inserted": false})
 			return err
 		}
 		task, err := v.EjectMedia()
@@ -174,7 +181,7 @@ func (b *bmc) eject(o *operation, v *schemas.VirtualMedia) error {
 	if err != nil || ok {
 		return err
 	}
-	return fault.New(fault.BMCError, "the BMC at %s accepted to eject the medium of drive %s, but it is still in", b.target.origin, v.ID)
+	return fault.New(fault.BMCError, "the BMC at %s accepted to eject the medium of drive %s, but it is still in", b.Target.Origin, v.ID)
 }
 
 // forms are what InsertMedia is sent, until one is not refused as malformed: what the standard says first; then with
@@ -197,10 +204,10 @@ func forms(url string) []*schemas.VirtualMediaInsertMediaParameters {
 	}
 }
 
-func (b *bmc) insert(o *operation, v *schemas.VirtualMedia, url string) error {
+func (b *Machine) insert(o *wire.Operation, v *schemas.VirtualMedia, url string) error {
 	var image string
 	reached := func() (bool, error) {
-		now, err := read[schemas.VirtualMedia](o, v.ODataID)
+		now, err := wire.Read[schemas.VirtualMedia](o, v.ODataID)
 		if err != nil {
 			return false, err
 		}
@@ -209,7 +216,7 @@ func (b *bmc) insert(o *operation, v *schemas.VirtualMedia, url string) error {
 	}
 	ok, err := ensure(o, func() error {
 		if !v.SupportsMediaInsert {
-			_, err := patchTagged(o, v.ODataID, map[string]any{"Image": url, "Inserted": true, "WriteProtected": true})
+			_, err := o.PatchTagged(v.ODataID, map[string]any{"Image": url, "Inserted": true, "WriteProtected": true})
 			return err
 		}
 		var err error
@@ -218,7 +225,7 @@ func (b *bmc) insert(o *operation, v *schemas.VirtualMedia, url string) error {
 			if task, err = v.InsertMedia(f); err == nil && task != nil {
 				err = b.follow(o, task.TaskMonitor, reached)
 			}
-			if statusOf(err) != http.StatusBadRequest {
+			if wire.StatusOf(err) != http.StatusBadRequest {
 				break
 			}
 		}
@@ -228,8 +235,8 @@ func (b *bmc) insert(o *operation, v *schemas.VirtualMedia, url string) error {
 		return err
 	}
 	if image == "" {
-		return fault.New(fault.BMCError, "the BMC at %s accepted the medium, but its drive %s is empty", b.target.origin, v.ID).
+		return fault.New(fault.BMCError, "the BMC at %s accepted the medium, but its drive %s is empty", b.Target.Origin, v.ID).
 			WithHint("check that the BMC reaches the server's boot address")
 	}
-	return fault.New(fault.BMCError, "the BMC at %s accepted the medium, but its drive %s holds another one", b.target.origin, v.ID)
+	return fault.New(fault.BMCError, "the BMC at %s accepted the medium, but its drive %s holds another one", b.Target.Origin, v.ID)
 }

@@ -1,4 +1,4 @@
-package redfish
+package machine
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/redfish/wire"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -18,10 +19,10 @@ var mediaOf = map[string][]schemas.VirtualMediaType{
 }
 
 // Drives lists all virtual drives.
-func (b *bmc) Drives(ctx context.Context) ([]conductor.Drive, error) {
+func (b *Machine) Drives(ctx context.Context) ([]conductor.Drive, error) {
 	out := []conductor.Drive{}
-	err := b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	err := b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
@@ -33,9 +34,9 @@ func (b *bmc) Drives(ctx context.Context) ([]conductor.Drive, error) {
 			return b.noDrive("virtual drive")
 		}
 		for _, v := range all {
-			d := conductor.Drive{Image: clean(v.Image, 2048), Inserted: inserted(v)}
+			d := conductor.Drive{Image: wire.Clean(v.Image, 2048), Inserted: inserted(v)}
 			for _, t := range v.MediaTypes[:min(len(v.MediaTypes), 16)] {
-				d.Types = append(d.Types, clean(string(t), 60))
+				d.Types = append(d.Types, wire.Clean(string(t), 60))
 			}
 			out = append(out, d)
 		}
@@ -44,17 +45,17 @@ func (b *bmc) Drives(ctx context.Context) ([]conductor.Drive, error) {
 	return out, err
 }
 
-func (b *bmc) noDrive(what string) error {
-	return fault.New(fault.BMCNoMedia, "the BMC at %s has no %s", b.target.origin, what)
+func (b *Machine) noDrive(what string) error {
+	return fault.New(fault.BMCNoMedia, "the BMC at %s has no %s", b.Target.Origin, what)
 }
 
 // Attach puts an image into a drive of the kind and reads that back. The drive that the ramdisk would take comes last. A
 // drive that holds another medium is left alone, also what the instance boots: its operator takes it out first. Where a BMC shows nothing of a medium but its
 // name, one that is called like the one to be put in passes for it only if it is known to have been put in before.
-func (b *bmc) Attach(ctx context.Context, device, url string) error {
-	return b.run(ctx, false, func(o *operation) error {
-		o.hide(url) // it may be signed
-		m, err := b.machine(o)
+func (b *Machine) Attach(ctx context.Context, device, url string) error {
+	return b.Run(ctx, false, func(o *wire.Operation) error {
+		o.Hide(url) // it may be signed
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
@@ -83,13 +84,13 @@ func (b *bmc) Attach(ctx context.Context, device, url string) error {
 				return b.insert(o, v, url)
 			}
 		}
-		return fault.New(fault.BMCNoMedia, "every virtual drive of the BMC at %s for %s holds a medium", b.target.origin, device).
+		return fault.New(fault.BMCNoMedia, "every virtual drive of the BMC at %s for %s holds a medium", b.Target.Origin, device).
 			WithHint("take one out first: bessemer node vmedia detach NODE %s", device)
 	})
 }
 
 // known are the media that are in by all that is known: those of operators, and what the instance boots.
-func (b *bmc) known() []string {
+func (b *Machine) known() []string {
 	if b.iso == "" || slices.Contains(b.keep, b.iso) {
 		return b.keep
 	}
@@ -107,13 +108,13 @@ func namesakes(drives []*schemas.VirtualMedia, url string, others []string) (n i
 }
 
 // Detach empties the drives of these kinds, or all.
-func (b *bmc) Detach(ctx context.Context, devices []string) error {
+func (b *Machine) Detach(ctx context.Context, devices []string) error {
 	var types []schemas.VirtualMediaType
 	for _, d := range devices {
 		types = append(types, mediaOf[d]...)
 	}
-	return b.run(ctx, false, func(o *operation) error {
-		m, err := b.machine(o)
+	return b.Run(ctx, false, func(o *wire.Operation) error {
+		m, err := b.System(o)
 		if err != nil {
 			return err
 		}
