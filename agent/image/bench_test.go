@@ -30,7 +30,7 @@ func benchImage(b *testing.B) []byte {
 // in turn, without clearing, reading back or keeping the disk unbootable.
 func BenchmarkWriteImage(b *testing.B) {
 	img := benchImage(b)
-	for name, served := range map[string][]byte{"raw": img, "zst": compress(b, img)} {
+	for name, served := range map[string][]byte{"raw": img, "zst": compress(b, img), "gz": gz(b, img), "qcow2": qcow(b, img), "deflate.qcow2": qcow(b, img, "-c"), "zstd.qcow2": qcow(b, img, "-c", "-o", "compression_type=zstd")} {
 		b.Run(name, func(b *testing.B) {
 			x := newBench(b, 256*mib, serve(served))
 			b.SetBytes(int64(len(img)))

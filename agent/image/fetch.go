@@ -73,6 +73,7 @@ type stream struct {
 	log    *slog.Logger
 
 	size      int64 // of the whole, -1 when the server does not tell
+	until     int64 // where a part ends; 0 when all is read
 	off       int64
 	etag      string
 	modified  string
@@ -119,9 +120,16 @@ func (s *stream) request(off int64) (retry bool, err error) {
 		return false, fault.New(fault.RequestInvalid, "the image's URL %q is not valid", redact(s.url)).Because(err)
 	}
 	req.Header.Set("Accept-Encoding", "identity")
-	if off > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", off))
-		req.Header.Set("If-Range", s.validator())
+	ranged := off > 0 || s.until > 0
+	if ranged {
+		last := ""
+		if s.until > 0 {
+			last = strconv.FormatInt(s.until-1, 10)
+		}
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%s", off, last))
+		if v := s.validator(); v != "" {
+			req.Header.Set("If-Range", v)
+		}
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
@@ -140,14 +148,17 @@ func (s *stream) request(off int64) (retry bool, err error) {
 		etag = ""
 	}
 	switch {
-	case off == 0 && resp.StatusCode == http.StatusOK:
+	case !ranged && resp.StatusCode == http.StatusOK:
 		s.size, s.etag, s.modified = resp.ContentLength, etag, modified
-	case off > 0 && resp.StatusCode == http.StatusPartialContent:
+	case ranged && resp.StatusCode == http.StatusPartialContent:
 		from, total, ok := contentRange(resp.Header.Get("Content-Range"))
 		if !ok || from != off || s.size >= 0 && total != s.size || s.etag != "" && etag != s.etag || s.etag == "" && modified != s.modified {
 			return false, errRestart
 		}
-	case off > 0 && resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
+	case s.until > 0 && resp.StatusCode == http.StatusOK && etag == s.etag && modified == s.modified && resp.ContentLength == s.size:
+		return false, fault.New(fault.ImageFormat, "the server of %s answers no ranges, and a qcow2 file is read in parts", redact(s.url)).
+			WithHint("serve it by a server that answers ranges, as nginx, httpd and bessemer image add do, or as raw compressed with zstd")
+	case ranged && resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
 		return false, errRestart // 200: ranges are ignored, or the image is another one now
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout:
 		return true, s.unreachable(errors.New("the server answered " + resp.Status))
@@ -180,7 +191,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		if err == nil {
 			continue
 		}
-		if err == io.EOF && (s.size < 0 || s.off == s.size) {
+		if err == io.EOF && (s.size < 0 || s.off == s.size || s.until > 0 && s.off == s.until) {
 			return 0, io.EOF
 		}
 		stalled := !s.watchdog.Stop() && s.ctx.Err() == nil
@@ -195,6 +206,50 @@ func (s *stream) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// part reads n bytes from off on, by a request of its own, of the same file as s reads.
+func (s *stream) part(off int64, n int) ([]byte, error) {
+	p := &stream{ctx: s.ctx, client: s.client, url: s.url, log: s.log, size: s.size, etag: s.etag, modified: s.modified, until: off + int64(n)}
+	defer p.Close()
+	for {
+		retry, err := p.request(off)
+		if err == nil {
+			break
+		}
+		if !retry {
+			return nil, err
+		}
+		if err := p.pause(err); err != nil {
+			return nil, err
+		}
+	}
+	b := make([]byte, n)
+	if got, err := fill(p, b); got < n {
+		if err == io.EOF {
+			err = fault.New(fault.ImageTruncated, "%s ends at byte %d, expected at %d", redact(s.url), off+int64(got), s.size)
+		}
+		return nil, err
+	}
+	_, err := p.Read(make([]byte, 1)) // its end, so that the connection serves the next part too
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	s.Resumed += p.Resumed
+	return b, nil
+}
+
+// again opens the same file once more, from its start. It is errRestart when the server has another one by now.
+func (s *stream) again() (*stream, error) {
+	n, err := open(s.ctx, s.client, s.url, s.log)
+	if err != nil {
+		return nil, err
+	}
+	if n.size != s.size || n.etag != s.etag || n.modified != s.modified {
+		n.Close()
+		return nil, errRestart
+	}
+	return n, nil
 }
 
 func (s *stream) resume(broken error) error {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bessemer-metal/bessemer/agent/disk"
+	"github.com/bessemer-metal/bessemer/agent/image/qcow2"
 	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
@@ -34,13 +35,47 @@ type pipeline struct {
 	zeroed atomic.Int64
 	head   []byte
 	tail   []*piece // not written yet, in order
+	limit  int64    // what is from here on goes into tail; for pieces that come in any order
 	zero   []byte
+	// unpacker makes what unpacks pieces before they are written; nil: they come as they are.
+	unpacker func() (*qcow2.Unpacker, error)
+	blank    []qcow2.Range // cleared ranges to read back
 
 	table  *crc32.Table
 	seen   int     // chunks handed to the writers
 	sample []int64 // offsets of the chunks to read back, each chunk as likely as any other
 	mu     sync.Mutex
-	crcs   map[int64]uint32 // of those, by offset
+	crcs   map[int64]sample // of those, by offset
+}
+
+// sample is what a chunk must read back as.
+type sample struct {
+	crc    uint32
+	length int
+}
+
+// lanes are how pieces go: from free, through the hashers and a writer, back into free.
+type lanes struct {
+	free, toWrite chan *piece
+	toHash        []chan *piece
+}
+
+// hash gives a piece to the hashers, in order.
+func (l lanes) hash(x *piece) {
+	x.uses.Store(int32(len(l.toHash)) + 1)
+	for _, c := range l.toHash {
+		c <- x
+	}
+}
+
+// take waits for a free piece.
+func (l lanes) take(ctx context.Context) (*piece, error) {
+	select {
+	case x := <-l.free:
+		return x, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // piece is a chunk on its way; it is free again when the hashers and a writer are through with it.
@@ -50,56 +85,63 @@ type piece struct {
 	full   []byte
 	sample bool
 	uses   atomic.Int32
+	scattered
 }
 
 // newPipeline makes a pipeline that, besides SHA-256, makes further hashes of the bytes written.
 func newPipeline(to *disk.Disk, more ...hash.Hash) *pipeline {
 	return &pipeline{
 		to: to, sums: append([]hash.Hash{sha256.New()}, more...), zero: make([]byte, run),
-		table: crc32.MakeTable(crc32.Castagnoli), crcs: map[int64]uint32{},
+		table: crc32.MakeTable(crc32.Castagnoli), crcs: map[int64]sample{},
 	}
 }
 
-// run reads src to its end and closes it. When a write fails it calls stop, which must end ctx and any read of src
-// under way. It returns when no goroutine of it is left; what is on the disk then can't be booted.
-func (p *pipeline) run(ctx context.Context, stop context.CancelCauseFunc, src io.ReadCloser) (err error) {
-	free, toWrite := make(chan *piece, buffers), make(chan *piece, buffers)
+// run lets feed read src, in chunks of size bytes, and closes src. When a write fails it calls stop, which must end ctx and any
+// read of src under way. It returns when no goroutine of it is left; what is on the disk then can't be booted.
+func (p *pipeline) run(ctx context.Context, stop context.CancelCauseFunc, src io.ReadCloser, size int, feed func(context.Context, io.Reader, lanes) error) (err error) {
+	l := lanes{make(chan *piece, buffers), make(chan *piece, buffers), make([]chan *piece, len(p.sums))}
 	for range buffers {
-		free <- &piece{full: disk.Buffer(chunk)}
+		l.free <- &piece{full: disk.Buffer(size)}
 	}
 	release := func(x *piece) {
 		if x.uses.Add(-1) == 0 {
-			free <- x
+			l.free <- x
 		}
 	}
 	var wg sync.WaitGroup
-	toHash := make([]chan *piece, len(p.sums))
 	for i, h := range p.sums {
-		toHash[i] = make(chan *piece, buffers)
+		l.toHash[i] = make(chan *piece, buffers)
 		wg.Go(func() {
-			for x := range toHash[i] {
-				h.Write(x.b)
+			for x := range l.toHash[i] {
+				x.hash(h)
 				release(x)
 			}
 		})
 	}
 	for range writers {
 		wg.Go(func() {
-			for x := range toWrite {
+			write := p.put
+			if p.unpacker != nil {
+				var end func()
+				write, end = p.putScattered()
+				defer end()
+			}
+			for x := range l.toWrite {
 				if ctx.Err() == nil {
-					if err := p.put(x); err != nil {
+					if err := write(x); err != nil {
 						stop(err)
 					}
 				}
+				x.unpacked()
 				release(x)
 			}
 		})
 	}
-	err = p.feed(ctx, src, free, toHash, toWrite)
-	for _, c := range toHash {
+	err = feed(ctx, src, l)
+	for _, c := range l.toHash {
 		close(c)
 	}
-	close(toWrite)
+	close(l.toWrite)
 	wg.Wait()
 	err = errors.Join(err, src.Close())
 	if cause := context.Cause(ctx); cause != nil {
@@ -109,13 +151,11 @@ func (p *pipeline) run(ctx context.Context, stop context.CancelCauseFunc, src io
 }
 
 // feed reads chunks and hands them on. Two are always held back: the last MiB may reach over both.
-func (p *pipeline) feed(ctx context.Context, src io.Reader, free chan *piece, toHash []chan *piece, toWrite chan *piece) error {
+func (p *pipeline) feed(ctx context.Context, src io.Reader, l lanes) error {
 	for {
-		var x *piece
-		select {
-		case x = <-free:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		x, err := l.take(ctx)
+		if err != nil {
+			return err
 		}
 		n, err := fill(src, x.full)
 		if err != nil && err != io.EOF {
@@ -126,18 +166,15 @@ func (p *pipeline) feed(ctx context.Context, src io.Reader, free chan *piece, to
 				return fault.New(fault.DiskTooSmall, "the image has more than the %d bytes of %s", p.to.Bytes, p.to)
 			}
 			x.off, x.b = p.size, x.full[:n]
-			x.uses.Store(int32(len(toHash)) + 1)
 			if x.off == 0 {
 				p.head = bytes.Clone(x.b[:min(held, n)])
 			}
 			p.size += int64(n)
 			p.tail = append(p.tail, x)
-			for _, c := range toHash {
-				c <- x
-			}
+			l.hash(x)
 			if len(p.tail) > 2 {
 				p.choose(p.tail[0])
-				toWrite <- p.tail[0]
+				l.toWrite <- p.tail[0]
 				p.tail = p.tail[1:]
 			}
 		}
@@ -180,7 +217,7 @@ func (p *pipeline) put(x *piece) error {
 	if x.sample {
 		sum := crc32.Checksum(x.b, p.table)
 		p.mu.Lock()
-		p.crcs[x.off] = sum
+		p.crcs[x.off] = sample{sum, len(x.b)}
 		p.mu.Unlock()
 	}
 	return p.sparse(x.b[from:], x.full[from:], x.off+from)
@@ -226,17 +263,31 @@ func (p *pipeline) readBack(ctx context.Context) (int64, error) {
 	}
 	buf := disk.Buffer(chunk)
 	var read int64
+	back := func(off int64, want sample) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		b := buf[:want.length]
+		if _, err := p.to.ReadAt(b, off); err != nil {
+			return p.to.Failure("read back", off, err)
+		}
+		if crc32.Checksum(b, p.table) != want.crc {
+			return fault.New(fault.ImageReadBack, "%s reads back differently from what was written, somewhere in the %d bytes from byte %d on", p.to, want.length, off)
+		}
+		read += int64(want.length)
+		return nil
+	}
 	for _, off := range p.sample {
-		if err := ctx.Err(); err != nil {
-			return read, context.Cause(ctx)
+		if err := back(off, p.crcs[off]); err != nil {
+			return read, err
 		}
-		if _, err := p.to.ReadAt(buf, off); err != nil {
-			return read, p.to.Failure("read back", off, err)
+	}
+	for _, r := range p.blank {
+		n := int(min(r.Length, chunk))
+		clear(buf)
+		if err := back(r.Off, sample{crc32.Checksum(buf[:n], p.table), n}); err != nil {
+			return read, err
 		}
-		if crc32.Checksum(buf, p.table) != p.crcs[off] {
-			return read, fault.New(fault.ImageReadBack, "%s reads back differently from what was written, somewhere in the 4 MiB from byte %d on", p.to, off)
-		}
-		read += chunk
 	}
 	return read, nil
 }

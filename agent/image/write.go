@@ -50,7 +50,7 @@ type Written struct {
 	Digest      string             `json:"digest"` // met by the file as served
 	Served      int64              `json:"served_bytes"`
 	Bytes       int64              `json:"written_bytes"`
-	SHA256      string             `json:"written_sha256"` // of the bytes written, made in the same pass
+	SHA256      string             `json:"written_sha256"` // of the bytes written, made in the same pass; of qcow2: docs/adr/0316-qcow2.md
 	Zeroed      int64              `json:"zeroed_bytes"`   // of those, cleared rather than written
 	ReadBack    int64              `json:"read_back_bytes"`
 	Resumed     int                `json:"resumed,omitempty"`   // transfers that broke off and went on
@@ -193,6 +193,9 @@ func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *met
 		return err
 	}
 	track.Method("write-" + out.Format)
+	if out.Format == catalog.QCOW2 {
+		return w.qcow2(ctx, stop, s, src, to, track, out)
+	}
 	if out.Format == catalog.Raw && src.size > to.Bytes {
 		return tooSmall(src.size, to)
 	}
@@ -202,13 +205,18 @@ func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *met
 		return w.explain(err, src, out)
 	}
 	if body, err = w.begin(body, to, track, out); err == nil {
-		err = p.run(ctx, stop, body)
+		err = p.run(ctx, stop, body, chunk, p.feed)
 	}
 	got := sum()
 	out.Served = src.off
 	if err != nil {
 		return w.explain(err, src, out)
 	}
+	return w.conclude(ctx, s, p, got, to, track, out)
+}
+
+// conclude compares the digest, reads back, and only then makes the disk bootable.
+func (w *Writer) conclude(ctx context.Context, s Spec, p *pipeline, got []byte, to *disk.Disk, track *meter.Track, out *Written) (err error) {
 	if subtle.ConstantTimeCompare(got, mustHex(s.Digest)) != 1 {
 		return fault.New(fault.ImageDigest, "%s has the %s digest %x, expected %s (%d bytes served); %s was left without partition table and boot sector",
 			out.Source, s.Algorithm, got, s.Digest, out.Served, to)
@@ -252,16 +260,21 @@ func (w *Writer) begin(body io.ReadCloser, to *disk.Disk, track *meter.Track, ou
 		return nil, fault.New(fault.ImageFormat, "%s is %s, and what is packed in it is no raw disk but %s", out.Source, out.Format, found).
 			WithHint("serve the %s file itself, or a raw disk", found)
 	}
-	if err := to.Confirm(); err != nil {
-		return nil, err
-	}
-	track.Stage("clear")
-	out.begun = true
-	if err := to.ClearTables(); err != nil {
+	if err := unbootable(to, track, out); err != nil {
 		return nil, err
 	}
 	track.Stage("write")
 	return inner, nil
+}
+
+// unbootable makes sure that the disk is still the one, and clears what could be booted of it.
+func unbootable(to *disk.Disk, track *meter.Track, out *Written) error {
+	if err := to.Confirm(); err != nil {
+		return err
+	}
+	track.Stage("clear")
+	out.begun = true
+	return to.ClearTables()
 }
 
 // peeked gives what was read from the start of src, and then the rest.

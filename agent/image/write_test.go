@@ -302,7 +302,7 @@ func TestI06_T09_F32_F33_BadImages(t *testing.T) {
 		"digest of a wrong length": {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.Digest = s.Digest[:10] }, true, false},
 		"unknown algorithm":        {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.Algorithm = "md5" }, true, false},
 		"unknown format":           {"/a.raw", img, img, fault.ImageFormat, func(s *image.Spec) { s.Format = "vhd" }, true, false},
-		"qcow2":                    {"/a.qcow2", img, img, fault.ImageFormat, nil, true, false},
+		"no qcow2":                 {"/a.qcow2", img, img, fault.ImageFormat, nil, true, false},
 		"no URL":                   {"/a.raw", img, img, fault.RequestInvalid, func(s *image.Spec) { s.URL = "file:///etc/passwd" }, true, false},
 		"no table":                 {"/a.raw", noTable, noTable, fault.ImageFormat, nil, false, true},
 		"table without partitions": {"/a.raw", empty, empty, fault.ImageFormat, nil, false, true},
@@ -777,7 +777,11 @@ func (m fromMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestF15_WriteCutInTheMiddle(t *testing.T) {
 	junk := make([]byte, 40*mib)
 	rand.NewChaCha8([32]byte{2}).Read(junk)
-	for _, after := range []time.Duration{50 * time.Millisecond, 5 * time.Second, 12 * time.Second} {
+	for i, after := range []time.Duration{50 * time.Millisecond, 5 * time.Second, 12 * time.Second, 5 * time.Second, 12 * time.Second} {
+		served := junk
+		if i > 2 {
+			served = qcow(t, junk)
+		}
 		synctest.Test(t, func(t *testing.T) {
 			b := &bench{t: t, firmware: &firmware{}}
 			m := disktest.New(t)
@@ -790,12 +794,11 @@ func TestF15_WriteCutInTheMiddle(t *testing.T) {
 			}
 			defer disk.Close(disks)
 			b.disk = disks[0]
-			served := junk
 			client := &http.Client{Transport: fromMemory{func(w http.ResponseWriter, r *http.Request) { serve(served)(w, r) }}}
 			b.writer = &image.Writer{Client: client, Firmware: func() (image.Firmware, error) { return b.firmware, nil }, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 			spec := func() image.Spec {
 				sum := sha256.Sum256(served)
-				return image.Spec{URL: "http://images/a.raw", Algorithm: "sha256", Digest: hex.EncodeToString(sum[:])}
+				return image.Spec{URL: "http://images/a.img", Algorithm: "sha256", Digest: hex.EncodeToString(sum[:])}
 			}
 			var mu sync.Mutex
 			var free time.Time

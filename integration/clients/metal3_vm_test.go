@@ -283,9 +283,10 @@ func (m *metal3) prepare(steps []nodes.CleanStep) {
 	m.must(err, "list the firmware")
 }
 
-func (m *metal3) deploy() {
+// deploy writes an image of a format, as the operator names it.
+func (m *metal3) deploy(format string) {
 	m.t.Helper()
-	image := map[string]any{"image_source": "http://127.0.0.1:9/os.raw", "image_os_hash_algo": "sha256", "image_os_hash_value": strings.Repeat("a", 64), "image_disk_format": "raw"}
+	image := map[string]any{"image_source": "http://127.0.0.1:9/os.img", "image_os_hash_algo": "sha256", "image_os_hash_value": strings.Repeat("a", 64), "image_disk_format": format}
 	ops := []nodes.UpdateOperation{add("/instance_uuid", "5b3c2e6a-1111-4222-8333-444455556666")}
 	for _, key := range slices.Sorted(maps.Keys(image)) {
 		ops = append(ops, add("/instance_info/"+key, image[key]))
@@ -376,7 +377,7 @@ func TestMetal3DrivesFakeHardware(t *testing.T) {
 			m.register()
 			m.inspect(true)
 			m.prepare([]nodes.CleanStep{{Interface: nodes.InterfaceBIOS, Step: "factory_reset"}})
-			m.deploy()
+			m.deploy([]string{"raw", "qcow2", "raw"}[i])
 			m.deprovision()
 			m.delete()
 		})
@@ -403,7 +404,7 @@ func TestMetal3DrivesARedfishMachine(t *testing.T) {
 			bios, bmc, nic, next := fmt.Sprint("2.", i), fmt.Sprint("3.", i), fmt.Sprint("23.", i), fmt.Sprint("2.1", i)
 			m.prepare([]nodes.CleanStep{setting("NumLock", "Off"), {Interface: "firmware", Step: "update", Args: firmware(s, "bmc", bmc, "bios", bios, "nic:1", nic)}})
 			m.firmware("bios "+bios+" "+bios, "bmc "+bmc+" "+bmc, "nic:1 "+nic+" "+nic)
-			m.deploy()
+			m.deploy([]string{"raw", "qcow2"}[i])
 			m.service([]nodes.ServiceStep{nodes.ServiceStep(setting("PowerProfile", "Performance")), {Interface: "firmware", Step: "update", Args: firmware(s, "bios", next)}})
 			m.firmware("bios "+next+" "+next, "bmc "+bmc+" "+bmc, "nic:1 "+nic+" "+nic)
 			m.power("power on")

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -306,19 +307,32 @@ func (r *rack) target(t *testing.T, node string, info map[string]any) {
 	}
 }
 
-func (r *rack) upload(t *testing.T) api.Image {
+// packers make each form of the small image; the last two arguments are it and the result.
+var packers = map[string][]string{
+	"raw.zst": {"sh", "-c", `zstd -q -1 <"$0" >"$1"`},
+	"raw.gz":  {"sh", "-c", `gzip -1 <"$0" >"$1"`},
+	"qcow2":   {"qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2"},
+}
+
+// upload stores the small image in a form.
+func (r *rack) upload(t *testing.T, format string) api.Image {
 	t.Helper()
-	f, err := os.Open(r.small.Zstd.Path)
+	program := packers[format]
+	path := filepath.Join(r.dir, "small."+format)
+	cmd := exec.CommandContext(t.Context(), program[0], append(slices.Clone(program[1:]), r.small.Path, path)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", strings.Join(program, " "), err, out)
+	}
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	i, err := r.Client.PutImage(t.Context(), "small", f, r.small.Zstd.Size, nil)
+	i, err := r.Client.PutImage(t.Context(), "small", bytes.NewReader(b), int64(len(b)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i.SHA256 != r.small.Zstd.SHA256 {
-		t.Fatalf("the store says %s, the file is %s", i.SHA256, r.small.Zstd.SHA256)
+	if sum := sha256.Sum256(b); i.SHA256 != hex.EncodeToString(sum[:]) || i.Format != format {
+		t.Fatalf("the store says %s, %s; the file is %s, %x", i.Format, i.SHA256, format, sum)
 	}
 	return i
 }
@@ -329,7 +343,7 @@ func from(i api.Image) map[string]any {
 }
 
 func (r *rack) deployOne(t *testing.T) {
-	i := r.upload(t)
+	i := r.upload(t, "qcow2")
 	r.target(t, "one", from(i))
 	m := r.Emulator.Machine("one")
 	r.ask(t, "one", api.Provision{Target: "active", ConfigDrive: json.RawMessage(`{"meta_data": {"hostname": "first-one"}}`)})
@@ -382,7 +396,7 @@ func (r *rack) deleteOne(t *testing.T) {
 }
 
 func (r *rack) wrongDigest(t *testing.T) {
-	i := r.upload(t)
+	i := r.upload(t, "raw.gz")
 	sum := sha256.Sum256([]byte("another file"))
 	info := from(i)
 	info["image_os_hash_value"] = hex.EncodeToString(sum[:])
@@ -463,7 +477,7 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 func (r *rack) wrongHint(t *testing.T) {
 	r.ask(t, "one", api.Provision{Target: "deleted"})
 	r.until(t, "one", state.Available)
-	i := r.upload(t)
+	i := r.upload(t, "raw.zst")
 	info := from(i)
 	info["root_device"] = map[string]any{"serial": "NOSUCH"}
 	r.target(t, "one", info)
@@ -493,7 +507,7 @@ func (r *rack) keepDisk(t *testing.T) {
 	if holds(t, r.path("two-0"), pattern) {
 		t.Error("the disk to be erased still holds old data")
 	}
-	i := r.upload(t)
+	i := r.upload(t, "raw.zst")
 	r.target(t, "two", from(i))
 	at := r.ConsoleLength(m)
 	r.ask(t, "two", api.Provision{Target: "active"})

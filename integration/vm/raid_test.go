@@ -105,7 +105,7 @@ func TestSoftwareRAID(t *testing.T) {
 	}
 	r.ask(t, "raid", api.Provision{Target: "provide"})
 	r.until(t, "raid", state.Available)
-	r.target(t, "raid", from(r.upload(t)))
+	r.target(t, "raid", from(r.upload(t, "qcow2")))
 	m := r.Emulator.Machine("raid")
 	at := r.ConsoleLength(m)
 	r.ask(t, "raid", api.Provision{Target: "active"})

@@ -164,7 +164,7 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 			t.Errorf("%s: %d files are left", name, n)
 		}
 	}
-	for head, want := range map[string]string{"\x28\xb5\x2f\xfd\x00": catalog.RawZstd, "\x5e\x2a\x4d\x18\x00": catalog.RawZstd, "\x1f\x8b\x08": catalog.RawGzip, "\xfd7zXZ\x00": catalog.RawXZ, "x": catalog.Raw} {
+	for head, want := range map[string]string{"\x28\xb5\x2f\xfd\x00": catalog.RawZstd, "\x5e\x2a\x4d\x18\x00": catalog.RawZstd, "\x1f\x8b\x08": catalog.RawGzip, "\xfd7zXZ\x00": catalog.RawXZ, "QFI\xfb\x00\x00\x00\x03": catalog.QCOW2, "x": catalog.Raw} {
 		if i, err := s.Put(t.Context(), "img", strings.NewReader(head)); err != nil || i.Format != want {
 			t.Errorf("%q: %+v, %v", head, i, err)
 		}

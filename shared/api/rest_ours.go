@@ -296,7 +296,7 @@ type Image struct {
 	Size    int64     `json:"size"`
 	SHA256  string    `json:"sha256"`
 	SHA512  string    `json:"sha512"`
-	Format  string    `json:"format"` // "raw", "raw.zst", "raw.gz" or "raw.xz"
+	Format  string    `json:"format"` // "raw", "raw.zst", "raw.gz", "raw.xz" or "qcow2"
 	URL     string    `json:"url"`
 	Created time.Time `json:"created_at"`
 }

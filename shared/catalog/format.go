@@ -11,15 +11,16 @@ const (
 	RawZstd = "raw.zst"
 	RawGzip = "raw.gz"
 	RawXZ   = "raw.xz"
+	QCOW2   = "qcow2"
 )
 
 // Formats are those that deploy.write_image writes.
-var Formats = []string{Raw, RawZstd, RawGzip, RawXZ}
+var Formats = []string{Raw, RawZstd, RawGzip, RawXZ, QCOW2}
 
 // endings are those of file names that tell a format, ours or another's.
 var endings = map[string]string{
 	".raw": Raw, ".zst": RawZstd, ".zstd": RawZstd, ".gz": RawGzip, ".xz": RawXZ,
-	".qcow2": "qcow2", ".vmdk": "vmdk", ".vdi": "vdi", ".vhd": "vhd", ".vhdx": "vhdx", ".bz2": "bzip2",
+	".qcow2": QCOW2, ".vmdk": "vmdk", ".vdi": "vdi", ".vhd": "vhd", ".vhdx": "vhdx", ".bz2": "bzip2",
 }
 
 // FormatByName is the format that the name at a URL's end tells; "" when it tells none, as that of an .img, which is raw from one
@@ -38,7 +39,7 @@ func FormatByName(url string) string {
 
 // magics are the first bytes of what is no raw disk.
 var magics = []struct{ bytes, name string }{
-	{"\x28\xb5\x2f\xfd", RawZstd}, {"\x1f\x8b", RawGzip}, {"\xfd7zXZ\x00", RawXZ}, {"QFI\xfb", "qcow2"},
+	{"\x28\xb5\x2f\xfd", RawZstd}, {"\x1f\x8b", RawGzip}, {"\xfd7zXZ\x00", RawXZ}, {"QFI\xfb", QCOW2},
 	{"BZh", "bzip2"}, {"KDMV", "vmdk"}, {"vhdxfile", "vhdx"}, {"conectix", "vhd"},
 }
 

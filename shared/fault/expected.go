@@ -141,7 +141,7 @@ var expected = map[Reason]string{
 	ImageCorrupt:     "A file that decodes as its format says, to its end.",
 	ImageTruncated:   "The transfer runs to the size declared.",
 	ImageUnproven:    "A record of this deployment: the disk, the digest asked for, met by the file served, and how many bytes of which SHA-256 were written.",
-	ImageFormat:      "raw, or raw compressed with zstd, gzip or xz.",
+	ImageFormat:      "raw, raw compressed with zstd, gzip or xz, or qcow2 that needs no other file.",
 	ImageReadBack:    "The same bytes read back as were written.",
 	ConfigDrive:      "An object of meta_data, network_data, user_data and vendor_data, or an ISO image of at most 64 MiB.",
 	BootEntry:        "The firmware keeps the boot entry that was written, and gives it back.",

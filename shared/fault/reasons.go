@@ -298,7 +298,7 @@ var Reasons = []Row{
 	{ImageCorrupt, Invalid, "The image can't be decoded.", "publish the image again"},
 	{ImageTruncated, Unavailable, "The image server ended the transfer too early.", "check the image server, then repeat the verb"},
 	{ImageUnproven, Internal, "The step that writes the image left no proof that it is on the disk.", "the disk may hold anything: repeat the verb, and report it to who wrote the hardware manager"},
-	{ImageFormat, Unsupported, "The image's format is not supported.", "use raw, or raw compressed with zstd, gzip or xz"},
+	{ImageFormat, Unsupported, "The image's format is not supported.", "use raw, raw compressed with zstd, gzip or xz, or qcow2"},
 	{ImageReadBack, Internal, "What was read back from the disk differs from what was written.", "replace the disk"},
 	{ConfigDrive, Invalid, "The config drive can't be used.", "give an object with meta_data, network_data, user_data, or an ISO of at most 64 MiB"},
 	{BootEntry, Internal, "The firmware's boot entry could not be written or read back.", "check that the machine booted in UEFI mode"},

@@ -20,7 +20,7 @@ import (
 // ImageCommand keeps the image store.
 func ImageCommand(c *command.Run) *cobra.Command {
 	cmd := command.Group(&cobra.Command{Use: "image", Aliases: []string{"images"}, Short: "The server's own image store",
-		Long: "Whole-disk images, raw or raw compressed with zstd, gzip or xz, kept by the server and served to machines.\nAn image elsewhere is deployed by its URL, without this store."})
+		Long: "Whole-disk images, raw, raw compressed with zstd, gzip or xz, or qcow2, kept by the server and served to machines.\nAn image elsewhere is deployed by its URL, without this store."})
 
 	var name string
 	add := command.Exactly("add FILE", 1)

@@ -607,7 +607,7 @@ func TestDeployRefusals(t *testing.T) {
 		"no digest":      func(n *conductor.Node) { delete(n.InstanceInfo, "image_os_hash_value") },
 		"md5":            func(n *conductor.Node) { n.InstanceInfo["image_os_hash_algo"] = "md5" },
 		"short digest":   func(n *conductor.Node) { n.InstanceInfo["image_os_hash_value"] = "abc" },
-		"qcow2":          func(n *conductor.Node) { n.InstanceInfo["image_disk_format"] = "qcow2" },
+		"vmdk":           func(n *conductor.Node) { n.InstanceInfo["image_disk_format"] = "vmdk" },
 		"hint without a": func(n *conductor.Node) { n.Properties["root_device"] = map[string]any{"serial": "nope"} },
 		"maintenance":    func(n *conductor.Node) { n.Maintenance = true },
 	} {

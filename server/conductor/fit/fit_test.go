@@ -143,6 +143,7 @@ func TestImageFormat(t *testing.T) {
 		{"http://x/os.raw", "raw", "raw"}, {"http://x/os.raw", "", "raw"}, {"http://x/os.img", "", ""}, {"http://x/os.img", "raw", "raw"},
 		{"http://x/os.raw.gz?a=b", "raw", "raw.gz"}, {"http://x/os.XZ", "", "raw.xz"}, {"http://x/os.zst", "raw", "raw.zst"}, {"http://x/os.zst", "raw.gz", "raw.gz"},
 		{"http://x/os", "raw.xz", "raw.xz"}, {"http://x/os.vmdk", "", "!"}, {"http://x/os.raw", "vmdk", "!"}, {"http://x/os.qcow2.gz", "", "!"}, {"http://x/os.vmdk", "raw", "raw"},
+		{"http://x/os.img", "qcow2", "qcow2"}, {"http://x/os.qcow2", "", "qcow2"}, {"http://x/os.qcow2", "raw", "raw"}, {"http://x/os.gz", "qcow2", "!"},
 	} {
 		info := maps.Clone(base)
 		info["image_source"], info["image_disk_format"] = c.url, c.format

@@ -171,6 +171,9 @@ func imageFormat(args step.Args, format string) (step.Args, error) {
 		format = named
 	}
 	switch {
+	case format == catalog.QCOW2 && strings.HasPrefix(named, catalog.Raw+"."):
+		return nil, fault.New(fault.ImageFormat, "the image is qcow2 by image_disk_format and %s by its name: qcow2 inside another file is not unpacked", named).
+			WithHint("serve the qcow2 file itself; its clusters can be compressed, by qemu-img convert -c")
 	case format == "": // the agent looks at the first bytes
 	case slices.Contains(catalog.Formats, format):
 		args["format"] = format
