@@ -26,6 +26,21 @@ var damages = map[string]string{
 	"the last":       fmt.Sprintf("DELETE FROM node_rows WHERE node = %d", manyRows),
 	"of no node":     "INSERT INTO node_rows (node, parent_node, form, prepared) VALUES (4711, '', 'f/2', x'')",
 	"the first":      "DELETE FROM node_rows WHERE node = 1",
+	// The list has as many rows as there are nodes.
+	"another number": "UPDATE node_rows SET node = 4711 WHERE node = 110",
+	"lost for another's": "DELETE FROM node_rows WHERE node = 110; " +
+		"INSERT INTO node_rows (node, parent_node, form, prepared) SELECT 4711, '', form, prepared FROM node_rows WHERE node = 1",
+}
+
+// worn is how many rows do not fit after a damage.
+func worn(damage string) int {
+	switch damage {
+	case "all are lost":
+		return manyRows
+	case "another number", "lost for another's":
+		return 2 // one is missing, one is of no node
+	}
+	return 1
 }
 
 const manyRows = nodes.Together + 20
@@ -120,10 +135,7 @@ func TestF08_WornRowsAreFoundAndMadeAnew(t *testing.T) {
 					t.Error("who reads the rows does not find it")
 				}
 			}
-			want := 1
-			if name == "all are lost" {
-				want = manyRows
-			}
+			want := worn(name)
 			if n, err := s.WornRows(t.Context()); n != want || err != nil {
 				t.Errorf("%d rows are worn, want %d: %v", n, want, err)
 			}

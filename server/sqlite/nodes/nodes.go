@@ -51,15 +51,14 @@ func (t *Tx) NodeByAddress(mac string) (conductor.Node, error) {
 }
 
 // sortable maps the sort keys of Ironic's list to what orders them; a key of none comes first. Times are compared as times:
-// as text, a fraction would sort before none. An expression with a parameter is given the filter's Defaults. What is no
-// column is sorted while it is read, and no more than a page of it is kept.
+// as text, a fraction would sort before none. An expression with a parameter is given the filter's Defaults. A column is named as it
+// is, so that an index of it gives the order and a page begins in the middle of it. What has no index is sorted while it is read, and
+// no more than a page of it is kept.
 var sortable = func() map[string]string {
-	m := map[string]string{}
-	for _, c := range []string{"uuid", "name", "provision_state", "driver", "resource_class", "conductor_group", "owner", "instance_uuid", "fault", "description", "maintenance", "retired"} {
-		m[c] = "coalesce(" + c + ", '')"
-	}
-	for k, column := range map[string]string{"lessee": "lessee", "shard": "shard", "instance_name": "instance_name", "parent_node": "parent"} {
-		m[k] = column
+	m := map[string]string{"parent_node": "parent"}
+	for _, c := range []string{"uuid", "name", "provision_state", "driver", "resource_class", "conductor_group", "owner", "instance_uuid", "fault", "description", "maintenance", "retired",
+		"lessee", "shard", "instance_name"} {
+		m[c] = c
 	}
 	for none, keys := range map[string][]string{
 		"''": {"target_provision_state", "power_state", "target_power_state", "last_error", "boot_mode", "health", "maintenance_reason", "protected_reason", "retired_reason"},
@@ -79,6 +78,27 @@ var sortable = func() map[string]string {
 	m["reservation"] = busyNode()
 	return m
 }()
+
+// nullable are the columns that hold NULL for none, as they are unique. It comes first.
+var nullable = map[string]bool{"name": true, "instance_uuid": true}
+
+// afterNull is the condition of a page by such a column that begins after a node. Nothing compares with NULL, so the nodes that have none
+// are named.
+func (t *Tx) afterNull(key string, descending bool, after int64) (cond string, args []any, err error) {
+	var value sql.NullString
+	if err := t.Row("SELECT "+key+" FROM nodes WHERE id = ?", []any{after}, &value); err != nil { // the marker was found in this transaction
+		return "", nil, err
+	}
+	switch {
+	case value.Valid && descending:
+		return "(" + key + " < ? OR " + key + " IS NULL)", []any{value.String}, nil
+	case value.Valid:
+		return key + " > ?", []any{value.String}, nil
+	case descending:
+		return key + " IS NULL AND id < ?", []any{after}, nil
+	}
+	return "(" + key + " IS NOT NULL OR id > ?)", []any{after}, nil
+}
 
 // busyNode is conductor.Busy.
 func busyNode() string {
@@ -181,9 +201,16 @@ func (t *Tx) nodeQuery(q string, args []any, f conductor.NodeFilter, after int64
 		}
 	}
 	if after != 0 {
-		if key == "id" { // a bound on it alone is one that SQLite begins to read at
+		switch {
+		case key == "id": // a bound on it alone is one that SQLite begins to read at
 			and("id"+than+"?", after)
-		} else {
+		case nullable[key]:
+			cond, with, err := t.afterNull(key, f.Descending, after)
+			if err != nil {
+				return "", nil, err
+			}
+			and(cond, with...)
+		default:
 			and("("+key+", id)"+than+"(SELECT "+key+", id FROM nodes WHERE id = ?)", slices.Concat(parameters, parameters, []any{after})...)
 		}
 	}

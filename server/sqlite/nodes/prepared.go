@@ -177,11 +177,11 @@ func (t *Tx) preparedTogether(f conductor.NodeFilter, after int64, form string, 
 		if n < f.Limit {
 			upto = math.MaxInt64
 		}
-		var want int
-		if want, err = t.countNodes(f.Roots, after, upto); err != nil {
+		var all, listed int
+		if all, listed, err = t.countNodes(f.Roots, after, upto); err != nil {
 			return 0, 0, err
 		}
-		ok = want == n
+		ok = all == n && listed == n
 	}
 	if !ok {
 		t.foundWorn()
@@ -195,13 +195,21 @@ func (t *Tx) preparedTogether(f conductor.NodeFilter, after int64, form string, 
 	return n, end.Int64, nil
 }
 
-// countNodes counts the nodes after a number up to another: those without a parent, or all. Two small indexes hold what is asked.
-func (t *Tx) countNodes(roots bool, after, upto int64) (n int, err error) {
-	q := "SELECT count(*) FROM nodes INDEXED BY nodes_roots WHERE parent = '' AND id > ?1 AND id <= ?2"
+// countNodes counts the nodes after a number up to another, those without a parent or all, and those of them whose row is in such a list:
+// a row that is lost and one of no node would else be as many as the nodes. Two small indexes hold what is asked of the nodes.
+func (t *Tx) countNodes(roots bool, after, upto int64) (all, listed int, err error) {
+	const (
+		without = "SELECT count(*), count(node) FROM nodes INDEXED BY nodes_roots LEFT JOIN node_rows ON node = id AND parent_node = '' WHERE parent = '' AND id > ?1 AND id <= ?2"
+		every   = `SELECT sum(a), sum(l) FROM (
+			SELECT count(*) AS a, count(node) AS l FROM nodes INDEXED BY nodes_roots LEFT JOIN node_rows ON node = id WHERE parent = '' AND id > ?1 AND id <= ?2
+			UNION ALL
+			SELECT count(*), count(node) FROM nodes INDEXED BY nodes_parent LEFT JOIN node_rows ON node = id WHERE parent <> '' AND id > ?1 AND id <= ?2)`
+	)
+	q := without
 	if !roots {
-		q = "SELECT (" + q + ") + (SELECT count(*) FROM nodes INDEXED BY nodes_parent WHERE parent <> '' AND id > ?1 AND id <= ?2)"
+		q = every
 	}
-	return n, t.Row(q, []any{after, upto}, &n)
+	return all, listed, t.Row(q, []any{after, upto}, &all, &listed)
 }
 
 // rowQuery asks for the number and the row of each node, in order of creation. Most lists are plain and need nothing of the
