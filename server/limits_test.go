@@ -165,8 +165,21 @@ func TestI24_NoServerBeyondLoopbackWithoutCredentials(t *testing.T) {
 	}
 	cfg = settings(t)
 	cfg.Listen, cfg.ForceNoAuth = "0.0.0.0:0", true
-	if r := start(t, cfg); !strings.HasPrefix(r.url, "https://") {
-		t.Errorf("beyond loopback the API is at %s, expected TLS", r.url)
+	r := start(t, cfg)
+	at, ok := strings.CutPrefix(r.url, "https://")
+	if !ok {
+		t.Fatalf("beyond loopback the API is at %s, expected TLS", r.url)
+	}
+	_, port, err := net.SplitHostPort(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := caller(t, "127.0.0.1", port)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := asks(t, plain, "GET /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); strings.Contains(got, " 200 ") {
+		t.Errorf("beyond loopback plain HTTP is answered %q", got)
 	}
 }
 

@@ -312,6 +312,9 @@ func TestI25_WhoDoesNotReadIsCutOff(t *testing.T) {
 				s := newServer(t)
 				s.enrolled()
 				s.logs[1] = "a line\n"
+				for i := range 50 { // more than the server keeps before it writes
+					s.want(s.do("POST", "/v1/nodes", fmt.Sprintf(`{"name": "m%d", "driver": "redfish"}`, i)), 201)
+				}
 				h := rest.New(rest.Config{Backend: s.backend, Images: s.images, Auth: login.None{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 				ended := make(chan time.Duration, 1)
 				srv := rest.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
