@@ -32,9 +32,9 @@ func ParseDelays(list []string) (map[string]Delay, error) {
 			most = least
 		}
 		d := Delay{seconds(least), seconds(most)}
-		if !slices.Contains(Kinds, kind) || d.Least < 0 || d.Most < d.Least || d.Most > longestDelay {
+		if !slices.Contains(StepKinds, kind) || d.Least < 0 || d.Most < d.Least || d.Most > longestDelay {
 			return nil, fault.New(fault.RequestInvalid, "%.80q is no delay", text).
-				WithHint("write INTERFACE=SECONDS or INTERFACE=LEAST-MOST, as deploy=5-30; %s at most", longestDelay)
+				WithHint("write INTERFACE=SECONDS or INTERFACE=LEAST-MOST, as deploy=5-30, %s at most; the interfaces whose acts can take time are %s", longestDelay, strings.Join(StepKinds, ", "))
 		}
 		out[kind] = d
 	}

@@ -183,7 +183,7 @@ func TestDelays(t *testing.T) {
 	if (drivers.Delay{}).Draw(0.9) != 0 {
 		t.Error("no delay takes time")
 	}
-	for _, text := range []string{"", "deploy", "deploy=", "deploy=-1", "deploy=9-5", "deploy=1e9", "nosuch=1", "deploy=NaN", "deploy=1-x"} {
+	for _, text := range []string{"", "deploy", "deploy=", "deploy=-1", "deploy=9-5", "deploy=1e9", "nosuch=1", "deploy=NaN", "deploy=1-x", "inspect=5", "rescue=5", "boot=5", "storage=5"} {
 		if d, err := drivers.ParseDelays([]string{text}); !fault.Has(err, fault.RequestInvalid) {
 			t.Errorf("%q is read as %v, %v", text, d, err)
 		}

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -120,6 +121,58 @@ func TestFakeHardwareTakesItsTime(t *testing.T) {
 			t.Errorf("the deployment took %s, expected 20 to 40 seconds", took)
 		}
 	})
+}
+
+// Whatever interface may be given a time has an act that takes it.
+func TestEachDelayOfFakeHardwareIsTaken(t *testing.T) {
+	for _, kind := range drivers.StepKinds {
+		delays, err := drivers.ParseDelays([]string{kind + "=10"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			b, err := fake.New(fake.Config{Delays: delays}).Open(t.Context(), conductor.Access{Node: "n"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			acts := map[string]func() error{}
+			steps, err := b.Steps(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range steps {
+				if s.Interface() == kind {
+					acts[s.Name] = func() error {
+						_, err := s.Run(t.Context(), step.Call{Args: step.Args{}, Report: func(step.Progress) {}, Log: slog.New(slog.DiscardHandler)})
+						return err
+					}
+				}
+			}
+			switch kind {
+			case drivers.Power:
+				acts["power on"] = func() error { return b.SetPower(t.Context(), conductor.On) }
+			case drivers.Management:
+				acts["boot device"] = func() error { return b.SetBoot(t.Context(), conductor.BootTarget{Device: "pxe"}) }
+			case drivers.Vendor:
+				acts["a call"] = func() error {
+					_, err := b.(conductor.Passer).Pass(t.Context(), "third_method_sync", map[string]any{"bar": "meow"})
+					return err
+				}
+			}
+			if len(acts) == 0 {
+				t.Errorf("%s may be given a time, and no act takes it", kind)
+			}
+			for name, act := range acts {
+				began := time.Now()
+				if err := act(); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				if took := time.Since(began); took != 10*time.Second {
+					t.Errorf("%s takes %s with a delay of 10 s for %s", name, took, kind)
+				}
+			}
+		})
+	}
 }
 
 func TestInterfacesAreChecked(t *testing.T) {

@@ -141,7 +141,10 @@ func (m *machine) Deferred(method string, _ map[string]any) (conductor.Act, erro
 }
 
 // Pass answers third_method_sync.
-func (m *machine) Pass(_ context.Context, _ string, args map[string]any) (any, error) {
+func (m *machine) Pass(ctx context.Context, _ string, args map[string]any) (any, error) {
+	if err := m.take(ctx, drivers.Vendor); err != nil {
+		return nil, err
+	}
 	if _, given := args["bar"]; !given {
 		return nil, fault.New(fault.RequestInvalid, "third_method_sync needs the argument bar")
 	}
