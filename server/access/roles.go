@@ -35,6 +35,9 @@ func ParseRoles(r io.Reader) (map[string]Grant, error) {
 		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || len(parts[0]) > maxName {
 			return nil, fmt.Errorf("roles file, line %d: expected user:role or user:role:project", n)
 		}
+		if strings.TrimSpace(parts[0]) != parts[0] { // it would be nobody's: a name with a blank is another
+			return nil, fmt.Errorf("roles file, line %d: there is a blank between the user %q and the colon", n, strings.TrimSpace(parts[0]))
+		}
 		g := Grant{Role: Role(parts[1])}
 		if g.None() {
 			return nil, fmt.Errorf("roles file, line %d: the role is %q, expected %s, %s or %s", n, parts[1], Admin, Operator, Observer)

@@ -125,6 +125,9 @@ func readUsers(r io.Reader) (users map[string][]byte, cost int, err error) {
 		if !ok || name == "" || err != nil {
 			return nil, 0, fmt.Errorf("user file, line %d: expected name:bcrypt-hash (bessemer user set makes one)", n)
 		}
+		if strings.TrimSpace(name) != name { // it would be nobody's: a name with a blank is another
+			return nil, 0, fmt.Errorf("user file, line %d: there is a blank between the user %q and the colon", n, strings.TrimSpace(name))
+		}
 		if _, twice := users[name]; twice {
 			return nil, 0, fmt.Errorf("user file, line %d: user %q is there twice", n, name)
 		}

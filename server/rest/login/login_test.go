@@ -46,7 +46,7 @@ func TestNoAuthStaysOnLoopback(t *testing.T) {
 }
 
 func TestUserFilesThatAreNone(t *testing.T) {
-	for _, file := range []string{"", "ann", "ann:plain", "ann:{SHA}x", ":$2y$05$x"} {
+	for _, file := range []string{"", "ann", "ann:plain", "ann:{SHA}x", ":$2y$05$x", "ann :$2a$04$" + strings.Repeat("a", 53)} {
 		if _, err := login.NewBasic(strings.NewReader(file), strings.NewReader("ann:admin"), time.Now); err == nil {
 			t.Errorf("the user file %q is accepted", file)
 		}
@@ -108,6 +108,37 @@ func TestT06_I25_WrongPasswordsOfOneAddressAreBounded(t *testing.T) {
 			expect("after the files changed", "192.0.2.3:1", "ann", "right", "")
 		}
 	}
+}
+
+// FuzzI25_UserFile: any bytes in the place of the user file are users with hashes, each once, or an error that says where it is wrong;
+// nobody is let in by what is no hash.
+func FuzzI25_UserFile(f *testing.F) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{"ann:" + string(hash), "# x\n\nann:" + string(hash) + "\r\nbob:" + string(hash), "ann:" + string(hash[:20]), "ann:$2a$31$" + string(hash[7:]), "ann", ":", "ann::" + string(hash), "\x00:" + string(hash)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "$2") && !strings.Contains(text, string(hash[:7])) {
+			return // another cost, which may take minutes by design
+		}
+		b, err := login.NewBasic(strings.NewReader(text), strings.NewReader("ann:admin\n"), time.Now)
+		if err != nil {
+			if err.Error() == "" {
+				t.Fatal("an error without words")
+			}
+			return
+		}
+		for password, may := range map[string]bool{"right": strings.Contains(text, string(hash)), "": false} {
+			r := httptest.NewRequest("GET", "http://127.0.0.1/v1/nodes", nil)
+			r.SetBasicAuth("ann", password)
+			if name, grant, err := b.Authenticate(r); err == nil && (!may || name != "ann" || grant.None()) {
+				t.Fatalf("%q lets %q in with %q", text, name, password)
+			}
+		}
+	})
 }
 
 // FuzzI25_Credentials: no header lets anybody in who is no user, and none crashes.
