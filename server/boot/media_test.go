@@ -29,7 +29,7 @@ const (
 )
 
 // base is a medium of noise with a volume descriptor and an empty region.
-func base(t *testing.T) (file string, data []byte) {
+func base(t testing.TB) (file string, data []byte) {
 	t.Helper()
 	data = make([]byte, size)
 	rnd := rand.NewChaCha8([32]byte{1})
