@@ -30,12 +30,61 @@ func benchImage(b *testing.B) []byte {
 // in turn, without clearing, reading back or keeping the disk unbootable.
 func BenchmarkWriteImage(b *testing.B) {
 	img := benchImage(b)
-	for name, served := range map[string][]byte{"raw": img, "zst": compress(b, img), "gz": gz(b, img), "qcow2": qcow(b, img), "deflate.qcow2": qcow(b, img, "-c"), "zstd.qcow2": qcow(b, img, "-c", "-o", "compression_type=zstd")} {
+	files := qcows(b, img)
+	files["raw"], files["zst"], files["gz"] = img, compress(b, img), gz(b, img)
+	for name, served := range files {
 		b.Run(name, func(b *testing.B) {
 			x := newBench(b, 256*mib, serve(served))
 			b.SetBytes(int64(len(img)))
 			for b.Loop() {
 				if _, err := x.write(x.spec("/a."+name, served)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// qcows are the forms of qcow2, by the end of their names.
+func qcows(b *testing.B, img []byte) map[string][]byte {
+	return map[string][]byte{"qcow2": qcow(b, img), "deflate.qcow2": qcow(b, img, "-c"), "zstd.qcow2": qcow(b, img, "-c", "-o", "compression_type=zstd")}
+}
+
+// BenchmarkFetchAndConvert is how Ironic's agent writes qcow2: the whole file first, then its digest, then qemu-img.
+func BenchmarkFetchAndConvert(b *testing.B) {
+	img := benchImage(b)
+	for name, served := range qcows(b, img) {
+		b.Run(name, func(b *testing.B) {
+			x := newBench(b, 256*mib, serve(served))
+			dir := b.TempDir()
+			disk, err := os.Create(filepath.Join(dir, "disk"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer disk.Close()
+			if err := disk.Truncate(256 * mib); err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(img)))
+			for b.Loop() {
+				resp, err := x.writer.Client.Get(x.server.URL)
+				if err != nil || resp.StatusCode != http.StatusOK {
+					b.Fatal(resp, err)
+				}
+				f, err := os.Create(filepath.Join(dir, "file"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				h := sha256.New()
+				if _, err := io.CopyBuffer(f, io.TeeReader(resp.Body, h), make([]byte, mib)); err != nil {
+					b.Fatal(err)
+				}
+				resp.Body.Close()
+				if err := f.Close(); err != nil {
+					b.Fatal(err)
+				}
+				qemuImg(b, dir, "convert", "-n", "-W", "-S", "0", "-f", "qcow2", "-O", "raw", "file", "disk")
+				if err := disk.Sync(); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -83,6 +83,10 @@ type reference struct{ pkg, ours, plain, what string }
 var references = []reference{
 	{"agent/image", "WriteImage/raw", "PlainCopy", "image write with verification and boot protection ÷ fetch, hash and write in turn"},
 	{"agent/image", "WriteImage/zst", "PlainCopy", "the same from zstd ÷ fetch, hash and write the raw image in turn"},
+	{"agent/image", "WriteImage/gz", "PlainCopy", "the same from gzip ÷ fetch, hash and write the raw image in turn"},
+	{"agent/image", "WriteImage/qcow2", "FetchAndConvert/qcow2", "qcow2 written from the stream, with verification and boot protection ÷ fetch to a file, hash, qemu-img convert"},
+	{"agent/image", "WriteImage/deflate.qcow2", "FetchAndConvert/deflate.qcow2", "the same with clusters packed by deflate"},
+	{"agent/image", "WriteImage/zstd.qcow2", "FetchAndConvert/zstd.qcow2", "the same with clusters packed by zstd"},
 	{"agent/disk/erase", "Erase", "PlainZeros", "erase with verification and syncing ÷ writing zeros without"},
 }
 
