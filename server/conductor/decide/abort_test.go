@@ -166,3 +166,20 @@ func TestF40_AStepOutOfBandStopsAtASafePoint(t *testing.T) {
 		t.Errorf("%s; %+v", l.s.Node.LastError, l.s.Steps)
 	}
 }
+
+// TestI14_F40_AbortsThatAreRepeatedGiveNoMoreTime: a program that asks again and again would keep the node waiting for ever.
+func TestI14_F40_AbortsThatAreRepeatedGiveNoMoreTime(t *testing.T) {
+	l, _ := eraseBegun(t)
+	l.verb(state.VerbAbort)
+	until := l.s.Node.Flow.Wait.Deadline
+	for l.now = l.now.Add(time.Minute); l.now.Before(until); l.now = l.now.Add(20 * time.Second) {
+		l.verb(state.VerbAbort)
+		l.want(state.CleanWait)
+	}
+	if w := l.s.Node.Flow.Wait; !w.Deadline.Equal(until) || !strings.Contains(w.For, "to stop at a safe point") {
+		t.Errorf("it waits for %+v, expected until %s", w, until)
+	}
+	l.now = until
+	l.ok(conductor.DeadlinePassed{})
+	l.want(state.CleanFail)
+}

@@ -229,10 +229,14 @@ func (d *decider) abort(e conductor.VerbAsked) {
 		if r.State != conductor.StepStarted || pauses(r) {
 			continue // nobody has to stop a hold or a wait
 		}
+		again, was := f.Aborting, f.Wait
 		f.Aborting = true
 		if r.Step.Abortable {
 			if !d.uncut(r) {
 				d.stopping(r)
+				if again && was != nil && was.Deadline.Before(f.Wait.Deadline) {
+					f.Wait = was // to be asked again gives it no more time (I14)
+				}
 			}
 			d.effect(conductor.Effect{Kind: conductor.EffectWithdraw, Step: r.ID})
 		} else {
