@@ -157,8 +157,8 @@ func (eng *Engine) runOnce(ctx context.Context, n conductor.Node, r conductor.St
 	result, err := bound[i].Run(ctx, step.Call{
 		ID: r.ID, Flow: n.Flow.Flow, Args: r.Args, Node: n.Properties, Power: string(before), Noted: r.Noted,
 		Note:   func(ctx context.Context, v any) error { return eng.noted(ctx, r.ID, v) },
-		Report: s.report,
-		Log:    eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),
+		Report: s.report, Settled: s.settled,
+		Log: eng.cfg.Log.With("node", n.Name, "step", r.Step.Name),
 		Secret: func(context.Context, string) ([]byte, error) {
 			return nil, fault.New(fault.RequestForbidden, "out-of-band steps have no secrets")
 		},

@@ -14,7 +14,7 @@ import (
 
 // stoppable is a step out of band at work. It can be stopped for as long as its driver has not asked to change anything at the
 // BMC: all before that only reads. From then on the BMC has work of its own, and to leave it alone in the middle of that would
-// be worse than to wait; the step says so, and ends by itself.
+// be worse than to wait; the step says so, and ends by itself, or where its driver says that nothing is under way any more.
 type stoppable struct {
 	eng  *Engine
 	node conductor.NodeID
@@ -25,7 +25,9 @@ type stoppable struct {
 	took time.Duration // when it last succeeded on the node; 0: it never did
 
 	mu      sync.Mutex
-	acts    bool // the driver was allowed to change something
+	acts    bool // something that the driver was allowed to change may be under way
+	changed bool // the driver was allowed to change something
+	asked   bool // to stop
 	stopped bool
 }
 
@@ -62,6 +64,7 @@ func (eng *Engine) stopStep(id step.ID) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked = true
 	if s.can && !s.acts {
 		s.stopped = true
 		s.stop(errStopped)
@@ -76,22 +79,48 @@ func (s *stoppable) act() error {
 		return errStopped
 	}
 	first := !s.acts
-	s.acts = true
+	s.acts, s.changed = true, true
 	s.mu.Unlock()
 	if first && s.can {
-		var p step.Progress
-		if last := s.eng.progress(s.node, s.id); last != nil {
-			p = step.Progress{Percent: last.Percent, Item: last.Item}
-		}
-		s.report(p)
+		s.retell()
 	}
 	return nil
 }
 
-func (s *stoppable) acted() bool {
+// retell tells anew how far the step is, as it can be cut off now, or can't any more.
+func (s *stoppable) retell() {
+	var p step.Progress
+	if last := s.eng.progress(s.node, s.id); last != nil {
+		p = step.Progress{Percent: last.Percent, Item: last.Item}
+	}
+	s.report(p)
+}
+
+// settled is told by the driver where nothing that it changed is under way or half done: the step ends there if it was told to
+// stop, and can be stopped again until the next act.
+func (s *stoppable) settled() error {
+	s.mu.Lock()
+	over := s.acts
+	s.acts, s.stopped = false, s.stopped || s.can && s.asked
+	stopped := s.stopped
+	s.mu.Unlock()
+	if stopped {
+		return errStopped
+	}
+	if over && s.can {
+		s.retell()
+	}
+	return nil
+}
+
+// acting tells whether something may be under way that was changed, acted whether anything was changed at all.
+func (s *stoppable) acting() bool { return s.is(&s.acts) }
+func (s *stoppable) acted() bool  { return s.is(&s.changed) }
+
+func (s *stoppable) is(flag *bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.acts
+	return *flag
 }
 
 // report takes the step's progress, which tells how far it is; how fast, and what is left, is worked out here.
@@ -100,7 +129,7 @@ func (s *stoppable) report(p step.Progress) {
 		p.Percent = max(p.Percent, last.Percent)
 	}
 	p = p.Paced(s.ran.Spent(), s.took)
-	if s.can && s.acted() {
+	if s.can && s.acting() {
 		p.Uncut = told
 	}
 	s.eng.report(s.node, s.id, p)
@@ -112,6 +141,9 @@ func (s *stoppable) end(err error) error {
 	defer s.mu.Unlock()
 	if err == nil || !s.stopped {
 		return err
+	}
+	if s.changed {
+		return fault.New(fault.StepAborted, "it was stopped where nothing was under way at the BMC; what it had done by then stays").Because(err)
 	}
 	return stoppedFirst(err)
 }

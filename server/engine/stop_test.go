@@ -114,6 +114,61 @@ func TestF40_I07_WhatTheBMCWasToldToDoEndsFirst(t *testing.T) {
 	}
 }
 
+// A step whose driver says that nothing is under way at the BMC any more can be stopped again; one that was told to stop before
+// ends there, and not after all that it would have done (F40, I7).
+func TestF40_I07_AStepStopsWhereNothingIsUnderWay(t *testing.T) {
+	const part = 20 * time.Minute
+	for name, c := range map[string]struct {
+		after time.Duration // of the abort
+		ends  time.Duration // of the step, at the latest
+		part  string
+	}{
+		"while the BMC does the first part": {time.Minute, part, "can't be stopped now"},
+		"when that has ended":               {part + time.Minute, part + time.Minute, "stops at a safe point"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			s.manageable()
+			var began, ended time.Time
+			acts := 0
+			s.board.mu.Lock()
+			s.board.runs = func(ctx context.Context, c step.Call, held func() error) error {
+				began = time.Now()
+				defer func() { ended = time.Now() }()
+				for range 2 {
+					if err := held(); err != nil {
+						return err
+					}
+					acts++
+					time.Sleep(part)
+					if err := c.Settled(); err != nil {
+						return err
+					}
+					select {
+					case <-ctx.Done():
+						return ctx.Err()
+					case <-time.After(part):
+					}
+				}
+				return nil
+			}
+			s.board.mu.Unlock()
+			s.provision(conductor.Provision{Verb: state.VerbClean, CleanSteps: []step.Wanted{{Name: "raid.delete_configuration"}, {Name: "management.reset_bmc"}}})
+			time.Sleep(c.after)
+			synctest.Wait()
+			if says := s.abortOf(); !strings.Contains(says, c.part) {
+				t.Errorf("%s: an abort is said to do: %s", name, says)
+			}
+			s.provision(conductor.Provision{Verb: state.VerbAbort})
+			n := s.until(state.CleanFail)
+			if acts != 1 || ended.Sub(began) > c.ends || !strings.Contains(n.LastError, "it was stopped where nothing was under way at the BMC; what it had done by then stays") {
+				t.Errorf("%s: after %d acts in %s: %s", name, acts, ended.Sub(began), n.LastError)
+			}
+			s.abortedTo(conductor.StepAborted)
+		})
+	}
+}
+
 // What only stands in line is never begun (F40).
 func TestF40_AnAbortTakesAStepOutOfItsLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,10 @@
 package redfish
 
 import (
+	"errors"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,5 +63,48 @@ func TestF30_I16_NoActLeavesWhileTheLeaseIsInDoubt(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// First aid that is aborted ends between two of its parts, and begins no other: a BMC is not restarted for it, and its queue not read
+// anew (F40).
+func TestF40_FirstAidEndsBetweenItsParts(t *testing.T) {
+	const jobs, restart = "DELETE /redfish/v1/TaskService/Tasks/JID_2", "Manager.Reset"
+	for name, c := range map[string]struct {
+		stubborn bool
+		stop     int // after so many points
+		restarts bool
+	}{
+		"a queue that is empty":               {false, 0, false},
+		"a job that stays":                    {true, 0, false},
+		"a job that stays, after the restart": {true, 1, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			l.tasks, l.stubborn = map[string]string{"JID_2": "Running"}, map[string]bool{"JID_2": c.stubborn}
+			b, err := l.driver.Open(t.Context(), conductor.Access{Node: "n1", Info: info(), Secrets: map[string]string{target.KeyPassword: password}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := b.Steps(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			aborted, points := errors.New("aborted"), 0
+			i := slices.IndexFunc(all, func(s step.Bound) bool { return s.Name == "management.known_good_state" })
+			_, err = all[i].Run(t.Context(), step.Call{
+				ID: "s", Flow: state.Clean, Report: func(step.Progress) {}, Log: slog.New(slog.DiscardHandler),
+				Settled: func() error {
+					if points++; points > c.stop {
+						return aborted
+					}
+					return nil
+				},
+			})
+			did := strings.Join(l.log, "\n")
+			if !errors.Is(err, aborted) || points != c.stop+1 || !strings.Contains(did, jobs) || strings.Contains(did, restart) != c.restarts {
+				t.Errorf("%s: %v after %d points: %s", name, err, points, did)
+			}
+		})
 	}
 }

@@ -97,6 +97,7 @@ type Call struct {
 	Power   string                                        // out of band: "power on" or "power off", as before the first attempt in this run; "" unknown
 	Noted   []byte                                        // out of band: JSON, what an attempt before in the run noted last; nil: nothing
 	Note    func(context.Context, any) error              // out of band: keeps what a later attempt is to know, and returns when it is stored; nil: it is not kept
+	Settled func() error                                  // out of band: told where nothing that was changed is under way or half done; the step ends with its error; nil: nobody stops it
 	Report  func(Progress)                                // never nil; cheap; may be called from several goroutines
 	Log     *slog.Logger                                  // never nil
 	Secret  func(context.Context, string) ([]byte, error) // never nil; refuses names outside Step.Secrets

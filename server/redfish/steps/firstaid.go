@@ -23,12 +23,18 @@ func (b stepper) knownGood(ctx context.Context, w *work) (step.Result, error) {
 	w.part(0, 40)
 	res, err := b.clearJobs(ctx, w)
 	if curable(ctx, err) {
+		if err := settled(w); err != nil {
+			return step.Result{}, err
+		}
 		w.at(100, "restarting the BMC: %s", fault.From(err).Message)
 		w.part(40, 70)
 		if _, err := b.resetBMC(ctx, w); err != nil {
 			return step.Result{}, err
 		}
 		data["restarted"] = true
+		if err := settled(w); err != nil {
+			return step.Result{}, err
+		}
 		w.part(70, 90)
 		res, err = b.clearJobs(ctx, w)
 	}
@@ -40,12 +46,23 @@ func (b stepper) knownGood(ctx context.Context, w *work) (step.Result, error) {
 	default:
 		data["jobs"] = fmt.Sprintf("%v removed", res.Data["removed"])
 	}
+	if err := settled(w); err != nil {
+		return step.Result{}, err
+	}
 	w.part(90, 100)
 	if data["clock"], err = b.setClock(ctx, w); err != nil {
 		return step.Result{}, err
 	}
 	w.at(100, "the BMC is in a known good state")
 	return step.Result{Data: data}, nil
+}
+
+// settled ends first aid between two of its parts if it was told to stop: each is of use by itself.
+func settled(w *work) error {
+	if w.Settled == nil {
+		return nil
+	}
+	return w.Settled()
 }
 
 // curable tells trouble that a restart of the BMC may end.
