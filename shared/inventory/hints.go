@@ -258,6 +258,11 @@ func (h Hint) match(d Disk) bool {
 		return h.Args[0] == strconv.FormatBool(d.Rotational)
 	}
 	values := spellings(h.Name, d)
+	if h.Name == "wwn" {
+		for _, w := range d.OtherWWNs {
+			values = append(values, spellings(h.Name, Disk{WWN: w})...)
+		}
+	}
 	if len(values) == 0 { // what is not known never matches, not even "s!="
 		return false
 	}

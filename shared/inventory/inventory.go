@@ -66,6 +66,8 @@ type Disk struct {
 	// Members are the disks that an array of software RAID is built of, each once. Only an array that is whole, not
 	// running, and made of disks that can be told apart has them: it is written by assembling it.
 	Members []DeviceID `json:"members,omitempty"`
+	// OtherWWNs are further worldwide names of the disk: a BMC tells several. Hints are met by each of them.
+	OtherWWNs []string `json:"-"`
 }
 
 // CPU is the processors.

@@ -131,7 +131,7 @@ func (e entry) means(c Controller, v Volume) verdict {
 	case v.Name != e.volume:
 		own = no
 	}
-	disk := inventory.Disk{WWN: v.WWN, Size: v.Bytes}
+	disk := inventory.Disk{WWN: v.WWN, OtherWWNs: v.Others, Size: v.Bytes}
 	for _, h := range e.hints {
 		told := h.Name == "wwn" && v.WWN != "" || h.Name == "size" && v.Bytes > 0
 		own = min(own, verdictOf(told, h, disk))

@@ -18,6 +18,7 @@ const (
 	maxText    = 255
 	maxLink    = 1024 // bytes of a path: it is noted, too
 	maxLevels  = 32
+	maxNames   = 16 // of one drive or volume
 	maxBytes   = 1 << 60
 )
 
@@ -187,7 +188,11 @@ func (r *reader) drive(l string) (Drive, bool, error) {
 	d := Drive{Link: l, ID: parts.Words(o.ID, maxText), Media: parts.Words(o.MediaType, 30), Bus: parts.Words(o.Protocol, 30), Bytes: bytesOf(o.CapacityBytes)}
 	d.Disk = inventory.Disk{
 		Name: parts.Words(o.Name, maxText), Model: parts.Words(o.Model, maxText), Vendor: parts.Words(o.Manufacturer, maxText), Serial: parts.Words(o.SerialNumber, maxText),
-		Size: d.Bytes, Rotational: o.MediaType == "HDD", WWN: wwn(o.Identifiers), Class: inventory.ClassUnknown,
+		Size: d.Bytes, Rotational: o.MediaType == "HDD", Class: inventory.ClassUnknown,
+	}
+	var err error
+	if d.Disk.WWN, d.Disk.OtherWWNs, err = wwns(o.Identifiers); err != nil {
+		return Drive{}, false, err
 	}
 	switch {
 	case d.Bytes == 0:
@@ -231,7 +236,10 @@ func (r *reader) collection(c *Controller) error {
 			kind = olderTypes[o.VolumeType]
 		}
 		plain := (o.RAIDType == "" || o.RAIDType == "None") && (o.VolumeType == "" || o.VolumeType == "RawDevice")
-		v := Volume{Link: l, ID: parts.Words(o.ID, maxText), Name: parts.Words(o.Name, maxText), Type: parts.Words(kind, 30), WWN: wwn(o.Identifiers), Bytes: bytesOf(o.CapacityBytes)}
+		v := Volume{Link: l, ID: parts.Words(o.ID, maxText), Name: parts.Words(o.Name, maxText), Type: parts.Words(kind, 30), Bytes: bytesOf(o.CapacityBytes)}
+		if v.WWN, v.Others, err = wwns(o.Identifiers); err != nil {
+			return err
+		}
 		if len(o.Links.Drives) > maxDrives {
 			return tooMany("drives of a volume", len(o.Links.Drives), maxDrives)
 		}
@@ -261,12 +269,19 @@ func bytesOf(n *float64) int64 {
 	return int64(*n)
 }
 
-// wwn is the first worldwide name that is told; "" when none is.
-func wwn(all []identifier) string {
+// wwns are the worldwide names that are told: the first, "" when there is none, and the others.
+func wwns(all []identifier) (first string, others []string, err error) {
+	if len(all) > maxNames {
+		return "", nil, tooMany("names of a drive or volume", len(all), maxNames)
+	}
 	for _, i := range all {
-		if w := parts.WWN(i.DurableNameFormat, i.DurableName); w != "" {
-			return w
+		switch w := parts.WWN(i.DurableNameFormat, i.DurableName); {
+		case w == "" || w == first || slices.Contains(others, w):
+		case first == "":
+			first = w
+		default:
+			others = append(others, w)
 		}
 	}
-	return ""
+	return first, others, nil
 }

@@ -277,6 +277,44 @@ func TestI02_NothingIsDoneWhileSomethingCantBeRead(t *testing.T) {
 	}
 }
 
+// I02: a drive or a volume has several worldwide names, in whatever order, and skip_block_devices may keep it by any of them.
+func TestI02_EachWorldwideNameKeeps(t *testing.T) {
+	const names = `, "Identifiers": [{"DurableNameFormat": "UUID", "DurableName": "x"}, {"DurableNameFormat": "NAA", "DurableName": "5000C500A0B0C0D%d"}, {"DurableNameFormat": "EUI", "DurableName": %q}]}`
+	for wwn, kept := range map[string]bool{"eui.0011223344556677": true, "0x0011223344556677": true, "<or> x <or> eui.0011223344556677": true, "0x5000c500a0b0c0d9": false} {
+		for _, place := range []string{"/d/1", "/v/1"} {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBoard()
+				b.volume("1", "a")
+				for i, p := range []string{"/d/1", "/d/2", "/v/1"} {
+					eui := fmt.Sprintf("ff1122334455667%d", i)
+					if p == place {
+						eui = "0011223344556677"
+					}
+					b.objects[p] = strings.TrimSuffix(b.objects[p], "}") + fmt.Sprintf(names, i+1, eui)
+				}
+				b.order = func(b *board, _, link string) (string, error) {
+					delete(b.objects, link)
+					b.objects["/v"] = `[]`
+					return "", nil
+				}
+				w := Want{Delete: true, Properties: map[string]any{"skip_block_devices": []any{map[string]any{"wwn": wwn}}}}
+				if _, err := Run(t.Context(), b, w); err != nil || (len(b.did) == 0) != kept {
+					t.Errorf("%s of %s: %v, %v", wwn, place, b.did, err)
+				}
+			})
+		}
+	}
+}
+
+// F23: a volume is the same one, whichever of its names the BMC tells first.
+func TestF23_TheOrderOfNamesIsNoOtherVolume(t *testing.T) {
+	a := Volume{WWN: "0x2", Others: []string{"eui.1"}}
+	b := Volume{WWN: "eui.1", Others: []string{"0x2"}}
+	if a.key() != b.key() {
+		t.Errorf("%s and %s", a.key(), b.key())
+	}
+}
+
 // Another volume than the one asked for is no success (F23), and a failure tells what there is.
 func TestF23_AnotherVolumeThanWasAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -76,8 +76,9 @@ type Volume struct {
 	Link   string
 	ID     string
 	Name   string
-	Type   string // Redfish's RAIDType; "" when the BMC gives none
-	WWN    string
+	Type   string   // Redfish's RAIDType; "" when the BMC gives none
+	WWN    string   // the one that the BMC tells first; "" when it tells none
+	Others []string // further ones
 	Bytes  int64
 	Drives []string
 }
@@ -110,8 +111,8 @@ type Layout struct {
 
 // key tells one volume from another over two readings, as well as the BMC lets it be told.
 func (v Volume) key() string {
-	if v.WWN != "" {
-		return v.WWN
+	if v.WWN != "" { // whichever it tells first
+		return slices.Min(append([]string{v.WWN}, v.Others...))
 	}
 	return v.Link + " " + v.Type + " " + v.Name + " " + strings.Join(v.Drives, " ")
 }
