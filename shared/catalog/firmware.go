@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
@@ -21,9 +20,11 @@ const (
 	maxUpdates     = 16
 	maxFirmwareURL = 2048 // bytes: BMCs keep it
 	longestWait    = time.Hour
+	longestWaits   = 3 * time.Hour // together: half of the time that the step has
 )
 
-// Firmware is one entry of firmware.update's argument settings: an image for a component.
+// Firmware is one entry of firmware.update's argument settings: an image for a component, which may have several: it is brought
+// up to date over several versions, in their order.
 type Firmware struct {
 	Component string
 	URL       string
@@ -36,15 +37,17 @@ func FirmwareSettings(v any) ([]Firmware, error) {
 	list, _ := v.([]any)
 	var out []Firmware
 	var bad []string
+	var waits time.Duration
 	for i, e := range list {
 		f, wrong := firmware(e)
-		switch {
-		case wrong != "":
+		if wrong != "" {
 			bad = append(bad, fmt.Sprintf("entry %d %s", i+1, wrong))
-		case slices.ContainsFunc(out, func(o Firmware) bool { return o.Component == f.Component }):
-			bad = append(bad, fmt.Sprintf("entry %d is the second for %s", i+1, f.Component))
 		}
+		waits += f.Wait
 		out = append(out, f)
+	}
+	if waits > longestWaits {
+		bad = append(bad, fmt.Sprintf("the waits are %s together, at most %s are taken", waits, longestWaits))
 	}
 	switch {
 	case len(list) == 0:

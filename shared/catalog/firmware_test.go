@@ -20,6 +20,11 @@ func TestFirmwareSettings(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("%+v, %v", got, err)
 	}
+	// As upstream: one component may be brought up to date over several versions, in their order.
+	steps, err := catalog.FirmwareSettings([]any{object{"component": "bios", "url": "http://h/1"}, object{"component": "bmc", "url": "http://h/2"}, object{"component": "bios", "url": "http://h/3"}})
+	if err != nil || len(steps) != 3 || steps[0].URL != "http://h/1" || steps[2].URL != "http://h/3" {
+		t.Errorf("%+v, %v", steps, err)
+	}
 	const canary = "canary-7f3a"
 	one := func(component, url any) []any { return []any{object{"component": component, "url": url}} }
 	for name, c := range map[string]struct {
@@ -36,7 +41,8 @@ func TestFirmwareSettings(t *testing.T) {
 		"password": {one("bios", "http://user:"+canary+"@h/x"), "user or password"}, "user": {one("bios", "http://"+canary+"@h/x"), "user or password"},
 		"no host": {one("bios", "http:///"+canary), "no host"}, "fragment": {one("bios", "http://h/x#"+canary), "fragment"}, "spaces": {one("bios", "http://h/"+canary+" x"), "can't be parsed"},
 		"lines": {one("bios", "http://h/\n"+canary), "can't be parsed"}, "too long": {one("bios", "http://h/"+strings.Repeat("x", 2048)), "longer than"}, "url a list": {one("bios", []any{canary}), "no text"},
-		"twice":    {[]any{object{"component": "bios", "url": "http://h/1"}, object{"component": "bios", "url": "http://h/2"}}, "entry 2 is the second for bios"},
+		"waits without end": {[]any{object{"component": "bios", "url": "http://h/1", "wait": 3600}, object{"component": "bmc", "url": "http://h/2", "wait": 3600},
+			object{"component": "nic:1", "url": "http://h/3", "wait": 3600}, object{"component": "nic:2", "url": "http://h/4", "wait": 1}}, "the waits are 3h0m1s together, at most 3h0m0s are taken"},
 		"no wait":  {[]any{object{"component": "bios", "url": "http://h/1", "wait": 0.0}}, "wait"},
 		"half":     {[]any{object{"component": "bios", "url": "http://h/1", "wait": 1.5}}, "wait"},
 		"for ever": {[]any{object{"component": "bios", "url": "http://h/1", "wait": 1e12}}, "wait"}, "text": {[]any{object{"component": "bios", "url": "http://h/1", "wait": "9"}}, "wait"},

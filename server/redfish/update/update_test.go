@@ -414,3 +414,18 @@ func TestAnUpdateEndsWithItsContext(t *testing.T) {
 		})
 	}
 }
+
+// One component over several versions: the images go in their order, each once, and each is seen by the version before it.
+func TestI08_OneComponentOverSeveralVersions(t *testing.T) {
+	for _, component := range []string{"bios", "bmc"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			all := []catalog.Firmware{{Component: component, URL: "http://h/" + component + "/2"}, {Component: component, URL: "http://h/" + component + "/3"}}
+			done, err := r.run(all...)
+			want := []Done{{Component: component, From: "1", To: "2"}, {Component: component, From: "2", To: "3"}}
+			if err != nil || !slices.Equal(done, want) || countOf(r.sent, component) != 2 || r.versions[component] != "3" {
+				t.Errorf("%+v, %v; sent %v", done, err, r.sent)
+			}
+		})
+	}
+}
