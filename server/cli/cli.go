@@ -42,6 +42,7 @@ const (
 func Run(ctx context.Context, args []string, s Streams, p host.Programs) int {
 	c := &command.Run{Printer: &output.Printer{Out: s.Out, Err: s.Err, Terminal: s.Terminal, Now: s.Now}, Reader: &input.Reader{In: s.In},
 		Interactive: s.Interactive, Environment: s.Environment}
+	args = command.Spelled(args)
 	root := root(c, p, args)
 	root.SetArgs(args)
 	root.SetIn(s.In)

@@ -3,6 +3,19 @@ package cli_test
 // pages are the pages of TestHowtoCommandsRun.
 var pages = map[string]page{
 	"projects.md": usersPage(),
+	"from-baremetal.md": {
+		answers: map[string][]string{
+			"node create --driver fake-hardware --name n1 --deploy-interface fake --no-automated-clean": {`^node n1 is enrolled$`},
+			"port create 52:54:00:12:34:56 --node n1":                                                   {`^port .* is made$`},
+			"node add trait n1 CUSTOM_GPU":                                                              {`^node n1: has the trait CUSTOM_GPU$`},
+			"node manage n1 --wait":                                                                     {`n1  manageable$`},
+			`node list --sort name:desc --limit 5 -f value -c Name -c "Provisioning State"`:             {`\An1 manageable\n\z`},
+			"node reboot n1 --power-timeout 60":                                                         {`^rebooting of node n1 has begun`},
+			"node set n1 --driver fake-hardware --reset-interfaces":                                     {`^node n1 is changed$`},
+			"port list --address 52:54:00:12:34:56 -f json -c Address":                                  {`^    "address": "52:54:00:12:34:56"\n  }$`},
+			"node history list n1":                                                                      {`^TIME +SEVERITY`},
+		},
+	},
 	"register-and-provide.md": {
 		files: map[string]string{"secret.txt": "x", "nodes.yaml": "nodes: [{name: n1, driver: fake-hardware, automated_clean: false}, {name: n2, driver: fake-hardware, automated_clean: false}]"},
 		between: map[string][]string{"inspect --all-manageable --dry-run": {"node create --name n3 --driver fake-hardware --resource-class big", "node manage n3 --watch",

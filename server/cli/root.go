@@ -62,5 +62,6 @@ bessemer serve starts a server; all other commands talk to one.`,
 		host.UserCommand(c, p), host.RamdiskCommand(c, p), host.SimulateCommand(c, p), host.VersionCommand(c, p))
 	resources.Add(c, root)
 	command.Group(root)
+	c.Finish(root)
 	return root
 }

@@ -89,6 +89,43 @@ func TestRequestsOfCommands(t *testing.T) {
 	network := write("network.yaml", "links: []\n")
 	for _, x := range []struct{ command, request, says string }{
 		{"node boot device set n1 pxe --persistent", `PUT /v1/nodes/n1/management/boot_device {"boot_device":"pxe","persistent":true}`, "node n1: boots from pxe"},
+		{"node add trait n1 CUSTOM_A", "PUT /v1/nodes/n1/traits/CUSTOM_A", "has the trait CUSTOM_A"},
+		{"node remove trait n1 CUSTOM_A", "DELETE /v1/nodes/n1/traits/CUSTOM_A", "no longer has"},
+		{"node remove trait n1 --all", "DELETE /v1/nodes/n1/traits", "has no traits"},
+		{"node reboot n1 --soft --power-timeout 60", `PUT /v1/nodes/n1/states/power {"target":"soft rebooting","timeout":60}`, "soft rebooting of node n1 has begun"},
+		{"node history get n1 h1", "GET /v1/nodes/n1/history/h1", "uuid"},
+		{"node history list n1 --long", "GET /v1/nodes/n1/history?detail=true&limit=50&more=true&sort_dir=desc&sort_key=id", "SEVERITY"},
+		{"node vif attach n1 v1 --vif-info segment=7", `POST /v1/nodes/n1/vifs {"id":"v1","segment":7}`, "attached v1"},
+		{"node bios setting list n1 --fields name,read_only", "GET /v1/nodes/n1/bios?fields=name%2Cread_only", "READ ONLY"},
+		{"node bios setting list n1 --long", "GET /v1/nodes/n1/bios?detail=true", "name   Boot"},
+		{"node list --sort name:desc --limit 2 --marker u0 --no-maintenance --unassociated --retired --chassis c1 --fields name",
+			"GET /v1/nodes?associated=false&chassis_uuid=c1&fields=name&limit=2&maintenance=false&marker=u0&retired=true&sort_dir=desc&sort_key=name", "NAME"},
+		{"node list --maintenance --associated", "GET /v1/nodes?associated=true&detail=true&maintenance=true", "no nodes"},
+		{"node list --conductor-group= --fields name", "GET /v1/nodes?conductor_group=&fields=name", "NAME"},
+		{"allocation list --limit 1 --sort Name -f value -c name", "GET /v1/allocations?fields=name%2Cstate%2Cresource_class%2Cnode_uuid%2Cuuid&limit=1&sort_key=name", "None\n"},
+		{"allocation list -f value -c State -c UUID", "GET /v1/allocations?fields=name%2Cstate%2Cresource_class%2Cnode_uuid%2Cuuid", "active u1\n"},
+		{"allocation list -f csv -c uuid", "GET /v1/allocations?fields=name%2Cstate%2Cresource_class%2Cnode_uuid%2Cuuid", "uuid\nu1\n"},
+		{"allocation show a1 -f value -c name -c uuid", "GET /v1/allocations/a1", "x\nu1\n"},
+		{"allocation create --name a --wait", `POST /v1/allocations {"name":"a"}`, "allocation u1 is made"},
+		{"port create 52:54:00:00:00:01 --node n1 --pxe-enabled --local-link-connection port_id=e1 --uuid p1", `POST /v1/ports {"address":"52:54:00:00:00:01","local_link_connection":{"port_id":"e1"},"node_ident":"n1","pxe_enabled":true,"uuid":"p1"}`, "port u1 is made"},
+		{"port create --node n1 --address 52:54:00:00:00:01 --no-pxe", `POST /v1/ports {"address":"52:54:00:00:00:01","node_ident":"n1","pxe_enabled":false}`, "port u1 is made"},
+		{"port set p1 --pxe-disabled", `PATCH /v1/ports/p1 [{"op":"add","path":"/pxe_enabled","value":false}]`, "port p1 is changed"},
+		{"port list --port-group g1 --long", "GET /v1/ports?detail=true&portgroup=g1", ""},
+		{"port group set g1 --unsupport-standalone-ports", `PATCH /v1/portgroups/g1 [{"op":"add","path":"/standalone_ports_supported","value":false}]`, "port group g1 is changed"},
+		{"driver list --type dynamic", "GET /v1/drivers?type=dynamic", "redfish"},
+		{"node create --driver redfish --deploy-interface direct --no-automated-clean", `POST /v1/nodes {"automated_clean":false,"deploy_interface":"direct","driver":"redfish"}`, "node u1 is enrolled"},
+		{"node create --automated-clean", `POST /v1/nodes {"automated_clean":true,"driver":"redfish"}`, "node u1 is enrolled"},
+		{"node set n1 --driver redfish --reset-interfaces", "GET /v1/nodes/n1\n" + `PATCH /v1/nodes/n1?reset_interfaces=true [{"op":"add","path":"/driver","value":"redfish"}]`, "node n1 is changed"},
+		{"node set n1 --reset-deploy-interface", "GET /v1/nodes/n1\n" + `PATCH /v1/nodes/n1 [{"op":"remove","path":"/deploy_interface"}]`, "node u1 is changed"},
+		{"node set n1 --retired-reason old", "GET /v1/nodes/n1\n" + `PATCH /v1/nodes/n1 [{"op":"add","path":"/retired_reason","value":"old"}]`, "node u1 is changed"},
+		{"node set n1 --protected --protected-reason payroll", "GET /v1/nodes/n1\n" + `PATCH /v1/nodes/n1 [{"op":"add","path":"/protected","value":true},{"op":"add","path":"/protected_reason","value":"payroll"}]`, "node u1 is changed"},
+		{"node unset n1 --deploy-interface --protected-reason", `PATCH /v1/nodes/n1 [{"op":"remove","path":"/protected_reason"},{"op":"remove","path":"/deploy_interface"}]`, "node u1 is changed"},
+		{"node unset n1 --target-raid-config", "PUT /v1/nodes/n1/states/raid {}", "no target RAID configuration any more"},
+		{`node clean n1 --clean-steps [{"interface":"power","step":"reboot"}]`, "GET /v1/nodes/n1/plan?steps=%5B%7B%22interface%22%3A%22power%22%2C%22step%22%3A%22reboot%22%2C%22args%22%3A%7B%7D%7D%5D&target=clean\n" +
+			`PUT /v1/nodes/n1/states/provision {"target":"clean","clean_steps":[{"interface":"power","step":"reboot","args":{}}]}`, "clean of node n1 has begun"},
+		{"node service n1 --step power.reboot --on-child-nodes --child-node c1", `PUT /v1/nodes/n1/states/provision {"target":"service","service_steps":[{"interface":"power","step":"reboot","args":{},"execute_on_child_nodes":true,"limit_child_node_execution":["c1"]}]}`, "service of node n1 has begun"},
+		{"node deploy n1 --iso http://192.0.2.1/l.iso --config-drive H4sIAAAA --yes", "GET /v1/nodes/n1\n" + `PATCH /v1/nodes/u1 [{"op":"add","path":"/instance_info/boot_iso","value":"http://192.0.2.1/l.iso"},{"op":"add","path":"/deploy_interface","value":"ramdisk"}]` + "\n" +
+			`PUT /v1/nodes/u1/states/provision {"target":"active","configdrive":"H4sIAAAA"}`, "deploy of node n1 has begun"},
 		{"node boot device show n1", "GET /v1/nodes/n1/management/boot_device", "uuid"},
 		{"node boot device show n1 --supported", "GET /v1/nodes/n1/management/boot_device/supported", "uuid"},
 		{"node boot mode set n1 uefi", `PUT /v1/nodes/n1/states/boot_mode {"target":"uefi"}`, "is to boot as uefi"},
@@ -181,8 +218,30 @@ func TestRequestsOfCommands(t *testing.T) {
 			t.Errorf("bessemer %s says %q, expected %q", x.command, got, x.says)
 		}
 	}
+	for _, x := range []struct{ command, request, says string }{
+		{"node show --instance i1", "GET /v1/nodes?detail=true&instance_uuid=i1", "there is no node with the instance i1"},
+		{"allocation show a1 -c nosuch", "GET /v1/allocations/a1", `there is no column "nosuch" in the answer`},
+		{"port show --address 52:54:00:00:00:01", "GET /v1/ports?address=52%3A54%3A00%3A00%3A00%3A01", "there is no port with the address"},
+	} {
+		seen = nil
+		got := clitest.Run(t, server.URL, false, strings.Fields(x.command)...)
+		if requests := strings.Join(seen, "\n"); requests != x.request || !strings.Contains(got, x.says) || !strings.HasSuffix(got, "exit 1\n") {
+			t.Errorf("bessemer %s asks %s and says %q, expected %s and %q", x.command, requests, got, x.request, x.says)
+		}
+	}
 	for command, want := range map[string]string{
-		"webhook create --url https://x": "--secret-file", "webhook set u1": "nothing to change", "node list --changed-since x --owner o": "stands with", "node show": "name the node, or several",
+		"node remove trait n1 CUSTOM_A --all":                                 "give traits or --all, not both",
+		"node power on n1 --power-timeout 0":                                  "expected a number of seconds",
+		"node list --sort name,uuid":                                          "expected one KEY",
+		"node list --limit -1":                                                "--limit is -1",
+		"node show --instance i1 n1":                                          "not both",
+		"port create 52:54:00:00:00:01 --address 52:54:00:00:00:02 --node n1": "give the address once",
+		"node create --automated-clean true --no-automated-clean":             "not both",
+		"node set n1 --reset-interfaces":                                      "goes with --driver",
+		"node service n1 --step power.reboot --child-node c1":                 "goes with --on-child-nodes",
+		"node service n1 --steps " + steps + " --on-child-nodes":              "goes with --step",
+		"node rescue n1 --rescue-password hunter2":                            "give --rescue-password-file",
+		"webhook create --url https://x":                                      "--secret-file", "webhook set u1": "nothing to change", "node list --changed-since x --owner o": "stands with", "node show": "name the node, or several",
 		"allocation set a1": "nothing to change", "deploy template create --name x": "--steps is missing", "runbook set r1 --public maybe": "not a boolean",
 		"volume target create --node u --type iscsi --volume-id v --boot-index x": "expected a number", "node trait add n1": "too few arguments", "node boot mode set uefi": "too few arguments",
 		"node rescue n1": "give --rescue-password-file", "node service n1": "give --step or --steps", "node plan n1 --service": "give --step or --steps", "node plan n1 --inspect --step a.b": "--clean, --service or --deploy", "node clean n1 --runbook r --step bios.x": "not both", "node set n1 --disable-power-off maybe": "expected true, false or default", "allocation list --long --fields a": "not both",

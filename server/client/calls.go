@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -24,7 +23,8 @@ func at(node string, more ...string) string {
 	return path
 }
 
-// Nodes lists the nodes that the filters select, as the query of GET /v1/nodes has them, in full, over all pages.
+// Nodes lists the nodes that the filters select, as the query of GET /v1/nodes has them, in full, over all pages; limit is how
+// many at most.
 func (c *Client) Nodes(ctx context.Context, filters url.Values) ([]api.Node, error) {
 	q := url.Values{"detail": {"true"}}
 	for k, v := range filters {
@@ -37,6 +37,9 @@ func (c *Client) Nodes(ctx context.Context, filters url.Values) ([]api.Node, err
 			return nil, err
 		}
 		out = append(out, page.Nodes...)
+		if most, _ := strconv.Atoi(q.Get("limit")); most > 0 && len(out) >= most { //nolint:errcheck // 0 is none
+			return out[:most], nil
+		}
 		marker, err := nextMarker(page.Next)
 		if err != nil || marker == "" {
 			return out, err
@@ -241,33 +244,11 @@ func (c *Client) Ports(ctx context.Context, node, address string) ([]api.Port, e
 	}
 }
 
-// Port finds a port by UUID or by address.
-func (c *Client) Port(ctx context.Context, id string) (api.Port, error) {
-	if strings.Contains(id, ":") {
-		list, err := c.Ports(ctx, "", id)
-		if err != nil {
-			return api.Port{}, err
-		}
-		if len(list) == 0 {
-			return api.Port{}, fault.New(fault.PortNotFound, "there is no port with the address %s", id)
-		}
-		return list[0], nil
-	}
-	var p api.Port
-	err := c.call(ctx, http.MethodGet, "/v1/ports/"+url.PathEscape(id), nil, nil, &p)
-	return p, err
-}
-
 // CreatePort makes a port of the given fields.
 func (c *Client) CreatePort(ctx context.Context, fields map[string]any) (api.Port, error) {
 	var p api.Port
 	err := c.call(ctx, http.MethodPost, "/v1/ports", nil, fields, &p)
 	return p, err
-}
-
-// DeletePort removes a port by UUID.
-func (c *Client) DeletePort(ctx context.Context, uuid string) error {
-	return c.call(ctx, http.MethodDelete, "/v1/ports/"+url.PathEscape(uuid), nil, nil, nil)
 }
 
 // Images lists the stored images.

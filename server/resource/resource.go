@@ -19,13 +19,14 @@ const (
 
 // Field is a field that can be given.
 type Field struct {
-	Name   string // on the wire
-	Flag   string // "": the name with dashes
-	Kind   Kind
-	Need   bool // on create
-	Fixed  bool // can't be changed later
-	Change bool // can't be given on create
-	Doc    string
+	Name    string // on the wire
+	Flag    string // "": the name with dashes
+	Kind    Kind
+	Need    bool   // on create
+	Fixed   bool   // can't be changed later
+	Change  bool   // can't be given on create
+	On, Off string // of a Flag: flags without a value that mean true and false, as Ironic's command has them
+	Doc     string
 }
 
 // FlagName is the field's flag, without dashes before it.
@@ -58,6 +59,7 @@ type Resource struct {
 	// ReadOnly ones can only be listed and shown; Listed ones only be listed, what else they can is not of the table.
 	ReadOnly, Listed bool
 	Whole            bool // lists show every field, and know no detail
+	Unsorted         bool // lists are always whole, in one order
 	Example          string
 }
 
@@ -75,8 +77,10 @@ func need(f Field) Field { f.Need = true; return f }
 // Port is the row of ports, of which the command has some verbs of its own.
 var Port = Resource{Noun: []string{"port"}, Short: "Network cards of machines", Ident: "UUID", Path: []string{"ports"}, Key: "ports",
 	Columns: []string{"address", "node_uuid", "pxe_enabled", "uuid"},
-	Fields: []Field{{Name: "address", Kind: Text, Doc: "MAC address"}, {Name: "node_uuid", Flag: "node", Kind: Text, Doc: "UUID of the machine it belongs to"}, name,
-		{Name: "pxe_enabled", Kind: Flag, Doc: "whether the ramdisk may boot from it"}, {Name: "portgroup_uuid", Flag: "port-group", Kind: Text, Doc: "UUID of the port group it is in"},
+	Filters: []Filter{{"node", "node", "only those of this machine"}, {"address", "address", "only the one with this MAC address"}, {"port-group", "portgroup", "only those of this port group"}},
+	Example: "  bessemer port create --node n1 --address 52:54:00:12:34:56",
+	Fields: []Field{need(Field{Name: "address", Kind: Text, Doc: "MAC address"}), {Name: "node_ident", Flag: "node", Kind: Text, Need: true, Fixed: true, Doc: "the machine it belongs to"}, name, id,
+		{Name: "pxe_enabled", Kind: Flag, Off: "pxe-disabled", Doc: "whether the ramdisk may boot from it: true unless it is false"}, {Name: "portgroup_uuid", Flag: "port-group", Kind: Text, Doc: "UUID of the port group it is in"},
 		{Name: "local_link_connection", Kind: Object, Doc: "KEY=VALUE of the switch port it is plugged into: switch_id, port_id, switch_info"},
 		{Name: "physical_network", Kind: Text, Doc: "name of the network it is plugged into"}, {Name: "is_smartnic", Kind: Flag, Doc: "whether it is a smart NIC"}, about, extra}}
 
@@ -86,7 +90,7 @@ var All = []Resource{
 		Columns: []string{"name", "address", "node_uuid", "uuid"}, Filters: []Filter{{"node", "node", "only those of this machine"}, {"address", "address", "only the one with this MAC address"}},
 		Fields: []Field{node, name, {Name: "address", Kind: Text, Doc: "MAC address"}, {Name: "mode", Kind: Text, Doc: "bonding mode: active-backup, 802.3ad, ..."},
 			{Name: "properties", Flag: "property", Kind: Object, Doc: "KEY=VALUE of the bond's options: miimon=100"},
-			{Name: "standalone_ports_supported", Kind: Flag, Doc: "whether its ports work alone, too"}, {Name: "physical_network", Kind: Text, Doc: "name of the network"}, id, extra},
+			{Name: "standalone_ports_supported", Kind: Flag, On: "support-standalone-ports", Off: "unsupport-standalone-ports", Doc: "whether its ports work alone, too"}, {Name: "physical_network", Kind: Text, Doc: "name of the network"}, id, extra},
 		Example: "  bessemer port group create --node 7d0c5a0e-6a3f-4a52-9b0f-2f1b7d3c9a11 --name bond0 --mode 802.3ad --property miimon=100"},
 	{Noun: []string{"allocation"}, Short: "Claims on available machines: the server picks one", Ident: "UUID or name", Path: []string{"allocations"}, Key: "allocations", Whole: true,
 		Columns: []string{"name", "state", "resource_class", "node_uuid", "uuid"},
@@ -112,7 +116,8 @@ var All = []Resource{
 		Columns: []string{"uuid", "node_uuid", "volume_type", "boot_index", "volume_id"}, Filters: []Filter{{"node", "node", "only those of this machine"}},
 		Fields: []Field{node, {Name: "volume_type", Flag: "type", Kind: Text, Need: true, Doc: "iscsi or fibre_channel"}, {Name: "volume_id", Kind: Text, Need: true, Doc: "the volume's id"},
 			{Name: "boot_index", Kind: Number, Need: true, Doc: "0 is booted from"}, {Name: "properties", Flag: "property", Kind: Object, Doc: "KEY=VALUE of how to reach it"}, id, extra}},
-	{Noun: []string{"driver"}, Short: "Hardware types, and what they can do", Ident: "name", Path: []string{"drivers"}, Key: "drivers", Columns: []string{"name", "hosts"}, ReadOnly: true},
+	{Noun: []string{"driver"}, Short: "Hardware types, and what they can do", Ident: "name", Path: []string{"drivers"}, Key: "drivers", Columns: []string{"name", "hosts"}, ReadOnly: true, Unsorted: true,
+		Filters: []Filter{{"type", "type", "dynamic, as all are"}}},
 	{Noun: []string{"conductor"}, Short: "The servers that work on machines", Ident: "host name", Path: []string{"conductors"}, Key: "conductors", Columns: []string{"hostname", "conductor_group", "alive"}, ReadOnly: true},
 	{Noun: []string{"webhook"}, Short: "Programs that are told of changes as they happen", Ident: "UUID", Path: []string{"webhooks"}, Key: "webhooks", Listed: true,
 		Columns: []string{"uuid", "url", "project", "failures", "delivered_at"}, Example: "  bessemer webhook create --url https://hooks.example/changes --secret-file secret"},

@@ -323,6 +323,9 @@ func TestRunbooks(t *testing.T) {
 		{"active", `{"target": "service", "runbook": "CUSTOM_RB"}`, "1.91", []string{"CUSTOM_RB"}, 406},
 		{"active", `{"target": "service", "runbook": "CUSTOM_RB"}`, "1.110", nil, 400},
 		{"active", `{"target": "service", "runbook": "CUSTOM_OTHER"}`, "1.110", []string{"CUSTOM_RB"}, 404},
+		{"active", `{"target": "service", "runbook": "", "service_steps": [{"interface": "management", "step": "reset_bmc"}, {"interface": "bios", "step": "factory_reset"}]}`, "1.87", nil, 202},
+		{"active", `{"target": "service", "runbook": ""}`, "1.110", []string{"CUSTOM_RB"}, 400},
+		{"enroll", `{"target": "manage", "runbook": ""}`, "1.4", nil, 202},
 		{"active", `{"target": "service", "runbook": 7}`, "1.110", []string{"CUSTOM_RB"}, 400},
 		{"active", `{"target": "service", "runbook": "CUSTOM_RB", "service_steps": [{"interface": "management", "step": "reset_bmc"}]}`, "1.110", []string{"CUSTOM_RB"}, 400},
 		{"manageable", `{"target": "provide", "runbook": "CUSTOM_RB"}`, "1.110", []string{"CUSTOM_RB"}, 400},
@@ -332,12 +335,19 @@ func TestRunbooks(t *testing.T) {
 		a := s.do("PUT", first+"/states/provision", c.body, api.HeaderVersion+": "+c.version)
 		if a.Code != c.status {
 			t.Errorf("%s in %s, %s, traits %v: %d, expected %d: %s", c.body, c.at, c.version, c.traits, a.Code, c.status, a.fault())
+			continue
 		}
 		if c.status != 202 {
 			continue
 		}
 		p := s.backend.provision[0]
 		steps := append(p.CleanSteps, p.ServiceSteps...)
+		if strings.Contains(c.body, `"runbook": ""`) { // as good as none
+			if want := strings.Count(c.body, "interface"); len(steps) != want || p.NoRamdisk {
+				t.Errorf("%s: asked for %+v, expected %d steps", c.body, p, want)
+			}
+			continue
+		}
 		if len(steps) != 2 || steps[0].Name != "management.reset_bmc" || steps[1].Name != "bios.factory_reset" || !p.NoRamdisk {
 			t.Errorf("%s: asked for %+v", c.body, p)
 		}

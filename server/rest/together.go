@@ -45,6 +45,8 @@ func provisionRules() []schema {
 		switch {
 		case name == "configdrive": // an empty one is as good as none
 			given = schema{"anyOf": []schema{someText, {"type": "object", "minProperties": 1}}}
+		case name == "runbook": // so is an empty name
+			given = someText
 		case strings.HasSuffix(name, "_steps"):
 			given = someList
 		}

@@ -208,12 +208,15 @@ type Provision struct {
 	DisableRamdisk *bool           `json:"disable_ramdisk,omitempty"`
 }
 
-// WantedStep is an entry of clean_steps, deploy_steps or service_steps. Priority is for deploy only.
+// WantedStep is an entry of clean_steps, deploy_steps or service_steps. Priority is for deploy only, what is of children for
+// the others.
 type WantedStep struct {
-	Interface string    `json:"interface"`
-	Step      string    `json:"step"`
-	Args      step.Args `json:"args"` // never null: deploy_steps need an object
-	Priority  *int      `json:"priority,omitempty"`
+	Interface  string    `json:"interface"`
+	Step       string    `json:"step"`
+	Args       step.Args `json:"args"` // never null: deploy_steps need an object
+	Priority   *int      `json:"priority,omitempty"`
+	OnChildren bool      `json:"execute_on_child_nodes,omitempty"`     // on the nodes below the node instead
+	Children   []string  `json:"limit_child_node_execution,omitempty"` // UUIDs: on these alone
 }
 
 // PowerTarget is the body of PUT states/power; Timeout in seconds.

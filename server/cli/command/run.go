@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,8 +98,8 @@ func (c *Run) connection() (o client.Options, ca string, err error) {
 func (c *Run) Globals(root *cobra.Command) {
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		c.Started = true
-		if c.Format != "table" && c.Format != "json" && c.Format != "yaml" {
-			return input.Usage("--output is %q, expected table, json or yaml", c.Format)
+		if !slices.Contains([]string{"table", "json", "yaml", "value", "csv"}, c.Format) {
+			return input.Usage("--output is %q, expected table, json, yaml, value or csv", c.Format)
 		}
 		return nil
 	}
@@ -109,7 +110,8 @@ func (c *Run) Globals(root *cobra.Command) {
 	f.StringVar(&c.passwordFile, "password-file", "", "file that holds the password (BESSEMER_PASSWORD_FILE)")
 	f.StringVar(&c.ca, "ca", "", "file of certificates to trust beside the system's (BESSEMER_CA)")
 	f.DurationVar(&c.Timeout, "timeout", 30*time.Second, "how long a call to the server may take")
-	f.StringVarP(&c.Format, "output", "o", "table", "table, json or yaml")
+	f.StringVarP(&c.Format, "output", "o", "table", "table, json or yaml; value or csv for scripts")
+	f.StringArrayVarP(&c.Columns, "column", "c", nil, "only this column or field of what is shown; may be repeated")
 }
 
 // Settings are those of a server on this host, by its settings file and data directory; "" is where they are by default.

@@ -64,6 +64,8 @@ config drive goes with it. The node's deploy interface becomes ramdisk; --image 
 	f := cmd.Flags()
 	f.StringVar(&d.drive, "configdrive", "", "JSON or YAML file with meta_data, network_data, user_data; or an ISO image; or a folder of files")
 	f.StringVar(&d.steps, "steps", "", "file of further steps: a YAML or JSON list of interface, step, args and priority")
+	command.Also(cmd, "configdrive", "config-drive")
+	command.Also(cmd, "steps", "deploy-steps")
 	f.StringVar(&d.hostname, "hostname", "", "host name, for the config drive")
 	f.StringVar(&d.userData, "user-data", "", "file of user data (cloud-config), for the config drive")
 	f.StringArrayVar(&d.sshKeys, "ssh-key", nil, "file of a public key, for the config drive")

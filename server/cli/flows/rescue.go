@@ -24,7 +24,12 @@ bessemer node unrescue boots the instance again. The password is read from a fil
 	var w waiting
 	w.add(cmd)
 	file := cmd.Flags().String("rescue-password-file", "", "file that holds the password to log in with; - is the standard input")
+	cmd.Flags().String("rescue-password", "", "give --rescue-password-file instead")
+	command.Hide(cmd, "rescue-password")
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		if cmd.Flags().Changed("rescue-password") {
+			return input.Usage("other users of this host could read --rescue-password on the command line: give --rescue-password-file FILE, or - for the standard input")
+		}
 		if *file == "" {
 			return input.Usage("give --rescue-password-file: the password to log in to the ramdisk with")
 		}

@@ -18,7 +18,8 @@ import (
 func manualCommand(c *command.Run, v work.Verb) *cobra.Command {
 	var file, runbook string
 	var steps []string
-	var noRamdisk bool
+	var noRamdisk, onChildren bool
+	var children []string
 	cmd := &cobra.Command{Use: v.Name + " [NODE ...]", Short: "Run " + v.Name + " steps by name"}
 	cmd.Long = `Runs the steps in the order given; the node must be manageable, and is so again at the end. A wrong step or argument is
 refused before anything is begun. bessemer node steps --available NODE lists the steps with their arguments;
@@ -41,6 +42,15 @@ ramdisk is booted only if a step needs it. bessemer node plan NODE --service --s
 		wanted, err := c.WantedSteps(file, steps)
 		if err != nil {
 			return err
+		}
+		if len(children) > 0 && !onChildren {
+			return input.Usage("--child-node goes with --on-child-nodes")
+		}
+		if onChildren && (file != "" || len(steps) == 0) {
+			return input.Usage("--on-child-nodes goes with --step; in a file each step says it: execute_on_child_nodes: true")
+		}
+		for i := range wanted {
+			wanted[i].OnChildren, wanted[i].Children = wanted[i].OnChildren || onChildren, append(wanted[i].Children, children...)
 		}
 		if len(wanted) == 0 && runbook == "" {
 			return input.Usage("give --step or --steps; bessemer node steps --available NODE lists them")
@@ -76,6 +86,9 @@ ramdisk is booted only if a step needs it. bessemer node plan NODE --service --s
 	})
 	f := cmd.Flags()
 	stepFlags(cmd, &file, &steps)
+	command.Also(cmd, "steps", v.Name+"-steps")
+	f.BoolVar(&onChildren, "on-child-nodes", false, "run each --step on the nodes below the node instead: power acts, and wait with seconds")
+	f.StringArrayVar(&children, "child-node", nil, "UUID of a node below it: on this one alone; may be repeated")
 	f.StringVar(&runbook, "runbook", "", "a runbook's steps instead, by its name or UUID")
 	f.BoolVar(&noRamdisk, "disable-ramdisk", false, "refuse steps that need the ramdisk")
 	return cmd

@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
+
+// zippedInText is how a gzipped image in base64 begins.
+const zippedInText = "H4sI"
 
 // Drive reads what --configdrive names: a folder of files, an ISO image (given back ready for the wire), or a file
 // that describes the drive.
@@ -22,9 +26,15 @@ func (r *Reader) Drive(path string) (drive map[string]any, image json.RawMessage
 		drive, err := driveFolder(path)
 		return drive, nil, err
 	}
-	content, err := r.Read(path, "--configdrive")
-	if err != nil {
-		return nil, nil, err
+	content := []byte(path) // the description or the image itself, as baremetal takes them
+	if !strings.HasPrefix(path, "{") && !strings.HasPrefix(path, zippedInText) {
+		if content, err = r.Read(path, "--configdrive"); err != nil {
+			return nil, nil, err
+		}
+	}
+	if text := strings.TrimSpace(string(content)); strings.HasPrefix(text, zippedInText) { // as the API takes it
+		image, err := json.Marshal(text)
+		return nil, image, err
 	}
 	if len(content) > 0x8006 && string(content[0x8001:0x8006]) == "CD001" {
 		var zipped bytes.Buffer

@@ -37,15 +37,20 @@ func listed(text string) (out []string) {
 func (r *Reader) WantedSteps(file string, flags []string) ([]api.WantedStep, error) {
 	var out []api.WantedStep
 	if file != "" {
-		content, err := r.Read(file, "--steps")
-		if err != nil {
-			return nil, err
+		content := []byte(file) // the list itself, as baremetal takes it
+		if trimmed := strings.TrimSpace(file); trimmed[:min(1, len(trimmed))] != "[" {
+			var err error
+			if content, err = r.Read(file, "--steps"); err != nil {
+				return nil, err
+			}
 		}
 		var list []struct {
-			Interface string         `yaml:"interface"`
-			Step      string         `yaml:"step"`
-			Args      map[string]any `yaml:"args"`
-			Priority  *int           `yaml:"priority"`
+			Interface  string         `yaml:"interface"`
+			Step       string         `yaml:"step"`
+			Args       map[string]any `yaml:"args"`
+			Priority   *int           `yaml:"priority"`
+			OnChildren bool           `yaml:"execute_on_child_nodes"`
+			Children   []string       `yaml:"limit_child_node_execution"`
 		}
 		d := yaml.NewDecoder(strings.NewReader(string(content)))
 		d.KnownFields(true)
@@ -53,7 +58,7 @@ func (r *Reader) WantedSteps(file string, flags []string) ([]api.WantedStep, err
 			return nil, Usage("%s is no list of steps: %v", file, err)
 		}
 		for _, s := range list {
-			out = append(out, api.WantedStep{Interface: s.Interface, Step: s.Step, Args: s.Args, Priority: s.Priority})
+			out = append(out, api.WantedStep{Interface: s.Interface, Step: s.Step, Args: s.Args, Priority: s.Priority, OnChildren: s.OnChildren, Children: s.Children})
 		}
 	}
 	for _, text := range flags {

@@ -167,8 +167,30 @@ func availableSteps(ctx context.Context, c *command.Run, a *client.Client, node 
 }
 
 func historyCommand(c *command.Run) *cobra.Command {
+	cmd := historyList(c, "history")
+	list := historyList(c, "list")
+	list.Hidden = true
+	list.Flags().Bool("long", false, "nothing more: all is shown") // as Ironic's command has it
+	command.Hide(list, "long")
+	get := command.Exactly("get NODE EVENT", 2)
+	get.Short = "Show one entry of a machine's history, by its UUID"
+	get.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		o, err := a.Get(ctx, client.Path("nodes", args[0], "history", args[1]), nil)
+		if err != nil {
+			return err
+		}
+		if inner, ok := o["history"].(map[string]any); ok {
+			o = inner
+		}
+		return c.WriteObject(o, nil)
+	})
+	cmd.AddCommand(list, get)
+	return cmd
+}
+
+func historyList(c *command.Run, name string) *cobra.Command {
 	var limit int
-	cmd := command.Exactly("history NODE", 1)
+	cmd := command.Exactly(name+" NODE", 1)
 	cmd.Short = "Show what happened to a machine, newest first"
 	cmd.Long = "Shows what happened to a machine, newest first: who asked for it and by which request, how long the state, step or work\nlasted, and of a failure its reason and the agent's log."
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {

@@ -32,6 +32,12 @@ func (p *Printer) Objects(all []map[string]any, columns []string, long bool) err
 	for _, o := range all {
 		delete(o, "links")
 	}
+	if asked := p.Columns; !long && (len(asked) > 0 || p.Format == "value" || p.Format == "csv") {
+		if len(asked) == 0 {
+			asked = columns
+		}
+		return p.pick(append([]map[string]any{}, all...), asked, columns...)
+	}
 	return p.Emit(append([]map[string]any{}, all...), func(w io.Writer) {
 		if long {
 			for i, o := range all {
@@ -42,11 +48,7 @@ func (p *Printer) Objects(all []map[string]any, columns []string, long bool) err
 			}
 			return
 		}
-		var heads []string
-		for _, name := range columns {
-			heads = append(heads, strings.ToUpper(strings.ReplaceAll(name, "_", " ")))
-		}
-		Row(w, heads...)
+		Row(w, heads(columns)...)
 		for _, o := range all {
 			var cells []string
 			for _, name := range columns {

@@ -19,13 +19,25 @@ import (
 // Printer writes what a command has to say.
 type Printer struct {
 	Out, Err io.Writer
-	Terminal bool   // Out is a terminal: live bars instead of lines
-	Format   string // table, json, yaml
+	Terminal bool     // Out is a terminal: live bars instead of lines
+	Format   string   // table, json, yaml, value, csv
+	Columns  []string // the only ones to write; none is all
 	Now      func() time.Time
 }
 
-// Emit writes v as JSON or YAML when that is asked for; else table writes it for people.
+// Emit writes v for programs when that is asked for, or some columns of it; else table writes it for people.
 func (p *Printer) Emit(v any, table func(w io.Writer)) error {
+	if len(p.Columns) > 0 || p.Format == "value" || p.Format == "csv" {
+		return p.pick(v, p.Columns)
+	}
+	if p.Format == "json" || p.Format == "yaml" {
+		return p.write(v)
+	}
+	return Columns(p.Out, table)
+}
+
+// write writes v as JSON or YAML.
+func (p *Printer) write(v any) error {
 	switch p.Format {
 	case "json":
 		e := json.NewEncoder(p.Out)
@@ -49,7 +61,7 @@ func (p *Printer) Emit(v any, table func(w io.Writer)) error {
 		}
 		return e.Close()
 	}
-	return Columns(p.Out, table)
+	return nil
 }
 
 // EmitOnly writes v for programs; people have read it already.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/cli/acts"
 	"github.com/bessemer-metal/bessemer/server/cli/command"
+	"github.com/bessemer-metal/bessemer/server/cli/input"
 	"github.com/bessemer-metal/bessemer/server/cli/output"
 	"github.com/bessemer-metal/bessemer/server/client"
 )
@@ -73,7 +74,25 @@ func change(c *command.Run, use, short, done string, least int, request func(res
 // Commands are those below bessemer node.
 func Commands(c *command.Run) []*cobra.Command {
 	return []*cobra.Command{bootCommand(c), secureBootCommand(c), traitCommand(c), vifCommand(c), biosCommand(c), raidCommand(c), firmwareCommand(c), mediaCommand(c), passthruCommand(c),
-		consoleCommand(c), injectCommand(c), indicatorCommand(c), childrenCommand(c), outOfServiceCommand(c), powerCommand(c)}
+		consoleCommand(c), injectCommand(c), indicatorCommand(c), childrenCommand(c), outOfServiceCommand(c), powerCommand(c), asUpstream(c, "add"), asUpstream(c, "remove"), rebootCommand(c)}
+}
+
+// asUpstream is a verb that Ironic's command has before its noun: node add trait.
+func asUpstream(c *command.Run, verb string) *cobra.Command {
+	cmd := command.Group(&cobra.Command{Use: verb, Short: "The same as node trait " + verb, Hidden: true})
+	i := slices.IndexFunc(traitCommand(c).Commands(), func(x *cobra.Command) bool { return x.Name() == verb })
+	sub := traitCommand(c).Commands()[i]
+	sub.Use = "trait" + strings.TrimPrefix(sub.Use, verb)
+	cmd.AddCommand(sub)
+	return cmd
+}
+
+// rebootCommand is node power reboot, as Ironic's command has it.
+func rebootCommand(c *command.Run) *cobra.Command {
+	i := slices.IndexFunc(powers, func(p power) bool { return p.name == "reboot" })
+	cmd := powerAct(c, powers[i], "reboot")
+	cmd.Hidden = true
+	return cmd
 }
 
 // outOfServiceCommand gives an operator's word that an active machine does not work.
@@ -141,11 +160,39 @@ func traitCommand(c *command.Run) *cobra.Command {
 	cmd := command.Group(&cobra.Command{Use: "trait", Aliases: []string{"traits"}, Short: "What machines are or can, for those who choose one"})
 	add := eachOperand(c, "add TRAIT ...", "Add traits", "has the trait", func(trait string) (string, []string) { return http.MethodPut, []string{"traits", trait} })
 	add.Example = "  bessemer node trait add n1 CUSTOM_GPU\n  bessemer node trait add --where 'name=rack7-*' CUSTOM_RACK7"
-	remove := eachOperand(c, "remove TRAIT ...", "Remove traits", "no longer has the trait", func(trait string) (string, []string) { return http.MethodDelete, []string{"traits", trait} })
+	remove := allTraits(c, eachOperand(c, "remove TRAIT ...", "Remove traits", "no longer has the trait", func(trait string) (string, []string) { return http.MethodDelete, []string{"traits", trait} }))
 	cmd.AddCommand(look(c, "list", "List a machine's traits", []string{"traits"}, "traits", "value"), add, remove,
-		change(c, "clear", "Remove all traits", "has no traits any more", 0, func([]string) (string, []string, url.Values, any, error) {
-			return http.MethodDelete, []string{"traits"}, nil, nil, nil
-		}))
+		clearTraits(c))
+	return cmd
+}
+
+func clearTraits(c *command.Run) *cobra.Command {
+	return change(c, "clear", "Remove all traits", "has no traits any more", 0, func([]string) (string, []string, url.Values, any, error) {
+		return http.MethodDelete, []string{"traits"}, nil, nil, nil
+	})
+}
+
+// allTraits lets the command that removes traits take --all, as Ironic's has it, and do what clear does.
+func allTraits(c *command.Run, cmd *cobra.Command) *cobra.Command {
+	all := cmd.Flags().Bool("all", false, "the same as node trait clear")
+	command.Hide(cmd, "all")
+	some := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !*all {
+			return some(cmd, args)
+		}
+		if len(args) > 1 {
+			return input.Usage("give traits or --all, not both")
+		}
+		whole := clearTraits(c)
+		for _, name := range []string{"where", "yes", "dry-run", "parallel"} {
+			if err := whole.Flags().Set(name, cmd.Flags().Lookup(name).Value.String()); err != nil {
+				return err
+			}
+		}
+		whole.SetContext(cmd.Context())
+		return whole.RunE(whole, args)
+	}
 	return cmd
 }
 
@@ -175,8 +222,13 @@ func eachOperand(c *command.Run, use, short, done string, request func(word stri
 func vifCommand(c *command.Run) *cobra.Command {
 	cmd := command.Group(&cobra.Command{Use: "vif", Short: "Virtual interfaces: networks that are plugged into a machine's ports"})
 	var port, portGroup string
+	var info []string
 	attach := change(c, "attach VIF", "Attach a virtual interface", "attached", 1, func(rest []string) (string, []string, url.Values, any, error) {
-		body := map[string]any{"id": rest[0]}
+		body, err := c.Object(info, false)
+		if err != nil {
+			return "", nil, nil, nil, err
+		}
+		body["id"] = rest[0]
 		if port != "" {
 			body["port_uuid"] = port
 		}
@@ -185,6 +237,8 @@ func vifCommand(c *command.Run) *cobra.Command {
 		}
 		return http.MethodPost, []string{"vifs"}, nil, body, nil
 	})
+	attach.Example = "  bessemer node vif attach n1 9f7a1e4c-8d5e-4b6f-a1d2-3c4b5a697887"
+	attach.Flags().StringArrayVar(&info, "vif-info", nil, "KEY=VALUE of further facts; may be repeated")
 	attach.Flags().StringVar(&port, "port-uuid", "", "to this port")
 	attach.Flags().StringVar(&portGroup, "port-group-uuid", "", "to this port group")
 	cmd.AddCommand(look(c, "list", "List a machine's virtual interfaces", []string{"vifs"}, "vifs", "id"), attach,
@@ -208,7 +262,27 @@ func biosCommand(c *command.Run) *cobra.Command {
 		}
 		return c.WriteObject(inner, nil)
 	})
-	setting.AddCommand(look(c, "list", "List a machine's settings", []string{"bios"}, "bios", "name", "value"), show)
+	list := command.Exactly("list NODE", 1)
+	list.Short = "List a machine's settings"
+	var v command.View
+	v.Add(list)
+	list.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		if err := v.Check(); err != nil {
+			return err
+		}
+		q := url.Values{}
+		if v.Long {
+			q.Set("detail", "true")
+		} else if len(v.Fields) > 0 {
+			q.Set("fields", strings.Join(v.Fields, ","))
+		}
+		all := []map[string]any{}
+		if err := a.Each(ctx, client.Path("nodes", args[0], "bios"), "bios", q, func(o map[string]any) error { all = append(all, o); return nil }); err != nil {
+			return err
+		}
+		return c.Objects(all, v.Columns([]string{"name", "value"}), v.Long)
+	})
+	setting.AddCommand(list, show)
 	cmd.AddCommand(setting)
 	return cmd
 }

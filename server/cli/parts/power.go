@@ -12,6 +12,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/cli/acts"
 	"github.com/bessemer-metal/bessemer/server/cli/command"
+	"github.com/bessemer-metal/bessemer/server/cli/input"
 	"github.com/bessemer-metal/bessemer/server/cli/output"
 	"github.com/bessemer-metal/bessemer/server/cli/work"
 	"github.com/bessemer-metal/bessemer/server/client"
@@ -37,41 +38,59 @@ func powerCommand(c *command.Run) *cobra.Command {
 			})
 		})(cmd, args)
 	}
-	for _, p := range []struct{ name, hard, soft, end, short string }{
-		{"on", "power on", "", "power on", "Power it on"},
-		{"off", "power off", "soft power off", "power off", "Power it off"},
-		{"reboot", "rebooting", "soft rebooting", "power on", "Power it off, make sure it is, and on again"},
-	} {
-		sub := &cobra.Command{Use: p.name + " [NODE ...]", Short: p.short, Long: p.short + ".\n\n" + acts.Help}
-		m := acts.On(c, sub)
-		soft, wait := new(bool), new(time.Duration)
-		if p.soft != "" {
-			soft = sub.Flags().Bool("soft", false, "ask the operating system to shut down first")
-			wait = sub.Flags().Duration("wait", 0, "how long the machine may take; default: the server's setting")
-		}
-		watch := watchFlag(sub)
-		sub.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
-			body := api.PowerTarget{Target: p.hard}
-			if *soft {
-				body.Target = p.soft
-			}
-			if *wait > 0 {
-				seconds := int(wait.Round(time.Second) / time.Second)
-				body.Timeout = &seconds
-			}
-			return m.Run(ctx, a, args, acts.Act{Name: body.Target, Each: func(ctx context.Context, t *acts.Turn, node string) error {
-				if err := a.SetPower(ctx, node, body); err != nil {
-					return err
-				}
-				if *watch {
-					return followPower(ctx, t, node, p.end)
-				}
-				return t.Done(nil, "%s of node %s has begun; bessemer node power %s shows the state", body.Target, t.Label, t.Label)
-			}})
-		})
-		cmd.AddCommand(sub)
+	for _, p := range powers {
+		cmd.AddCommand(powerAct(c, p, p.name))
 	}
 	return cmd
+}
+
+// power is an act upon a machine's power.
+type power struct{ name, hard, soft, end, short string }
+
+var powers = []power{
+	{"on", "power on", "", "power on", "Power it on"},
+	{"off", "power off", "soft power off", "power off", "Power it off"},
+	{"reboot", "rebooting", "soft rebooting", "power on", "Power it off, make sure it is, and on again"},
+}
+
+// powerAct is the command of an act.
+func powerAct(c *command.Run, p power, name string) *cobra.Command {
+	sub := &cobra.Command{Use: name + " [NODE ...]", Short: p.short, Long: p.short + ".\n\n" + acts.Help}
+	m := acts.On(c, sub)
+	soft, wait := new(bool), new(time.Duration)
+	if p.soft != "" {
+		soft = sub.Flags().Bool("soft", false, "ask the operating system to shut down first")
+		wait = sub.Flags().Duration("wait", 0, "how long the machine may take; default: the server's setting")
+	}
+	watch := watchFlag(sub)
+	seconds := sub.Flags().Int("power-timeout", 0, "the same as --wait, in seconds")
+	command.Hide(sub, "power-timeout")
+	sub.Example = "  bessemer node power " + p.name + " n1 --watch"
+	sub.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		body := api.PowerTarget{Target: p.hard}
+		if *soft {
+			body.Target = p.soft
+		}
+		if *wait > 0 {
+			*seconds = int(wait.Round(time.Second) / time.Second)
+		}
+		if sub.Flags().Changed("power-timeout") && *seconds < 1 {
+			return input.Usage("--power-timeout is %d, expected a number of seconds", *seconds)
+		}
+		if *seconds > 0 {
+			body.Timeout = seconds
+		}
+		return m.Run(ctx, a, args, acts.Act{Name: body.Target, Each: func(ctx context.Context, t *acts.Turn, node string) error {
+			if err := a.SetPower(ctx, node, body); err != nil {
+				return err
+			}
+			if *watch {
+				return followPower(ctx, t, node, p.end)
+			}
+			return t.Done(nil, "%s of node %s has begun; bessemer node power %s shows the state", body.Target, t.Label, t.Label)
+		}})
+	})
+	return sub
 }
 
 func watchFlag(cmd *cobra.Command) *bool {

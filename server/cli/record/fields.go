@@ -29,6 +29,12 @@ func (n *Flags) Add(cmd *cobra.Command) {
 	f.StringArrayVar(&n.instanceInfo, "instance-info", nil, "KEY=VALUE of what is to be deployed")
 	f.StringArrayVar(&n.extra, "extra", nil, "KEY=VALUE of anything you want to keep")
 	f.StringArrayVar(&n.iface, "interface", nil, "KIND=IMPLEMENTATION: deploy=direct")
+	for _, kind := range api.Interfaces() {
+		f.Var(ofKind{kind, &n.iface}, kind+"-interface", "the same as --interface "+kind+"=IMPLEMENTATION")
+		command.Hide(cmd, kind+"-interface")
+	}
+	f.Bool("no-automated-clean", false, "the same as --automated-clean false")
+	command.Hide(cmd, "no-automated-clean")
 	f.StringVar(&n.description, "description", "", "text for people")
 	f.StringVar(&n.resourceClass, "resource-class", "", "kind of machine")
 	f.StringVar(&n.owner, "owner", "", "who owns it")
@@ -44,6 +50,19 @@ func (n *Flags) Add(cmd *cobra.Command) {
 	f.StringVar(&n.disablePowerOff, "disable-power-off", "", "true, false or default: whether the machine is never powered off")
 }
 
+// ofKind adds KIND=IMPLEMENTATION to a list.
+type ofKind struct {
+	kind string
+	to   *[]string
+}
+
+func (o ofKind) String() string { return "" }
+func (o ofKind) Type() string   { return "string" }
+func (o ofKind) Set(implementation string) error {
+	*o.to = append(*o.to, o.kind+"="+implementation)
+	return nil
+}
+
 // plain is the flags that hold one text, by field.
 func (n *Flags) plain() map[string]string {
 	return map[string]string{"name": n.name, "description": n.description, "resource_class": n.resourceClass, "owner": n.owner,
@@ -54,6 +73,17 @@ func (n *Flags) plain() map[string]string {
 // tristates is the flags that are true, false or the server's own choice, by field.
 func (n *Flags) tristates() map[string]string {
 	return map[string]string{"automated_clean": n.automatedClean, "disable_power_off": n.disablePowerOff}
+}
+
+// settle takes --no-automated-clean for what it means.
+func settle(cmd *cobra.Command) error {
+	if !cmd.Flags().Changed("no-automated-clean") {
+		return nil
+	}
+	if cmd.Flags().Changed("automated-clean") {
+		return input.Usage("give --automated-clean or --no-automated-clean, not both")
+	}
+	return cmd.Flags().Set("automated-clean", "false")
 }
 
 // tristate reads one of them; nil is the server's own choice.

@@ -26,14 +26,31 @@ func listCommand(c *command.Run) *cobra.Command {
 	cmd.Example = "  bessemer node list --provision-state \"clean failed\"\n  bessemer node list --where 'properties.memory_mb>=65536,traits=CUSTOM_GPU'\n  bessemer node list --fields name,resource_class,owner\n  bessemer node list -o json\n  bessemer node list --changed-since '' -o json"
 	var v command.View
 	v.Add(cmd)
+	var page command.Page
+	page.Add(cmd)
+	for _, x := range []struct{ name, query, value, doc string }{
+		{"no-maintenance", "maintenance", "false", "--maintenance false"}, {"unassociated", "associated", "false", "--associated false"},
+		{"no-retired", "retired", "false", "--retired false"}, {"unsharded", "sharded", "false", "--sharded false"},
+	} {
+		cmd.Flags().Bool(x.name, false, "the same as "+x.doc)
+		command.Hide(cmd, x.name)
+	}
 	since := cmd.Flags().String("changed-since", "", "only what has changed since the CURSOR that the same command told before; \"\" begins with all")
 	where := cmd.Flags().String("where", "", "only the nodes that match EXPRESSION; bessemer selectors explains it")
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, _ []string) error {
 		q := url.Values{}
 		for name, v := range filters {
-			if *v != "" {
+			if *v != "" || name == "conductor_group" && cmd.Flags().Changed("conductor-group") {
 				q.Set(name, *v)
 			}
+		}
+		for flag, name := range map[string]string{"no-maintenance": "maintenance", "unassociated": "associated", "no-retired": "retired", "unsharded": "sharded"} {
+			if cmd.Flags().Changed(flag) {
+				q.Set(name, "false")
+			}
+		}
+		if err := page.Query(q); err != nil {
+			return err
 		}
 		if cmd.Flags().Changed("changed-since") {
 			if len(q) > 0 || *where != "" {
@@ -41,8 +58,8 @@ func listCommand(c *command.Run) *cobra.Command {
 			}
 			return listChanged(ctx, c, a, *since, v)
 		}
-		if v.Long || len(v.Fields) > 0 || *where != "" {
-			return listObjects(ctx, c, a, q, v, *where)
+		if v.Long || len(v.Fields) > 0 || *where != "" || c.Format == "value" || c.Format == "csv" {
+			return listObjects(ctx, c, a, q, v, *where, page)
 		}
 		nodes, err := a.Nodes(ctx, q)
 		if err != nil {
@@ -64,14 +81,20 @@ func listCommand(c *command.Run) *cobra.Command {
 		{"provision_state", "only nodes in this state"}, {"driver", "only of this hardware type"}, {"resource_class", "only of this class"},
 		{"maintenance", "only those in maintenance (true) or not (false)"}, {"associated", "only those with an instance (true) or without (false)"},
 		{"owner", "only of this owner"}, {"fault", "only with this fault"}, {"description_contains", "only with this text in the description"},
+		{"lessee", "only of this lessee"}, {"retired", "only those that are retired (true) or not (false)"}, {"conductor", "only those of this server"},
+		{"conductor_group", "only those of this group of servers; \"\" is the nodes of none"}, {"instance_name", "only the one with this instance"},
+		{"sharded", "only those in a shard (true) or in none (false)"}, {"parent_node", "only the parts of this node"},
+		{"include_children", "also nodes that are parts of others (true)"}, {"chassis_uuid", "only those of this chassis"}, {"shard", "only those of these shards: a,b"},
 	} {
 		filters[f.name] = cmd.Flags().String(strings.ReplaceAll(f.name, "_", "-"), "", f.doc)
 	}
+	command.Also(cmd, "chassis-uuid", "chassis")
+	command.Also(cmd, "shard", "shards")
 	return cmd
 }
 
 // listObjects lists nodes by the fields that are asked for, and only those that an expression matches.
-func listObjects(ctx context.Context, c *command.Run, a *client.Client, q url.Values, v command.View, where string) error {
+func listObjects(ctx context.Context, c *command.Run, a *client.Client, q url.Values, v command.View, where string, page command.Page) error {
 	if err := v.Check(); err != nil {
 		return err
 	}
@@ -93,13 +116,7 @@ func listObjects(ctx context.Context, c *command.Run, a *client.Client, q url.Va
 	} else {
 		q.Set("fields", strings.Join(append(slices.Clip(columns), query.Fields()...), ","))
 	}
-	var all []map[string]any
-	err := a.EachNode(ctx, q, func(n map[string]any) error {
-		if query.Match(n) {
-			all = append(all, n)
-		}
-		return nil
-	})
+	all, err := page.All(ctx, a, "/v1/nodes", "nodes", q, query.Match)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,9 @@ func createCommand(c *command.Run) *cobra.Command {
     --driver-info redfish_address=https://192.0.2.10 \
     --driver-info redfish_username=admin --driver-info redfish_password=@secret.txt`
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, _ []string) error {
+		if err := settle(cmd); err != nil {
+			return err
+		}
 		body := map[string]any{"driver": driver}
 		if uuid != "" {
 			body["uuid"] = uuid
@@ -100,7 +104,14 @@ func setCommand(c *command.Run) *cobra.Command {
   bessemer node set n1 --protected "holds the payroll"
   bessemer node set --where 'name=rack7-*' --resource-class big`
 	m := acts.On(c, cmd)
+	reset := map[string]*bool{}
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		if err := settle(cmd); err != nil {
+			return err
+		}
+		if *reset["interfaces"] && driver == "" {
+			return input.Usage("--reset-interfaces goes with --driver: the interfaces become the new driver's own")
+		}
 		return m.Run(ctx, a, args, acts.Act{Name: "set", Each: func(ctx context.Context, t *acts.Turn, node string) error {
 			current, err := a.Node(ctx, node)
 			if err != nil {
@@ -115,10 +126,17 @@ func setCommand(c *command.Run) *cobra.Command {
 			if changed("driver") {
 				set("/driver", driver)
 			}
-			for flag, reason := range map[string]string{"protected": protected, "retired": retired} {
+			for flag, reason := range map[string]*string{"protected": &protected, "retired": &retired} {
 				if changed(flag) {
 					set("/"+flag, true)
-					set("/"+flag+"_reason", reason)
+				}
+				if changed(flag) || changed(flag+"-reason") {
+					set("/"+flag+"_reason", *reason)
+				}
+			}
+			for _, kind := range api.Interfaces() {
+				if *reset[kind] {
+					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + kind + "_interface"})
 				}
 			}
 			if raid != "" {
@@ -127,15 +145,26 @@ func setCommand(c *command.Run) *cobra.Command {
 				}
 				return setRAID(ctx, t, node, raid)
 			}
-			return patch(ctx, t, node, ops)
+			return patch(ctx, t, node, ops, *reset["interfaces"])
 		}})
 	})
 	n.Add(cmd)
 	f := cmd.Flags()
+	for _, kind := range append([]string{"interfaces"}, api.Interfaces()...) {
+		name := "reset-" + strings.TrimSuffix(kind+"-interface", "interfaces-interface")
+		if kind == "interfaces" {
+			name += kind
+		}
+		reset[kind] = f.Bool(name, false, "bring it back to the driver's default")
+		command.Hide(cmd, name)
+	}
 	f.StringVar(&driver, "driver", "", "hardware type")
 	f.StringVar(&raid, "target-raid-config", "", "JSON or YAML file of logical_disks that a clean step is to make; - is the standard input")
 	f.StringVar(&protected, "protected", "", "refuse undeploy, rebuild and delete, for this reason")
 	f.StringVar(&retired, "retired", "", "do not make it available again, for this reason")
+	f.StringVar(&protected, "protected-reason", "", "the reason of --protected")
+	f.StringVar(&retired, "retired-reason", "", "the reason of --retired")
+	command.Hide(cmd, "protected-reason", "retired-reason")
 	return cmd
 }
 
@@ -152,9 +181,16 @@ func setRAID(ctx context.Context, t *acts.Turn, node, file string) error {
 }
 
 // patch sends the operations and tells what came of them.
-func patch(ctx context.Context, t *acts.Turn, node string, ops []api.PatchOp) error {
+func patch(ctx context.Context, t *acts.Turn, node string, ops []api.PatchOp, resetInterfaces bool) error {
 	if len(ops) == 0 {
 		return input.Usage("nothing to change is given")
+	}
+	if resetInterfaces {
+		o, err := t.API.Send(ctx, http.MethodPatch, client.Path("nodes", node), url.Values{"reset_interfaces": {"true"}}, ops)
+		if err != nil {
+			return err
+		}
+		return t.Done(o, "node %s is changed", t.Label)
 	}
 	n, err := t.API.PatchNode(ctx, node, ops)
 	if err != nil {
@@ -166,14 +202,20 @@ func patch(ctx context.Context, t *acts.Turn, node string, ops []api.PatchOp) er
 func unsetCommand(c *command.Run) *cobra.Command {
 	lists := map[string]*[]string{"driver_info": {}, "properties": {}, "instance_info": {}, "extra": {}}
 	single := []string{"name", "description", "resource_class", "conductor_group", "owner", "lessee", "instance_uuid", "instance_name", "chassis_uuid",
-		"shard", "parent_node", "network_data", "automated_clean", "disable_power_off", "protected", "retired"}
+		"shard", "parent_node", "network_data", "automated_clean", "disable_power_off", "protected", "protected_reason", "retired", "retired_reason"}
 	var iface []string
+	var raid bool
 	cmd := &cobra.Command{Use: "unset [NODE ...]", Short: "Remove parts of a machine's record"}
 	cmd.Long = "Removes parts of a machine's record.\n\n" + acts.Help
 	cmd.Example = "  bessemer node unset n1 --property root_device --instance-uuid --protected"
 	m := acts.On(c, cmd)
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
 		return m.Run(ctx, a, args, acts.Act{Name: "unset", Each: func(ctx context.Context, t *acts.Turn, node string) error {
+			if raid {
+				if _, err := a.Send(ctx, http.MethodPut, client.Path("nodes", node, "states", "raid"), nil, map[string]any{}); err != nil {
+					return err
+				}
+			}
 			var ops []api.PatchOp
 			for _, field := range []string{"driver_info", "properties", "instance_info", "extra"} {
 				for _, key := range *lists[field] {
@@ -188,7 +230,15 @@ func unsetCommand(c *command.Run) *cobra.Command {
 			for _, kind := range iface {
 				ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + kind + "_interface"})
 			}
-			return patch(ctx, t, node, ops)
+			for _, kind := range api.Interfaces() {
+				if cmd.Flags().Changed(kind + "-interface") {
+					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + kind + "_interface"})
+				}
+			}
+			if raid && len(ops) == 0 {
+				return t.Done(nil, "node %s has no target RAID configuration any more", t.Label)
+			}
+			return patch(ctx, t, node, ops, false)
 		}})
 	})
 	f := cmd.Flags()
@@ -199,6 +249,11 @@ func unsetCommand(c *command.Run) *cobra.Command {
 	f.StringArrayVar(&iface, "interface", nil, "KIND to bring back to the driver's default")
 	for _, field := range single {
 		f.Bool(strings.ReplaceAll(field, "_", "-"), false, "remove it")
+	}
+	f.BoolVar(&raid, "target-raid-config", false, "remove it")
+	for _, kind := range api.Interfaces() {
+		f.Bool(kind+"-interface", false, "the same as --interface "+kind)
+		command.Hide(cmd, kind+"-interface")
 	}
 	return cmd
 }
@@ -229,6 +284,10 @@ func maintenanceCommand(c *command.Run) *cobra.Command {
 		reason := new(string)
 		if x.on {
 			sub.Flags().StringVar(reason, "reason", "", "why, for the next reader")
+		}
+		sub.Example = "  bessemer node maintenance " + x.name + " n1"
+		if x.on {
+			sub.Example += " --reason \"new fan\""
 		}
 		sub.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
 			return m.Run(ctx, a, args, acts.Act{Name: "maintenance " + x.name, Each: func(ctx context.Context, t *acts.Turn, node string) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,21 @@ func showCommand(c *command.Run) *cobra.Command {
 NODE is a name or UUID; n1,n2 and @FILE (one a line) name several, of which the fields are shown that are set.`
 	cmd.Example = "  bessemer node show n1\n  bessemer node show n1 n2 --fields name,provision_state\n  bessemer node show @rack7.txt -o json"
 	fields := cmd.Flags().StringSlice("fields", nil, "only these fields: a,b")
+	instance := cmd.Flags().String("instance", "", "the machine of the instance with this UUID, instead of NODE")
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		if *instance != "" {
+			if len(args) > 0 {
+				return input.Usage("give NODE or --instance, not both")
+			}
+			found, err := a.Nodes(ctx, url.Values{"instance_uuid": {*instance}})
+			if err != nil {
+				return err
+			}
+			if len(found) == 0 {
+				return fault.New(fault.NodeNotFound, "there is no node with the instance %s", *instance)
+			}
+			args = []string{found[0].UUID}
+		}
 		if len(args) == 0 {
 			return input.Usage("name the node, or several: bessemer node show NODE ...")
 		}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/client"
 	"github.com/bessemer-metal/bessemer/server/resource"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 // Add adds the commands of the table to the tree: a noun of two words below one that is there already, if it is.
@@ -75,11 +77,18 @@ func listCommand(c *command.Run, r resource.Resource) *cobra.Command {
 	}
 	var v command.View
 	v.Add(cmd)
+	var page command.Page
+	if !r.Listed && !r.Unsorted {
+		page.Add(cmd)
+	}
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, _ []string) error {
 		if err := v.Check(); err != nil {
 			return err
 		}
 		q := url.Values{}
+		if err := page.Query(q); err != nil {
+			return err
+		}
 		for name, value := range filters {
 			if *value != "" {
 				q.Set(name, *value)
@@ -94,8 +103,8 @@ func listCommand(c *command.Run, r resource.Resource) *cobra.Command {
 		case !r.ReadOnly:
 			q.Set("fields", strings.Join(columns, ","))
 		}
-		var all []map[string]any
-		if err := a.Each(ctx, client.Path(r.Path...), r.Key, q, func(o map[string]any) error { all = append(all, o); return nil }); err != nil {
+		all, err := page.All(ctx, a, client.Path(r.Path...), r.Key, q, nil)
+		if err != nil {
 			return err
 		}
 		return c.Objects(all, columns, v.Long)
@@ -104,10 +113,22 @@ func listCommand(c *command.Run, r resource.Resource) *cobra.Command {
 }
 
 func showCommand(c *command.Run, r resource.Resource) *cobra.Command {
-	cmd := command.Exactly("show ID", 1)
-	cmd.Short = "Show one"
+	cmd := &cobra.Command{Use: "show ID", Short: "Show one"}
 	fields := cmd.Flags().StringSlice("fields", nil, "only these fields: a,b")
+	address := new(string)
+	if slices.ContainsFunc(r.Filters, func(f resource.Filter) bool { return f.Query == "address" }) {
+		address = cmd.Flags().String("address", "", "the one with this MAC address, instead of ID")
+	}
 	cmd.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
+		if *address != "" && len(args) == 0 {
+			id, err := ofAddress(ctx, a, r, *address)
+			if err != nil {
+				return err
+			}
+			args = []string{id}
+		} else if len(args) != 1 || *address != "" {
+			return input.Usage("name the one to show: %s", cmd.UseLine())
+		}
 		o, err := a.Get(ctx, client.Path(append(slices.Clip(r.Path), args[0])...), nil)
 		if err != nil {
 			return err
@@ -115,6 +136,16 @@ func showCommand(c *command.Run, r resource.Resource) *cobra.Command {
 		return c.WriteObject(o, *fields)
 	})
 	return cmd
+}
+
+// ofAddress is the UUID of the one that has this MAC address.
+func ofAddress(ctx context.Context, a *client.Client, r resource.Resource, address string) (string, error) {
+	id := ""
+	err := a.Each(ctx, client.Path(r.Path...), r.Key, url.Values{"address": {address}}, func(o map[string]any) error { id = output.Cell(o["uuid"]); return nil })
+	if err == nil && id == "" {
+		err = fault.New(fault.PortNotFound, "there is no %s with the address %s", singular(r), address)
+	}
+	return id, err
 }
 
 // values are the flags of a row's fields.
@@ -135,12 +166,33 @@ func addFields(cmd *cobra.Command, r resource.Resource, takes func(f resource.Fi
 		default:
 			v.texts[f.Name] = cmd.Flags().String(f.FlagName(), "", f.Doc)
 		}
+		for name := range bareFlags(f) {
+			cmd.Flags().Bool(name, false, "the same as --"+f.FlagName())
+			command.Hide(cmd, name)
+		}
 	}
 	return v
 }
 
+// bareFlags are the flags without a value that mean true or false for a field.
+func bareFlags(f resource.Field) map[string]bool {
+	out := map[string]bool{}
+	if f.On != "" {
+		out[f.On] = true
+	}
+	if f.Off != "" {
+		out[f.Off] = false
+	}
+	return out
+}
+
 // value is what a field's flag gives; ok is false when it was not given.
 func (v values) value(c *command.Run, cmd *cobra.Command, f resource.Field) (value any, ok bool, err error) {
+	for name, meant := range bareFlags(f) {
+		if cmd.Flags().Changed(name) {
+			return meant, true, nil
+		}
+	}
 	if cmd.Flags().Lookup(f.FlagName()) == nil || !cmd.Flags().Changed(f.FlagName()) {
 		return nil, false, nil
 	}
@@ -168,7 +220,12 @@ func (v values) value(c *command.Run, cmd *cobra.Command, f resource.Field) (val
 func createCommand(c *command.Run, r resource.Resource) *cobra.Command {
 	cmd := command.Exactly("create", 0)
 	cmd.Short = "Make one"
-	cmd.Example = r.Example
+	cmd.Example = strings.Split(r.Example, "\n")[0]
+	var wait *time.Duration
+	if r.Key == "allocations" {
+		wait = cmd.Flags().Duration("wait", 0, "stay until a machine is found, for so long at most: 5m")
+		cmd.Flags().BoolP("watch", "w", false, "stay until a machine is found")
+	}
 	v := addFields(cmd, r, func(f resource.Field) bool { return !f.Change })
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return c.With(func(ctx context.Context, a *client.Client, _ []string) error {
@@ -188,15 +245,48 @@ func createCommand(c *command.Run, r resource.Resource) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if wait != nil && (*wait > 0 || cmd.Flags().Changed("watch")) {
+				if o, err = settled(ctx, a, r, o, *wait); err != nil {
+					return err
+				}
+			}
 			return c.Emit(o, func(w io.Writer) { fmt.Fprintf(w, "%s %s is made\n", singular(r), output.Cell(o["uuid"])) })
 		})(cmd, args)
 	}
 	return cmd
 }
 
+// settled waits until an allocation has its machine, or never will.
+func settled(ctx context.Context, a *client.Client, r resource.Resource, o map[string]any, most time.Duration) (map[string]any, error) {
+	id := output.Cell(o["uuid"])
+	if most > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, most, fmt.Errorf("it took longer than --wait %s", most))
+		defer cancel()
+	}
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for o["state"] == "allocating" {
+		select {
+		case <-ctx.Done():
+			return nil, fault.New(fault.AllocationFailed, "the allocation %s has no machine yet: %v", id, context.Cause(ctx)).WithHint("bessemer allocation show %s says how it goes; it goes on by itself", id)
+		case <-again.C:
+		}
+		var err error
+		if o, err = a.Get(ctx, client.Path(append(slices.Clip(r.Path), id)...), nil); err != nil {
+			return nil, err
+		}
+	}
+	if o["state"] == "error" {
+		return nil, fault.New(fault.AllocationFailed, "%s", output.Cell(o["last_error"])).WithHint("bessemer allocation delete %s, then ask for one that a machine fits", id)
+	}
+	return o, nil
+}
+
 func setCommand(c *command.Run, r resource.Resource) *cobra.Command {
 	cmd := command.Exactly("set ID", 1)
 	cmd.Short = "Change one"
+	cmd.Example = "  bessemer " + singular(r) + " set 7d0c5a0e-6a3f-4a52-9b0f-2f1b7d3c9a11 --extra rack=7"
 	v := addFields(cmd, r, func(f resource.Field) bool { return !f.Fixed })
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return c.With(func(ctx context.Context, a *client.Client, args []string) error {
@@ -223,6 +313,7 @@ func setCommand(c *command.Run, r resource.Resource) *cobra.Command {
 func unsetCommand(c *command.Run, r resource.Resource) *cobra.Command {
 	cmd := command.Exactly("unset ID", 1)
 	cmd.Short = "Remove parts of one"
+	cmd.Example = "  bessemer " + singular(r) + " unset 7d0c5a0e-6a3f-4a52-9b0f-2f1b7d3c9a11 --extra rack"
 	keys := map[string]*[]string{}
 	for _, f := range r.Fields {
 		switch {

@@ -292,12 +292,12 @@ func (a *API) wantedSteps(c *serve.Call, n conductor.Node, name string, v any, b
 	return out, nil
 }
 
-// isEmpty tells an argument that says nothing: an empty config drive, an empty list of steps. Like Ironic, the server takes
+// isEmpty tells an argument that says nothing: an empty config drive, the name of no runbook, an empty list of steps. Like Ironic, the server takes
 // it for one that is not given, whatever the verb and the version.
 func isEmpty(name string, v any) bool {
 	switch t := v.(type) {
 	case string:
-		return name == "configdrive" && t == ""
+		return (name == "configdrive" || name == "runbook") && t == ""
 	case map[string]any:
 		return name == "configdrive" && len(t) == 0
 	case []any:
