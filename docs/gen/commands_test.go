@@ -56,6 +56,7 @@ func TestExists(t *testing.T) {
 		"make demo": true, "make demo KEEP=1": true, "sudo make setup": true, "KEEP=1 make demo": true, "curl -s http://x": true,
 		"make nonsense": false, "frobnicate": false, "A=b": false,
 		"bessemer frobnicate": false, "bessemer node frobnicate": false, "bessemer node list": true, "bessemer node list -o json": true,
+		"bessemer node add trait n1 CUSTOM_A": true, "bessemer node reboot n1 -f json": true, "bessemer node add frobnicate": false,
 		"bessemer node list --frobnicate": false, "build/bessemer node show node-1": true,
 	} {
 		if err := exists(command); (err == nil) != want {
@@ -66,6 +67,31 @@ func TestExists(t *testing.T) {
 
 // bessemer tells whether the operator's command knows these words and flags.
 func bessemer(words []string) error {
+	err := inHelp(words)
+	if err != nil && taken(words) {
+		return nil
+	}
+	return err
+}
+
+// taken tells whether a command takes these words and flags although help does not list them: as Ironic's command has them.
+func taken(words []string) bool {
+	text, err := help(words)
+	if err != nil {
+		return false
+	}
+	_, use, _ := strings.Cut(text, "Usage:\n  bessemer ")
+	n := 0
+	for _, w := range strings.Fields(use) {
+		if n == len(words) || w != words[n] {
+			break
+		}
+		n++
+	}
+	return n > 1 && len(subcommands(text)) == 0
+}
+
+func inHelp(words []string) error {
 	text, err := help(nil)
 	if err != nil {
 		return err
@@ -100,7 +126,7 @@ func TestCommandsNamedInProseAndHints(t *testing.T) {
 			continue // its text is the commands' own
 		}
 		for _, line := range commandLines(text) {
-			if err := m.check(line); err != nil {
+			if err := m.check(line); err != nil && !taken(strings.Fields(line)) {
 				t.Errorf("%s names %q: %v", name, "bessemer "+line, err)
 			}
 		}

@@ -194,7 +194,7 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"port set p1 --pxe-enabled false --local-link-connection port_id=eth1", `PATCH /v1/ports/p1 [{"op":"add","path":"/pxe_enabled","value":false},{"op":"add","path":"/local_link_connection/port_id","value":"eth1"}]`, "port p1 is changed"},
 		{"port group list", "GET /v1/portgroups?fields=name%2Caddress%2Cnode_uuid%2Cuuid", "bond0"},
 		{"volume connector list --node n1", "GET /v1/volume/connectors?fields=uuid%2Cnode_uuid%2Ctype%2Cconnector_id&node=n1", "u2"},
-		{"volume target create --node u1 --type iscsi --volume-id v --boot-index 0", `POST /v1/volume/targets {"boot_index":0,"node_uuid":"u1","volume_id":"v","volume_type":"iscsi"}`, "volume target u1 is made"},
+		{"volume target create --node u1 --type iscsi --volume-id v --boot-index 0", "GET /v1/nodes/u1?fields=uuid\n" + `POST /v1/volume/targets {"boot_index":0,"node_uuid":"u1","volume_id":"v","volume_type":"iscsi"}`, "volume target u1 is made"},
 		{"driver list", "GET /v1/drivers", "redfish  lab"},
 		{"driver show redfish", "GET /v1/drivers/redfish", "name"},
 		{"driver property list redfish", "GET /v1/drivers/redfish/properties", "name"},

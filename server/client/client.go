@@ -137,12 +137,26 @@ func (c *Client) open(ctx context.Context, method, path string, q url.Values, bo
 			return nil, c.unreachable(ctx, err)
 		}
 		f := api.ReadErrorBody(answer.StatusCode, text)
+		if !json.Valid(text) && len(text) > 0 {
+			c.stranger(f, method, path, answer, string(text))
+		}
 		if f.Reason == fault.RequestAuth {
 			_ = f.WithHint("give --user and a password by BESSEMER_PASSWORD or --password-file")
 		}
 		return nil, f
 	}
 	return answer, nil
+}
+
+// stranger tells of an answer that no server of Ironic's API gives.
+func (c *Client) stranger(f *fault.Fault, method, path string, answer *http.Response, text string) {
+	if answer.StatusCode == http.StatusBadRequest && (strings.Contains(text, "HTTP request to an HTTPS server") || strings.Contains(text, "plain HTTP request was sent to HTTPS")) {
+		f.Message = fmt.Sprintf("the server at %s wants TLS", c.base)
+		f.Hint = "give its address as https" + strings.TrimPrefix(c.base, "http")
+		return
+	}
+	f.Message = fmt.Sprintf("%s answers %s %s with %d %s, and not as Ironic's API does", c.base, method, path, answer.StatusCode, http.StatusText(answer.StatusCode))
+	f.Hint = "is this a Bessemer server, and does a proxy before it reach it? --server URL or BESSEMER_SERVER names it"
 }
 
 // unreachable says in words why there is no answer.
@@ -158,10 +172,13 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		f.Message = fmt.Sprintf("the certificate of %s is signed by an authority that is not trusted here", c.base)
-		f.Hint = "give the server's certificate with --ca FILE; the server keeps it in its data directory"
+		f.Hint = "give the server's certificate with --ca FILE; the server keeps it in its data directory, as api.crt"
 	case errors.As(err, &host):
 		f.Message = fmt.Sprintf("the certificate of %s is for another name", c.base)
 		f.Hint = "use a name or address that the certificate holds"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		f.Message = fmt.Sprintf("the server at %s speaks HTTP without TLS", c.base)
+		f.Hint = "give its address as http" + strings.TrimPrefix(c.base, "https")
 	case errors.As(err, &dns):
 		f.Message += ": its name can't be resolved"
 	case errors.Is(err, context.DeadlineExceeded):

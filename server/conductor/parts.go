@@ -208,7 +208,8 @@ type (
 		Detach(ctx context.Context, devices []string) error
 	}
 	// Passer takes calls of its hardware type. Methods asks the BMC nothing. An asynchronous one becomes an act of the node
-	// (Deferred); the answer of another is JSON, or nil for none.
+	// (Deferred), unless that has no kind: it is then passed at once, and its answer is nobody's. The answer of another is
+	// JSON, or nil for none.
 	Passer interface {
 		Methods() []Method
 		Deferred(method string, args map[string]any) (Act, error)

@@ -130,23 +130,29 @@ func (m *machine) Detach(_ context.Context, devices []string) error {
 	return nil
 }
 
-// Methods is upstream's synchronous one.
+// Methods are upstream's.
 func (m *machine) Methods() []conductor.Method {
-	return []conductor.Method{{Name: "third_method_sync", HTTP: []string{http.MethodPost}, Exclusive: true, Doc: "Tells whether the argument bar is meow."}}
+	post := []string{http.MethodPost}
+	return []conductor.Method{
+		{Name: "second_method", HTTP: post, Async: true, Exclusive: true, Doc: "Finds out whether the argument bar is kazoo, and tells nobody."},
+		{Name: "third_method_sync", HTTP: post, Exclusive: true, Doc: "Tells whether the argument bar is meow."},
+		{Name: "fourth_method_shared_lock", HTTP: post, Async: true, Doc: "Finds out whether the argument bar is woof, and tells nobody."},
+		{Name: "log_passthrough", HTTP: post, Async: true, Exclusive: true, Doc: "Does nothing."},
+	}
 }
 
-// Deferred: there is no asynchronous method.
-func (m *machine) Deferred(method string, _ map[string]any) (conductor.Act, error) {
-	return conductor.Act{}, fault.New(fault.NoMethod, "there is no method %.60q", method)
+// Deferred: nothing is left of an asynchronous method to do later.
+func (m *machine) Deferred(string, map[string]any) (conductor.Act, error) {
+	return conductor.Act{}, nil
 }
 
-// Pass answers third_method_sync.
-func (m *machine) Pass(ctx context.Context, _ string, args map[string]any) (any, error) {
-	if err := m.take(ctx, drivers.Vendor); err != nil {
+// Pass answers whether the argument bar is the method's word.
+func (m *machine) Pass(ctx context.Context, method string, args map[string]any) (any, error) {
+	if err := m.take(ctx, drivers.Vendor); err != nil || method == "log_passthrough" {
 		return nil, err
 	}
-	if _, given := args["bar"]; !given {
-		return nil, fault.New(fault.RequestInvalid, "third_method_sync needs the argument bar")
+	if bar := args["bar"]; bar == nil || bar == "" {
+		return nil, fault.New(fault.RequestInvalid, "%s needs the argument bar", method).WithHint("bessemer node passthru call NODE %s --arg bar=VALUE", method)
 	}
-	return args["bar"] == "meow", nil
+	return args["bar"] == map[string]string{"second_method": "kazoo", "third_method_sync": "meow", "fourth_method_shared_lock": "woof"}[method], nil
 }

@@ -26,6 +26,7 @@ func (m *machine) Steps(context.Context) ([]step.Bound, error) {
 		"firmware.update":             well,
 		"vendor.log_passthrough":      logPassthrough,
 		"deploy.deploy":               well,
+		catalog.Waits:                 well, // never comes to it
 	}
 	out := make([]step.Bound, 0, len(catalog.Fake))
 	for _, s := range catalog.Fake {
@@ -34,6 +35,10 @@ func (m *machine) Steps(context.Context) ([]step.Bound, error) {
 			return nil, fmt.Errorf("step %s is in the catalog but has no code", s.Name)
 		}
 		out = append(out, step.Bound{Step: s, Run: func(ctx context.Context, c step.Call) (step.Result, error) {
+			if s.Name == catalog.Waits {
+				<-ctx.Done() // an abort, or the step's end of time
+				return step.Result{}, ctx.Err()
+			}
 			if err := m.take(ctx, s.Interface()); err != nil {
 				return step.Result{}, err
 			}

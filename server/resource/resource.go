@@ -69,7 +69,7 @@ var (
 	id    = Field{Name: "uuid", Kind: Text, Fixed: true, Doc: "UUID; made by the server unless given"}
 	owner = Field{Name: "owner", Kind: Text, Doc: "project that owns it"}
 	about = Field{Name: "description", Kind: Text, Doc: "text for people"}
-	node  = Field{Name: "node_uuid", Flag: "node", Kind: Text, Need: true, Fixed: true, Doc: "UUID of the machine it belongs to"}
+	node  = Field{Name: "node_uuid", Flag: "node", Kind: Text, Need: true, Fixed: true, Doc: "the machine it belongs to"}
 )
 
 func need(f Field) Field { f.Need = true; return f }
@@ -91,7 +91,7 @@ var All = []Resource{
 		Fields: []Field{node, name, {Name: "address", Kind: Text, Doc: "MAC address"}, {Name: "mode", Kind: Text, Doc: "bonding mode: active-backup, 802.3ad, ..."},
 			{Name: "properties", Flag: "property", Kind: Object, Doc: "KEY=VALUE of the bond's options: miimon=100"},
 			{Name: "standalone_ports_supported", Kind: Flag, On: "support-standalone-ports", Off: "unsupport-standalone-ports", Doc: "whether its ports work alone, too"}, {Name: "physical_network", Kind: Text, Doc: "name of the network"}, id, extra},
-		Example: "  bessemer port group create --node 7d0c5a0e-6a3f-4a52-9b0f-2f1b7d3c9a11 --name bond0 --mode 802.3ad --property miimon=100"},
+		Example: "  bessemer port group create --node n1 --name bond0 --mode 802.3ad --property miimon=100"},
 	{Noun: []string{"allocation"}, Short: "Claims on available machines: the server picks one", Ident: "UUID or name", Path: []string{"allocations"}, Key: "allocations", Whole: true,
 		Columns: []string{"name", "state", "resource_class", "node_uuid", "uuid"},
 		Filters: []Filter{{"node", "node", "only the one of this machine"}, {"resource-class", "resource_class", "only of this class"}, {"state", "state", "allocating, active or error"}, {"owner", "owner", "only of this owner"}},

@@ -212,7 +212,16 @@ var Fake = append(slices.Clone(Redfish),
 		Doc:      "Writes a line to the server's log.",
 		Priority: map[state.Flow]int{state.Clean: 1, state.Service: 0},
 		Repeat:   step.Again, Timeout: 15 * time.Minute,
+	},
+	step.Step{
+		Name: Waits, Where: step.OutOfBand,
+		Doc:      "Keeps the node in service wait until it is aborted, for half an hour at most.",
+		Priority: map[state.Flow]int{state.Service: 0},
+		Repeat:   step.Again, Abortable: true, Timeout: 30 * time.Minute,
 	})
+
+// Waits is the step of fake-hardware that does not end by itself.
+const Waits = "vendor.trigger_servicewait"
 
 // Reserved is what the server runs by itself at its place in an operator's list, under any interface: hold, wait and
 // the power acts (Ironic has them from version 1.85 on). A row's name is the part after the dot.

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // What operators of Ironic type by habit is understood too (ADR 0328). Such flags and commands are hidden: help shows one
@@ -35,13 +34,11 @@ func (c *Run) Finish(cmd *cobra.Command) {
 		return
 	}
 	f := cmd.Flags()
-	own := f.Lookup("format") != nil
-	f.VisitAll(func(x *pflag.Flag) { own = own || x.Shorthand == "f" })
-	if !own {
+	if f.ShorthandLookup("f") == nil && f.Lookup("format") == nil {
 		f.StringVarP(&c.Format, "format", "f", "table", "the same as --output")
 		Hide(cmd, "format")
 	}
-	if cmd.Example == "" {
+	if cmd.Example == "" && !cmd.HasSubCommands() {
 		cmd.Example = example(cmd)
 	}
 }

@@ -169,10 +169,11 @@ func availableSteps(ctx context.Context, c *command.Run, a *client.Client, node 
 func historyCommand(c *command.Run) *cobra.Command {
 	cmd := historyList(c, "history")
 	list := historyList(c, "list")
-	list.Hidden = true
-	list.Flags().Bool("long", false, "nothing more: all is shown") // as Ironic's command has it
+	list.Hidden = true // as Ironic's command has them: the history of a node is its list
+	list.Flags().Bool("long", false, "nothing more: all is shown")
 	command.Hide(list, "long")
 	get := command.Exactly("get NODE EVENT", 2)
+	get.Hidden = true
 	get.Short = "Show one entry of a machine's history, by its UUID"
 	get.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
 		o, err := a.Get(ctx, client.Path("nodes", args[0], "history", args[1]), nil)

@@ -104,7 +104,21 @@ func (p *Printer) WriteObject(o map[string]any, fields []string) error {
 			}
 		}
 	}
-	return p.Emit(o, func(w io.Writer) { Pairs(w, o) })
+	return p.Emit(o, func(w io.Writer) {
+		set := false
+		for k := range o {
+			set = set || Cell(o[k]) != "" && !links(o[k])
+		}
+		if set && len(fields) == 0 {
+			Pairs(w, o)
+			return
+		}
+		for _, k := range slices.Sorted(maps.Keys(o)) { // what is asked for, or all there is, is shown although it is not set
+			if !links(o[k]) {
+				Row(w, k, Dash(Cell(o[k])))
+			}
+		}
+	})
 }
 
 // ValueText is a value on one line, - for none.

@@ -65,7 +65,6 @@ func powerAct(c *command.Run, p power, name string) *cobra.Command {
 	watch := watchFlag(sub)
 	seconds := sub.Flags().Int("power-timeout", 0, "the same as --wait, in seconds")
 	command.Hide(sub, "power-timeout")
-	sub.Example = "  bessemer node power " + p.name + " n1 --watch"
 	sub.RunE = c.With(func(ctx context.Context, a *client.Client, args []string) error {
 		body := api.PowerTarget{Target: p.hard}
 		if *soft {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,6 +65,8 @@ func nounCommand(c *command.Run, r resource.Resource) *cobra.Command {
 	}
 	return cmd
 }
+
+var uuid = regexp.MustCompile(`^[0-9a-fA-F-]{36}$`)
 
 func singular(r resource.Resource) string { return strings.Join(r.Noun, " ") }
 
@@ -234,6 +237,13 @@ func createCommand(c *command.Run, r resource.Resource) *cobra.Command {
 				value, given, err := v.value(c, cmd, f)
 				if err != nil {
 					return err
+				}
+				if name, is := value.(string); given && is && f.Name == "node_uuid" && !uuid.MatchString(name) { // the API takes no name there
+					n, err := a.NodeFields(ctx, name, []string{"uuid"})
+					if err != nil {
+						return err
+					}
+					value = n["uuid"]
 				}
 				if given {
 					body[f.Name] = value

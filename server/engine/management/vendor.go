@@ -35,23 +35,29 @@ func (d *Desk) Pass(ctx context.Context, who conductor.Caller, ident, httpMethod
 			return false, nil, err
 		}
 	}
-	if all[i].Async {
+	async = all[i].Async
+	if async {
 		a, err := p.Deferred(name, args)
 		if err != nil {
 			return true, nil, err
 		}
-		return true, nil, d.Manage(ctx, who, ident, a)
+		if a.Kind != "" {
+			return true, nil, d.Manage(ctx, who, ident, a)
+		}
 	}
 	if !all[i].Exclusive {
 		answer, err = p.Pass(ctx, name, args)
-		return false, answer, err
+	} else {
+		err = d.directly(ctx, who, ident, conductor.HolderNow, conductor.Audit{Act: "vendor." + name}, func(now conductor.Node) error {
+			p, err := machines.As[conductor.Passer](ctx, d.cfg.Machines, now, "vendor", "vendor calls")
+			if err == nil {
+				answer, err = p.Pass(ctx, name, args)
+			}
+			return err
+		})
 	}
-	err = d.directly(ctx, who, ident, conductor.HolderNow, conductor.Audit{Act: "vendor." + name}, func(now conductor.Node) error {
-		p, err := machines.As[conductor.Passer](ctx, d.cfg.Machines, now, "vendor", "vendor calls")
-		if err == nil {
-			answer, err = p.Pass(ctx, name, args)
-		}
-		return err
-	})
-	return false, answer, err
+	if async {
+		answer = nil
+	}
+	return async, answer, err
 }
