@@ -124,10 +124,8 @@ func (g *Guard) Covers(ctx context.Context, ids []inventory.DeviceID, node map[s
 	if err != nil {
 		return err
 	}
-	known, err := g.known(ctx, all, node)
-	if err != nil {
-		return err
-	}
+	skip, _ := inventory.List(node, "skip_block_devices") // what is wrong with it, Targets tells
+	known := g.known(ctx, all, skip)
 	for _, id := range ids {
 		if _, err := resolve(id, all); err != nil {
 			return err
@@ -147,14 +145,13 @@ func (g *Guard) Covers(ctx context.Context, ids []inventory.DeviceID, node map[s
 }
 
 // known are all disks and, where the operator skips some, the arrays on them: who skips an array skips its disks.
-func (g *Guard) known(ctx context.Context, all []block.Disk, node map[string]any) ([]inventory.Disk, error) {
+func (g *Guard) known(ctx context.Context, all []block.Disk, skip []any) []inventory.Disk {
 	out := make([]inventory.Disk, len(all))
 	for i, d := range all {
 		out[i] = d.Disk
 	}
-	skip, err := inventory.List(node, "skip_block_devices")
-	if err != nil || len(skip) == 0 {
-		return out, err
+	if len(skip) == 0 {
+		return out
 	}
 	arrays, problems := g.Arrays(ctx, all)
 	for _, a := range arrays {
@@ -163,7 +160,7 @@ func (g *Guard) known(ctx context.Context, all []block.Disk, node map[string]any
 	for _, p := range problems {
 		g.Log.Info("array", "problem", p)
 	}
-	return out, nil
+	return out
 }
 
 // resolve finds the one disk that has the identity.
@@ -209,11 +206,7 @@ func (g *Guard) readRules(ctx context.Context, all []block.Disk, node map[string
 	if r.allow, err = inventory.Allowed(node); err != nil {
 		return r, err
 	}
-	known, err := g.known(ctx, all, node)
-	if err != nil {
-		return r, err
-	}
-	_, skipped, _, err := inventory.Skipped(known, skip)
+	_, skipped, _, err := inventory.Skipped(g.known(ctx, all, skip), skip)
 	if err != nil {
 		return r, err
 	}

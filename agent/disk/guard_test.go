@@ -362,12 +362,13 @@ func TestI05_EraseMustCoverTheMachine(t *testing.T) {
 		node map[string]any
 		want fault.Reason
 	}{
-		"all":                {disktest.IDs(devices...), nil, ""},
-		"all but skipped":    {disktest.IDs(devices[:3]...), skip, ""},
-		"one left out":       {disktest.IDs(devices[:3]...), nil, fault.DiskChanged},
-		"one that is gone":   {append(disktest.IDs(devices...), inventory.DeviceID{Serial: "X", Size: mib, Class: inventory.SATA}), nil, fault.DiskMissing},
-		"none":               {nil, nil, fault.DiskChanged},
-		"everything skipped": {nil, map[string]any{"skip_block_devices": []any{map[string]any{"size": "< 100"}, map[string]any{"serial": "<in> 1"}}}, fault.DiskNone},
+		"all":                    {disktest.IDs(devices...), nil, ""},
+		"all but skipped":        {disktest.IDs(devices[:3]...), skip, ""},
+		"one left out":           {disktest.IDs(devices[:3]...), nil, fault.DiskChanged},
+		"one that is gone":       {append(disktest.IDs(devices...), inventory.DeviceID{Serial: "X", Size: mib, Class: inventory.SATA}), nil, fault.DiskMissing},
+		"none":                   {nil, nil, fault.DiskChanged},
+		"a list that is no list": {disktest.IDs(devices...), map[string]any{"skip_block_devices": "sda"}, fault.RequestInvalid},
+		"everything skipped":     {nil, map[string]any{"skip_block_devices": []any{map[string]any{"size": "< 100"}, map[string]any{"serial": "<in> 1"}}}, fault.DiskNone},
 	} {
 		err := m.Guard().Covers(t.Context(), c.ids, c.node)
 		if c.want == "" && err != nil || c.want != "" && !fault.Has(err, c.want) {

@@ -13,14 +13,14 @@ type guard struct {
 var guards = []guard{
 	{
 		"I1 I2 I3 I4", "agent/disk/guard.go",
-		[]string{"Check", "Covers", "resolve", "readRules", "permit", "inUse", "lines", "hold", "identify", "content", "peek"},
+		[]string{"Check", "Covers", "known", "resolve", "readRules", "permit", "inUse", "lines", "hold", "identify", "content", "peek"},
 		[]string{"agent/disk"}, "^(TestGuard|TestI01|TestI02|TestI03|TestI04|TestI05_EraseMust)", nil,
 	},
 	{"I2", "agent/disk/reserved.go", []string{"reservation", "judged", "nvmeReserved"}, []string{"agent/disk"}, "^(TestGuard|TestI02)", nil},
 	{"I1", "agent/block/class.go", []string{"class", "hostDriver", "nvmeClass", "transports"}, []string{"agent/block"}, "", nil},
 	{"I1", "shared/state/state.go", []string{"Destroys"}, []string{"shared/state", "server/conductor/decide"}, "", nil},
 	{"I1 I4", "server/conductor/decide/offer.go", []string{"offer", "live"}, []string{"server/conductor/decide"}, "", nil},
-	{"I4 I5", "server/conductor/disks/disks.go", []string{"Of", "Erased"}, []string{"server/conductor/disks", "server/conductor/decide"}, "", nil},
+	{"I4 I5 I6", "server/conductor/disks/disks.go", []string{"Of", "Erased", "erasedBy", "Written"}, []string{"server/conductor/disks", "server/conductor/decide"}, "", nil},
 	{
 		"I8 I9 I10", "server/conductor/decide/agent.go", []string{"stepClaimed", "stepEnded", "agentReady", "again"},
 		[]string{"server/conductor/decide"}, "", []string{"refuse", "Refuse"},

@@ -410,6 +410,42 @@ func TestI01_I20_WhatWritesIsOfferedToAProvenRamdiskInAStateThatPermitsIt(t *tes
 	}
 }
 
+// TestF15_AStepOfRAIDIsToldItsRun, which no other step is, and is not offered without what it is to build.
+func TestF15_AStepOfRAIDIsToldItsRun(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		target     map[string]any
+		properties map[string]any
+		run        any          // nil when it is told of none
+		want       fault.Reason // "" when it is offered
+	}{
+		{name: "vendor.work", properties: map[string]any{"a": "b"}},
+		{name: catalog.DeleteRAID, properties: map[string]any{"a": "b"}, run: "run/3"},
+		{name: catalog.DeleteRAID, run: "run/3"},
+		{name: catalog.CreateRAID, target: object(t, mirrored), properties: map[string]any{"a": "b"}, run: "run/3"},
+		{name: catalog.CreateRAID, properties: map[string]any{"a": "b"}, want: fault.RequestInvalid},
+	} {
+		d := at(t, nodetest.Disk0, nodetest.Disk1)
+		d.n.Properties, d.n.TargetRAID = c.properties, c.target
+		r := conductor.StepRecord{
+			ID: "new", Node: d.n.UUID, Run: "run", Order: 3, State: conductor.StepPlanned, Attempt: 1,
+			Step: step.Step{Name: c.name, Where: step.InBand, Touches: step.AllDisks},
+		}
+		d.s.Steps = []conductor.StepRecord{r}
+		d.offer(r)
+		if d.n.LastReason != c.want || (len(d.Effects) > 0 && d.Effects[len(d.Effects)-1].Kind == conductor.EffectOffer) != (c.want == "") {
+			t.Errorf("%s: %s, %v", c.name, d.n.LastError, d.Effects)
+		}
+		if c.want != "" {
+			continue
+		}
+		told := d.Steps[0].Command.Node
+		if told[catalog.RunOf] != c.run || told["a"] != c.properties["a"] || (told[catalog.TargetRAID] != nil) != (c.target != nil) || c.properties[catalog.RunOf] != nil {
+			t.Errorf("%s is told %v", c.name, told)
+		}
+	}
+}
+
 // TestI17_AContestedRamdiskIsNotUsedAgain: the node was idle when two machines turned out to be it.
 func TestI17_AContestedRamdiskIsNotUsedAgain(t *testing.T) {
 	l := fast(t)

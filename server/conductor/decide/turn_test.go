@@ -152,14 +152,35 @@ func TestF23_PowerReadInLineIsWhatAStepLeaves(t *testing.T) {
 // TestI08_AStepInLineHasNoEnd: only an agent dies between its journal and our answer; a step out of band that has not begun can't
 // have been cut off.
 func TestI08_AStepInLineHasNoEnd(t *testing.T) {
-	for _, outcome := range []api.Outcome{api.Interrupted, api.Succeeded, api.Failed, api.Aborted} {
+	why := fault.New(fault.BMCError, "no")
+	for _, end := range []conductor.StepEnded{
+		{Outcome: api.Interrupted}, {Outcome: api.Succeeded}, {Outcome: api.Failed}, {Outcome: api.Aborted},
+		{Outcome: api.Interrupted, Fault: why}, {Outcome: api.Succeeded, Fault: why}, {Outcome: api.Aborted, Fault: why},
+	} {
 		l, r := queued(t, "bios.factory_reset")
-		if err := l.do(conductor.StepEnded{ID: r.ID, Outcome: outcome}); !fault.Has(err, fault.StepNotOffered) {
-			t.Errorf("%s: %v", outcome, err)
+		end.ID = r.ID
+		if err := l.do(end); !fault.Has(err, fault.StepNotOffered) {
+			t.Errorf("%+v: %v", end, err)
 		}
 		if r = l.running(); r.State != conductor.StepOffered || r.Attempt != 1 {
-			t.Errorf("%s: %+v", outcome, r)
+			t.Errorf("%+v: %+v", end, r)
 		}
+	}
+}
+
+// TestI08_AStepInLineThatCantBeginFails with its own reason, as long as there is work that it is a part of.
+func TestI08_AStepInLineThatCantBeginFails(t *testing.T) {
+	l, r := queued(t, "bios.factory_reset")
+	end := conductor.StepEnded{ID: r.ID, Outcome: api.Failed, Fault: fault.New(fault.BMCError, "its arguments can't be read")}
+	over := l.s
+	over.Node.Flow = nil
+	if d := Decide(over, end, l.now); d.Changed || !fault.Has(d.Refuse, fault.StepNotOffered) {
+		t.Errorf("of no work: changed %t, %v", d.Changed, d.Refuse)
+	}
+	l.ok(end)
+	l.want(state.CleanFail)
+	if got := l.s.Steps[0]; !got.Started.IsZero() || l.s.Node.LastReason != fault.BMCError {
+		t.Errorf("%+v; %s", got, l.s.Node.LastError)
 	}
 }
 

@@ -2,6 +2,7 @@ package disks
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
@@ -64,13 +65,14 @@ func TestI05_ErasedIsWhatHasAVerifiedRecord(t *testing.T) {
 		excluded bool
 		change   func(s *conductor.Snapshot)
 		reason   fault.Reason
+		says     string
 	}{
 		"erased":                     {state: conductor.StepSucceeded, result: &step.Result{Data: map[string]any{"devices": []any{good}}}},
 		"not erased":                 {state: conductor.StepFailed, result: &step.Result{Data: map[string]any{"devices": []any{good}}}, reason: fault.DiskNotErased},
 		"not erased, excluded":       {state: conductor.StepPlanned, excluded: true},
 		"excluded, yet erased badly": {state: conductor.StepSucceeded, excluded: true, result: &step.Result{}, reason: fault.DiskNotErased},
 		"no result":                  {state: conductor.StepSucceeded, reason: fault.DiskNotErased},
-		"half of it garbage":         {state: conductor.StepSucceeded, result: &step.Result{Data: map[string]any{"devices": []any{good, "and the other one"}}}, reason: fault.DiskNotErased},
+		"half of it garbage":         {state: conductor.StepSucceeded, result: &step.Result{Data: map[string]any{"devices": []any{good, "and the other one"}}}, reason: fault.DiskNotErased, says: "can't be read"},
 		"no inventory":               {state: conductor.StepSucceeded, result: &step.Result{}, change: func(s *conductor.Snapshot) { s.Seen = nil }, reason: fault.DiskNone},
 	} {
 		s := nodetest.Snapshot()
@@ -82,8 +84,8 @@ func TestI05_ErasedIsWhatHasAVerifiedRecord(t *testing.T) {
 		if c.change != nil {
 			c.change(&s)
 		}
-		if err := Erased(s.Node, s.Seen, s.Accepted, s.Steps); c.reason == "" && err != nil || c.reason != "" && !fault.Has(err, c.reason) {
-			t.Errorf("%s: %v, want %q", name, err, c.reason)
+		if err := Erased(s.Node, s.Seen, s.Accepted, s.Steps); c.reason == "" && err != nil || c.reason != "" && (!fault.Has(err, c.reason) || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v, want %q, %q", name, err, c.reason, c.says)
 		}
 	}
 }
