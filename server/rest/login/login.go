@@ -72,6 +72,7 @@ type Basic struct {
 // Bounds (I25). Each try costs a tenth of a second of a processor by design, and those that fail are the sender's to pay.
 const (
 	maxUsers   = 1 << 20 // bytes of the user file
+	maxCost    = 16      // of its hashes: some seconds of a processor
 	wrongRate  = 1       // wrong credentials a second from one network
 	wrongBurst = 30
 )
@@ -124,6 +125,9 @@ func readUsers(r io.Reader) (users map[string][]byte, cost int, err error) {
 		c, err := bcrypt.Cost([]byte(hash))
 		if !ok || name == "" || err != nil {
 			return nil, 0, fmt.Errorf("user file, line %d: expected name:bcrypt-hash (bessemer user set makes one)", n)
+		}
+		if c > maxCost {
+			return nil, 0, fmt.Errorf("user file, line %d: the hash has the cost %d, %d is the highest: looking at a password would take minutes, of an unknown user too", n, c, maxCost)
 		}
 		if strings.TrimSpace(name) != name { // it would be nobody's: a name with a blank is another
 			return nil, 0, fmt.Errorf("user file, line %d: there is a blank between the user %q and the colon", n, strings.TrimSpace(name))

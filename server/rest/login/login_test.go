@@ -3,6 +3,7 @@ package login_test
 import (
 	"net"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,7 +47,8 @@ func TestNoAuthStaysOnLoopback(t *testing.T) {
 }
 
 func TestUserFilesThatAreNone(t *testing.T) {
-	for _, file := range []string{"", "ann", "ann:plain", "ann:{SHA}x", ":$2y$05$x", "ann :$2a$04$" + strings.Repeat("a", 53)} {
+	for _, file := range []string{"", "ann", "ann:plain", "ann:{SHA}x", ":$2y$05$x", "ann :$2a$04$" + strings.Repeat("a", 53),
+		"ann:$2a$17$" + strings.Repeat("a", 53), "ann:$2b$31$" + strings.Repeat("a", 53)} {
 		if _, err := login.NewBasic(strings.NewReader(file), strings.NewReader("ann:admin"), time.Now); err == nil {
 			t.Errorf("the user file %q is accepted", file)
 		}
@@ -110,19 +112,19 @@ func TestT06_I25_WrongPasswordsOfOneAddressAreBounded(t *testing.T) {
 	}
 }
 
+// dear is a hash whose cost is higher than the least, and taken.
+var dear = regexp.MustCompile(`\$2[a-z]?\$(0[5-9]|1[0-6])`)
+
 // FuzzI25_UserFile: any bytes in the place of the user file are users with hashes, each once, or an error that says where it is wrong;
 // nobody is let in by what is no hash.
 func FuzzI25_UserFile(f *testing.F) {
-	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
-	if err != nil {
-		f.Fatal(err)
-	}
+	hash := []byte("$2a$04$htTGmFH6D/I.VBLpFEqU3eaSe07R4LvvPlunFT6vrdxbA1B6.ByQe") // of "right"; the same in each process of a run
 	for _, s := range []string{"ann:" + string(hash), "# x\n\nann:" + string(hash) + "\r\nbob:" + string(hash), "ann:" + string(hash[:20]), "ann:$2a$31$" + string(hash[7:]), "ann", ":", "ann::" + string(hash), "\x00:" + string(hash)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(text, "$2") && !strings.Contains(text, string(hash[:7])) {
-			return // another cost, which may take minutes by design
+		if dear.MatchString(text) {
+			return // may take seconds by design
 		}
 		b, err := login.NewBasic(strings.NewReader(text), strings.NewReader("ann:admin\n"), time.Now)
 		if err != nil {
