@@ -89,11 +89,15 @@ func (u *updating) Note(ctx context.Context, v any) error {
 func (u *updating) Passing(ctx context.Context, err error) bool { return passing(ctx, err) }
 
 // Refused holds for answers that say so by their status: the request's fault, or a BMC that is busy. Of a server's error,
-// and of a gateway's, nobody knows what was done before it.
+// and of a gateway's, nobody knows what was done before it. A 503 is Doubtful.
 func (u *updating) Refused(err error) bool {
 	status := wire.StatusOf(err)
-	return status >= 300 && status < 500 && status != http.StatusRequestTimeout ||
-		status == http.StatusServiceUnavailable || status == http.StatusNotImplemented
+	return status >= 300 && status < 500 && status != http.StatusRequestTimeout || status == http.StatusNotImplemented
+}
+
+// Doubtful is a 503: a BMC says so when it is busy, and a proxy also when it has handed the order on.
+func (u *updating) Doubtful(err error) bool {
+	return wire.StatusOf(err) == http.StatusServiceUnavailable
 }
 
 // updatingBMC is one operation of it.

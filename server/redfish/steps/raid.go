@@ -63,7 +63,9 @@ func (m raidMachine) Refusal(err error) volumes.Refusal {
 	switch status := wire.StatusOf(err); status {
 	case 0, http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return volumes.Unknown
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusConflict, http.StatusLocked:
+	case http.StatusServiceUnavailable: // of a BMC that is busy, or of a proxy that has handed the order on
+		return volumes.Doubtful
+	case http.StatusTooManyRequests, http.StatusConflict, http.StatusLocked:
 		return volumes.Busy
 	}
 	return volumes.Refused

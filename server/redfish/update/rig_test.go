@@ -76,6 +76,8 @@ var (
 	errRefused = fault.New(fault.BMCError, "400: the image can't be used")      // an answer
 	errBusy    = fault.New(fault.BMCBusy, "503: come again")                    // an answer
 	errLease   = fault.New(fault.StorageUnavailable, "the lease is in doubt")   // nothing left
+	errHanded  = fault.New(fault.BMCBusy, "503: unavailable")                   // an answer, of a proxy that handed the image on
+	errTurned  = fault.New(fault.BMCBusy, "503: no way through")                // an answer, of one that did not
 	errBreaks  = fault.New(fault.BMCError, "500: something went wrong in here") // an answer that tells nothing
 )
 
@@ -200,6 +202,9 @@ func (r *rig) Passing(_ context.Context, err error) bool {
 	return fault.From(err).Code.Retriable() && !fault.Has(err, fault.StorageUnavailable)
 }
 func (r *rig) Refused(err error) bool { return errors.Is(err, errRefused) || errors.Is(err, errBusy) }
+func (r *rig) Doubtful(err error) bool {
+	return errors.Is(err, errHanded) || errors.Is(err, errTurned)
+}
 
 // The rest is the BMC.
 
@@ -308,7 +313,7 @@ func (r *rig) Post(_ string, body any) (raw []byte, location string, err error) 
 		if r.post != nil {
 			err = r.post(len(r.acts))
 		}
-		if err != nil && !errors.Is(err, errLost) && !errors.Is(err, errBreaks) {
+		if err != nil && !errors.Is(err, errLost) && !errors.Is(err, errBreaks) && !errors.Is(err, errHanded) {
 			return err
 		}
 		p := strings.Split(address, "/")

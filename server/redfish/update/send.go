@@ -32,7 +32,8 @@ type order struct {
 	body   map[string]any
 }
 
-// send sends the image that is worked on, once: again only when the BMC has answered that it is busy. Stage is taken
+// send sends the image that is worked on, once: again only when the BMC has answered that it is busy, and where a proxy may have
+// answered in its place, only after nothing of the image was found. Stage is taken
 // afterwards; or it is sending, and why the answer is missing is in cause; or there is an error.
 func (u *updater) send(ctx context.Context) error {
 	for end := time.Now().Add(askTime); ; {
@@ -58,6 +59,19 @@ func (u *updater) send(ctx context.Context) error {
 			return u.at(ctx, taken)
 		case ctx.Err() != nil, fault.Has(err, fault.StorageUnavailable):
 			return err
+		case u.m.Doubtful(err):
+			found, atWork, lookErr := u.find(ctx)
+			switch {
+			case lookErr != nil:
+				return lookErr
+			case found:
+				return u.at(ctx, taken)
+			case atWork:
+				return u.unknown(fault.From(err).Message)
+			case time.Now().After(end):
+				return err
+			}
+			continue // nothing of it shows: the answer is believed
 		case !u.m.Refused(err):
 			u.cause = fault.From(err).Message
 			return nil

@@ -33,6 +33,7 @@ type Machine interface {
 	Note(ctx context.Context, v any) error       // returns when it is stored
 	Passing(ctx context.Context, err error) bool // trouble that may go away by itself
 	Refused(err error) bool                      // the BMC answered that it did nothing of what was asked
+	Doubtful(err error) bool                     // so did it, or something before it that may have handed the order on
 }
 
 // BMC is one operation.

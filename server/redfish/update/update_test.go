@@ -429,3 +429,40 @@ func TestI08_OneComponentOverSeveralVersions(t *testing.T) {
 		})
 	}
 }
+
+// A proxy before the BMC may answer 503 though it has handed the image on: before it is sent again, it is looked for. Where nothing
+// shows, the answer is believed, and the image is sent again, for as long as a busy BMC is.
+func TestI08_BehindAProxyAnImageIsLookedForBeforeItIsSentAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers []error // nil: the last stays
+		tasked  bool
+		state   string // of the update service, once the image was sent
+		sent    int
+		reason  fault.Reason
+	}{
+		"handed on":             {[]error{errHanded}, true, "", 1, ""},
+		"handed on, no task":    {[]error{errHanded}, false, "", 1, ""},
+		"turned back once":      {[]error{errTurned, nil}, true, "", 2, ""},
+		"turned back, then on":  {[]error{errTurned, errHanded}, true, "", 2, ""},
+		"turned back each time": {[]error{errTurned, errTurned, errTurned, errTurned, errTurned, errTurned}, true, "", 2, fault.BMCBusy},
+		"something is at work":  {[]error{errTurned, errTurned}, true, updating, 1, fault.FirmwareUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.tasked = c.tasked
+				tries := 0
+				r.post = func(int) error {
+					tries++
+					r.state = c.state
+					return c.answers[min(tries, len(c.answers))-1]
+				}
+				component := "bmc" // which installs its image by itself
+				done, err := r.run(want(component)...)
+				if tries != c.sent || len(r.sent) > 1 || c.reason == "" && (err != nil || len(done) != 1) || c.reason != "" && !fault.Has(err, c.reason) {
+					t.Errorf("sent %d times, arrived %v: %+v, %v", tries, r.sent, done, err)
+				}
+			})
+		})
+	}
+}

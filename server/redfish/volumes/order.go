@@ -167,6 +167,42 @@ func (r *run) confirm(ctx context.Context, o *order) error {
 	}
 }
 
+// came looks whether an order has come about of which it is said that it was not taken, by the BMC or by a proxy that had handed it
+// on: as long as one may be on its way, and until the tasks in the BMC's queue have ended.
+func (r *run) came(ctx context.Context, o *order) (bool, error) {
+	look := func() (bool, error) {
+		l, err := r.read(ctx)
+		if err != nil {
+			if r.m.Passing(ctx, err) {
+				err = nil
+			}
+			return false, err
+		}
+		key, wrong, reached := o.reached(l)
+		switch {
+		case reached:
+			r.count(o, key)
+			return true, nil
+		case wrong != "":
+			return false, r.unreached(o, wrong, 0)
+		}
+		return false, nil
+	}
+	for end := time.Now().Add(calm); time.Now().Before(end); {
+		if there, err := look(); there || err != nil {
+			return there, err
+		}
+		r.m.At(10, "%s: looking whether it was taken all the same: %s", o.words(), fault.From(o.err).Message)
+		if err := sleep(ctx, pause); err != nil {
+			return false, err
+		}
+	}
+	if err := r.quiet(ctx); err != nil {
+		return false, err
+	}
+	return look()
+}
+
 func (r *run) restart(ctx context.Context, o *order) error {
 	if o.task != "" { // one that has failed already is no reason to restart the machine
 		if _, err := r.m.Task(ctx, o.task); err != nil && !r.m.Passing(ctx, err) {

@@ -113,6 +113,17 @@ func (r *run) all(ctx context.Context) error {
 		case o == nil:
 			r.m.At(95, "the volumes are as wanted")
 			return r.m.Restore(ctx)
+		case o.err != nil && o.refusal == Doubtful:
+			there, err := r.came(ctx, o)
+			switch {
+			case err != nil:
+				return err
+			case there:
+				busy = time.Now().Add(busyTime)
+				continue
+			case time.Now().After(busy):
+				return o.err
+			}
 		case o.err != nil && o.refusal == Busy && time.Now().Before(busy):
 			r.m.At(5, "waiting for the BMC: %s", fault.From(o.err).Message)
 		default:

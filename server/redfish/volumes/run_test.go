@@ -17,6 +17,7 @@ import (
 var (
 	errGone = errors.New("not found")
 	errBusy = fault.New(fault.BMCBusy, "busy")
+	errWay  = fault.New(fault.BMCBusy, "503: no way through") // of a proxy, perhaps
 )
 
 // board is a machine in memory: its objects, by place, and what is done to it.
@@ -33,6 +34,7 @@ type board struct {
 	at      time.Time
 	goes    time.Time // when the volume 1 goes by itself; zero: it does not
 	make    func(body map[string]any)
+	ends    time.Time // when what is open ends; zero: it does not
 }
 
 func newBoard() *board {
@@ -101,6 +103,9 @@ func (b *board) Refusal(err error) Refusal {
 	if errors.Is(err, errBusy) {
 		return Busy
 	}
+	if errors.Is(err, errWay) {
+		return Doubtful
+	}
 	return Unknown
 }
 
@@ -110,7 +115,12 @@ func (b *board) Passing(ctx context.Context, err error) bool {
 
 func (b *board) Task(context.Context, string) (Task, error) { return b.task() }
 
-func (b *board) Open(context.Context) ([]string, bool, error) { return b.open, b.waits, nil }
+func (b *board) Open(context.Context) ([]string, bool, error) {
+	if !b.ends.IsZero() && time.Now().After(b.ends) {
+		b.open = nil
+	}
+	return b.open, b.waits, nil
+}
 
 func (b *board) On(context.Context) (bool, error) { return b.on, nil }
 
@@ -367,6 +377,53 @@ func TestF15_NoRestartUnderAnOrderAtWork(t *testing.T) {
 			if _, err := Run(t.Context(), b, mirror(t, "a")); err != nil || strings.Join(b.did, ", ") != c.did {
 				t.Errorf("%s: %v, %v; expected %s", name, b.did, err, c.did)
 			}
+		})
+	}
+}
+
+// A proxy before the BMC may answer 503 though it has handed the order on: what it was for is looked for before it is given again.
+func TestI08_F15_BehindAProxyAVolumeIsLookedForBeforeItIsAskedForAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers []error       // of the orders; the last stays
+		comes   time.Duration // after the first order the volume comes about; 0: it does not
+		named   string
+		queue   time.Duration // after the first order its task ends, with the volume
+		orders  int
+		reason  fault.Reason
+	}{
+		"handed on":              {answers: []error{errWay}, comes: time.Second, named: "a", orders: 1},
+		"handed on, and slow":    {answers: []error{errWay}, comes: time.Minute, named: "a", orders: 1},
+		"handed on, named anew":  {answers: []error{errWay}, comes: time.Minute, named: "Virtual Disk 1", orders: 1},
+		"handed on, as a task":   {answers: []error{errWay}, queue: 10 * time.Minute, named: "Virtual Disk 1", orders: 1},
+		"turned back once":       {answers: []error{errWay, nil}, orders: 2},
+		"turned back, then busy": {answers: []error{errWay, errBusy, nil}, orders: 3},
+		"turned back each time":  {answers: []error{errWay}, orders: 4, reason: fault.BMCBusy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBoard()
+				var first time.Time
+				b.order = func(b *board, _, _ string) (string, error) {
+					if first.IsZero() {
+						first = time.Now()
+						if c.comes > 0 {
+							b.later, b.at = c.named, first.Add(c.comes)
+						}
+						if c.queue > 0 {
+							b.later, b.at, b.open, b.ends = c.named, first.Add(c.queue), []string{"JID_1 (Running)"}, first.Add(c.queue)
+						}
+					}
+					err := c.answers[min(len(b.did), len(c.answers))-1]
+					if err == nil {
+						b.volume("1", "a")
+					}
+					return "", err
+				}
+				data, err := Run(t.Context(), b, mirror(t, "a"))
+				if len(b.did) != c.orders || c.reason == "" && (err != nil || data["created"] != 1.0) || c.reason != "" && !fault.Has(err, c.reason) {
+					t.Errorf("%v, %v, %v", b.did, data, err)
+				}
+			})
 		})
 	}
 }

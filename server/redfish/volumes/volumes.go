@@ -28,10 +28,12 @@ type Service interface {
 type Refusal int
 
 // Unknown: it may have been taken, or is under way. Refused: it was not taken, and won't be. Busy: it was not taken now.
+// Doubtful: that it was not taken now is said, by the BMC or by something before it which had handed it on.
 const (
 	Unknown Refusal = iota
 	Refused
 	Busy
+	Doubtful
 )
 
 // Machine is one machine behind its BMC.
