@@ -32,7 +32,7 @@ var guards = []guard{
 	{"I8", "server/conductor/decide/attempt.go", []string{"move"}, []string{"server/conductor/decide"}, "", nil},
 	{"I8", "server/redfish/update/update.go", []string{"Run", "one", "end"}, []string{"server/redfish/update"}, "", nil},
 	{"I8", "server/redfish/update/send.go", []string{"send", "prepare"}, []string{"server/redfish/update"}, "", nil},
-	{"I8", "server/redfish/update/trace.go", []string{"trace"}, []string{"server/redfish/update"}, "", nil},
+	{"I8", "server/redfish/update/trace.go", []string{"trace", "find"}, []string{"server/redfish/update"}, "", nil},
 	{"I18", "server/token/token.go", []string{"Verify", "verify", "key"}, []string{"server/token"}, "", nil},
 	{"I18", "server/conductor/stands.go", []string{"Stands"}, []string{"server/conductor"}, "", nil},
 	{"I18", "server/engine/sessions/sessions.go", []string{"Stands", "get"}, []string{"server/engine/sessions", "server/engine"}, "", nil},
