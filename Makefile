@@ -19,10 +19,10 @@ TOOLS    := -modfile=integration/tools/go.mod
 RECORD   := $(GO) run ./integration/safetyreport
 # How long the tests of one package with the build tag vm may take.
 VM_LIMIT := 25m
-# The packages with that tag; the others ran with the unit tests. Two at a time, and the longest from the beginning: a machine
-# without KVM keeps little more than one core busy, and the clients and the kills wait for the most part.
-VM_FIRST := ./integration/vm ./integration/crash
-VM_TESTS  = $(VM_FIRST) $(filter-out $(VM_FIRST),$(shell grep -rl --include='*_test.go' '^//go:build vm' integration | xargs -n1 dirname | sort -u | sed 's,^,./,'))
+# Of the packages with that tag, those whose tests run programs and wait for the most part. They run beside each other.
+WAITING  := ./integration/clients ./integration/crash
+# The others, with virtual machines; one package at a time: a machine without KVM takes both cores of a small host.
+MACHINES  = $(filter-out $(WAITING),$(shell grep -rl --include='*_test.go' '^//go:build vm' integration | xargs -n1 dirname | sort -u | sed 's,^,./,'))
 # The simulation has no goroutines, and a test keeps it so: the race detector would only make it four times as slow.
 PURE     := ./integration/pure
 
@@ -48,7 +48,8 @@ test: setup ## run everything: vet, unit and simulation tests with -race, the co
 	@$(MAKE) --no-print-directory vm
 
 vm: setup ## run the tests of real programs together: clients, kills, virtual machines
-	$(RECORD) -record build/test/vm.json -- -trimpath -tags vm -p 2 -count=1 -timeout $(VM_LIMIT) $(VM_TESTS)
+	$(RECORD) -record build/test/waiting.json -- -trimpath -tags vm -p 2 -count=1 -timeout $(VM_LIMIT) $(WAITING)
+	$(RECORD) -record build/test/vm.json -- -trimpath -tags vm -p 1 -count=1 -timeout $(VM_LIMIT) $(MACHINES)
 
 compare: setup ## send the same requests to Debian's Ironic and to this server; fails where a difference is not listed
 	$(RECORD) -record build/test/compare.json -- -trimpath -tags ironic -run LikeIronic -count=1 -timeout 10m ./integration/differential -args -differences $(CURDIR)/build/differences.txt
