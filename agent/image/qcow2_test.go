@@ -62,10 +62,11 @@ func holes(t testing.TB) []byte {
 func (b *bench) same(img []byte) {
 	b.t.Helper()
 	got := b.dev.Bytes(b.t, 0, len(img))
-	for at := 17 << 10; at < len(img)-17<<10; at++ {
-		if got[at] != img[at] {
-			b.t.Fatalf("byte %d of the disk is %#x, expected %#x", at, got[at], img[at])
+	if from, end := 17<<10, len(img)-17<<10; !bytes.Equal(got[from:end], img[from:end]) {
+		for from < end && got[from] == img[from] {
+			from++
 		}
+		b.t.Fatalf("byte %d of the disk is %#x, expected %#x", from, got[from], img[from])
 	}
 	if !bytes.Equal(got[:446], img[:446]) {
 		b.t.Error("the boot code is not the image's")
