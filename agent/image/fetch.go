@@ -70,6 +70,7 @@ type stream struct {
 	ctx    context.Context
 	client *http.Client
 	url    string
+	at     string // where a redirect led to, which is asked first; "" for url itself
 	log    *slog.Logger
 
 	size      int64 // of the whole, -1 when the server does not tell
@@ -85,14 +86,14 @@ type stream struct {
 	lastError error
 }
 
-// open asks for the image from its start. Faults: image.unreachable, request.invalid for a URL that is none.
-func open(ctx context.Context, client *http.Client, rawURL string, log *slog.Logger) (*stream, error) {
+// open asks for the image from its start, at the address a redirect led to before if there is one. Faults: image.unreachable, request.invalid for a URL that is none.
+func open(ctx context.Context, client *http.Client, rawURL, at string, log *slog.Logger) (*stream, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fault.New(fault.RequestInvalid, "the image's URL %q is not an http or https URL", redact(rawURL)).
 			WithHint("set image_source to the URL of the image")
 	}
-	s := &stream{ctx: ctx, client: client, url: rawURL, log: log, size: -1}
+	s := &stream{ctx: ctx, client: client, url: rawURL, at: at, log: log, size: -1}
 	for {
 		retry, err := s.request(0)
 		if err == nil {
@@ -107,15 +108,28 @@ func open(ctx context.Context, client *http.Client, rawURL string, log *slog.Log
 	}
 }
 
-// request asks for the bytes from off on and checks the answer's head. retry says that another try may help.
+// request asks for the bytes from off on and checks the answer's head. retry says that another try may help. One name may lead each
+// request to another mirror, whose validators differ, so the address that answered is asked before the name; it may be good for a
+// while only.
 func (s *stream) request(off int64) (retry bool, err error) {
+	if s.at != "" {
+		if _, err := s.ask(s.at, off); err == nil {
+			return false, nil
+		}
+		s.at = ""
+	}
+	return s.ask(s.url, off)
+}
+
+// ask makes a request at one address.
+func (s *stream) ask(from string, off int64) (retry bool, err error) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer func() {
 		if err != nil {
 			cancel()
 		}
 	}()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return false, fault.New(fault.RequestInvalid, "the image's URL %q is not valid", redact(s.url)).Because(err)
 	}
@@ -166,6 +180,9 @@ func (s *stream) request(off int64) (retry bool, err error) {
 		return false, s.unreachable(errors.New("the server answered " + resp.Status))
 	}
 	s.body, s.cancel, s.off = resp.Body, cancel, off
+	if s.at = resp.Request.URL.String(); s.at == s.url {
+		s.at = ""
+	}
 	s.watchdog = time.AfterFunc(stall, cancel)
 	return false, nil
 }
@@ -210,7 +227,7 @@ func (s *stream) Read(p []byte) (int, error) {
 
 // part reads n bytes from off on, by a request of its own, of the same file as s reads.
 func (s *stream) part(off int64, n int) ([]byte, error) {
-	p := &stream{ctx: s.ctx, client: s.client, url: s.url, log: s.log, size: s.size, etag: s.etag, modified: s.modified, until: off + int64(n)}
+	p := &stream{ctx: s.ctx, client: s.client, url: s.url, at: s.at, log: s.log, size: s.size, etag: s.etag, modified: s.modified, until: off + int64(n)}
 	defer p.Close()
 	for {
 		retry, err := p.request(off)
@@ -236,12 +253,13 @@ func (s *stream) part(off int64, n int) ([]byte, error) {
 		return nil, err
 	}
 	s.Resumed += p.Resumed
+	s.at = p.at
 	return b, nil
 }
 
 // again opens the same file once more, from its start. It is errRestart when the server has another one by now.
 func (s *stream) again() (*stream, error) {
-	n, err := open(s.ctx, s.client, s.url, s.log)
+	n, err := open(s.ctx, s.client, s.url, s.at, s.log)
 	if err != nil {
 		return nil, err
 	}

@@ -179,7 +179,7 @@ func newHash(algorithm string) (hash.Hash, error) {
 func (w *Writer) transfer(ctx context.Context, s Spec, to *disk.Disk, track *meter.Track, out *Written) (err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	src, err := open(ctx, w.Client, s.URL, w.Log)
+	src, err := open(ctx, w.Client, s.URL, "", w.Log)
 	if err != nil {
 		return err
 	}
