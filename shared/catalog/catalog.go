@@ -143,6 +143,8 @@ func (w Written) Lacks(args step.Args, disk inventory.DeviceID) string {
 		return "it has no SHA-256 of the bytes written"
 	case w.Format == Raw && w.Algorithm == "sha256" && !strings.EqualFold(w.SHA256, w.Digest):
 		return "the bytes written are not those served"
+	case w.Format != "" && w.Format != Raw && strings.EqualFold(w.SHA256, w.Digest):
+		return fmt.Sprintf("the %.20q file was written as it was served, not unpacked", w.Format)
 	}
 	return ""
 }

@@ -39,6 +39,8 @@ func TestI06_ActiveNeedsTheRecordOfTheImage(t *testing.T) {
 		"no sum of the bytes":         {func(d map[string]any) { delete(d, "written_sha256") }, "no SHA-256"},
 		"half a sum of the bytes":     {func(d map[string]any) { d["written_sha256"] = "aaaa" }, "no SHA-256"},
 		"other bytes than served":     {func(d map[string]any) { d["format"] = "raw" }, "are not those served"},
+		"qcow2 as it was served":      {func(d map[string]any) { d["format"], d["written_sha256"] = "qcow2", d["digest"] }, "not unpacked"},
+		"packed as it was served":     {func(d map[string]any) { d["written_sha256"] = strings.ToUpper(d["digest"].(string)) }, "not unpacked"},
 		"a record of another make":    {func(d map[string]any) { d["id"] = "the first disk" }, "can't be read"},
 		"the digest in other letters": {func(d map[string]any) { d["digest"] = strings.ToUpper(d["digest"].(string)) }, ""},
 	} {
