@@ -71,9 +71,15 @@ type bench struct {
 
 func newBench(t testing.TB, size int64, serve http.HandlerFunc) *bench {
 	t.Helper()
+	return newSectors(t, size, 512, serve)
+}
+
+// newSectors makes a bench whose disk has sectors of that many bytes.
+func newSectors(t testing.TB, size int64, sector int, serve http.HandlerFunc) *bench {
+	t.Helper()
 	b := &bench{t: t, firmware: &firmware{}}
 	m := disktest.New(t)
-	b.dev = m.Add(disktest.Spec{Kernel: "nvme0n1", Serial: "N1", WWN: "eui.1", Size: size, Class: inventory.NVMePCIe})
+	b.dev = m.Add(disktest.Spec{Kernel: "nvme0n1", Serial: "N1", WWN: "eui.1", Size: size, Align: sector, Class: inventory.NVMePCIe})
 	g := &disk.Guard{Root: m.FS(), Layer: m, Log: slog.New(slog.DiscardHandler)}
 	disks, err := g.Check(t.Context(), []inventory.DeviceID{b.dev.ID()}, nil)
 	if err != nil {
