@@ -8,25 +8,18 @@ import (
 	"github.com/bessemer-metal/bessemer/server/channel"
 )
 
-// What one address may cost the listeners beside the agents' (safety.md T6, I25). A connection is a file and, before anybody has
-// proven anything, some memory; with TLS it begins with a handshake. An operator's page or command takes a few, a proxy before
-// the API or a router before a rack some hundred.
-const (
-	operatorConns = 256 // at once
-	operatorRate  = 100 // new ones a second
-	operatorBurst = 1000
-	mediaConns    = 256
-	mediaRate     = 100
-	mediaBurst    = 1000
-)
-
-// limited bounds the connections of the API and of the boot listener, each to its share of the files that this process may open.
+// limited bounds the connections of the API and of the boot listener (safety.md T6, I25): of one address by the setting, and all
+// together by a share of the files that this process may open. A connection is a file and, before anybody has proven anything, some
+// memory; with TLS it begins with a handshake. New ones are bounded by the second too, loosely: a proxy may dial for each request.
 // Those of this host are bounded all together only: who is there could stop the server as well.
 func (s *server) limited(ln net.Listener, whose string) net.Listener {
-	all := channel.DefaultLimits().Conns
-	l := channel.Limits{Conns: all / 8, AddressConns: operatorConns, DialRate: operatorRate, DialBurst: operatorBurst}
+	all, each := channel.DefaultLimits().Conns, s.cfg.AddressConns
+	l := channel.Limits{
+		Conns: all / 8, AddressConns: each, DialRate: float64(each), DialBurst: 4 * float64(each),
+		AddressHint: "if it is a proxy or a router of yours, raise connections_per_address; else see with ss -tn what it does",
+	}
 	if whose == machines {
-		l = channel.Limits{Conns: all / 4, AddressConns: mediaConns, DialRate: mediaRate, DialBurst: mediaBurst}
+		l.Conns = all / 4
 	}
 	if loopback(ln.Addr()) {
 		l.AddressConns, l.DialRate, l.DialBurst = l.Conns, 1e6, 1e6

@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/images"
 	"github.com/bessemer-metal/bessemer/server/rest"
 )
@@ -80,13 +81,16 @@ func TestT06_I25_ConnectionsToTheAPIAreBounded(t *testing.T) {
 		secured := tls.Client(c, &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS13})
 		return asks(t, secured, "GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 	}
-	for i := range operatorConns {
+	for i := range cfg.AddressConns {
 		if got := operator("127.0.0.9"); !strings.Contains(got, "200") {
 			t.Fatalf("stream %d is answered %q", i, got)
 		}
 	}
 	if got := operator("127.0.0.9"); got != "" {
 		t.Errorf("an address holds any number of connections to the API: the next is answered %q", got)
+	}
+	if log := r.String(); !strings.Contains(log, "address=127.0.0.9") || !strings.Contains(log, "connections_per_address") {
+		t.Errorf("the log does not say whose connections are closed and what to set: %s", log)
 	}
 	if got := operator("127.0.0.8"); !strings.Contains(got, "200") {
 		t.Errorf("another address is answered %q", got)
@@ -100,7 +104,7 @@ func TestT06_I25_ConnectionsToTheAPIAreBounded(t *testing.T) {
 		}
 		return asks(t, c, "GET /images/nosuch HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") // and stays for another
 	}
-	for i := range mediaConns {
+	for i := range cfg.AddressConns {
 		if got := machine("127.0.0.9"); !strings.Contains(got, "404") {
 			t.Fatalf("request %d is answered %q", i, got)
 		}
@@ -116,11 +120,12 @@ func TestT06_I25_ConnectionsToTheAPIAreBounded(t *testing.T) {
 // TestT06_NewConnectionsOfOneAddressAreBounded: each may be a handshake. The clock stands still, so none comes back.
 func TestT06_NewConnectionsOfOneAddressAreBounded(t *testing.T) {
 	at := time.Now()
-	s := &server{now: func() time.Time { return at }, log: slog.New(slog.DiscardHandler)}
+	s := &server{cfg: config.Server{AddressConns: 256}, now: func() time.Time { return at }, log: slog.New(slog.DiscardHandler)}
+	const burst = 4 * 256
 	for _, c := range []struct {
 		listen string
 		most   int // 0: more than a test asks for
-	}{{"0.0.0.0:0", operatorBurst}, {"127.0.0.1:0", 0}} {
+	}{{"0.0.0.0:0", burst}, {"127.0.0.1:0", 0}} {
 		inner, err := net.Listen("tcp", c.listen)
 		if err != nil {
 			t.Fatal(err)
@@ -135,7 +140,7 @@ func TestT06_NewConnectionsOfOneAddressAreBounded(t *testing.T) {
 		}
 		dial := caller(t, "127.0.0.9", port)
 		answered := 0
-		for range operatorBurst + 5 {
+		for range burst + 5 {
 			conn, err := dial()
 			if err != nil {
 				t.Fatal(err)
@@ -145,8 +150,8 @@ func TestT06_NewConnectionsOfOneAddressAreBounded(t *testing.T) {
 			}
 			conn.Close()
 		}
-		if want := c.most; want > 0 && answered != want || want == 0 && answered != operatorBurst+5 {
-			t.Errorf("on %s %d connections of one address were answered, expected %d of %d", c.listen, answered, want, operatorBurst+5)
+		if want := c.most; want > 0 && answered != want || want == 0 && answered != burst+5 {
+			t.Errorf("on %s %d connections of one address were answered, expected %d of %d", c.listen, answered, want, burst+5)
 		}
 		if err := srv.Close(); err != nil {
 			t.Error(err)

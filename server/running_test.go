@@ -34,7 +34,7 @@ func settings(t *testing.T) config.Server {
 	dir := filepath.Join(t.TempDir(), "data")
 	return config.Server{
 		DataDir: dir, Listen: "127.0.0.1:0", AgentListen: "127.0.0.1:0", BootListen: "127.0.0.1:0", Auth: "none",
-		Users: filepath.Join(dir, "users"), BaseISO: filepath.Join(dir, "ramdisk", "bessemer.iso"), LogLevel: "debug",
+		Users: filepath.Join(dir, "users"), BaseISO: filepath.Join(dir, "ramdisk", "bessemer.iso"), LogLevel: "debug", AddressConns: 16,
 		AllowOrigins: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 }

@@ -24,6 +24,7 @@ type Limits struct {
 	AllLookups   int     // of all addresses at once; the others wait their turn, or are told to come back
 	DialRate     float64 // new connections a second of one address: each costs a handshake
 	DialBurst    float64
+	AddressHint  string // said in the log when one address has all that it may; "": nothing is said, for machines come back
 }
 
 // DefaultLimits suit a node per address with room for some behind one router.
@@ -63,6 +64,8 @@ type listener struct {
 	conns *limit.Gate
 	dials *limit.Buckets[netip.Addr]
 	whose string // connections they are, for the log
+	each  int    // connections of one address
+	hint  string // what is said when an address has as many
 	now   func() time.Time
 	log   *slog.Logger
 	told  time.Time // when it was last said that there is no room; Accept's
@@ -76,20 +79,28 @@ func Limited(ln net.Listener, whose string, l Limits, now func() time.Time, log 
 
 func limited(ln net.Listener, whose string, l Limits, now func() time.Time, log *slog.Logger) *listener {
 	return &listener{
-		Listener: ln, whose: whose, most: l.Conns, conns: limit.NewGate(l.AddressConns, l.Conns), dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now), now: now, log: log,
+		Listener: ln, whose: whose, most: l.Conns, each: l.AddressConns, hint: l.AddressHint, conns: limit.NewGate(l.AddressConns, l.Conns), dials: limit.NewBuckets[netip.Addr](l.DialRate, l.DialBurst, now), now: now, log: log,
 	}
 }
 
 // tellEvery is the least time between two lines about the same want of room.
 const tellEvery = time.Minute
 
-// tellFull says that peers are turned away for want of room, now and then: each would be a line otherwise, at the hands of
-// whoever dials.
-func (l *listener) tellFull() {
-	if now := l.now(); l.conns.Full() && now.Sub(l.told) >= tellEvery {
+// tellFull says that peers are turned away for want of room, of all or of one address, now and then: each would be a line
+// otherwise, at the hands of whoever dials.
+func (l *listener) tellFull(addr netip.Addr) {
+	now := l.now()
+	if now.Sub(l.told) < tellEvery {
+		return
+	}
+	switch {
+	case l.conns.Full():
 		l.told = now
 		l.log.Warn(l.whose+" connections are closed at once: there are as many as this server takes", "open", l.most, "at", l.Addr(),
 			"hint", "if so many machines are at work, raise the server's limit of open files (LimitNOFILE of its unit); else see with ss -tn which addresses hold them")
+	case l.hint != "" && addr.IsValid():
+		l.told = now
+		l.log.Warn(l.whose+" connections of one address are closed at once: it has, or opens, as many as one may", "address", addr, "most", l.each, "at", l.Addr(), "hint", l.hint)
 	}
 }
 
@@ -104,7 +115,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err == nil && l.admit(addr) {
 			return &counted{Conn: conn, release: sync.OnceFunc(func() { l.conns.Leave(addr) })}, nil
 		}
-		l.tellFull()
+		l.tellFull(addr)
 		// The peer is beyond its budget: whether it hears of the close does not matter.
 		_ = conn.Close()
 	}

@@ -63,6 +63,7 @@ type Server struct {
 	ResourceClass string                   // of nodes that are created without one; "": none
 	FakeDelays    map[string]drivers.Delay // how long acts upon fake-hardware take, by interface
 	PowerSync     time.Duration            // between two looks at an idle node's power state; 0: never, but for what is owed to a machine
+	AddressConns  int                      // connections of one address to the API, and to the boot listener
 	LogLevel      string                   // debug, info, warn, error
 }
 
@@ -91,6 +92,9 @@ func (s Setting) FlagName() string { return strings.ReplaceAll(s.Key, "_", "-") 
 func (s Setting) Variable() string { return prefix + strings.ToUpper(s.Key) }
 
 const prefix = "BESSEMER_"
+
+// mostConns is more than a process may have files open, as a rule: beyond it a bound of connections bounds nothing.
+const mostConns = 1 << 20
 
 // Settings is the table, in the order of the help page. The default data directory depends on who runs the server.
 func Settings(e Environment) []Setting {
@@ -126,6 +130,7 @@ func Settings(e Environment) []Setting {
 		{"default_resource_class", Text, "", "resource class of nodes that are created without one (default: none)"},
 		{"fake_delays", List, "", "INTERFACE=SECONDS or INTERFACE=LEAST-MOST: how long fake-hardware takes for an act (default: no time)"},
 		{"power_sync", Text, "1m", "how often the power state of each idle node is read from its BMC; 0 never"},
+		{"connections_per_address", Text, "256", "how many connections one address may have open to the API, and as many to boot_listen; all clients behind a proxy have its address"},
 		{"log_level", Text, "info", "debug, info, warn or error"},
 	}
 }
@@ -365,6 +370,11 @@ func build(k *koanf.Koanf, origins map[string]string) (Server, error) {
 		wrong("power_sync", "%q, expected a time of at least 10s, such as 1m, or 0", k.String("power_sync"))
 	} else {
 		s.PowerSync = every
+	}
+	if n, err := strconv.Atoi(k.String("connections_per_address")); err != nil || n < 1 || n > mostConns {
+		wrong("connections_per_address", "%q, expected a number from 1 to %d", k.String("connections_per_address"), mostConns)
+	} else {
+		s.AddressConns = n
 	}
 	choices := func(key string) (out []drivers.Choice) {
 		for _, text := range k.Strings(key) {

@@ -74,6 +74,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"cidr":     {flags: map[string]any{"allow_origin": []string{"lab"}}, want: []string{"lab", "192.0.2.0/24"}},
 		"address":  {vars: []string{"BESSEMER_LISTEN=localhost"}, want: []string{"BESSEMER_LISTEN", "ADDRESS:PORT"}},
 		"often":    {flags: map[string]any{"power_sync": "1s"}, want: []string{"--power-sync", "10s"}},
+		"conns":    {flags: map[string]any{"connections_per_address": "0"}, want: []string{"--connections-per-address", "from 1"}},
 		"class":    {flags: map[string]any{"default_resource_class": strings.Repeat("x", 81)}, want: []string{"--default-resource-class", "81"}},
 		"pair":     {flags: map[string]any{"tls_cert": "c.pem"}, want: []string{"tls_key"}},
 		"boot":     {vars: []string{"BESSEMER_BOOT_TLS_KEY=k.pem"}, want: []string{"boot_tls_cert", "boot_tls_key"}},
@@ -112,7 +113,7 @@ func TestEverySettingChangesTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := map[string]any{"auth": "basic", "allow_origin": []string{"192.0.2.0/24"}, "webhook_origin": []string{"https://hooks.example"}, "agent_network": []string{"192.0.2.0/24"},
-		"public_url": "https://b.example", "power_sync": "7m", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9", "boot_tls_listen": ":9",
+		"public_url": "https://b.example", "power_sync": "7m", "connections_per_address": "7", "log_level": "debug", "listen": "127.0.0.1:9", "agent_listen": ":9", "boot_listen": ":9", "boot_tls_listen": ":9",
 		"enabled_hardware_types": []string{"redfish"}, "enabled_interfaces": []string{"deploy=direct"}, "default_interfaces": []string{"deploy=custom-agent"},
 		"fake_delays": []string{"deploy=1"}}
 	rows := config.Settings(e)
