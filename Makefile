@@ -23,8 +23,6 @@ VM_LIMIT := 25m
 WAITING  := ./integration/clients ./integration/crash
 # The others, with virtual machines; one package at a time: a machine without KVM takes both cores of a small host.
 MACHINES  = $(filter-out $(WAITING),$(shell grep -rl --include='*_test.go' '^//go:build vm' integration | xargs -n1 dirname | sort -u | sed 's,^,./,'))
-# The simulation has no goroutines, and a test keeps it so: the race detector would only make it four times as slow.
-PURE     := ./integration/pure
 
 .PHONY: help setup build test compare check vm ramdisk demo bench docs nightly safety-report mutants clean
 
@@ -42,8 +40,7 @@ build: setup ## build the server, the agent and the Redfish emulator into build/
 
 test: setup ## run everything: vet, unit and simulation tests with -race, the comparison with Ironic, virtual machines
 	$(GO) vet -trimpath ./...
-	$(RECORD) -record build/test/unit.json -- -race -vet=off -p 3 $$($(GO) list ./... | grep -v '/integration/pure$$')
-	$(RECORD) -record build/test/pure.json -- -trimpath -vet=off $(PURE)
+	$(RECORD) -record build/test/unit.json -- -race -vet=off -p 3 ./...
 	@$(MAKE) --no-print-directory compare
 	@$(MAKE) --no-print-directory vm
 

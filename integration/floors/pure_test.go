@@ -69,18 +69,16 @@ func TestTheCoreIsPure(t *testing.T) {
 	}
 }
 
-// TestTheCoreStartsNothing: a history of events has one outcome only if nothing in the core runs beside it or waits. The same
-// holds for the simulation that plays such histories, whose code is tests: it runs without the race detector for that reason.
+// TestTheCoreStartsNothing: a history of events has one outcome only if nothing in the core runs beside it or waits.
 func TestTheCoreStartsNothing(t *testing.T) {
-	const simulation = "integration/pure"
-	for _, name := range append(slices.Clone(core), simulation) {
+	for _, name := range core {
 		dir := filepath.Join("..", "..", filepath.FromSlash(name))
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if !strings.HasSuffix(e.Name(), ".go") || name != simulation && strings.HasSuffix(e.Name(), "_test.go") {
+			if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
 				continue
 			}
 			files := token.NewFileSet()
@@ -91,15 +89,10 @@ func TestTheCoreStartsNothing(t *testing.T) {
 			ast.Inspect(f, func(n ast.Node) bool {
 				switch n.(type) {
 				case *ast.GoStmt, *ast.SelectStmt, *ast.SendStmt, *ast.ChanType:
-					t.Errorf("%s: %s has no goroutines and no channels", files.Position(n.Pos()), name)
+					t.Errorf("%s: the core has no goroutines and no channels", files.Position(n.Pos()))
 				}
 				return true
 			})
-			for _, i := range f.Imports {
-				if name == simulation && slices.Contains([]string{`"sync"`, `"sync/atomic"`, `"testing/synctest"`}, i.Path.Value) {
-					t.Errorf("%s imports %s: nothing of it runs beside anything", files.Position(i.Pos()), i.Path.Value)
-				}
-			}
 		}
 	}
 }
