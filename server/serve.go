@@ -291,8 +291,8 @@ func (s *server) installation(ctx context.Context) (name string, err error) {
 func (s *server) listen(what, flag, addr, scheme, advertised string) (net.Listener, string) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		s.log.Error("a listener is missing; machines can't be booted until it is there", "listener", what, "address", addr, "err", err,
-			"hint", "free the port, or choose another with "+flag)
+		s.log.Error("a listener is missing; machines can't be booted by this server as it runs", "listener", what, "address", addr, "err", err,
+			"hint", "free the port, or choose another with "+flag+", and start the server again")
 		return nil, scheme + "://" + advertised
 	}
 	if advertised == "" {
