@@ -90,6 +90,9 @@ func (u *updater) prepare(ctx context.Context) (order, error) {
 	want := u.want()
 	u.tell(0, "reading the versions")
 	var o order
+	var other string    // the version that is told, and is not what the image before left;
+	var since time.Time // since when
+	left := u.left(want.Component)
 	for end := time.Now().Add(askTime); ; {
 		err := u.ask(ctx, false, func(b BMC) error {
 			f, err := b.Find()
@@ -119,6 +122,15 @@ func (u *updater) prepare(ctx context.Context) (order, error) {
 			if u.n.Before == "" {
 				return missing(b, f, want.Component)
 			}
+			if left != "" && u.n.Before != left { // stale, or half a start's: by it the image before would be taken for this one
+				if u.n.Before != other {
+					other, since = u.n.Before, time.Now()
+				}
+				if time.Since(since) < backTime {
+					return fault.New(fault.BMCBusy, "the BMC tells version %s of %s, and told %s after the image before", other, want.Component, left).
+						WithHint("look at which version it has, on the BMC's own pages; then ask for the images that are left")
+				}
+			}
 			u.n.Tasks, err = tasks(b, f)
 			return err
 		})
@@ -130,6 +142,16 @@ func (u *updater) prepare(ctx context.Context) (order, error) {
 			return o, err
 		}
 	}
+}
+
+// left is the version that the last image for a component left; "" when there was none in this run.
+func (u *updater) left(component string) (version string) {
+	for _, d := range u.n.Done {
+		if d.Component == component {
+			version = d.To
+		}
+	}
+	return version
 }
 
 // updates reads the update service and tells whether it takes an image now.

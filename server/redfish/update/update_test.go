@@ -466,3 +466,86 @@ func TestI08_BehindAProxyAnImageIsLookedForBeforeItIsSentAgain(t *testing.T) {
 		})
 	}
 }
+
+// F23: right after an update a BMC may tell the version of before once more. The image that follows is not measured by that: it
+// would be taken for installed by the one before it, while it is being written.
+func TestF23_F15_AStaleVersionBetweenTwoImages(t *testing.T) {
+	for name, c := range map[string]struct {
+		stale  int // readings
+		reason fault.Reason
+	}{"one": {1, ""}, "some": {3, ""}, "every other": {-1, fault.BMCBusy}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			between := 0
+			r.lies = func(o any) {
+				if o, ok := o.(map[string]any); ok && o["Controllers"] != nil && strings.HasPrefix(r.told[len(r.told)-1], "1/3") && len(r.sent) == 1 {
+					if between++; between <= c.stale || c.stale < 0 {
+						o["Controllers"] = []any{map[string]any{"FirmwarePackageVersion": []string{"1", "0"}[map[bool]int{true: between % 2}[c.stale < 0]]}}
+					}
+				}
+			}
+			done, err := r.run(catalog.Firmware{Component: "nic:1", URL: "http://h/nic:1/2"}, catalog.Firmware{Component: "nic:1", URL: "http://h/nic:1/3"}, want("bios")[0])
+			if c.reason != "" {
+				if !fault.Has(err, c.reason) || !strings.Contains(err.Error(), "nic:1") || fault.From(err).Hint == "" || len(done) != 1 || len(r.sent) != 1 {
+					t.Errorf("%s: %+v, %v; sent %v", name, done, err, r.sent)
+				}
+				return
+			}
+			all := []Done{{Component: "nic:1", From: "1", To: "2"}, {Component: "nic:1", From: "2", To: "3"}, {Component: "bios", From: "1", To: "2"}}
+			if err != nil || !slices.Equal(done, all) || between == 0 {
+				t.Errorf("%s: %+v, %v; %d stale readings", name, done, err, between)
+			}
+		})
+	}
+}
+
+// A version that stays other than the update before left it is the machine's: the step goes on from it.
+func TestAVersionThatChangedBetweenTwoImagesIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.lies = func(o any) {
+			if o, ok := o.(map[string]any); ok && o["Controllers"] != nil && len(r.sent) == 1 && strings.HasPrefix(r.told[len(r.told)-1], "1/2") {
+				r.versions["nic:1"] = "2.0"
+				o["Controllers"] = []any{map[string]any{"FirmwarePackageVersion": "2.0"}}
+			}
+		}
+		done, err := r.run(catalog.Firmware{Component: "nic:1", URL: "http://h/nic:1/2"}, catalog.Firmware{Component: "nic:1", URL: "http://h/nic:1/3"})
+		if all := []Done{{Component: "nic:1", From: "1", To: "2"}, {Component: "nic:1", From: "2.0", To: "3"}}; err != nil || !slices.Equal(done, all) {
+			t.Errorf("%+v, %v", done, err)
+		}
+	})
+}
+
+// I8, F1: also among several images for one component none is sent twice by a server that is killed at each act.
+func TestI08_F01_KilledBetweenTheVersionsOfOneComponent(t *testing.T) {
+	for _, component := range []string{"bios", "bmc"} {
+		for _, after := range []bool{false, true} {
+			for kill := 1; ; kill++ {
+				over := false
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t)
+					r.kill, r.after = kill, after
+					all := []catalog.Firmware{{Component: component, URL: "http://h/" + component + "/2"}, {Component: component, URL: "http://h/" + component + "/3"}}
+					done, err := r.run(all...)
+					if over = !errors.Is(err, errKilled); over {
+						return
+					}
+					<-time.After(20 * time.Second) // the server starts
+					r.dead, r.kill = false, 0
+					done, err = r.run(all...)
+					for _, f := range all {
+						if n := countOf(r.acts, "post "+f.URL); n > 1 {
+							t.Errorf("%s, killed at %d: %s was sent %d times", component, kill, f.URL, n)
+						}
+					}
+					if err == nil && (len(done) != 2 || r.versions[component] != "3") || err != nil && !fault.Has(err, fault.FirmwareUnknown) {
+						t.Errorf("%s, killed at %d: %+v, %v, version %s", component, kill, done, err, r.versions[component])
+					}
+				})
+				if over {
+					break
+				}
+			}
+		}
+	}
+}
