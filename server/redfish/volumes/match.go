@@ -18,7 +18,7 @@ func (l Layout) match(wanted []raid.Disk, made made, stays func(Controller, Volu
 	take := func(i int, v Volume) { out[i], used[v.key()] = v, true }
 	for i := range wanted {
 		for _, v := range l.volumes() {
-			if key, ok := made[i]; ok && v.key() == key {
+			if key, ok := made[i]; ok && same(v.key(), key) {
 				take(i, v)
 			}
 		}

@@ -66,6 +66,7 @@ func Read(s Service, system string) (out Layout, err error) {
 			out.Others = append(out.Others, c.Drives...)
 		}
 	}
+	out.names()
 	return out, nil
 }
 

@@ -167,7 +167,7 @@ func (r *run) recall(ctx context.Context) error {
 		}
 		for _, c := range l.Controllers {
 			for _, v := range c.Volumes {
-				if n.Of >= 0 && !slices.Contains(n.Before, v.key()) && c.is(r.w.Disks[n.Of], v, c.left(v, anyOther)) {
+				if n.Of >= 0 && !slices.ContainsFunc(n.Before, func(k string) bool { return same(k, v.key()) }) && c.is(r.w.Disks[n.Of], v, c.left(v, anyOther)) {
 					r.made[n.Of] = v.key()
 					return nil
 				}

@@ -34,7 +34,8 @@ type board struct {
 	at      time.Time
 	goes    time.Time // when the volume 1 goes by itself; zero: it does not
 	make    func(body map[string]any)
-	ends    time.Time // when what is open ends; zero: it does not
+	ends    time.Time         // when what is open ends; zero: it does not
+	looks   func(link string) // before each reading
 }
 
 func newBoard() *board {
@@ -58,6 +59,9 @@ func (b *board) volume(id, name string) {
 }
 
 func (b *board) Read(link string, into any) error {
+	if b.looks != nil {
+		b.looks(link)
+	}
 	switch link {
 	case "/v":
 		link = "/v?support"
@@ -316,12 +320,86 @@ func TestI02_EachWorldwideNameKeeps(t *testing.T) {
 	}
 }
 
-// F23: a volume is the same one, whichever of its names the BMC tells first.
-func TestF23_TheOrderOfNamesIsNoOtherVolume(t *testing.T) {
-	a := Volume{WWN: "0x2", Others: []string{"eui.1"}}
-	b := Volume{WWN: "eui.1", Others: []string{"0x2"}}
-	if a.key() != b.key() {
-		t.Errorf("%s and %s", a.key(), b.key())
+// names has the BMC tell the worldwide names of a volume.
+func (b *board) names(id string, all ...string) {
+	list := []string{}
+	for _, n := range all {
+		format, name := "NAA", strings.TrimPrefix(n, "0x")
+		if rest, eui := strings.CutPrefix(n, "eui."); eui {
+			format, name = "EUI", rest
+		}
+		list = append(list, fmt.Sprintf(`{"DurableNameFormat": %q, "DurableName": %q}`, format, name))
+	}
+	before, _, _ := strings.Cut(strings.TrimSuffix(b.objects["/v/"+id], "}"), `, "Identifiers"`)
+	b.objects["/v/"+id] = before + `, "Identifiers": [` + strings.Join(list, ", ") + "]}"
+}
+
+// F23, I8: a volume is the same one, whichever of its names the BMC tells first, and though it tells some of them later, or not at
+// times. One that was made is not made again beside it, and one that is being deleted is not ordered to be deleted twice.
+func TestI08_F23_AVolumeIsTheSameByAnyOfItsNames(t *testing.T) {
+	for name, c := range map[string][2][]string{
+		"in another order":   {{"0x2", "eui.1"}, {"eui.1", "0x2"}},
+		"one comes later":    {{"eui.1"}, {"0x2", "eui.1"}},
+		"one goes":           {{"0x2", "eui.1"}, {"eui.1"}},
+		"they come later":    {{}, {"0x2", "eui.1"}},
+		"they go for a time": {{"0x2", "eui.1"}, {}},
+	} {
+		for _, order := range []string{"POST /v", "DELETE /v/1"} {
+			synctest.Test(t, func(t *testing.T) {
+				b, looks := newBoard(), 0 // since the order
+				b.looks = func(link string) {
+					if link != "/v/1" {
+						return
+					}
+					if len(b.did) > 0 {
+						looks++
+					}
+					now := c[0]
+					if order == "POST /v" && looks > 1 || order != "POST /v" && looks > 0 {
+						now = c[1]
+					}
+					b.names("1", now...)
+				}
+				w := Want{Delete: true}
+				if order == "POST /v" {
+					w = mirror(t, "a")
+					b.order = func(b *board, _, _ string) (string, error) { b.volume("1", "Virtual Disk 1"); return "", nil }
+				} else {
+					b.volume("1", "a")
+					b.order = func(b *board, _, _ string) (string, error) {
+						b.goes = time.Now().Add(time.Minute)
+						return "", nil
+					}
+				}
+				data, err := Run(t.Context(), b, w)
+				if err != nil || !slices.Equal(b.did, []string{order}) || data["created"].(float64)+data["deleted"].(float64) != 1 {
+					t.Errorf("%s: %v, %v, %v", name, b.did, data, err)
+				}
+			})
+		}
+	}
+}
+
+// A name that the BMC tells of several volumes, such as their controller's, tells none from another.
+func TestF23_ANameThatVolumesShareIsNone(t *testing.T) {
+	for _, shared := range []string{"0x0", "eui.9"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBoard()
+			b.volume("1", "a")
+			b.volume("2", "b")
+			b.objects["/v"] = `["/v/1", "/v/2"]`
+			b.names("1", "0x5", shared)
+			b.names("2", shared, "0x6")
+			b.order = func(b *board, _, link string) (string, error) {
+				delete(b.objects, link)
+				b.objects["/v"] = map[bool]string{true: `["/v/2"]`, false: `[]`}[link == "/v/1" && len(b.did) == 1]
+				return "", nil
+			}
+			data, err := Run(t.Context(), b, Want{Delete: true})
+			if err != nil || !slices.Equal(b.did, []string{"DELETE /v/1", "DELETE /v/2"}) || data["deleted"] != 2.0 {
+				t.Errorf("%s: %v, %v, %v", shared, b.did, data, err)
+			}
+		})
 	}
 }
 

@@ -81,6 +81,7 @@ type Volume struct {
 	Type   string   // Redfish's RAIDType; "" when the BMC gives none
 	WWN    string   // the one that the BMC tells first; "" when it tells none
 	Others []string // further ones
+	own    []string // those that the BMC tells of no other volume
 	Bytes  int64
 	Drives []string
 }
@@ -111,12 +112,53 @@ type Layout struct {
 	Others      []Drive
 }
 
-// key tells one volume from another over two readings, as well as the BMC lets it be told.
+// key tells one volume from another in one reading; over two readings, same does.
 func (v Volume) key() string {
-	if v.WWN != "" { // whichever it tells first
-		return slices.Min(append([]string{v.WWN}, v.Others...))
+	return v.Link + " " + v.Type + " " + v.Name + " " + strings.Join(v.Drives, " ") + "\n" + strings.Join(v.own, " ")
+}
+
+// same tells whether two keys are of one volume, as well as the BMC lets it be told: it tells the names of a volume in any order,
+// and some of them late or not at times.
+func same(a, b string) bool {
+	atA, namesA := parted(a)
+	atB, namesB := parted(b)
+	if len(namesA) == 0 || len(namesB) == 0 {
+		return atA == atB
 	}
-	return v.Link + " " + v.Type + " " + v.Name + " " + strings.Join(v.Drives, " ")
+	return slices.ContainsFunc(namesA, func(n string) bool { return slices.Contains(namesB, n) })
+}
+
+// parted is what a key tells beside worldwide names, and these.
+func parted(key string) (at string, names []string) {
+	i := max(0, strings.LastIndex(key, "\n"))
+	return key[:i], strings.Fields(key[i:])
+}
+
+// names notes which worldwide names tell a volume from all others.
+func (l *Layout) names() {
+	told := map[string]int{}
+	each := func(do func(v *Volume)) {
+		for _, c := range l.Controllers {
+			for i := range c.Volumes {
+				do(&c.Volumes[i])
+			}
+			for i := range c.Plain {
+				do(&c.Plain[i])
+			}
+		}
+	}
+	each(func(v *Volume) {
+		for _, n := range append([]string{v.WWN}, v.Others...) {
+			told[n]++
+		}
+	})
+	each(func(v *Volume) {
+		for _, n := range append([]string{v.WWN}, v.Others...) {
+			if n != "" && told[n] == 1 {
+				v.own = append(v.own, n)
+			}
+		}
+	})
 }
 
 func (l Layout) volumes() (out []Volume) {
@@ -127,7 +169,7 @@ func (l Layout) volumes() (out []Volume) {
 }
 
 func (l Layout) has(key string) bool {
-	return slices.ContainsFunc(l.volumes(), func(v Volume) bool { return v.key() == key })
+	return slices.ContainsFunc(l.volumes(), func(v Volume) bool { return same(v.key(), key) })
 }
 
 // level is Ironic's word for a RAID type, and how many disks it takes.
