@@ -118,11 +118,14 @@ func (r *run) all(ctx context.Context) error {
 			switch {
 			case err != nil:
 				return err
+			case !there && time.Now().After(busy):
+				return o.err
 			case there:
+				if given++; given > orders {
+					return endless(given, o)
+				}
 				busy = time.Now().Add(busyTime)
 				continue
-			case time.Now().After(busy):
-				return o.err
 			}
 		case o.err != nil && o.refusal == Busy && time.Now().Before(busy):
 			r.m.At(5, "waiting for the BMC: %s", fault.From(o.err).Message)
@@ -131,8 +134,7 @@ func (r *run) all(ctx context.Context) error {
 				return err
 			}
 			if given++; given > orders {
-				return fault.New(fault.StepFailed, "after %d orders there is still something to do: %s", given, o.words()).
-					WithHint("look at what the BMC makes of its volumes: bessemer node show NODE, and its own pages")
+				return endless(given, o)
 			}
 			busy = time.Now().Add(busyTime)
 			continue
@@ -141,6 +143,11 @@ func (r *run) all(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+func endless(given int, o *order) error {
+	return fault.New(fault.StepFailed, "after %d orders there is still something to do: %s", given, o.words()).
+		WithHint("look at what the BMC makes of its volumes: bessemer node show NODE, and its own pages")
 }
 
 // recall finds out what came of the order that an attempt which was cut off gave last. What it had to make or delete is looked for

@@ -334,8 +334,7 @@ func (b *board) names(id string, all ...string) {
 	b.objects["/v/"+id] = before + `, "Identifiers": [` + strings.Join(list, ", ") + "]}"
 }
 
-// F23, I8: a volume is the same one, whichever of its names the BMC tells first, and though it tells some of them later, or not at
-// times. One that was made is not made again beside it, and one that is being deleted is not ordered to be deleted twice.
+// F23, I8: so it is though the BMC tells some of its names later, or not at times. One that was made is not made again beside it, and one that is being deleted is not ordered to be deleted twice.
 func TestI08_F23_AVolumeIsTheSameByAnyOfItsNames(t *testing.T) {
 	for name, c := range map[string][2][]string{
 		"in another order":   {{"0x2", "eui.1"}, {"eui.1", "0x2"}},
@@ -377,6 +376,20 @@ func TestI08_F23_AVolumeIsTheSameByAnyOfItsNames(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// F23: a volume is the same one, whichever of its names the BMC tells first.
+func TestF23_TheOrderOfNamesIsNoOtherVolume(t *testing.T) {
+	a := Volume{WWN: "0x2", Others: []string{"eui.1"}}
+	b := Volume{WWN: "eui.1", Others: []string{"0x2"}}
+	for _, v := range []*Volume{&a, &b} {
+		l := Layout{Controllers: []Controller{{Volumes: []Volume{*v, {WWN: "0x3"}}}}}
+		l.names()
+		*v = l.Controllers[0].Volumes[0]
+	}
+	if !same(a.key(), b.key()) || same(a.key(), (Volume{own: []string{"0x3"}}).key()) {
+		t.Errorf("%s and %s", a.key(), b.key())
 	}
 }
 
@@ -504,4 +517,31 @@ func TestI08_F15_BehindAProxyAVolumeIsLookedForBeforeItIsAskedForAgain(t *testin
 			})
 		})
 	}
+}
+
+// I14: a BMC that answers each time that it did not take an order, and does it, and undoes it again, is given no orders without end.
+func TestI14_F23_OrdersThatAreDeniedAndDoneEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBoard()
+		b.volume("1", "a")
+		after := 0 // readings since the order
+		b.looks = func(link string) {
+			if link != "/v" {
+				return
+			}
+			if after++; after > 1 {
+				b.objects["/v"] = `["/v/1"]`
+			}
+		}
+		b.order = func(b *board, _, _ string) (string, error) {
+			if len(b.did) > 2*orders {
+				t.Fatalf("%d orders, and no end", len(b.did))
+			}
+			after, b.objects["/v"] = 0, `[]`
+			return "", errWay
+		}
+		if _, err := Run(t.Context(), b, Want{Delete: true}); !fault.Has(err, fault.StepFailed) || len(b.did) > orders+1 {
+			t.Errorf("%d orders: %v", len(b.did), err)
+		}
+	})
 }
