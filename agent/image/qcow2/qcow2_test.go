@@ -102,19 +102,31 @@ func TestT09_F33_Map(t *testing.T) {
 		want fault.Reason
 		says string
 	}{
-		"empty disk":       {file(1<<20, []uint64{0}), "", ""},
-		"one cluster":      {file(1<<20, []uint64{8192}, []uint64{12288}, []byte("x")), "", ""},
-		"a run":            {file(1<<20, []uint64{8192}, []uint64{0, 12288, 16384, 20480}, []byte("x"), []byte("y"), []byte("z")), "", ""},
-		"backwards":        {file(1<<20, []uint64{8192}, []uint64{20480, 16384, 12288}, []byte("x"), []byte("y"), []byte("z")), "", ""},
-		"zeros with place": {file(1<<20, []uint64{8192}, []uint64{12289, 16384}, []byte("x"), []byte("y")), "", ""},
-		"last is cut":      {file(4096+512, []uint64{8192}, []uint64{0, 12288}, []byte("x")), "", ""},
-		"two share sector": {file(1<<20, []uint64{8192}, []uint64{1<<62 | 12288, 1<<62 | 12388}, []byte("x")), "", ""},
-		"not a sector":     {file(1<<20, []uint64{8192}, []uint64{1<<62 | 1<<58 | 12288, 1<<62 | 12388}, []byte("x")), fault.ImageCorrupt, "twice"},
-		"the same":         {file(1<<20, []uint64{8192}, []uint64{1<<62 | 12288, 1<<62 | 12288}, []byte("x")), fault.ImageCorrupt, "twice"},
-		"packed and plain": {file(1<<20, []uint64{8192}, []uint64{1<<62 | 12288, 12288}, []byte("x")), fault.ImageCorrupt, "twice"},
-		"beyond the disk":  {file(4096, []uint64{8192}, []uint64{0, 12288}, []byte("x")), fault.ImageCorrupt, "of a disk of 4096"},
-		"ends in it":       {file(1<<20, []uint64{8192}, []uint64{12288}, []byte("x"))[:12388], fault.ImageCorrupt, "ends in the cluster"},
-		"counts in a use":  {put32(file(1<<20, []uint64{8192}, []uint64{12288}, []byte("x")), 56, 1), fault.ImageCorrupt, "twice"},
+		"empty disk":        {file(1<<20, []uint64{0}), "", ""},
+		"one cluster":       {file(1<<20, []uint64{8192}, []uint64{12288}, []byte("x")), "", ""},
+		"a run":             {file(1<<20, []uint64{8192}, []uint64{0, 12288, 16384, 20480}, []byte("x"), []byte("y"), []byte("z")), "", ""},
+		"backwards":         {file(1<<20, []uint64{8192}, []uint64{20480, 16384, 12288}, []byte("x"), []byte("y"), []byte("z")), "", ""},
+		"zeros with place":  {file(1<<20, []uint64{8192}, []uint64{12289, 16384}, []byte("x"), []byte("y")), "", ""},
+		"last is cut":       {file(4096+512, []uint64{8192}, []uint64{0, 12288}, []byte("x")), "", ""},
+		"two share sector":  {file(1<<20, []uint64{8192}, []uint64{1<<62 | 12288, 1<<62 | 12388}, []byte("x")), "", ""},
+		"not a sector":      {file(1<<20, []uint64{8192}, []uint64{1<<62 | 1<<58 | 12288, 1<<62 | 12388}, []byte("x")), fault.ImageCorrupt, "twice"},
+		"the same":          {file(1<<20, []uint64{8192}, []uint64{1<<62 | 12288, 1<<62 | 12288}, []byte("x")), fault.ImageCorrupt, "twice"},
+		"packed and plain":  {file(1<<20, []uint64{8192}, []uint64{1<<62 | 12288, 12288}, []byte("x")), fault.ImageCorrupt, "twice"},
+		"beyond the disk":   {file(4096, []uint64{8192}, []uint64{0, 12288}, []byte("x")), fault.ImageCorrupt, "of a disk of 4096"},
+		"ends in it":        {file(1<<20, []uint64{8192}, []uint64{12288}, []byte("x"))[:12388], fault.ImageCorrupt, "ends in the cluster"},
+		"packed at the end": {file(1<<20, []uint64{8192}, []uint64{1<<62 | 16384}, []byte("x")), fault.ImageCorrupt, "packed cluster of"},
+		"packed to no end":  {file(1<<20, []uint64{8192}, []uint64{1<<62 | 9<<58 | 12288}, []byte("x"), []byte("y"), []byte("z")), fault.ImageCorrupt, "packed cluster of 5120"},
+		"packed is copied":  {file(1<<20, []uint64{8192}, []uint64{1<<63 | 1<<62 | 12288}, []byte("x")), fault.ImageCorrupt, "packed cluster with"},
+		"old with zeros":    {put32(file(1<<20, []uint64{8192}, []uint64{1}), 4, 2), fault.ImageCorrupt, "reserved"},
+		"old":               {put32(file(1<<20, []uint64{8192}, []uint64{0, 12288}, []byte("x")), 4, 2), "", ""},
+		"odd header":        {put32(file(1<<20, []uint64{0}), 100, 109), fault.ImageCorrupt, "header of 109"},
+		"a name of nobody":  {put32(file(1<<20, []uint64{0}), 16, 5), fault.ImageFormat, "backing"},
+		"place not whole":   {file(1<<20, []uint64{8192 + 512}, []uint64{12288}, []byte("x")), fault.ImageCorrupt, "table of clusters"},
+		"table cut off":     {file(1<<20, []uint64{12288}, []uint64{0}, []byte("x"))[:15000], fault.ImageCorrupt, "table of clusters"},
+		"last goes on":      {file(8192, []uint64{8192}, []uint64{12288, 16384}, []byte("x"), []byte("y")), "", ""},
+		"shares too much":   {file(1<<20, []uint64{8192}, []uint64{1<<62 | 1<<58 | 12288, 1<<62 | 12288 + 512}, []byte("x")), fault.ImageCorrupt, "twice"},
+		"the same bytes":    {file(1<<20, []uint64{8192}, []uint64{1<<62 | 12388, 1<<62 | 12388}, []byte("x")), fault.ImageCorrupt, "twice"},
+		"counts in a use":   {put32(file(1<<20, []uint64{8192}, []uint64{12288}, []byte("x")), 56, 1), fault.ImageCorrupt, "twice"},
 	} {
 		m, err := load(t, c.b)
 		switch {
@@ -150,6 +162,27 @@ func TestT09_F33_ManyPieces(t *testing.T) {
 	runtime.ReadMemStats(&s)
 	if size := cap(m.extents) * 24; size > 64<<20 {
 		t.Errorf("%d bytes are held", size)
+	}
+}
+
+// TestT09_F33_LongRanges: what is kept of a range has 32 bits for its length.
+func TestT09_F33_LongRanges(t *testing.T) {
+	m := &Map{}
+	for at := int64(0); at < 8<<30; at += maxRun / 2 {
+		if err := m.add(extent{host: at, guest: at, n: maxRun / 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := int64(0)
+	for e := range m.Extents() {
+		total += e.Length
+	}
+	if total != 8<<30 {
+		t.Errorf("%d bytes are kept, expected %d", total, int64(8<<30))
+	}
+	b := put32(file(1<<20, []uint64{0}), 56, 1<<20) // 4 GiB of reference counts
+	if _, err := ReadHeader(from(b), 1<<40); !fault.Has(err, fault.ImageCorrupt) || !strings.Contains(err.Error(), "table of reference counts of") {
+		t.Errorf("got %v", err)
 	}
 }
 
