@@ -134,7 +134,9 @@ func (u *updater) prepare(ctx context.Context) (order, error) {
 			u.n.Tasks, err = tasks(b, f)
 			return err
 		})
-		if err == nil || !u.m.Passing(ctx, err) || time.Now().After(end) {
+		// A BMC that has restarted with an image before may not tell all at once.
+		lacks := len(u.n.Done) > 0 && (fault.Has(err, fault.BMCUnsupported) || fault.Has(err, fault.StepArgument))
+		if err == nil || !lacks && !u.m.Passing(ctx, err) || time.Now().After(end) {
 			return o, err
 		}
 		u.tell(0, "waiting for the BMC: %s", fault.From(err).Message)

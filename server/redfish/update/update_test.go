@@ -549,3 +549,37 @@ func TestI08_F01_KilledBetweenTheVersionsOfOneComponent(t *testing.T) {
 		}
 	}
 }
+
+// F24: a BMC that has just restarted with its new firmware may not yet tell what the machine is made of, or have no update service
+// yet. The images that follow wait for that, for a while, and where it stays so the list ends with it.
+func TestF24_ABMCThatRestartedIsGivenTimeToTellAll(t *testing.T) {
+	for name, c := range map[string]struct {
+		hides  time.Duration
+		change func(o map[string]any)
+		reason fault.Reason
+	}{
+		"no version, for a while":       {2 * time.Minute, func(o map[string]any) { delete(o, "Controllers") }, ""},
+		"no version any more":           {time.Hour, func(o map[string]any) { delete(o, "Controllers") }, fault.StepArgument},
+		"no update service for a while": {2 * time.Minute, func(o map[string]any) { delete(o, "Actions") }, ""},
+		"no update service any more":    {time.Hour, func(o map[string]any) { delete(o, "Actions") }, fault.BMCUnsupported},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			var done time.Time
+			r.lies = func(o any) {
+				if o, ok := o.(map[string]any); ok && strings.HasPrefix(r.told[len(r.told)-1], "1/2") && len(r.sent) == 1 {
+					if done.IsZero() {
+						done = time.Now()
+					}
+					if time.Since(done) < c.hides {
+						c.change(o)
+					}
+				}
+			}
+			got, err := r.run(want("bmc", "nic:1")...)
+			if c.reason == "" && (err != nil || len(got) != 2 || r.versions["nic:1"] != "2") || c.reason != "" && (!fault.Has(err, c.reason) || len(got) != 1 || time.Since(done) > askTime+longestPause) {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+		})
+	}
+}
