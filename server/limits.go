@@ -8,24 +8,32 @@ import (
 	"github.com/bessemer-metal/bessemer/server/channel"
 )
 
-// limited bounds the connections of the API and of the boot listener (safety.md T6, I25): of one address by the setting, and all
-// together by a share of the files that this process may open. A connection is a file and, before anybody has proven anything, some
-// memory; with TLS it begins with a handshake. New ones are bounded by the second too, loosely: a proxy may dial for each request.
-// Those of this host are bounded all together only: who is there could stop the server as well.
+// limited bounds the connections of the API and of the boot listener (safety.md T6, I25).
 func (s *server) limited(ln net.Listener, whose string) net.Listener {
-	all, each := channel.DefaultLimits().Conns, s.cfg.AddressConns
+	return channel.Limited(ln, whose, share(channel.DefaultLimits().Conns, s.cfg.AddressConns, whose, loopback(ln.Addr())), s.now, s.log)
+}
+
+// share is what such a listener takes: of one address each, which the setting says, and all together a share of all, which comes of the
+// files that this process may open. A connection is a file and, before anybody has proven anything, some memory; with TLS it
+// begins with a handshake. New ones are bounded by the second too, loosely: a proxy may dial for each request. Where few files may be
+// opened, one address leaves others a quarter. A listener on loopback is bounded all together only: its callers could stop the server as
+// well, and a proxy before it has one address for all.
+func share(all, each int, whose string, local bool) channel.Limits {
 	l := channel.Limits{
-		Conns: all / 8, AddressConns: each, DialRate: float64(each), DialBurst: 4 * float64(each),
+		Conns: max(2, all/8), AddressConns: each, DialRate: float64(each), DialBurst: 4 * float64(each),
 		AddressHint: "if it is a proxy or a router of yours, raise connections_per_address; else see with ss -tn what it does",
 	}
 	if whose == machines {
-		l.Conns = all / 4
+		l.Conns = max(2, all/4)
 	}
-	if loopback(ln.Addr()) {
+	if most := l.Conns - max(1, l.Conns/4); each > most {
+		l.AddressConns = most
+		l.AddressHint = "if it is a proxy or a router of yours, raise the server's limit of open files (LimitNOFILE of its unit); else see with ss -tn what it does"
+	}
+	if local {
 		l.AddressConns, l.DialRate, l.DialBurst = l.Conns, 1e6, 1e6
 	}
-	l.AddressConns = min(l.AddressConns, l.Conns)
-	return channel.Limited(ln, whose, l, s.now, s.log)
+	return l
 }
 
 // standstill is how long a machine may take nothing of what it loads. Some read a medium only as they boot, with pauses.

@@ -160,6 +160,27 @@ func TestT06_NewConnectionsOfOneAddressAreBounded(t *testing.T) {
 	}
 }
 
+// TestT06_I25_NoAddressHasAllConnections: however few files the process may open, and whatever the setting says, one address leaves
+// others some connections, and the log says what helps; on loopback, where a proxy has one address for all, it may have all.
+func TestT06_I25_NoAddressHasAllConnections(t *testing.T) {
+	for _, whose := range []string{operators, machines} {
+		for _, all := range []int{3, 192, 768, 3072, 32768} {
+			for _, each := range []int{1, 256, 1 << 20} {
+				l := share(all, each, whose, false)
+				if l.Conns < 2 || l.AddressConns < 1 || l.AddressConns > each || l.AddressConns >= l.Conns || l.AddressConns < each && l.AddressConns*2 < l.Conns {
+					t.Errorf("of %d connections the %s are %d, and one address takes %d of them, set to %d", all, whose, l.Conns, l.AddressConns, each)
+				}
+				if set := strings.Contains(l.AddressHint, "connections_per_address"); set != (l.AddressConns == each) {
+					t.Errorf("%d of the %s %d connections are one address's, set to %d, and the hint is to %s", l.AddressConns, whose, l.Conns, each, l.AddressHint)
+				}
+				if l := share(all, each, whose, true); l.AddressConns != l.Conns {
+					t.Errorf("on loopback a proxy takes %d of %d connections of the %s", l.AddressConns, l.Conns, whose)
+				}
+			}
+		}
+	}
+}
+
 // TestI24_NoServerBeyondLoopbackWithoutCredentials: unless it is forced, and then with TLS. A start that is refused has served
 // nothing.
 func TestI24_NoServerBeyondLoopbackWithoutCredentials(t *testing.T) {

@@ -71,7 +71,7 @@ type Config struct {
 }
 
 // Server wraps a handler in a server whose time-outs end slow and idle clients (safety.md T6). How long an answer may
-// take is the handler's to say: the API gives each one serve.AnswerTime, and what moves much data more as long as it moves.
+// take is the handler's to say: the API gives each one serve.AnswerTime, and what is long more as long as it moves.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,

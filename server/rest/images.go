@@ -63,7 +63,6 @@ func (a *API) putImage(c *serve.Call) error {
 		return err
 	}
 	c.W.Header().Set("Location", c.Base+"/v1/images/"+name)
-	c.Patience()
 	return c.JSON(http.StatusCreated, i)
 }
 

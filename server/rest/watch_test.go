@@ -3,6 +3,7 @@ package rest_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -338,6 +339,51 @@ func TestI25_WhoDoesNotReadIsCutOff(t *testing.T) {
 				case <-time.After(time.Hour):
 					t.Error("the handler still waits for a client that does not read")
 				}
+				if err := srv.Close(); err != nil {
+					t.Error(err)
+				}
+				<-done
+				client.Close()
+			})
+		})
+	}
+}
+
+// TestI25_WhoReadsSlowlyHasTheWholeAnswer: on a bad link an answer takes as long as it takes, while it moves.
+func TestI25_WhoReadsSlowlyHasTheWholeAnswer(t *testing.T) {
+	for _, path := range []string{"/v1/nodes/n1", "/v1/nodes/detail"} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				s.enrolled()
+				n := s.nodes[0]
+				n.Extra = map[string]any{"much": strings.Repeat("much", 200<<10)}
+				s.nodes[0] = n
+				h := rest.New(rest.Config{Backend: s.backend, Images: s.images, Auth: login.None{}, Hostname: "lab", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+				srv := rest.Server(h, slog.New(slog.DiscardHandler))
+				ln := pipes{conns: make(chan net.Conn, 1), shut: make(chan struct{})}
+				client, conn := net.Pipe()
+				ln.conns <- conn
+				done := make(chan error)
+				go func() { done <- srv.Serve(ln) }()
+				if _, err := io.WriteString(client, "GET "+path+" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-OpenStack-Ironic-API-Version: latest\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				answer, err := http.ReadResponse(bufio.NewReader(client), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []byte
+				for part := make([]byte, 64<<10); err == nil; {
+					<-time.After(time.Minute)
+					var n int
+					n, err = io.ReadFull(answer.Body, part)
+					got = append(got, part[:n]...)
+				}
+				if len(got) < 800<<10 || !json.Valid(got) {
+					t.Errorf("%d bytes came, and then %v; expected the whole answer", len(got), err)
+				}
+				answer.Body.Close()
 				if err := srv.Close(); err != nil {
 					t.Error(err)
 				}

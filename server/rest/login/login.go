@@ -162,8 +162,8 @@ func (b *Basic) Authenticate(r *http.Request) (string, access.Grant, error) {
 	if who, grant, known := b.known(name, password); known {
 		return who, grant, nil
 	}
-	from := source(r)
-	if b.wrong.Spent(from) {
+	from, bounded := source(r)
+	if bounded && b.wrong.Spent(from) {
 		return "", access.Grant{}, tooMany()
 	}
 	select {
@@ -176,7 +176,7 @@ func (b *Basic) Authenticate(r *http.Request) (string, access.Grant, error) {
 	if who, grant, known := b.known(name, password); known {
 		return who, grant, nil
 	}
-	if b.wrong.Spent(from) {
+	if bounded && b.wrong.Spent(from) {
 		return "", access.Grant{}, tooMany()
 	}
 	b.mu.Lock()
@@ -186,7 +186,9 @@ func (b *Basic) Authenticate(r *http.Request) (string, access.Grant, error) {
 	}
 	b.mu.Unlock()
 	if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil || !exists {
-		b.wrong.Take(from)
+		if bounded {
+			b.wrong.Take(from)
+		}
 		return "", access.Grant{}, fault.New(fault.RequestAuth, "Incorrect username or password")
 	}
 	b.mu.Lock()
@@ -201,13 +203,15 @@ func (b *Basic) Authenticate(r *http.Request) (string, access.Grant, error) {
 	return name, b.roles[name], nil
 }
 
-// source is the network that a request comes from.
-func source(r *http.Request) netip.Addr {
+// source is the network that a request comes from. A caller on this host has no budget: it may be a proxy, which has one address for
+// all who come through it, and what all together may cost is bounded by the slots.
+func source(r *http.Request) (network netip.Addr, bounded bool) {
 	p, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.Addr{} // all such share one budget
+		return netip.Addr{}, true // all such share one budget
 	}
-	return limit.Network(p.Addr().Unmap().WithZone(""))
+	addr := p.Addr().Unmap().WithZone("")
+	return limit.Network(addr), !addr.IsLoopback()
 }
 
 func tooMany() error {

@@ -112,6 +112,30 @@ func TestT06_I25_WrongPasswordsOfOneAddressAreBounded(t *testing.T) {
 	}
 }
 
+// TestT06_I25_WhoComesThroughAProxyIsNotShutOut: a proxy on the server's host has one address for all who come through it. One of
+// them with wrong passwords must not keep the others from logging in.
+func TestT06_I25_WhoComesThroughAProxyIsNotShutOut(t *testing.T) {
+	clock := time.Now()
+	for _, proxy := range []string{"127.0.0.1:40000", "127.0.0.9:40000", "[::1]:40000", "[::ffff:127.0.0.1]:40000"} {
+		b := basic(t, func() time.Time { return clock })
+		try := func(password string) error {
+			r := httptest.NewRequest("GET", "http://lab.example/v1/nodes", nil)
+			r.RemoteAddr = proxy
+			r.SetBasicAuth("ann", password)
+			_, _, err := b.Authenticate(r)
+			return err
+		}
+		for range 40 {
+			if err := try("wrong"); !fault.Has(err, fault.RequestAuth) {
+				t.Fatalf("a wrong password through %s: %v", proxy, err)
+			}
+		}
+		if err := try("right"); err != nil {
+			t.Errorf("after 40 wrong passwords through %s nobody else is let in there: %v", proxy, err)
+		}
+	}
+}
+
 // dear is a hash whose cost is higher than the least, and taken.
 var dear = regexp.MustCompile(`\$2[a-z]?\$(0[5-9]|1[0-6])`)
 

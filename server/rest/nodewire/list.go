@@ -119,7 +119,7 @@ func (w *Wire) writeNodes(c *serve.Call, nodes []entry, pieces []piece, next []b
 			b = appendRow(b, pieces, n.UUID, n.Row)
 		}
 		if buffer = b; len(b) >= listChunk {
-			if _, err := c.W.Write(b); err != nil {
+			if _, err := c.Write(b); err != nil {
 				return err
 			}
 			b = b[:0]
@@ -130,6 +130,6 @@ func (w *Wire) writeNodes(c *serve.Call, nodes []entry, pieces []piece, next []b
 		b = append(append(b, `,"next":`...), next...)
 	}
 	buffer = append(b, '}')
-	_, err := c.W.Write(buffer)
+	_, err := c.Write(buffer)
 	return err
 }

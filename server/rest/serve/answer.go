@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,8 +31,23 @@ func (c *Call) Raw(status int, body []byte) error {
 		defer c.answering()()
 	}
 	c.W.WriteHeader(status)
-	_, err := c.W.Write(body)
+	_, err := c.Write(body)
 	return c.Late(err)
+}
+
+// answerPiece is as much as a client must read within AnswerTime.
+const answerPiece = 64 << 10
+
+// Write sends a part of an answer. Each piece of it has its time: a long answer on a bad link may take long, but not stand still.
+func (c *Call) Write(b []byte) (n int, err error) {
+	for piece := range slices.Chunk(b, answerPiece) {
+		_ = http.NewResponseController(c.W).SetWriteDeadline(c.h.cfg.Now().Add(AnswerTime)) // not there in tests without a socket
+		sent, err := c.W.Write(piece)
+		if n += sent; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // Begin answers 200 with a body of a type that the handler writes by itself.

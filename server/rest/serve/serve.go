@@ -53,7 +53,7 @@ const (
 	MaxProvision = 64 << 20 // bytes of a body with a config drive
 	MaxPage      = 1000     // objects of a list
 	maxDepth     = 25
-	// AnswerTime is how long an answer may take that does not ask for Patience.
+	// AnswerTime is how long an answer that does not ask for Patience may take to begin, and each piece of it to be read.
 	AnswerTime = 2 * time.Minute
 	streamSlow = 30 * time.Second // how long a client may take to read what is sent
 )

@@ -15,7 +15,7 @@ import (
 // nothing, and most read no node. A trigger puts the row of a node that is written out of date, so that one older than
 // its node is never shown, whoever writes. They hold nothing that an answer would not show to an administrator, and
 // nothing that can't be made anew: no check at the start reads them. A row that was lost or damaged in the file never hides its
-// node: who reads rows counts them and their checksums, reads the nodes instead, and has the rows made anew (mend.go).
+// node: who reads rows counts them and their checksums, reads the nodes instead, and has the rows made anew (worn.go).
 
 // Preparer makes the prepared row of a node.
 type Preparer struct {
