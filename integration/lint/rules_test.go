@@ -70,6 +70,7 @@ func TestRules(t *testing.T) {
 		},
 		"sql": {
 			{"server/sqlite/a.go", `package sqlite; func f(db interface{ Exec(string) }, n string) { db.Exec("DELETE FROM " + n) }`, 1},
+			{"server/sqlite/nodes/a.go", `package nodes; func f(db interface{ Exec(string) }, n string) { db.Exec("DELETE FROM " + n) }`, 1},
 			{"server/sqlite/a.go", `package sqlite; import "fmt"; func f(db interface{ Query(string) }, n string) { db.Query(fmt.Sprintf("SELECT %s", n)) }`, 1},
 			{"server/sqlite/a.go", `package sqlite; func f(db interface{ Exec(string, ...any) }, n string) { db.Exec("DELETE FROM nodes WHERE id = ?", n) }`, 0},
 			{"server/sqlite/a.go", `package sqlite; const cols = "a, b"; func f(db interface{ Exec(string) }) { db.Exec("SELECT " + cols) }`, 0},

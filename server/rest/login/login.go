@@ -127,7 +127,7 @@ func readUsers(r io.Reader) (users map[string][]byte, cost int, err error) {
 			return nil, 0, fmt.Errorf("user file, line %d: expected name:bcrypt-hash (bessemer user set makes one)", n)
 		}
 		if c > maxCost {
-			return nil, 0, fmt.Errorf("user file, line %d: the hash has the cost %d, %d is the highest: looking at a password would take minutes, of an unknown user too", n, c, maxCost)
+			return nil, 0, fmt.Errorf("user file, line %d: the hash of user %q has the cost %d, %d is the highest, since each look at a password would hold up all others: bessemer user set makes one that is taken", n, name, c, maxCost)
 		}
 		if strings.TrimSpace(name) != name { // it would be nobody's: a name with a blank is another
 			return nil, 0, fmt.Errorf("user file, line %d: there is a blank between the user %q and the colon", n, strings.TrimSpace(name))
