@@ -145,8 +145,8 @@ func (l Layout) config(root string) []any {
 			m := map[string]any{"id": v.ID, "name": v.Name, "controller": c.ID, "size_gb": float64(v.Bytes >> 30), "raid_level": word, "physical_disks": ids}
 			if root != "" && v.key() == root {
 				m["is_root_volume"] = true
-				if v.WWN != "" {
-					m["root_device_hint"] = map[string]any{"wwn": v.WWN}
+				if len(v.own) > 0 { // the first that it tells, where that is its own
+					m["root_device_hint"] = map[string]any{"wwn": v.own[0]}
 				}
 			}
 			out = append(out, m)

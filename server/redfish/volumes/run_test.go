@@ -545,3 +545,16 @@ func TestI14_F23_OrdersThatAreDeniedAndDoneEnd(t *testing.T) {
 		}
 	})
 }
+
+// I4: the root volume is found by a name of its own, not by one that the BMC tells of several volumes.
+func TestI04_TheRootIsHintedByANameOfItsOwn(t *testing.T) {
+	for want, v := range map[string]Volume{"0x5": {WWN: "0x5"}, "eui.1": {WWN: "0x0", Others: []string{"eui.1"}}, "": {WWN: "0x0"}} {
+		l := Layout{Controllers: []Controller{{Volumes: []Volume{v, {Link: "/v/2", WWN: "0x6", Others: []string{"0x0"}}}}}}
+		l.names()
+		root, _ := l.config(l.volumes()[0].key())[0].(map[string]any)
+		hint, _ := root["root_device_hint"].(map[string]any)
+		if got, _ := hint["wwn"].(string); got != want || root["is_root_volume"] != true {
+			t.Errorf("%+v, expected %q", root, want)
+		}
+	}
+}
