@@ -3,7 +3,8 @@
 // through Machine alone, which holds all bounds of bytes, requests and time, follows no foreign link and masks the images'
 // addresses.
 //
-// An image is never sent twice. That it is about to be sent is noted first; whoever finds such a note, and no answer, looks
+// An image is sent once: again only after an answer that it was not taken and, where a proxy may have given that, only when
+// nothing of it shows. That it is about to be sent is noted first; whoever finds such a note, and no answer, looks
 // for traces of it (trace.go) and ends with firmware.outcome_unknown when there are none. The same holds for the restart:
 // what may write to flash memory at its start is not switched off by a later attempt.
 //
