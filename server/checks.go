@@ -86,7 +86,7 @@ func setBy(set time.Duration, now time.Time) api.Check {
 
 func (c checker) ramdisk() api.Check {
 	if !exists(c.cfg.BaseISO) {
-		return api.Check{Name: "ramdisk", Found: "there is none at " + c.cfg.BaseISO + "; machines can't be booted",
+		return api.Check{Name: "ramdisk", Found: "there is none at " + c.cfg.BaseISO + "; machines can't be booted", Reason: string(fault.BootNoRamdisk),
 			Hint: "bessemer ramdisk build --output " + filepath.Dir(c.cfg.BaseISO)}
 	}
 	return api.Check{Name: "ramdisk", OK: true, Found: c.cfg.BaseISO}

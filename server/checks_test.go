@@ -22,6 +22,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/config"
 	"github.com/bessemer-metal/bessemer/server/sqlite"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 type unsealed struct{}
@@ -162,6 +163,9 @@ func TestADoctorOfARunningServer(t *testing.T) {
 	list := c.checks(t.Context())
 	right(t, named(t, list, "database"), true, "sound")
 	right(t, named(t, list, "ramdisk"), false, "machines can't be booted")
+	if k := named(t, list, "ramdisk"); k.Reason != string(fault.BootNoRamdisk) || !strings.Contains(k.Hint, "bessemer ramdisk build") {
+		t.Errorf("without a ramdisk: %+v", k)
+	}
 	right(t, named(t, list, "agents' address"), false, "refused")
 	right(t, named(t, list, "clock"), true, "not set")
 	// A node whose row was lost: it is told, and made anew by who mends rows.

@@ -6,12 +6,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 
-	"github.com/bessemer-metal/bessemer/initramfs/media"
 	"github.com/bessemer-metal/bessemer/server/boot"
 	"github.com/bessemer-metal/bessemer/server/channel"
 	"github.com/bessemer-metal/bessemer/server/config"
@@ -87,16 +87,16 @@ func (s *server) listenPrograms() (p programs, err error) {
 	return p, nil
 }
 
-// servable tells whether a file can be served as the ramdisk of a boot.
-func servable(program string) *fault.Fault {
-	again := "bessemer ramdisk build --output " + filepath.Dir(program)
-	f, err := os.Open(program)
+// servable tells why a file can't be served as the ramdisk of a boot; find finds the place in it for the boot's configuration.
+func servable(file, what string, find func(io.ReaderAt) (offset, length int64, err error)) error {
+	build := "bessemer ramdisk build --output " + filepath.Dir(file)
+	f, err := os.Open(file)
 	if err != nil {
-		return fault.New(fault.FlowListener, "the ramdisk's EFI program, which machines load over HTTPS, can't be read: %v", err).WithHint("%s", again)
+		return fault.New(fault.BootNoRamdisk, "the server has no ramdisk to boot the machine with: its %s can't be read: %v", what, err).WithHint("%s", build)
 	}
 	defer f.Close()
-	if _, _, err := media.FindRegion(f); err != nil {
-		return fault.New(fault.FlowListener, "the ramdisk's EFI program at %s can't carry the configuration of a boot: %v", program, err).WithHint("build it anew: %s", again)
+	if _, _, err := find(f); err != nil {
+		return fault.New(fault.BootNoRamdisk, "the ramdisk's %s at %s can't carry the configuration of a boot: %v", what, file, err).WithHint("build it anew: %s", build)
 	}
 	return nil
 }

@@ -17,9 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bessemer-metal/bessemer/initramfs/media"
 	"github.com/bessemer-metal/bessemer/initramfs/media/mediatest"
 	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/api"
+	"github.com/bessemer-metal/bessemer/shared/fault"
 )
 
 func programServer(t *testing.T, change func(*config.Server)) *server {
@@ -227,11 +230,11 @@ func TestHTTPSBootThatIsNotThere(t *testing.T) {
 	if p, err = s.listenPrograms(); err != nil || p.ln != nil || p.url() == nil {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	if err := s.canBoot(taken, taken, &p); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
+	if err := s.canBoot(drivers.HTTPBoot, taken, taken, p); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
 		t.Errorf("a port that is taken: %v", err)
 	}
 	p.ln = taken
-	if err := s.canBoot(taken, taken, &p); err == nil || !strings.Contains(err.Error(), "bessemer.efi") {
+	if err := s.canBoot(drivers.HTTPBoot, taken, taken, p); err == nil || !strings.Contains(err.Error(), "bessemer.efi") {
 		t.Errorf("no program: %v", err)
 	}
 	// One that an older release has built, and one that is well.
@@ -240,11 +243,72 @@ func TestHTTPSBootThatIsNotThere(t *testing.T) {
 		if err := os.WriteFile(s.cfg.BaseProgram, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.canBoot(taken, taken, &p); (err == nil) != works || err != nil && !strings.Contains(err.Error(), "no boot region") {
+		if err := s.canBoot(drivers.HTTPBoot, taken, taken, p); (err == nil) != works || err != nil && !strings.Contains(err.Error(), "no boot region") {
 			t.Errorf("a program of %d bytes: %v", len(text), err)
 		}
 	}
-	if err := s.canBoot(nil, taken, &p); err == nil {
+	if err := s.canBoot(drivers.HTTPBoot, nil, taken, p); err == nil {
 		t.Error("no agent channel, and all is well")
+	}
+}
+
+// What a boot needs is known by its boot interface: a medium is made of the ISO, the firmware loads the program, and nothing real is
+// booted by fake.
+func TestABootNeedsItsRamdisk(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	s := programServer(t, func(c *config.Server) {
+		c.BaseISO, c.BaseProgram = filepath.Join(c.DataDir, "ramdisk", "bessemer.iso"), filepath.Join(c.DataDir, "ramdisk", "bessemer.efi")
+	})
+	dir := filepath.Dir(s.cfg.BaseISO)
+	p := programs{ln: ln}
+	lacks := func(by, says string) {
+		t.Helper()
+		switch f := fault.From(s.canBoot(by, ln, ln, p)); {
+		case says == "" && f != nil:
+			t.Errorf("%s: %v", by, f)
+		case says != "" && (f == nil || f.Reason != fault.BootNoRamdisk || !strings.Contains(f.Error(), says) || !strings.HasSuffix(f.Hint, "bessemer ramdisk build --output "+dir)):
+			t.Errorf("%s: got %+v, expected %q", by, f, says)
+		}
+	}
+	lacks(drivers.VirtualMedia, "bessemer.iso")
+	lacks(drivers.HTTPBoot, "bessemer.efi")
+	lacks(drivers.Fake, "")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := media.RegionISO(s.cfg.BaseISO, make([]byte, api.RegionSize)); err != nil {
+		t.Fatal(err)
+	}
+	lacks(drivers.VirtualMedia, "")
+	lacks(drivers.HTTPBoot, "bessemer.efi")
+	if err := os.Rename(s.cfg.BaseISO, s.cfg.BaseProgram); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.cfg.BaseISO, []byte("of something else"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lacks(drivers.VirtualMedia, "bessemer.iso")
+	if err := s.canBoot(drivers.Fake, ln, nil, p); !fault.Has(err, fault.FlowListener) {
+		t.Errorf("no boot listener: %v", err)
+	}
+}
+
+// A server that was started without a ramdisk tells so of a real machine, and not of a fake one.
+func TestValidateTellsThatThereIsNoRamdisk(t *testing.T) {
+	cfg := settings(t)
+	r := start(t, cfg)
+	r.must(t, "POST", "/v1/nodes", map[string]any{"name": "real", "driver": "redfish", "driver_info": map[string]any{
+		"redfish_address": "https://192.0.2.10", "redfish_username": "admin", "redfish_password": "secret"}})
+	r.must(t, "POST", "/v1/nodes", map[string]any{"name": "fake", "driver": "fake-hardware"})
+	build := "bessemer ramdisk build --output " + filepath.Dir(cfg.BaseISO)
+	if got := r.must(t, "GET", "/v1/nodes/real/validate", nil); !strings.Contains(got, build) {
+		t.Errorf("real: %s", got)
+	}
+	if got := r.must(t, "GET", "/v1/nodes/fake/validate", nil); strings.Contains(got, build) {
+		t.Errorf("fake: %s", got)
 	}
 }

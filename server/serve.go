@@ -23,6 +23,7 @@ import (
 	"github.com/bessemer-metal/bessemer/server/checksums"
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/config"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/server/engine"
 	"github.com/bessemer-metal/bessemer/server/engine/nodes"
 	"github.com/bessemer-metal/bessemer/server/fake"
@@ -169,25 +170,20 @@ func (s *server) run(ctx context.Context, keys *seal.Keyring, auth login.Authent
 	fakes := fake.New(fake.Config{Socket: cfg.FakeMachines, Interfaces: cfg.Interfaces["fake-hardware"], Delays: cfg.FakeDelays})
 	defer fakes.Close()
 	dispatcher := channel.NewDispatcher(s.now)
-	drivers := offered(cfg.Interfaces, bmcs, ipmi.New(cfg.Interfaces["ipmi"]), fakes)
-	rows, err := nodewire.NewPreparer(drivers)
+	hardware := offered(cfg.Interfaces, bmcs, ipmi.New(cfg.Interfaces["ipmi"]), fakes)
+	rows, err := nodewire.NewPreparer(hardware)
 	if err != nil {
 		return err
 	}
 	s.store.Prepare(rows.Form(), rows.Row)
 	c, err := engine.New(engine.Config{
 		Store:   s.store,
-		Drivers: drivers, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
+		Drivers: hardware, Dispatcher: dispatcher, Logs: agentLogs, ConfigDrives: configDrives{}, BootKey: bootKey,
 		AgentURL:  func() string { return agentURL },
 		MediumURL: func(token string) string { return boot.URL(bootURL, token) },
 		Pins:      identity.Pins(), Certificate: identity.Certificate(), Now: s.now, Log: log, Timeouts: conductor.DefaultTimeouts(), PowerSync: cfg.PowerSync, ResourceClass: cfg.ResourceClass,
 		ProgramURL: programs.url(), BootChain: programs.chain,
-		CanBoot: func(http bool) error {
-			if http {
-				return s.canBoot(agents, bootLn, &programs)
-			}
-			return s.canBoot(agents, bootLn, nil)
-		}, Held: s.store.Held, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check), Digest: sums.Digest,
+		CanBoot: func(by string) error { return s.canBoot(by, agents, bootLn, programs) }, Held: s.store.Held, AnySource: cfg.AnyBootSource, CheckOrigin: imageStore{store, imagesURL}.origin(policy.Check), Digest: sums.Digest,
 	})
 	if err != nil {
 		return err
@@ -301,26 +297,27 @@ func (s *server) listen(what, flag, addr, scheme, advertised string) (net.Listen
 	return ln, scheme + "://" + withPort(advertised, ln.Addr())
 }
 
-// canBoot tells which listener a ramdisk would miss.
-func (s *server) canBoot(agents, media net.Listener, programs *programs) error {
+// canBoot tells what a ramdisk would miss that is booted by that boot interface. Behind fake there may be a played machine, which
+// reports as an agent does and boots nothing.
+func (s *server) canBoot(by string, agents, files net.Listener, programs programs) error {
 	for _, l := range []struct {
 		ln         net.Listener
 		what, addr string
-	}{{agents, "the agent channel", s.cfg.AgentListen}, {media, "the boot listener", s.cfg.BootListen}} {
+	}{{agents, "the agent channel", s.cfg.AgentListen}, {files, "the boot listener", s.cfg.BootListen}} {
 		if l.ln == nil {
 			return fault.New(fault.FlowListener, "%s is missing: %s could not be listened on when the server started", l.what, l.addr)
 		}
 	}
-	if programs == nil {
+	switch by {
+	case drivers.Fake:
 		return nil
+	case drivers.HTTPBoot:
+		if programs.ln == nil {
+			return fault.New(fault.FlowListener, "the listener for HTTPS boot is missing: %s could not be listened on when the server started", s.cfg.BootTLSListen)
+		}
+		return servable(s.cfg.BaseProgram, "EFI program, which machines load over HTTPS,", media.FindRegion)
 	}
-	if programs.ln == nil {
-		return fault.New(fault.FlowListener, "the listener for HTTPS boot is missing: %s could not be listened on when the server started", s.cfg.BootTLSListen)
-	}
-	if f := servable(s.cfg.BaseProgram); f != nil {
-		return f
-	}
-	return nil
+	return servable(s.cfg.BaseISO, "boot ISO", api.FindRegion)
 }
 
 // withPort completes HOST by the listener's port; HOST:PORT stays.

@@ -38,6 +38,9 @@ var StepKinds = []string{BIOS, Deploy, Firmware, Management, Power, RAID, Vendor
 // HTTPBoot is the boot interface that has the machine's firmware load the ramdisk over HTTPS, from an address that its BMC is given.
 const HTTPBoot = "redfish-https"
 
+// VirtualMedia is the boot interface that has the BMC show the machine the ramdisk as a virtual CD.
+const VirtualMedia = "redfish-virtual-media"
+
 // Fake is the implementation that only pretends. fake-hardware alone has it: there is no machine behind it that could be
 // harmed, or whose data could be left.
 const Fake = "fake"
@@ -73,7 +76,7 @@ func All() []Type {
 			Supported: map[string][]string{
 				Power:      {"redfish"},
 				Management: {"redfish", "noop"},
-				Boot:       append(slices.Clone(netBoot), "redfish-virtual-media", HTTPBoot),
+				Boot:       append(slices.Clone(netBoot), VirtualMedia, HTTPBoot),
 				Deploy:     deploys,
 				Inspect:    {"redfish", "agent", "no-inspect"},
 				BIOS:       {"redfish", "no-bios"},
@@ -85,7 +88,7 @@ func All() []Type {
 				Storage:    storages,
 				Network:    networks,
 			},
-			Default: map[string]string{Boot: "redfish-virtual-media", Inspect: "agent", RAID: "no-raid"},
+			Default: map[string]string{Boot: VirtualMedia, Inspect: "agent", RAID: "no-raid"},
 		},
 		{
 			Name: "ipmi", Own: "ipmitool",

@@ -34,7 +34,7 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 	switch e.Kind {
 	case conductor.EffectVerify, conductor.EffectPrepare:
 		if f := n.Flow; e.Kind == conductor.EffectPrepare && !f.Pretend && (f.Flow != state.Deploy || n.LiveISO == "") { // an ISO of the operator's comes from elsewhere
-			if err := eng.canBoot(eng.machines.Interfaces(n)[drivers.Boot] == drivers.HTTPBoot); err != nil {
+			if err := eng.canBoot(eng.machines.Interfaces(n)[drivers.Boot]); err != nil {
 				return out, err
 			}
 		}
@@ -47,7 +47,14 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 	case conductor.EffectEject:
 		return out, machines.Unload(ctx, b, n)
 	case conductor.EffectBoot:
-		if err := eng.canBoot(n.Boot.HTTP); err != nil {
+		by := eng.machines.Interfaces(n)[drivers.Boot]
+		switch { // what the boot was begun with counts
+		case n.Boot.HTTP:
+			by = drivers.HTTPBoot
+		case by == drivers.HTTPBoot:
+			by = drivers.VirtualMedia
+		}
+		if err := eng.canBoot(by); err != nil {
 			return out, err
 		}
 		out.Power, err = eng.bootRamdisk(ctx, b, n, e)
@@ -65,16 +72,16 @@ func (eng *Engine) act(ctx context.Context, n conductor.Node, e conductor.Effect
 	return out, err
 }
 
-// canBoot says why no ramdisk can be booted now, from a medium or over HTTPS.
-func (eng *Engine) canBoot(http bool) error {
-	if http && eng.cfg.ProgramURL == nil {
+// canBoot says why no ramdisk can be booted now by a boot interface.
+func (eng *Engine) canBoot(by string) error {
+	if by == drivers.HTTPBoot && eng.cfg.ProgramURL == nil {
 		return fault.New(fault.FlowListener, "the boot interface %s loads the ramdisk over HTTPS, and this server does not serve it so", drivers.HTTPBoot).
-			WithHint("start the server with --boot-tls-listen :6388, and let the machines' firmware trust its certificate; or boot by virtual media: boot_interface redfish-virtual-media")
+			WithHint("start the server with --boot-tls-listen :6388, and let the machines' firmware trust its certificate; or boot by virtual media: boot_interface %s", drivers.VirtualMedia)
 	}
 	if eng.cfg.CanBoot == nil {
 		return nil
 	}
-	return eng.cfg.CanBoot(http)
+	return eng.cfg.CanBoot(by)
 }
 
 // bootRamdisk: off, confirmed; medium in, unless the firmware loads the ramdisk by itself; boot device for one boot; on, confirmed. A repeat starts from off again.

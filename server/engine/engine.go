@@ -17,6 +17,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/server/conductor"
 	"github.com/bessemer-metal/bessemer/server/conductor/decide"
+	"github.com/bessemer-metal/bessemer/server/conductor/fit"
 	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/server/engine/allocations"
 	"github.com/bessemer-metal/bessemer/server/engine/machines"
@@ -56,7 +57,7 @@ type Config struct {
 	CheckOrigin  func(ctx context.Context, rawURL string) error // T4; nil allows all
 	// Digest reads the digest of the image at a URL from the file of checksums at another (checksums.Reader); nil: none is read.
 	Digest        func(ctx context.Context, list, image string) (algorithm, digest string, err error)
-	CanBoot       func(http bool) error // why no ramdisk can be booted now, from a medium or over HTTPS; nil: it can
+	CanBoot       func(by string) error // why no ramdisk can be booted now by a boot interface; nil: it can
 	Held          func() error          // why the server's lease of the store does not hold; nil: it does
 	ResourceClass string                // of nodes that are created without one; "": none
 	PowerSync     time.Duration         // between two looks at an idle node's power state; 0: never
@@ -175,8 +176,9 @@ func (eng *Engine) Validate(ctx context.Context, ident string) (map[string]strin
 		return nil, err
 	}
 	out, err := eng.machines.Validate(n)
-	if err == nil && out[drivers.Boot] == "" && eng.machines.Interfaces(n)[drivers.Boot] == drivers.HTTPBoot {
-		if err := eng.canBoot(true); err != nil {
+	interfaces := eng.machines.Interfaces(n)
+	if by := interfaces[drivers.Boot]; err == nil && out[drivers.Boot] == "" && by != drivers.Fake && !fit.BootsISO(interfaces) {
+		if err := eng.canBoot(by); err != nil {
 			out[drivers.Boot] = fault.From(err).Error()
 			if out[drivers.Deploy] == "" {
 				out[drivers.Deploy] = out[drivers.Boot]

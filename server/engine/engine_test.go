@@ -11,6 +11,7 @@ import (
 
 	"github.com/bessemer-metal/bessemer/integration/evidence"
 	"github.com/bessemer-metal/bessemer/server/conductor"
+	"github.com/bessemer-metal/bessemer/server/drivers"
 	"github.com/bessemer-metal/bessemer/shared/api"
 	"github.com/bessemer-metal/bessemer/shared/catalog"
 	"github.com/bessemer-metal/bessemer/shared/fault"
@@ -289,6 +290,28 @@ func TestBootWithoutAListenerSaysSo(t *testing.T) {
 		n := s.until(state.InspectFail)
 		if n.LastReason != fault.FlowListener || len(s.board.acts) != 0 {
 			t.Fatalf("%s; the machine was touched: %v", n.LastError, s.board.acts)
+		}
+	})
+}
+
+// A server without a ramdisk says so when it is asked, for each boot interface that needs one, and the machine is not touched.
+func TestWithoutARamdiskItIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.canBoot.Store(fault.New(fault.BootNoRamdisk, "there is no ramdisk at x.iso").WithHint("bessemer ramdisk build --output ."))
+		v, err := s.c.Validate(t.Context(), "n1")
+		if err != nil || !strings.Contains(v["boot"], "x.iso") || v["deploy"] == "" {
+			t.Errorf("validate says %v, %v", v, err)
+		}
+		s.provision(conductor.Provision{Verb: state.VerbManage})
+		s.until(state.Manageable)
+		s.provision(conductor.Provision{Verb: state.VerbProvide})
+		n := s.until(state.CleanFail)
+		if n.LastReason != fault.BootNoRamdisk || !strings.Contains(n.LastError, "bessemer ramdisk build") || len(s.board.acts) != 0 {
+			t.Errorf("%s; the machine was touched: %v", n.LastError, s.board.acts)
+		}
+		if by := s.by.Load(); by == nil || *by != drivers.VirtualMedia {
+			t.Errorf("it was asked about the boot interface %v, expected %s", by, drivers.VirtualMedia)
 		}
 	})
 }

@@ -68,6 +68,9 @@ func TestF24_AnISOStaysForEachStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := live(t)
 		s.canBoot.Store(fault.New(fault.FlowListener, "no listener")) // the server has no part in it
+		if v, err := s.c.Validate(t.Context(), "n1"); err != nil || v["boot"] != "" || v["deploy"] != "" {
+			t.Errorf("validate says %v, %v", v, err)
+		}
 		s.provision(conductor.Provision{Verb: state.VerbDeploy, ConfigDrive: &conductor.ConfigDrive{Files: map[string][]byte{}}})
 		if n := s.until(state.Active); n.Generation != 0 || n.Power != conductor.PowerOn {
 			t.Errorf("%d boots of a ramdisk, power %q", n.Generation, n.Power)

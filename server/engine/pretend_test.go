@@ -40,6 +40,9 @@ func TestALifeOnFakeHardware(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := withTypes(t, conductor.Node{Driver: "fake-hardware"}, fake.New(fake.Config{}))
 		s.canBoot.Store(fault.New(fault.FlowListener, "no listener")) // nothing is booted, so nothing lacks
+		if v, err := s.c.Validate(t.Context(), "n1"); err != nil || v["boot"] != "" {
+			t.Errorf("validate says %v, %v", v, err)
+		}
 		began := time.Now()
 		s.provision(conductor.Provision{Verb: state.VerbManage})
 		s.until(state.Manageable)

@@ -42,6 +42,7 @@ type site struct {
 	fault   *faulty                                                                             // between the conductor and the store
 	check   func(context.Context, string) error                                                 // Config.CheckOrigin
 	digest  func(ctx context.Context, list, image string) (algorithm, digest string, err error) // Config.Digest
+	by      atomic.Pointer[string]                                                              // boot interface that Config.CanBoot was last asked about
 	canBoot atomic.Pointer[fault.Fault]                                                         // Config.CanBoot
 	doubt   atomic.Pointer[fault.Fault]                                                         // Config.Held
 	class   string                                                                              // Config.ResourceClass
@@ -92,7 +93,8 @@ func (s *site) start() {
 			}
 			return nil
 		},
-		CanBoot: func(bool) error {
+		CanBoot: func(by string) error {
+			s.by.Store(&by)
 			if f := s.canBoot.Load(); f != nil {
 				return f
 			}

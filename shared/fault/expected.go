@@ -103,6 +103,7 @@ var expected = map[Reason]string{
 	FlowSilent:       "A heartbeat of the agent within the time the server allows between two.",
 	FlowHeld:         "An operator lets the work go on, or aborts it, before the hold's deadline.",
 	FlowListener:     "The server listens on the ports of agents and of boot media.",
+	BootNoRamdisk:    "A ramdisk built by bessemer ramdisk build: base_iso for virtual media, base_program for HTTPS boot.",
 
 	BMCUnreachable:   "The BMC answers at its address within the time allowed, again after some tries.",
 	BMCAuth:          "The BMC takes the user name and password of driver_info.",

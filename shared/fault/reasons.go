@@ -96,6 +96,7 @@ const (
 	BootNotTrusted   Reason = "boot.not_trusted"
 	FlowSilent       Reason = "agent.silent"
 	FlowListener     Reason = "boot.no_listener"
+	BootNoRamdisk    Reason = "boot.no_ramdisk"
 	FlowHeld         Reason = "flow.held_too_long"
 
 	BMCUnreachable  Reason = "bmc.unreachable"
@@ -244,6 +245,7 @@ var Reasons = []Row{
 	{FlowMediaTimeout, Timeout, "The BMC did not read the boot medium, or the machine's firmware did not load the ramdisk.", "check that the BMC reaches the server's boot address"},
 	{FlowLookup, Timeout, "The ramdisk was booted but did not report in time.", "look at the machine's console: the ramdisk says there what it lacks"},
 	{FlowListener, Unavailable, "One of the server's listeners that machines use is missing, so no ramdisk can be booted.", "the server's log names the port and what to do; free it and start the server again"},
+	{BootNoRamdisk, Unavailable, "The server has no ramdisk that the machine could be booted with.", "bessemer ramdisk build --output DIR, with the directory of the server's base_iso"},
 	{BootNotTrusted, Invalid, "The machine's firmware does not trust the certificate under which this server serves the ramdisk.", "enrol the server's boot certificate in the machine's firmware, for HTTPS boot"},
 	{FlowSilent, Timeout, "The agent stopped reporting.", "look at the machine's console and at the network"},
 
