@@ -110,6 +110,21 @@ var pages = map[string]page{
 			"node plan web1 --clean --step raid.create_configuration:delete_existing=true":             {`^boots +1$`, `delete_existing`},
 		},
 	},
+	"images.md": {
+		before: []string{"node create --name web1 --driver fake-hardware", "node set web1 --automated-clean false", "node manage web1 --watch", "node provide web1 --watch --yes"},
+		after:  []string{"image list", "node show web1 --fields instance_info"},
+		files:  map[string]string{"debian.raw.zst": "image"},
+		answers: map[string][]string{
+			"image add debian.raw.zst":                          {`debian.raw.zst`},
+			"image show debian.raw.zst":                         {`^sha256 +[0-9a-f]{64}$`, `^url +http`},
+			"node deploy web1 --image debian.raw.zst --dry-run": {`^web1 .* available *$`},
+			"image list":                            {`\A`},
+			"image delete debian.raw.zst":           {`debian.raw.zst`},
+			"node validate web1":                    {`^deploy +(true|yes|well)`},
+			"node show web1 --fields instance_info": {`debian.qcow2`, `5891b5b5`},
+			"configure web1 --image http://192.0.2.20/debian.qcow2 --checksum sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03 --yes": {`^configure: 1 done|^node web1`},
+		},
+	},
 	"live-iso.md": {
 		before: []string{"node create --name web1 --driver fake-hardware", "node set web1 --automated-clean false", "node manage web1 --watch", "node provide web1 --watch --yes",
 			"node create --name web2 --driver fake-hardware", "node manage web2 --watch"},
