@@ -92,29 +92,74 @@ func (b *Machine) Trusts(o *wire.Operation, m System) (*bool, error) {
 	return new(err == nil), nil
 }
 
-// noBoot takes an override away, and reads that back. The address of an HTTP boot may stay: it is used with its override only.
+// noBoot takes an override away, and reads that back. A BMC that can't be told "Disabled" is told the usual boot, or else the disk
+// for once (docs/adr/0344-an-override-that-is-not-disabled.md).
 func (b *Machine) noBoot(ctx context.Context) error {
 	return b.Run(ctx, false, func(o *wire.Operation) error {
 		m, err := b.System(o)
-		if err != nil || bootOf(m.Boot).Device == "" {
+		if err != nil {
 			return err
 		}
-		reached := func() (bool, error) {
-			now, err := b.System(o)
-			if err != nil {
-				return false, err
+		if bootOf(m.Boot).Device == "" {
+			forget(o, m)
+			return nil
+		}
+		var refused error
+		for _, way := range []struct {
+			target schemas.BootSource // "" where none is named
+			want   map[string]any
+			then   conductor.BootTarget // with what it is done
+		}{
+			{want: map[string]any{"BootSourceOverrideEnabled": schemas.DisabledBootSourceOverrideEnabled}},
+			{target: schemas.NoneBootSource, want: map[string]any{"BootSourceOverrideTarget": schemas.NoneBootSource}},
+			{schemas.HddBootSource, map[string]any{"BootSourceOverrideTarget": schemas.HddBootSource, "BootSourceOverrideEnabled": schemas.OnceBootSourceOverrideEnabled},
+				conductor.BootTarget{Device: "disk"}},
+		} {
+			if offered := m.Boot.AllowableBootSourceOverrideTargetValues; way.target != "" && len(offered) > 0 && !slices.Contains(offered, way.target) {
+				continue
 			}
-			m = now
-			return bootOf(now.Boot).Device == "", nil
+			ok, err := ensure(o, func() error { return patchBoot(o, m, way.want) }, func() (bool, error) {
+				now, err := b.System(o)
+				if err != nil {
+					return false, err
+				}
+				m = now
+				got := bootOf(now.Boot)
+				return got.Device == way.then.Device && (got.Device == "" || !got.Always), nil
+			})
+			switch {
+			case ok:
+				forget(o, m)
+				return nil
+			case err != nil && !refusal(err):
+				return err
+			case refused == nil:
+				refused = err
+			}
 		}
-		off := map[string]any{"BootSourceOverrideEnabled": schemas.DisabledBootSourceOverrideEnabled}
-		ok, err := ensure(o, func() error { return patchBoot(o, m, off) }, reached)
-		if err != nil || ok {
-			return err
+		if refused != nil {
+			return refused
 		}
 		return fault.New(fault.BMCError, "the BMC at %s accepted to take its boot override away, but still says %s, %s", b.Target.Origin,
 			wire.OrNone(m.Boot.BootSourceOverrideTarget), wire.OrNone(m.Boot.BootSourceOverrideEnabled))
 	})
+}
+
+// refusal tells a BMC that does not take what it was given from one that can't just now.
+func refusal(err error) bool {
+	switch wire.StatusOf(err) {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// forget clears the address of a boot over HTTP that is over, where the BMC shows it: it may be signed, and be read by whoever may
+// read the BMC. One that the BMC keeps all the same is used with its override only, so that nothing hangs on it.
+func forget(o *wire.Operation, m System) {
+	if m.Boot.HTTPBootURI != "" {
+		_ = patchBoot(o, m, map[string]any{"HttpBootUri": nil})
+	}
 }
 
 // SetBoot overrides the boot device and reads it back: some BMCs accept it and do nothing. UEFI asks for that boot
@@ -167,8 +212,14 @@ func (b *Machine) SetBoot(ctx context.Context, t conductor.BootTarget) error {
 				(t.Device != "uefihttp" || now.Boot.HTTPBootURI == t.URL), nil
 		}
 		ok, err := ensure(o, func() error { return patchBoot(o, m, want) }, reached)
-		if err != nil || ok {
+		if err != nil {
 			return err
+		}
+		if ok {
+			if t.Always && t.Device != "uefihttp" { // what is for once leaves the address, which may be the one for good
+				forget(o, m)
+			}
+			return nil
 		}
 		f := fault.New(fault.BMCError, "the BMC at %s accepted to boot from %s (%s), but still says %s, %s", b.Target.Origin,
 			source, want["BootSourceOverrideEnabled"], wire.OrNone(m.Boot.BootSourceOverrideTarget), wire.OrNone(m.Boot.BootSourceOverrideEnabled))
