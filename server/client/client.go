@@ -137,7 +137,7 @@ func (c *Client) open(ctx context.Context, method, path string, q url.Values, bo
 			return nil, c.unreachable(ctx, err)
 		}
 		f := api.ReadErrorBody(answer.StatusCode, text)
-		if !json.Valid(text) && len(text) > 0 {
+		if !json.Valid(text) {
 			c.stranger(f, method, path, answer, string(text))
 		}
 		if f.Reason == fault.RequestAuth {
@@ -153,6 +153,11 @@ func (c *Client) stranger(f *fault.Fault, method, path string, answer *http.Resp
 	if answer.StatusCode == http.StatusBadRequest && (strings.Contains(text, "HTTP request to an HTTPS server") || strings.Contains(text, "plain HTTP request was sent to HTTPS")) {
 		f.Message = fmt.Sprintf("the server at %s wants TLS", c.base)
 		f.Hint = "give its address as https" + strings.TrimPrefix(c.base, "http")
+		return
+	}
+	if to := answer.Header.Get("Location"); answer.StatusCode/100 == 3 && to != "" {
+		f.Message = fmt.Sprintf("%s answers %s %s with %d %s and sends on to %.200q", c.base, method, path, answer.StatusCode, http.StatusText(answer.StatusCode), to)
+		f.Hint = "give that address, without what stands behind the port, by --server URL or BESSEMER_SERVER if the server is there"
 		return
 	}
 	f.Message = fmt.Sprintf("%s answers %s %s with %d %s, and not as Ironic's API does", c.base, method, path, answer.StatusCode, http.StatusText(answer.StatusCode))
