@@ -105,14 +105,19 @@ func plain(n *yaml.Node) {
 	}
 }
 
-// Row writes cells with tabs; line breaks and tabs in them become spaces.
+// Row writes cells with tabs; line breaks and tabs in them become spaces, other control characters visible.
 func Row(w io.Writer, cells ...string) {
-	clean := strings.NewReplacer("\n", " ", "\t", " ", "\r", " ", "\x1b", " ")
 	for i, cell := range cells {
-		cells[i] = clean.Replace(cell)
+		cells[i] = oneLine(cell)
 	}
 	fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t "))
 }
+
+// blank are characters that part lines or columns, or begin what steers a terminal.
+var blank = strings.NewReplacer("\n", " ", "\t", " ", "\r", " ", "\x1b", " ")
+
+// oneLine is a cell on one line that does nothing to a terminal.
+func oneLine(cell string) string { return Printable(blank.Replace(cell)) }
 
 // Pair writes a name and its value when there is one.
 func Pair(w io.Writer, name, value string) {

@@ -28,6 +28,18 @@ func TestSpansAndSizes(t *testing.T) {
 	}
 }
 
+// Nor can it in the forms for scripts, which people read too; 0x9b is an escape of its own, and a backspace hides what stands before it.
+func TestScriptsFormsAreOneLine(t *testing.T) {
+	for format, want := range map[string]string{"csv": "note\na b [2Jc\ufffdd\ufffd\n", "value": "a b [2Jc\ufffdd\ufffd\n", "table": "NOTE\na b [2Jc\ufffdd\ufffd\n"} {
+		var out bytes.Buffer
+		p := &output.Printer{Out: &out, Format: format}
+		err := p.Objects([]map[string]any{{"note": "a\nb\x1b[2Jc\u009bd\b"}}, []string{"note"}, false)
+		if err != nil || out.String() != want {
+			t.Errorf("%s: %q, expected %q: %v", format, out.String(), want, err)
+		}
+	}
+}
+
 // What a machine or another user wrote can't part a row or steer the terminal.
 func TestRowsAreOneLine(t *testing.T) {
 	var out bytes.Buffer

@@ -116,24 +116,19 @@ func (p *Printer) values(rows []map[string]any, names []string, one bool) error 
 	if one {
 		between = "\n"
 	}
-	clean := strings.NewReplacer("\n", " ", "\t", " ", "\r", " ", "\x1b", " ")
 	for _, o := range rows {
-		line := cells(o, names)
-		for i := range line {
-			line[i] = clean.Replace(line[i])
-		}
-		if _, err := fmt.Fprintln(p.Out, strings.Join(line, between)); err != nil {
+		if _, err := fmt.Fprintln(p.Out, strings.Join(cells(o, names), between)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// cells are an object's values; what is not there is None, as baremetal has it, so that words can be counted.
+// cells are an object's values, each on one line; what is not there is None, as baremetal has it, so that words can be counted.
 func cells(o map[string]any, names []string) []string {
 	out := make([]string, 0, len(names))
 	for _, name := range names {
-		text := Cell(o[name])
+		text := oneLine(Cell(o[name]))
 		if o[name] == nil {
 			text = "None"
 		}
