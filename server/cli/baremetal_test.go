@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -61,6 +62,38 @@ func TestEveryCommandOfBaremetalIsHere(t *testing.T) {
 			return have == words && (!is || slices.Contains(strings.Fields(rest), "--"+flag))
 		}) {
 			t.Errorf("notOurs names %s, which baremetal has not", name)
+		}
+	}
+}
+
+// An example shows an operand of the kind that the command takes.
+func TestExamplesAreOfTheKind(t *testing.T) {
+	for command, want := range map[string]string{"user delete": "alice", "image delete": "debian.raw.zst", "driver show": "redfish", "conductor show": "bessemer.example.org",
+		"allocation delete": "7d0c5a0e-6a3f-4a52-9b0f-2f1b7d3c9a11"} {
+		if help := clitest.Run(t, "http://127.0.0.1:1", false, append(strings.Fields(command), "--help")...); !strings.Contains(help, "\n  bessemer "+command+" "+want+"\n") {
+			t.Errorf("the help of bessemer %s shows no %s:\n%s", command, want, help)
+		}
+	}
+}
+
+// A flag that baremetal has bare takes the node that follows for its reason; where other nodes follow that is told, not
+// done to them alone: the one that the operator means to protect would not be.
+func TestAReasonThatIsANodeIsRefused(t *testing.T) {
+	var seen []string
+	server := clitest.Recording(t, func(r *http.Request, _ string) { seen = append(seen, r.Method+" "+r.URL.Path) }, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/nodes/n1" && r.URL.Path != "/v1/nodes/n2" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = w.Write([]byte(`{"uuid": "u1", "name": "n1", "driver": "redfish"}`))
+	})
+	for _, flag := range []string{"--protected", "--retired"} {
+		seen = nil
+		got := clitest.Run(t, server.URL, false, "node", "set", flag, "n1", "n2")
+		if !strings.Contains(got, "n1 is a node") || !strings.HasSuffix(got, "exit 2\n") || slices.ContainsFunc(seen, func(s string) bool { return strings.HasPrefix(s, "PATCH") }) {
+			t.Errorf("%s n1 n2 asks %v and says %q, expected a refusal", flag, seen, got)
+		}
+		if got := clitest.Run(t, server.URL, false, "node", "set", flag, "payroll", "n2"); strings.Contains(got, "exit") {
+			t.Errorf("%s payroll n2 says %q", flag, got)
 		}
 	}
 }

@@ -126,6 +126,10 @@ func TestRequestsOfCommands(t *testing.T) {
 		{"node service n1 --step power.reboot --on-child-nodes --child-node c1", `PUT /v1/nodes/n1/states/provision {"target":"service","service_steps":[{"interface":"power","step":"reboot","args":{},"execute_on_child_nodes":true,"limit_child_node_execution":["c1"]}]}`, "service of node n1 has begun"},
 		{"node deploy n1 --iso http://192.0.2.1/l.iso --config-drive H4sIAAAA --yes", "GET /v1/nodes/n1\n" + `PATCH /v1/nodes/u1 [{"op":"add","path":"/instance_info/boot_iso","value":"http://192.0.2.1/l.iso"},{"op":"add","path":"/deploy_interface","value":"ramdisk"}]` + "\n" +
 			`PUT /v1/nodes/u1/states/provision {"target":"active","configdrive":"H4sIAAAA"}`, "deploy of node n1 has begun"},
+		{"node create --no-automated-clean=false", `POST /v1/nodes {"driver":"redfish"}`, "node u1 is enrolled"},
+		{"port create --node n1 --address 52:54:00:00:00:01 --no-pxe=false", `POST /v1/ports {"address":"52:54:00:00:00:01","node_ident":"n1"}`, "port u1 is made"},
+		{"node list --fields name --no-maintenance=false", "GET /v1/nodes?fields=name", "NAME"},
+		{"node list --where owner!=o --limit 1 --fields name", "GET /v1/nodes?fields=name%2Cowner", "NAME"}, // pages of one would be a request for each node
 		{"node boot device show n1", "GET /v1/nodes/n1/management/boot_device", "uuid"},
 		{"node boot device show n1 --supported", "GET /v1/nodes/n1/management/boot_device/supported", "uuid"},
 		{"node boot mode set n1 uefi", `PUT /v1/nodes/n1/states/boot_mode {"target":"uefi"}`, "is to boot as uefi"},
@@ -231,6 +235,10 @@ func TestRequestsOfCommands(t *testing.T) {
 	}
 	for command, want := range map[string]string{
 		"node remove trait n1 CUSTOM_A --all":                                 "give traits or --all, not both",
+		"node unset n1 --protected=false":                                     "nothing to change",
+		"node unset n1 --deploy-interface=false":                              "nothing to change",
+		"port unset p1 --name=false":                                          "nothing to change",
+		"port set p1 --pxe-disabled=false":                                    "nothing to change",
 		"node power on n1 --power-timeout 0":                                  "expected a number of seconds",
 		"node list --sort name,uuid":                                          "expected one KEY",
 		"node list --limit -1":                                                "--limit is -1",

@@ -24,6 +24,12 @@ func Hide(cmd *cobra.Command, names ...string) {
 	}
 }
 
+// Given tells whether a flag without a value was given; with =false it was not.
+func Given(cmd *cobra.Command, name string) bool {
+	f := cmd.Flags().Lookup(name)
+	return f != nil && f.Changed && f.Value.String() != "false"
+}
+
 // Finish completes a tree of commands: each that does something takes -f and --format for -o and --output where -f is not
 // its own, and shows an example.
 func (c *Run) Finish(cmd *cobra.Command) {

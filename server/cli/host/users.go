@@ -90,6 +90,7 @@ or lessee. A user without a role has no access.`
 	})
 	remove := command.Exactly("delete NAME", 1)
 	remove.Short = "Take a user's access away"
+	remove.Example = "  bessemer user delete alice"
 	remove.RunE = here(func(_ *cobra.Command, s config.Server, args []string) error {
 		if err := p.Users.Delete(s, args[0]); err != nil {
 			return err

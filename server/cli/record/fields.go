@@ -77,7 +77,7 @@ func (n *Flags) tristates() map[string]string {
 
 // settle takes --no-automated-clean for what it means.
 func settle(cmd *cobra.Command) error {
-	if !cmd.Flags().Changed("no-automated-clean") {
+	if !command.Given(cmd, "no-automated-clean") {
 		return nil
 	}
 	if cmd.Flags().Changed("automated-clean") {

@@ -45,7 +45,7 @@ func listCommand(c *command.Run) *cobra.Command {
 			}
 		}
 		for flag, name := range map[string]string{"no-maintenance": "maintenance", "unassociated": "associated", "no-retired": "retired", "unsharded": "sharded"} {
-			if cmd.Flags().Changed(flag) {
+			if command.Given(cmd, flag) {
 				q.Set(name, "false")
 			}
 		}
@@ -115,6 +115,9 @@ func listObjects(ctx context.Context, c *command.Run, a *client.Client, q url.Va
 		q.Set("detail", "true")
 	} else {
 		q.Set("fields", strings.Join(append(slices.Clip(columns), query.Fields()...), ","))
+	}
+	if where != "" {
+		q.Del("limit") // what matches may be one in a thousand: pages are then as large as the server gives them
 	}
 	all, err := page.All(ctx, a, "/v1/nodes", "nodes", q, query.Match)
 	if err != nil {

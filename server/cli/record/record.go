@@ -112,6 +112,13 @@ func setCommand(c *command.Run) *cobra.Command {
 		if *reset["interfaces"] && driver == "" {
 			return input.Usage("--reset-interfaces goes with --driver: the interfaces become the new driver's own")
 		}
+		for flag, reason := range map[string]string{"protected": protected, "retired": retired} {
+			if cmd.Flags().Changed(flag) && !cmd.Flags().Changed(flag+"-reason") {
+				if err := noNode(ctx, a, flag, reason); err != nil {
+					return err
+				}
+			}
+		}
 		return m.Run(ctx, a, args, acts.Act{Name: "set", Each: func(ctx context.Context, t *acts.Turn, node string) error {
 			current, err := a.Node(ctx, node)
 			if err != nil {
@@ -166,6 +173,18 @@ func setCommand(c *command.Run) *cobra.Command {
 	f.StringVar(&retired, "retired-reason", "", "the reason of --retired")
 	command.Hide(cmd, "protected-reason", "retired-reason")
 	return cmd
+}
+
+// noNode refuses a reason that is a node's name: with baremetal the flag has no value, and the node is meant as well. The
+// others alone would be changed.
+func noNode(ctx context.Context, a *client.Client, flag, reason string) error {
+	if reason == "" || strings.ContainsAny(reason, " /") {
+		return nil
+	}
+	if _, err := a.NodeFields(ctx, reason, []string{"uuid"}); err != nil {
+		return nil //nolint:nilerr // there is none, or what is asked next tells what is wrong
+	}
+	return input.Usage("--%s takes a reason, and %s is a node: give --%s behind the nodes, or a reason of several words", flag, reason, flag)
 }
 
 // setRAID stores the disks that a clean step is to make.
@@ -223,7 +242,7 @@ func unsetCommand(c *command.Run) *cobra.Command {
 				}
 			}
 			for _, field := range single {
-				if cmd.Flags().Changed(strings.ReplaceAll(field, "_", "-")) {
+				if command.Given(cmd, strings.ReplaceAll(field, "_", "-")) {
 					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + field})
 				}
 			}
@@ -231,7 +250,7 @@ func unsetCommand(c *command.Run) *cobra.Command {
 				ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + kind + "_interface"})
 			}
 			for _, kind := range api.Interfaces() {
-				if cmd.Flags().Changed(kind + "-interface") {
+				if command.Given(cmd, kind+"-interface") {
 					ops = append(ops, api.PatchOp{Op: "remove", Path: "/" + kind + "_interface"})
 				}
 			}

@@ -32,3 +32,18 @@ func TestAllocationIsWaitedFor(t *testing.T) {
 		})
 	}
 }
+
+// When the server does not answer while an allocation is waited for, the one that was made is named: who asks again has two.
+func TestAnAllocationThatWasMadeIsNamed(t *testing.T) {
+	server := clitest.Recording(t, func(*http.Request, string) {}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			fmt.Fprint(w, `{"uuid": "a1", "state": "allocating"}`)
+			return
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	})
+	got := clitest.Run(t, server.URL, false, "allocation", "create", "--resource-class", "big", "--wait")
+	if !strings.Contains(got, "allocation a1 is made") || !strings.Contains(got, "bessemer allocation show a1") || !strings.HasSuffix(got, "exit 1\n") {
+		t.Errorf("it says %q, expected the allocation, what to do and exit 1", got)
+	}
+}

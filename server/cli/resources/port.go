@@ -30,7 +30,7 @@ func PortCommand(c *command.Run) *cobra.Command {
 				return err
 			}
 		}
-		if cmd.Flags().Changed("no-pxe") {
+		if command.Given(cmd, "no-pxe") {
 			if err := cmd.Flags().Set("pxe-enabled", "false"); err != nil {
 				return err
 			}

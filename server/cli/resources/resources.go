@@ -117,6 +117,9 @@ func listCommand(c *command.Run, r resource.Resource) *cobra.Command {
 
 func showCommand(c *command.Run, r resource.Resource) *cobra.Command {
 	cmd := &cobra.Command{Use: "show ID", Short: "Show one"}
+	if sample := map[string]string{"name": "redfish", "host name": "bessemer.example.org"}[r.Ident]; sample != "" {
+		cmd.Example = "  bessemer " + singular(r) + " show " + sample
+	}
 	fields := cmd.Flags().StringSlice("fields", nil, "only these fields: a,b")
 	address := new(string)
 	if slices.ContainsFunc(r.Filters, func(f resource.Filter) bool { return f.Query == "address" }) {
@@ -192,7 +195,7 @@ func bareFlags(f resource.Field) map[string]bool {
 // value is what a field's flag gives; ok is false when it was not given.
 func (v values) value(c *command.Run, cmd *cobra.Command, f resource.Field) (value any, ok bool, err error) {
 	for name, meant := range bareFlags(f) {
-		if cmd.Flags().Changed(name) {
+		if command.Given(cmd, name) {
 			return meant, true, nil
 		}
 	}
@@ -255,7 +258,7 @@ func createCommand(c *command.Run, r resource.Resource) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if wait != nil && (*wait > 0 || cmd.Flags().Changed("watch")) {
+			if wait != nil && (*wait > 0 || command.Given(cmd, "watch")) {
 				if o, err = settled(ctx, a, r, o, *wait); err != nil {
 					return err
 				}
@@ -284,7 +287,8 @@ func settled(ctx context.Context, a *client.Client, r resource.Resource, o map[s
 		}
 		var err error
 		if o, err = a.Get(ctx, client.Path(append(slices.Clip(r.Path), id)...), nil); err != nil {
-			return nil, err
+			return nil, fault.New(fault.AllocationFailed, "allocation %s is made, and whether it has a machine is not known: %v", id, err).
+				WithHint("bessemer allocation show %s says how it goes; to ask for one again makes a second", id)
 		}
 	}
 	if o["state"] == "error" {
@@ -339,6 +343,9 @@ func unsetCommand(c *command.Run, r resource.Resource) *cobra.Command {
 			var ops []api.PatchOp
 			for _, f := range r.Fields {
 				if flag := cmd.Flags().Lookup(f.FlagName()); flag == nil || !flag.Changed {
+					continue
+				}
+				if keys[f.Name] == nil && !command.Given(cmd, f.FlagName()) {
 					continue
 				}
 				if keys[f.Name] == nil {
