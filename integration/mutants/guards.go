@@ -33,6 +33,8 @@ var guards = []guard{
 	{"I8", "server/redfish/update/update.go", []string{"Run", "one", "end"}, []string{"server/redfish/update"}, "", nil},
 	{"I8", "server/redfish/update/send.go", []string{"send", "prepare"}, []string{"server/redfish/update"}, "", nil},
 	{"I8", "server/redfish/update/trace.go", []string{"trace", "find"}, []string{"server/redfish/update"}, "", nil},
+	{"I6", "agent/image/qcow2/header.go", []string{"ReadHeader", "features", "extensions", "places", "place"}, []string{"agent/image/qcow2"}, "", nil},
+	{"I6", "agent/image/qcow2/map.go", []string{"Load", "clusters", "data", "add", "gap", "sort"}, []string{"agent/image/qcow2"}, "", nil},
 	{"I18", "server/token/token.go", []string{"Verify", "verify", "key"}, []string{"server/token"}, "", nil},
 	{"I18", "server/conductor/stands.go", []string{"Stands"}, []string{"server/conductor"}, "", nil},
 	{"I18", "server/engine/sessions/sessions.go", []string{"Stands", "get"}, []string{"server/engine/sessions", "server/engine"}, "", nil},
