@@ -341,3 +341,39 @@ func TestFilesAreSentByTheKernel(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestT06_I25_AFileThatNobodyReadsIsCutOff: the kernel sends it by itself, and would wait for the client without end. By the
+// server's clock a standstill has almost passed when each piece begins.
+func TestT06_I25_AFileThatNobodyReadsIsCutOff(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	ln := moving{inner, func() time.Time { return time.Now().Add(time.Second - standstill) }}
+	name := filepath.Join(t.TempDir(), "image")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const size = 1 << 30 // more than any buffer between the two; a hole
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	late := time.AfterFunc(time.Minute, func() { client.Close() })
+	defer late.Stop()
+	if n, err := c.(io.ReaderFrom).ReadFrom(io.LimitReader(f, size)); !errors.Is(err, os.ErrDeadlineExceeded) || n >= size {
+		t.Errorf("%d bytes went to a client that reads none, and then: %v", n, err)
+	}
+}
