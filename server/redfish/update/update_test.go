@@ -528,6 +528,9 @@ func TestI08_F01_KilledBetweenTheVersionsOfOneComponent(t *testing.T) {
 					all := []catalog.Firmware{{Component: component, URL: "http://h/" + component + "/2"}, {Component: component, URL: "http://h/" + component + "/3"}}
 					done, err := r.run(all...)
 					if over = !errors.Is(err, errKilled); over {
+						if err != nil || len(done) != 2 {
+							t.Errorf("%s, not killed at %d: %+v, %v", component, kill, done, err)
+						}
 						return
 					}
 					<-time.After(20 * time.Second) // the server starts

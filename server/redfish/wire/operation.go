@@ -59,9 +59,6 @@ func (o *Operation) End() { o.cancel() }
 // Context ends with the operation's time.
 func (o *Operation) Context() context.Context { return o.ctx }
 
-// spoilt is the rule that was broken, after which nothing more is asked; nil while none is.
-func (o *Operation) spoilt() *fault.Fault { return o.poison }
-
 // Over tells that nothing more is asked: a rule was broken, or the time is up.
 func (o *Operation) Over() bool { return o.poison != nil || o.ctx.Err() != nil }
 
